@@ -1,0 +1,18 @@
+"""SGCPNet, reproducible: real-time semantic segmentation from raw archives to a checked zip."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sgcp.inference.segmenter import Segmenter, load
+
+__version__ = "0.1.0"
+__all__ = ["Segmenter", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch only when a model is asked for: ``sgcp --help`` stays quick."""
+    if name in __all__:
+        from sgcp.inference import segmenter
+
+        return getattr(segmenter, name)
+    raise AttributeError(f"module 'sgcp' has no attribute '{name}'")

@@ -1,0 +1,1 @@
+"""Class tables, readers, converters, transforms and the sample generator."""

@@ -1,0 +1,152 @@
+"""Cityscapes-form data: polygons to train-id label maps, drawn by cityscapesScripts."""
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sgcp.datasets.classes import cityscapes_classes
+from sgcp.datasets.images import read_size
+from sgcp.datasets.index import SPLITS, Dataset, Item, check_counts
+from sgcp.errors import SgcpError
+from sgcp.files import write_bytes
+from sgcp.progress import map_parallel
+
+PROTOCOL = "cityscapes-19"
+IMAGE_ENDING = "_leftImg8bit.png"
+POLYGON_ENDING = "_gtFine_polygons.json"
+LABEL_ENDING = "_gtFine_labelTrainIds.png"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One image and its polygons; paths lie below the raw folder."""
+
+    split: str
+    image: Path
+    polygons: Path | None
+
+
+def raw_path(name: str) -> Path | None:
+    """Return where a member of a Cityscapes archive or folder belongs below the raw folder.
+
+    None if the project has no use for it (train-id maps are made anew by ``prepare``).
+    """
+    match = re.search(
+        r"(?:^|/)((?:leftImg8bit|gtFine)/(?:train|val|test)/[^/]+/[^/]+\.(?:png|json))$", name
+    )
+    if match is None or match[1].endswith(LABEL_ENDING):
+        return None
+    return Path(match[1])
+
+
+def find_scenes(raw: Path) -> list[Scene]:
+    """List the images of every split with their polygons; test polygons are dummies, left out.
+
+    Raises:
+        SgcpError: there is no ``leftImg8bit``, or an image lacks its polygons or the reverse.
+    """
+    if not (raw / "leftImg8bit").is_dir():
+        raise SgcpError(f"{raw}: has no leftImg8bit; run `sgcp download {raw.name}` first")
+    scenes = []
+    for split in SPLITS:
+        images = sorted((raw / "leftImg8bit" / split).glob(f"*/*{IMAGE_ENDING}"))
+        polygons = {path.name for path in (raw / "gtFine" / split).glob(f"*/*{POLYGON_ENDING}")}
+        for image in images:
+            city, name = image.parent.name, image.name.removesuffix(IMAGE_ENDING) + POLYGON_ENDING
+            label = None if split == "test" else Path("gtFine", split, city, name)
+            if label is not None and not (raw / label).is_file():
+                raise SgcpError(f"{image}: has no label; expected {raw / label}")
+            polygons.discard(name)
+            scenes.append(Scene(split, image.relative_to(raw), label))
+        if polygons and split != "test":
+            raise SgcpError(
+                f"{raw / 'gtFine' / split}: {len(polygons)} label files have no image, such as "
+                f"{min(polygons)}; complete leftImg8bit"
+            )
+    return scenes
+
+
+def check_polygons(path: Path, size: tuple[int, int]) -> None:
+    """Refuse an annotation that cityscapesScripts would stumble over.
+
+    Args:
+        size: (height, width) of the image.
+
+    Raises:
+        SgcpError: not JSON of this form, another size, an unknown label, or a polygon of fewer
+            than two points.
+    """
+    from cityscapesscripts.helpers.labels import name2label
+
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        declared = (content["imgHeight"], content["imgWidth"])
+        objects = [(item["label"], item["polygon"]) for item in content["objects"]]
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise SgcpError(f"{path}: damaged ({error}); get it again") from None
+    except (KeyError, TypeError) as error:
+        raise SgcpError(f"{path}: not a Cityscapes annotation ({error})") from None
+    if declared != size:
+        raise SgcpError(f"{path}: for an image of {declared}, but its image is {size}")
+    for label, polygon in objects:
+        if label not in name2label and str(label).removesuffix("group") not in name2label:
+            raise SgcpError(f"{path}: unlisted label {label!r}; it is no class of Cityscapes")
+        try:
+            points = [(float(x), float(y)) for x, y in polygon]
+        except (TypeError, ValueError):
+            raise SgcpError(f"{path}: a polygon of '{label}' is no list of [x, y]") from None
+        if len(points) < 2:
+            raise SgcpError(f"{path}: a polygon of '{label}' has fewer than two points")
+
+
+def convert_scene(scene: Scene, raw: Path, out: Path) -> Item:
+    """Draw one scene's train-id map, byte for byte as ``csCreateTrainIdLabelImgs`` does.
+
+    Raises:
+        SgcpError: the image or the annotation is damaged.
+    """
+    from cityscapesscripts.helpers.annotation import Annotation
+    from cityscapesscripts.preparation.json2labelImg import createLabelImage
+
+    size = read_size(raw / scene.image)
+    target = None
+    if scene.polygons is not None:
+        name = scene.polygons.name.removesuffix(POLYGON_ENDING) + LABEL_ENDING
+        target = Path("labels", scene.split, scene.polygons.parent.name, name)
+        if not (out / target).is_file():
+            check_polygons(raw / scene.polygons, size)
+            annotation = Annotation()
+            annotation.fromJsonFile(str(raw / scene.polygons))
+            buffer = io.BytesIO()
+            createLabelImage(annotation, "trainIds").save(buffer, "PNG")
+            write_bytes(out / target, buffer.getvalue())
+    return Item(scene.split, scene.image, target, scene.image.parent.name, *size)
+
+
+def prepare_cityscapes(
+    raw: Path,
+    out: Path,
+    name: str,
+    edition: str,
+    expected: Mapping[str, int],
+    allow_missing: bool,
+    workers: int | str,
+) -> Dataset:
+    """Convert every labelled scene into ``out/labels``.
+
+    Args:
+        expected: images a split, as published.
+
+    Raises:
+        SgcpError: an image or annotation is not as published, or some are missing.
+    """
+    scenes = find_scenes(raw)
+    found = {split: sum(scene.split == split for scene in scenes) for split in expected}
+    check_counts(name, found, expected, allow_missing)
+    items = map_parallel(partial(convert_scene, raw=raw, out=out), scenes, workers, "labels")
+    return Dataset(name, edition, PROTOCOL, cityscapes_classes(), tuple(items))

@@ -1,0 +1,84 @@
+"""The scored classes of each dataset: names, colours and the ids that submissions carry."""
+
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+IGNORE = 255  # train id of a pixel that is neither learned nor scored
+
+# The order of the SegNet edition's own labels (DESIGN, section 4), for both protocols, with the
+# colours of the Cambridge edition's label_colors.txt for the classes of the same name.
+CAMVID_CLASSES = (
+    ("Sky", (128, 128, 128)),
+    ("Building", (128, 0, 0)),
+    ("Pole", (192, 192, 128)),
+    ("Road", (128, 64, 128)),
+    ("Pavement", (0, 0, 192)),
+    ("Tree", (128, 128, 0)),
+    ("SignSymbol", (192, 128, 128)),
+    ("Fence", (64, 64, 128)),
+    ("Car", (64, 0, 128)),
+    ("Pedestrian", (64, 64, 0)),
+    ("Bicyclist", (0, 128, 192)),
+)
+
+
+@dataclass(frozen=True)
+class SemanticClass:
+    """One scored class."""
+
+    train_id: int
+    """What the network predicts, 0 .. K-1."""
+    label_id: int
+    """What a submission carries: Cityscapes' own id, or the train id where none is published."""
+    name: str
+    color: tuple[int, int, int]
+    """RGB bytes for pictures."""
+
+
+@cache
+def cityscapes_classes() -> tuple[SemanticClass, ...]:
+    """Return the 19 evaluated classes, read from ``cityscapesscripts.helpers.labels``."""
+    from cityscapesscripts.helpers.labels import trainId2label
+
+    labels = (trainId2label[train_id] for train_id in range(19))
+    return tuple(
+        SemanticClass(label.trainId, label.id, label.name, tuple(label.color)) for label in labels
+    )
+
+
+@cache
+def camvid_classes() -> tuple[SemanticClass, ...]:
+    """Return the 11 classes of CamVid in the order of the SegNet edition."""
+    return tuple(
+        SemanticClass(index, index, name, color)
+        for index, (name, color) in enumerate(CAMVID_CLASSES)
+    )
+
+
+def classes_to_json(classes: tuple[SemanticClass, ...]) -> list[dict[str, Any]]:
+    """Return a JSON form that ``classes_from_json`` reads."""
+    return [asdict(item) | {"color": list(item.color)} for item in classes]
+
+
+def classes_from_json(content: list[dict[str, Any]]) -> tuple[SemanticClass, ...]:
+    """Rebuild classes from JSON, in order of train id.
+
+    Raises:
+        ValueError: train ids are not exactly 0 .. K-1, or a class lacks a field.
+    """
+    try:
+        classes = tuple(
+            SemanticClass(
+                int(row["train_id"]),
+                int(row["label_id"]),
+                str(row["name"]),
+                (int(row["color"][0]), int(row["color"][1]), int(row["color"][2])),
+            )
+            for row in content
+        )
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"classes: a row lacks {error}") from None
+    if not classes or [item.train_id for item in classes] != list(range(len(classes))):
+        raise ValueError("classes: train ids must be 0, 1, 2, ... in order")
+    return classes

@@ -1,0 +1,144 @@
+"""Feed prepared datasets to training and evaluation."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from sgcp.datasets.classes import IGNORE
+from sgcp.datasets.images import read_image, read_label
+from sgcp.datasets.index import Item
+from sgcp.datasets.transforms import as_tensors, seed_sample
+from sgcp.errors import SgcpError
+
+
+class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Images (3, H, W) uint8 and labels (H, W) int64 of one split.
+
+    A training sample is asked for by (epoch, index), so that its augmentation is a function of
+    (seed, epoch, index) in whichever process it is made.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        raw: Path,
+        prepared: Path,
+        num_classes: int,
+        transform: v2.Transform | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.items = items
+        self.raw = raw
+        self.prepared = prepared
+        self.num_classes = num_classes
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> tuple[Tensor, Tensor]:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        image, label = self.read(index)
+        if self.transform is not None:
+            with torch.random.fork_rng(devices=[]):
+                seed_sample(self.seed, epoch, index)
+                image, label = self.transform(image, label)
+        return as_tensors(image, label)
+
+    def read(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+        """Read one pair as stored.
+
+        Raises:
+            SgcpError: a file is damaged, sizes differ, or a train id has no class.
+        """
+        item = self.items[index]
+        image = torch.from_numpy(read_image(self.raw / item.image)).permute(2, 0, 1)
+        if item.label is None:
+            raise SgcpError(f"{self.raw / item.image}: has no label")
+        path = self.prepared / item.label
+        label = torch.from_numpy(read_label(path))
+        if label.shape != image.shape[1:]:
+            raise SgcpError(
+                f"{path}: size {tuple(label.shape)} differs from its image {tuple(image.shape[1:])}"
+            )
+        beyond = (label >= self.num_classes) & (label != IGNORE)
+        if beyond.any():
+            raise SgcpError(f"{path}: train id {int(label[beyond][0])} has no class; prepare again")
+        return tv_tensors.Image(image), tv_tensors.Mask(label)
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Shuffle a split anew each epoch: yields (epoch, index), a function of seed and epoch alone.
+
+    The first ``take`` of ``length`` shuffled indices are used. With several processes, process ``rank`` takes every ``world``-th of the one shuffled order, so
+    a step sees the same images however many processes share it.
+    """
+
+    def __init__(
+        self, length: int, take: int, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
+        self.length = length
+        self.take = take
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(range(self.rank, self.take, self.world))
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(self.length, generator=generator).tolist()
+        return ((self.epoch, index) for index in order[self.rank : self.take : self.world])
+
+
+def train_loader(
+    dataset: SegmentationDataset, batch_size: int, workers: int, rank: int = 0, world: int = 1
+) -> tuple[DataLoader[tuple[Tensor, Tensor]], EpochSampler]:
+    """Return a shuffling loader and its sampler, whose ``epoch`` is set before each pass.
+
+    The last, incomplete batch is dropped: batch norm would learn from too few pictures.
+
+    Args:
+        batch_size: images a step over all processes together.
+
+    Raises:
+        SgcpError: the batch exceeds the split or is not a multiple of the processes.
+    """
+    if batch_size > len(dataset):
+        raise SgcpError(
+            f"train.batch_size: {batch_size} exceeds the {len(dataset)} images of the split"
+        )
+    if batch_size % world:
+        raise SgcpError(
+            f"train.batch_size: {batch_size} is no multiple of the {world} processes that share it"
+        )
+    # Every process takes the same number of steps, whatever the remainder.
+    take = len(dataset) // batch_size * batch_size
+    sampler = EpochSampler(len(dataset), take, dataset.seed, rank, world)
+    return (
+        DataLoader(
+            dataset,
+            batch_sampler=BatchSampler(sampler, batch_size // world, drop_last=True),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        ),
+        sampler,
+    )
+
+
+def eval_loader(
+    dataset: SegmentationDataset, workers: int, rank: int = 0, world: int = 1
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Return a loader of single images in order; process ``rank`` takes every ``world``-th."""
+    return DataLoader(
+        dataset, batch_size=1, sampler=range(rank, len(dataset), world), num_workers=workers
+    )

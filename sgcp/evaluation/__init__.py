@@ -1,0 +1,1 @@
+"""Confusion matrices, IoU and the tables made of them."""

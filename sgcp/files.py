@@ -1,0 +1,107 @@
+"""Write so that a final name always means a whole file or folder."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sgcp.errors import SgcpError
+
+PARTIAL = ".partial"
+KEY_FILE = ".key.partial"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, flush it to disk, then rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write indented JSON, whole or not at all; NaN is refused, for JSON has none."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, made_by: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        SgcpError: missing (then run ``made_by`` first), damaged, or not an object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SgcpError(f"{path}: not found; run `{made_by}` first") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise SgcpError(f"{path}: not valid JSON ({error}); run `{made_by}` again") from None
+    if not isinstance(content, dict):
+        raise SgcpError(f"{path}: not a JSON object; run `{made_by}` again")
+    return content
+
+
+@contextmanager
+def building_folder(final: Path, key: str) -> Iterator[Path]:
+    """Build a folder beside its final name and rename it when whole.
+
+    After a kill, the next build with the same ``key`` finds what was written and goes on there;
+    the files in it are whole, as long as each was written with ``write_bytes``. An error empties
+    it, since a bad input is about to be replaced.
+    """
+    building = final.with_name(final.name + PARTIAL)
+    key_file = building / KEY_FILE
+    if not (key_file.is_file() and key_file.read_text(encoding="utf-8") == key):
+        remove_folder(building)
+        building.mkdir(parents=True)
+        key_file.write_text(key, encoding="utf-8")
+    try:
+        yield building
+    except Exception:
+        remove_folder(building)
+        raise
+    key_file.unlink()
+    replace_folder(building, final)
+
+
+def replace_folder(new: Path, final: Path) -> None:
+    """Give ``new`` its final name, moving a folder of that name out of the way first."""
+    old = final.with_name(f"{final.name}.old{PARTIAL}")
+    remove_folder(old)
+    if final.is_symlink() or final.exists():
+        final.rename(old)
+    new.rename(final)
+    remove_folder(old)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder or a link to one, if it is there."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def fingerprint(paths: Iterable[Path]) -> str:
+    """Digest names, sizes and times: equal as long as nobody touched the files."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        stat = path.stat()
+        digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+    return digest.hexdigest()

@@ -1,0 +1,95 @@
+"""Our model files: ``NAME.safetensors`` (weights) with ``NAME.json`` (what they mean) beside it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from sgcp.errors import SgcpError
+from sgcp.files import read_json, write_bytes, write_json
+from sgcp.models.authors import load_strictly
+from sgcp.models.network import IMAGENET_MEAN, IMAGENET_STD, SGCPNet
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model's numbers mean: its classes in order, its input, where it comes from."""
+
+    classes: list[dict[str, Any]]
+    """A row a class: train_id, label_id, name, color; in order of train id."""
+    dataset: str
+    edition: str
+    protocol: str
+    encoder: str = "sgcp"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    trained_size: tuple[int, int] | None = None
+    """Crop (height, width) it was trained on, pixels; None if unknown."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """Settings, seed, epoch, split and stems trained on, versions; or the imported file."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of the JSON file."""
+        return {"format": FORMAT, "architecture": "SGCPNet"} | vars(self)
+
+
+def save_model(network: SGCPNet, weights: dict[str, Tensor], card: ModelCard, path: Path) -> None:
+    """Write ``path`` (``.safetensors``) and the JSON beside it.
+
+    Args:
+        weights: state dict of ``network``, or of an earlier epoch of it.
+    """
+    if len(card.classes) != network.num_classes:
+        raise ValueError(f"{len(card.classes)} classes described, {network.num_classes} scored")
+    content = save_tensors({key: value.contiguous() for key, value in weights.items()})
+    write_bytes(path, content)
+    write_json(path.with_suffix(".json"), card.to_json())
+
+
+def load_model(path: Path) -> tuple[SGCPNet, ModelCard]:
+    """Read a model, in evaluation mode.
+
+    Args:
+        path: the ``.safetensors`` file, or a folder that holds ``model.safetensors``.
+
+    Raises:
+        SgcpError: a file is missing, damaged, or the two do not belong together.
+    """
+    path = path / "model.safetensors" if path.is_dir() else path
+    if path.suffix != ".safetensors":
+        raise SgcpError(
+            f"{path}: expected a .safetensors file or its folder; an authors' .pth.tar is turned "
+            "into one by `sgcp import-checkpoint FILE OUT`"
+        )
+    card = _read_card(path.with_suffix(".json"))
+    try:
+        tensors = load_tensors(path.read_bytes())
+    except FileNotFoundError:
+        raise SgcpError(f"{path}: no such file; train first, or give another path") from None
+    except (SafetensorError, ValueError) as error:
+        raise SgcpError(f"{path}: damaged ({error}); get it again") from None
+    network = SGCPNet(len(card.classes), "sgcp" if card.encoder == "sgcp" else "mobilenet_v3_small")
+    load_strictly(network, tensors, path)
+    return network.eval(), card
+
+
+def _read_card(path: Path) -> ModelCard:
+    content = read_json(path, made_by="sgcp train")
+    if content.get("format") != FORMAT or content.get("architecture") != "SGCPNet":
+        raise SgcpError(f"{path}: not a model description of format {FORMAT}")
+    fields = {key: content[key] for key in ModelCard.__dataclass_fields__ if key in content}
+    try:
+        card = ModelCard(**fields)
+        triples = [tuple(map(float, value)) for value in (card.mean, card.std)]
+        valid = card.classes and all(len(triple) == 3 for triple in triples)
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise SgcpError(f"{path}: damaged model description")
+    return card

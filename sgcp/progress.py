@@ -1,0 +1,67 @@
+"""Progress a person can read: a bar on a terminal, plain lines elsewhere; and parallel work."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """Return a bar with time left and any further columns; off a terminal it stays silent."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *(columns or (MofNCompleteColumn(),)),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+
+
+def track(items: Iterable[Task], description: str, total: int) -> Iterator[Task]:
+    """Yield ``items`` under a progress bar."""
+    with progress_bar() as bar:
+        yield from bar.track(items, total=total, description=description)
+
+
+def map_parallel(
+    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int | str, description: str
+) -> list[Result]:
+    """Apply ``function`` to every task on several processes, in order, under a progress bar.
+
+    Args:
+        workers: processes, or ``auto`` for one a core; 1 runs in this process.
+    """
+    count = len(os.sched_getaffinity(0)) if workers == "auto" else int(workers)
+    count = min(count, len(tasks))
+    if count <= 1:
+        return list(track(map(function, tasks), description, len(tasks)))
+    chunk = max(1, min(32, len(tasks) // (4 * count)))
+    with ProcessPoolExecutor(count) as pool:
+        try:
+            results = pool.map(function, tasks, chunksize=chunk)
+            return list(track(results, description, len(tasks)))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def say(message: Any) -> None:
+    """Print one line or a rich table for the user."""
+    console.print(message)

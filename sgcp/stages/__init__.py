@@ -1,0 +1,1 @@
+"""One module a stage, named as the stage: the only code that knows paths."""

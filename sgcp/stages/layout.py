@@ -1,0 +1,75 @@
+"""Where each stage finds its inputs and leaves its outputs, below the project's root.
+
+``dvc.yaml`` names the same paths; ``tests/test_graph.py`` compares the two.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one dataset."""
+
+    root: Path
+    dataset: str
+
+    @property
+    def source(self) -> Path:
+        """Where the dataset's archives lie on the web."""
+        return self.root / "pipeline" / "datasets" / f"{self.dataset}.yaml"
+
+    @property
+    def splits(self) -> Path:
+        """Published splits, a file of stems each."""
+        return self.root / "pipeline" / "splits" / self.dataset
+
+    @property
+    def downloads(self) -> Path:
+        """Archives on their way; not an output, so DVC never deletes it."""
+        return self.root / "data" / "downloads" / self.dataset
+
+    @property
+    def raw(self) -> Path:
+        """The dataset as published, unpacked."""
+        return self.root / "data" / "raw" / self.dataset
+
+    @property
+    def prepared(self) -> Path:
+        """Label maps and index."""
+        return self.root / "data" / "prepared" / self.dataset
+
+    @property
+    def resume(self) -> Path:
+        """Training state after the last finished epoch; not an output, so DVC never deletes it."""
+        return self.root / "data" / "resume" / self.dataset / "last.ckpt"
+
+    @property
+    def model(self) -> Path:
+        """``model.safetensors``, ``last.safetensors`` and their descriptions."""
+        return self.root / "data" / "models" / self.dataset
+
+    @property
+    def curves(self) -> Path:
+        """Training curves, written by DVCLive."""
+        return self.root / "metrics" / self.dataset / "train"
+
+    @property
+    def scores(self) -> Path:
+        """Scores of the validation split; beside it ``per_class.csv`` and ``confusion.csv``."""
+        return self.root / "metrics" / self.dataset / "validate.json"
+
+    @property
+    def panels(self) -> Path:
+        """Image / truth / prediction pictures."""
+        return self.root / "data" / "panels" / self.dataset
+
+    @property
+    def predictions(self) -> Path:
+        """Predicted label-id images."""
+        return self.root / "data" / "predictions" / self.dataset
+
+    @property
+    def submission(self) -> Path:
+        """The zip and its check report."""
+        return self.root / "data" / "submissions" / self.dataset

@@ -1,0 +1,144 @@
+"""The training loop, on Lightning Fabric: one device, several, or several machines alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from sgcp.evaluation.confusion import Scores, count_confusion, score_confusion
+from sgcp.inference.predict import Predictor
+from sgcp.training.checkpoints import Progress, load_checkpoint, save_checkpoint
+from sgcp.training.optimization import make_optimizer, make_schedule, segmentation_loss
+
+if TYPE_CHECKING:
+    from sgcp.config import TrainSettings
+    from sgcp.datasets.loader import EpochSampler
+    from sgcp.models.network import Normalize, SGCPNet
+
+Loader = DataLoader[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Data:
+    """The two loaders of a run."""
+
+    train: Loader
+    sampler: EpochSampler
+    validate: Loader
+
+
+@dataclass
+class Run:
+    """Everything that one training run moves forward."""
+
+    fabric: Fabric
+    network: Any  # SGCPNet, or Fabric's wrapper of it
+    normalize: Normalize
+    optimizer: Any
+    schedule: Any
+    settings: TrainSettings
+
+
+def fit(
+    fabric: Fabric,
+    network: SGCPNet,
+    normalize: Normalize,
+    data: Data,
+    settings: TrainSettings,
+    checkpoint: Path,
+    fingerprint: str,
+    report: Callable[[Progress], None],
+    on_step: Callable[[int, float], None],
+) -> Progress:
+    """Train from the last finished epoch, if ``checkpoint`` holds one, to the last.
+
+    Args:
+        report: called after each epoch, and for a resumed run once at the start.
+        on_step: called after each step with the images seen and the loss.
+
+    Returns:
+        The finished run; ``network`` holds the weights of the last epoch.
+    """
+    run = start(fabric, network, normalize, settings, len(data.train))
+    parts = {"network": network, "optimizer": run.optimizer, "schedule": run.schedule}
+    progress = load_checkpoint(checkpoint, parts, fingerprint)
+    if progress.epoch:
+        report(progress)
+    while progress.epoch < settings.epochs:
+        started = time.perf_counter()
+        data.sampler.epoch = progress.epoch
+        row = train_one_epoch(run, data.train, on_step)
+        progress.epoch += 1
+        progress.seconds += time.perf_counter() - started
+        last = progress.epoch == settings.epochs
+        if last or progress.epoch % settings.validate_every == 0:
+            scores = evaluate(fabric, network, normalize, data.validate)
+            row |= {"miou": scores.miou, "pixel_accuracy": scores.pixel_accuracy}
+            keep_best(progress, network, scores.miou)
+        progress.history.append(row)
+        save_checkpoint(fabric, checkpoint, parts, progress)
+        report(progress)
+    return progress
+
+
+def start(
+    fabric: Fabric, network: SGCPNet, normalize: Normalize, settings: TrainSettings, steps: int
+) -> Run:
+    """Place the network, its optimizer and schedule on the device; ``steps`` are an epoch's."""
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = make_optimizer(network, settings)
+    wrapped, optimizer = fabric.setup(network, optimizer)
+    schedule = make_schedule(optimizer, steps * settings.epochs, settings)
+    return Run(fabric, wrapped, normalize.to(fabric.device), optimizer, schedule, settings)
+
+
+def train_one_epoch(
+    run: Run, loader: Loader, on_step: Callable[[int, float], None]
+) -> dict[str, float]:
+    """Take one pass over the training split; return its mean loss, rate and speed."""
+    run.network.train()
+    started, images, losses = time.perf_counter(), 0, []
+    for image, label in loader:
+        image, label = run.fabric.to_device((image, label))
+        x = run.normalize(image).contiguous(memory_format=torch.channels_last)
+        loss = segmentation_loss(run.network(x), label, run.settings.label_smoothing)
+        run.optimizer.zero_grad()
+        run.fabric.backward(loss)
+        run.optimizer.step()
+        rate = run.schedule.get_last_lr()[-1]
+        run.schedule.step()
+        losses.append(loss.detach())
+        images += len(image) * run.fabric.world_size
+        on_step(images, float(losses[-1]))
+    mean = run.fabric.all_reduce(torch.stack(losses).mean(), reduce_op="mean")
+    speed = images / (time.perf_counter() - started)
+    return {"loss": float(mean), "lr": rate, "images_per_second": speed}
+
+
+def evaluate(fabric: Fabric, network: SGCPNet, normalize: Normalize, loader: Loader) -> Scores:
+    """Score the network on single images at their own size, over all processes."""
+    network.eval()
+    predictor = Predictor(network, normalize)
+    size = (network.num_classes, network.num_classes)
+    confusion = torch.zeros(size, dtype=torch.int64, device=fabric.device)
+    for image, label in loader:
+        image, label = fabric.to_device((image, label))
+        confusion += count_confusion(label, predictor(image), network.num_classes)
+    total = fabric.all_reduce(confusion, reduce_op="sum")
+    return score_confusion(total.cpu().numpy())
+
+
+def keep_best(progress: Progress, network: SGCPNet, miou: float) -> None:
+    """Remember the weights if they are the best so far; the first of equals stays."""
+    if miou > progress.best_miou:
+        progress.best_miou, progress.best_epoch = miou, progress.epoch
+        weights = network.state_dict()
+        progress.best_weights = {key: value.cpu().clone() for key, value in weights.items()}

@@ -1,0 +1,70 @@
+"""Optimizer, learning-rate schedule and loss, as the settings ask."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+
+from sgcp.datasets.classes import IGNORE
+from sgcp.inference.predict import resize_logits
+
+if TYPE_CHECKING:
+    from sgcp.config import TrainSettings
+    from sgcp.models.network import SGCPNet
+
+
+def make_optimizer(network: SGCPNet, settings: TrainSettings) -> torch.optim.Optimizer:
+    """Return SGD or AdamW over two groups: the encoder, and everything after it."""
+    encoder = list(network.encoder.parameters())
+    inside = {id(parameter) for parameter in encoder}
+    decoder = [p for p in network.parameters() if id(p) not in inside]
+    groups = [
+        {"params": encoder, "lr": settings.lr * settings.encoder_lr_factor},
+        {"params": decoder, "lr": settings.lr},
+    ]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(
+            groups, momentum=settings.momentum, weight_decay=settings.weight_decay
+        )
+    return torch.optim.AdamW(
+        groups, betas=(settings.momentum, 0.999), weight_decay=settings.weight_decay
+    )
+
+
+def rate_factor(step: int, steps: int, settings: TrainSettings) -> float:
+    """Return the learning rate of one step, 0 .. steps - 1, as a share of its peak.
+
+    A linear rise over the first ``warmup`` share, then ``poly``: (1 - t) ** power, or
+    ``one-cycle``: a half cosine, with t the share of the remaining steps done.
+    """
+    rise = round(settings.warmup * steps)
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    done = min(1.0, (step - rise) / max(1, steps - rise))
+    if settings.schedule == "poly":
+        return float((1 - done) ** settings.poly_power)
+    return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def make_schedule(
+    optimizer: torch.optim.Optimizer, steps: int, settings: TrainSettings
+) -> LambdaLR:
+    """Return a schedule to be stepped once a training step."""
+    return LambdaLR(optimizer, lambda step: rate_factor(step, steps, settings))
+
+
+def segmentation_loss(logits: Tensor, label: Tensor, label_smoothing: float) -> Tensor:
+    """Cross-entropy of logits (B, K, h, w), resized to label (B, H, W), over unignored pixels.
+
+    A batch without one labelled pixel has loss 0, not NaN.
+    """
+    scores = resize_logits(logits.float(), (label.shape[-2], label.shape[-1]))
+    total = F.cross_entropy(
+        scores, label, ignore_index=IGNORE, label_smoothing=label_smoothing, reduction="sum"
+    )
+    return total / (label != IGNORE).sum().clamp(min=1)
