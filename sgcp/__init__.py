@@ -1,11 +1,12 @@
 """SGCPNet, reproducible: real-time semantic segmentation from raw archives to a checked zip."""
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sgcp.inference.segmenter import Segmenter, load
 
-__version__ = "0.1.0"
+__version__ = version("sgcp")
 __all__ = ["Segmenter", "load"]
 
 

@@ -34,6 +34,11 @@ class Item:
         """The picture's name without folder and ending: its identity in every dataset here."""
         return self.image.stem
 
+    @property
+    def submission_stem(self) -> str:
+        """What a prediction's name begins with: ``<city>_<seq>_<frame>`` for Cityscapes."""
+        return self.stem.removesuffix("_leftImg8bit")
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -54,7 +59,7 @@ class Dataset:
         """
         items = [item for item in self.items if item.split == name]
         if not items:
-            raise SgcpError(f"{self.name}: split '{name}' is empty; see its data/prepared index.csv")
+            raise SgcpError(f"{self.name}: split '{name}' is empty; see its index.csv")
         if labelled and any(item.label is None for item in items):
             raise SgcpError(
                 f"{self.name}: split '{name}' has pictures without labels, so it cannot be "

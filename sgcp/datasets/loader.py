@@ -76,13 +76,12 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
 class EpochSampler(Sampler[tuple[int, int]]):
     """Shuffle a split anew each epoch: yields (epoch, index), a function of seed and epoch alone.
 
-    The first ``take`` of ``length`` shuffled indices are used. With several processes, process ``rank`` takes every ``world``-th of the one shuffled order, so
-    a step sees the same images however many processes share it.
+    The first ``take`` of ``length`` shuffled indices are used. With several processes, process
+    ``rank`` takes every ``world``-th of the one order, so a step sees the same images however
+    many processes share it.
     """
 
-    def __init__(
-        self, length: int, take: int, seed: int, rank: int = 0, world: int = 1
-    ) -> None:
+    def __init__(self, length: int, take: int, seed: int, rank: int = 0, world: int = 1) -> None:
         self.length = length
         self.take = take
         self.seed = seed
@@ -126,7 +125,7 @@ def train_loader(
     return (
         DataLoader(
             dataset,
-            batch_sampler=BatchSampler(sampler, batch_size // world, drop_last=True),
+            batch_sampler=BatchSampler(sampler, batch_size // world, drop_last=True),  # type: ignore[arg-type]
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -151,7 +151,10 @@ def paint_furniture(street: Street) -> None:
     """Poles with lights and signs, and bushes."""
     rng, unit = street.rng, street.unit
     for _ in range(rng.integers(4, 7)):
-        x, foot = rng.uniform(0.02, 0.95) * street.width, street.horizon + rng.uniform(15, 45) * unit
+        x, foot = (
+            rng.uniform(0.02, 0.95) * street.width,
+            street.horizon + rng.uniform(15, 45) * unit,
+        )
         tall, thick = rng.uniform(80, 120) * unit, rng.uniform(5, 8) * unit
         kind = rng.integers(0, 4)
         street.paint("pole", box(x, foot, thick, tall), textures.metal)

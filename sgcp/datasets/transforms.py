@@ -26,6 +26,7 @@ class RandomScale(v2.Transform):
         self.min_short_side = min_short_side
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the new (height, width), once for image and label."""
         height, width = flat_inputs[0].shape[-2:]
         low, high = self.scale
         factor = low + (high - low) * torch.rand(()).item()
@@ -33,6 +34,7 @@ class RandomScale(v2.Transform):
         return {"size": [max(1, round(height * factor)), max(1, round(width * factor))]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Resize an image (bilinear) or a label (nearest)."""
         # For labels (masks) torchvision itself takes the nearest pixel.
         return self._call_kernel(v2.functional.resize, inpt, size=params["size"], antialias=True)
 

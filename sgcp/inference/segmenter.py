@@ -27,9 +27,9 @@ class Segmenter:
     def __init__(self, network: SGCPNet, card: ModelCard, device: str = "cpu") -> None:
         self.card = card
         self.classes: tuple[SemanticClass, ...] = classes_from_json(card.classes)
-        normalize = Normalize(tuple(card.mean), tuple(card.std))
+        normalize = Normalize(card.mean, card.std)
         self.device = torch.device(device)
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(memory_format=torch.channels_last)
         self.predictor = Predictor(network, normalize).to(self.device).eval()
 
     def segment(
@@ -53,9 +53,7 @@ class Segmenter:
                 "convert greyscale or RGBA pictures to RGB first"
             )
         x = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]  # (1, 3, H, W)
-        labels: NDArray[np.uint8] = (
-            self.predictor(x.to(self.device), input_size)[0].cpu().numpy()
-        )
+        labels: NDArray[np.uint8] = self.predictor(x.to(self.device), input_size)[0].cpu().numpy()
         return labels
 
 

@@ -1,5 +1,6 @@
 """SGCPNet, assembled: encoder -> laterals -> SGCP module -> classifier."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -64,8 +65,8 @@ class Normalize(nn.Module):
 
     def __init__(
         self,
-        mean: tuple[float, float, float] = IMAGENET_MEAN,
-        std: tuple[float, float, float] = IMAGENET_STD,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)

@@ -6,16 +6,14 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Callable
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import torch
-from dvclive import Live
-from lightning_fabric import Fabric
-from lightning_fabric import seed_everything
+from dvclive.live import Live
+from lightning_fabric import Fabric, seed_everything
 from rich.progress import MofNCompleteColumn, TextColumn
 
-import sgcp
 from sgcp.datasets.classes import classes_to_json
 from sgcp.datasets.index import Dataset, Item, read_dataset, refuse_overlap
 from sgcp.datasets.loader import SegmentationDataset, eval_loader, train_loader
@@ -27,9 +25,10 @@ from sgcp.models.network import Normalize, SGCPNet
 from sgcp.progress import progress_bar, say
 from sgcp.training.checkpoints import Progress
 from sgcp.training.loop import Data, fit
+from sgcp.training.memory import keep_freed_memory
 
 if TYPE_CHECKING:
-    from sgcp.config import MachineSettings, TrainSettings
+    from sgcp.settings import MachineSettings, TrainSettings
     from sgcp.stages.layout import Layout
 
 
@@ -47,6 +46,7 @@ def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> 
     scored = dataset.split(settings.validate_split)
     refuse_overlap([item.stem for item in learned], [item.stem for item in scored])
 
+    keep_freed_memory()
     fabric = launch(settings, machine)
     seed_everything(settings.seed, verbose=False)
     network = make_network(len(dataset.classes), settings)
@@ -58,7 +58,9 @@ def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> 
             f"{len(learned)} images of {dataset.name}, {settings.epochs} epochs, "
             f"{len(data.train)} steps each, {fabric.world_size} x {fabric.device.type}"
         )
-    with Reporter(fabric, layout, settings.epochs, len(data.train.dataset)) as reporter:
+    with Reporter(
+        fabric, layout, settings.epochs, len(data.sampler) * fabric.world_size
+    ) as reporter:
         progress = fit(
             fabric, network, normalize, data, settings, layout.resume,
             run_fingerprint(dataset, layout, settings), reporter.epoch, reporter.step,
@@ -171,7 +173,7 @@ def describe_run(learned: list[Item], settings: TrainSettings, epoch: int) -> di
         "settings": json.loads(settings.model_dump_json()),
         "trained_on": [item.stem for item in learned],
         "versions": {
-            "sgcp": sgcp.__version__,
+            "sgcp": version("sgcp"),
             "torch": torch.__version__,
             "python": platform.python_version(),
         },

@@ -28,9 +28,7 @@ class Progress:
     """Training time so far, over all sessions."""
 
 
-def save_checkpoint(
-    fabric: Fabric, path: Path, parts: dict[str, Any], progress: Progress
-) -> None:
+def save_checkpoint(fabric: Fabric, path: Path, parts: dict[str, Any], progress: Progress) -> None:
     """Write network, optimizer and schedule with ``progress``, whole or not at all."""
     if fabric.is_global_zero:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,9 +19,9 @@ from sgcp.training.checkpoints import Progress, load_checkpoint, save_checkpoint
 from sgcp.training.optimization import make_optimizer, make_schedule, segmentation_loss
 
 if TYPE_CHECKING:
-    from sgcp.config import TrainSettings
     from sgcp.datasets.loader import EpochSampler
     from sgcp.models.network import Normalize, SGCPNet
+    from sgcp.settings import TrainSettings
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
 
@@ -93,7 +93,7 @@ def start(
     fabric: Fabric, network: SGCPNet, normalize: Normalize, settings: TrainSettings, steps: int
 ) -> Run:
     """Place the network, its optimizer and schedule on the device; ``steps`` are an epoch's."""
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(network, settings)
     wrapped, optimizer = fabric.setup(network, optimizer)
     schedule = make_schedule(optimizer, steps * settings.epochs, settings)
@@ -118,7 +118,7 @@ def train_one_epoch(
         losses.append(loss.detach())
         images += len(image) * run.fabric.world_size
         on_step(images, float(losses[-1]))
-    mean = run.fabric.all_reduce(torch.stack(losses).mean(), reduce_op="mean")
+    mean: Any = run.fabric.all_reduce(torch.stack(losses).mean(), reduce_op="mean")
     speed = images / (time.perf_counter() - started)
     return {"loss": float(mean), "lr": rate, "images_per_second": speed}
 
@@ -132,7 +132,7 @@ def evaluate(fabric: Fabric, network: SGCPNet, normalize: Normalize, loader: Loa
     for image, label in loader:
         image, label = fabric.to_device((image, label))
         confusion += count_confusion(label, predictor(image), network.num_classes)
-    total = fabric.all_reduce(confusion, reduce_op="sum")
+    total: Any = fabric.all_reduce(confusion, reduce_op="sum")
     return score_confusion(total.cpu().numpy())
 
 

@@ -14,8 +14,8 @@ from sgcp.datasets.classes import IGNORE
 from sgcp.inference.predict import resize_logits
 
 if TYPE_CHECKING:
-    from sgcp.config import TrainSettings
     from sgcp.models.network import SGCPNet
+    from sgcp.settings import TrainSettings
 
 
 def make_optimizer(network: SGCPNet, settings: TrainSettings) -> torch.optim.Optimizer:

@@ -1,0 +1,37 @@
+# Set-up and the project's own commands. Each target installs what is missing first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# DVC's stages call `sgcp`, so the environment's programs come first.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: repro test lint format clean
+
+repro: $(INSTALLED)  ## The main job: the embedded sample through the whole chain.
+	dvc repro
+
+test: lint  ## Style, types and the fast test suite.
+	pytest
+
+lint: $(INSTALLED)
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: $(INSTALLED)
+	ruff check --fix .
+	ruff format .
+
+clean:  ## Removes the environment; data and results stay.
+	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing PyTorch and the rest, about 6 GB; minutes on the first run"
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable '.[dev]'
+	touch $@

@@ -1,0 +1,5 @@
+"""Run the command line as ``python -m sgcp``."""
+
+from sgcp.cli import app
+
+app()

@@ -1,0 +1,162 @@
+"""Stage ``download``: archives, an existing folder, an account or the generator -> raw data."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from sgcp.datasets import camvid, cityscapes
+from sgcp.datasets.account import fetch_packages
+from sgcp.datasets.archives import Placement, extract, link_folder
+from sgcp.datasets.fetch import fetch
+from sgcp.datasets.sample import generate_sample
+from sgcp.errors import SgcpError
+from sgcp.files import building_folder, read_json, write_json
+from sgcp.progress import say
+from sgcp.stages.source import MANIFEST, read_source
+
+if TYPE_CHECKING:
+    from sgcp.settings import (
+        CamVidDownload,
+        CityscapesDownload,
+        MachineSettings,
+        SampleDownload,
+    )
+    from sgcp.stages.layout import Layout
+
+PLACEMENTS: dict[str, Placement] = {"camvid": camvid.raw_path, "cityscapes": cityscapes.raw_path}
+ROOT_VARIABLE = "CITYSCAPES_DATASET"
+
+
+def download(
+    layout: Layout,
+    settings: SampleDownload | CamVidDownload | CityscapesDownload,
+    machine: MachineSettings,
+    archives: Sequence[Path] = (),
+    root: Path | None = None,
+) -> None:
+    """Fill ``layout.raw`` from the first source given: ``root``, ``archives``, else the web.
+
+    A complete raw folder is left alone, unless a source is named that differs from its own.
+
+    Raises:
+        SgcpError: a source is missing, damaged or not this dataset.
+    """
+    source = read_source(layout.source)
+    if layout.dataset == "sample":
+        _generate(layout, settings, machine)
+        return
+    edition = source["editions"][settings.edition]  # type: ignore[union-attr]
+    archives = archives or [Path(name) for name in settings.archives]  # type: ignore[union-attr]
+    root = root or _configured_root(layout.dataset, settings, archives)
+    request = {"dataset": layout.dataset, "edition": settings.edition}  # type: ignore[union-attr]
+    if root is not None:
+        request["root"] = str(root.expanduser().resolve())
+    if archives and root is None:
+        request["archives"] = _describe(archives)
+    if is_complete(layout.raw, request):
+        say(f"{layout.raw}: complete, nothing to do")
+        return
+    with building_folder(layout.raw, json.dumps(request, sort_keys=True)) as folder:
+        if root is not None:
+            count = link_folder(root, folder, PLACEMENTS[layout.dataset])
+        else:
+            count = 0
+            for archive in archives or fetch_archives(edition, layout):
+                count += unpack(archive, folder, PLACEMENTS[layout.dataset])
+        check_content(layout.dataset, settings.edition, folder, count)  # type: ignore[union-attr]
+        write_json(folder / MANIFEST, {"request": request, "files": count})
+    shutil.rmtree(layout.downloads, ignore_errors=True)
+    say(f"{layout.raw}: {count} files")
+
+
+def _configured_root(dataset: str, settings: Any, archives: Sequence[Path]) -> Path | None:
+    """Return the existing folder that settings or environment name, unless archives are given."""
+    if dataset != "cityscapes" or archives:
+        return None
+    root = settings.root or os.environ.get(ROOT_VARIABLE)
+    return Path(root) if root else None
+
+
+def _describe(archives: Sequence[Path]) -> list[list[Any]]:
+    """Return name and size of each archive, as far as it exists."""
+    return [[path.name, path.stat().st_size if path.is_file() else None] for path in archives]
+
+
+def is_complete(raw: Path, request: dict[str, Any]) -> bool:
+    """Tell whether ``raw`` holds every file of an earlier download that answers ``request``."""
+    if not (raw / MANIFEST).is_file():
+        return False
+    manifest = read_json(raw / MANIFEST, made_by=f"sgcp download {raw.name}")
+    had = manifest.get("request", {})
+    if any(had.get(key) != value for key, value in request.items()):
+        return False
+    present = sum(path.is_file() for path in raw.rglob("*")) - 1
+    return bool(present == manifest.get("files"))
+
+
+def _generate(layout: Layout, settings: Any, machine: MachineSettings) -> None:
+    """Make the embedded sample."""
+    request = settings.model_dump(mode="json")
+    if is_complete(layout.raw, request):
+        say(f"{layout.raw}: complete, nothing to do")
+        return
+    counts = {"train": settings.train, "val": settings.val, "test": settings.test}
+    with building_folder(layout.raw, json.dumps(request)) as folder:
+        generate_sample(folder, settings.seed, settings.size, counts, machine.prepare_workers)
+        count = sum(path.is_file() for path in folder.rglob("*.*") if path.suffix != ".partial")
+        write_json(folder / MANIFEST, {"request": request, "files": count})
+    say(f"{layout.raw}: {sum(counts.values())} street scenes")
+
+
+def fetch_archives(edition: dict[str, Any], layout: Layout) -> list[Path]:
+    """Download an edition's archives into ``layout.downloads``."""
+    if "site" in edition:
+        return fetch_packages(edition["site"], list(edition["packages"]), layout.downloads)
+    paths = []
+    with requests.Session() as session:
+        for row in edition["archives"]:
+            paths.append(layout.downloads / row["file"])
+            fetch(session, row["url"], paths[-1], row["md5"])
+    return paths
+
+
+def unpack(archive: Path, folder: Path, place: Placement) -> int:
+    """Put an archive's wanted files into ``folder``; a plain text file is copied as it is."""
+    if archive.suffix == ".txt" and archive.is_file():
+        target = place(archive.name)
+        if target is None:
+            raise SgcpError(f"{archive}: not part of this dataset")
+        shutil.copyfile(archive, folder / target)
+        return 1
+    count = extract(archive, folder, place)
+    if count == 0:
+        raise SgcpError(f"{archive}: holds nothing of this dataset; is it another archive?")
+    return count
+
+
+def check_content(dataset: str, edition: str, folder: Path, count: int) -> None:
+    """Refuse sources that do not hold the edition asked for.
+
+    Raises:
+        SgcpError: naming what is missing, or the edition found instead.
+    """
+    if count == 0:
+        raise SgcpError(f"{dataset}: the source holds no file of this dataset; check the path")
+    if dataset == "camvid":
+        found = camvid.detect_edition(folder)
+        if found != edition:
+            raise SgcpError(
+                f"camvid.download.edition: '{edition}' in params.yaml, but the source holds the "
+                f"'{found}' edition; set it to '{found}'"
+            )
+    if dataset == "cityscapes":
+        for part in ("leftImg8bit", "gtFine"):
+            if not (folder / part).is_dir():
+                raise SgcpError(f"cityscapes: the source lacks {part}; give both archives")

@@ -1,0 +1,56 @@
+"""Stage ``predict``: test images and model -> label-id images at original size."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sgcp.datasets.images import UInt8, read_image, write_png
+from sgcp.datasets.index import read_dataset
+from sgcp.files import building_folder, fingerprint
+from sgcp.progress import say, track
+from sgcp.stages.model import load_segmenter, translation
+
+if TYPE_CHECKING:
+    from sgcp.datasets.classes import SemanticClass
+    from sgcp.datasets.index import Item
+    from sgcp.inference.segmenter import Segmenter
+    from sgcp.settings import MachineSettings, PredictSettings
+    from sgcp.stages.layout import Layout
+
+
+def predict(layout: Layout, settings: PredictSettings, machine: MachineSettings) -> None:
+    """Label every image of a split; write one PNG of label ids each to ``layout.predictions``.
+
+    After an interruption, images already labelled by the same model are not labelled again.
+
+    Raises:
+        SgcpError: model or images are missing or damaged, or their classes differ.
+    """
+    dataset = read_dataset(layout.prepared)
+    items = dataset.split(settings.split, labelled=False)
+    model = load_segmenter(layout.model, machine)
+    to_label_ids = label_id_table(model, dataset.classes)
+    with building_folder(layout.predictions, key=run_key(layout, settings, items)) as folder:
+        for item in track(items, "predicting", len(items)):
+            target = folder / f"{item.submission_stem}.png"
+            if not target.is_file():
+                labels = model.segment(read_image(layout.raw / item.image), settings.input_size)
+                write_png(target, to_label_ids[labels])
+    say(f"{layout.predictions}: {len(items)} label-id images of split '{settings.split}'")
+
+
+def label_id_table(model: Segmenter, classes: tuple[SemanticClass, ...]) -> UInt8:
+    """Return a table (K,) from the model's train ids to the ids that submissions carry."""
+    ids = np.array([item.label_id for item in classes], dtype=np.uint8)
+    return ids[translation(model, classes)]
+
+
+def run_key(layout: Layout, settings: PredictSettings, items: list[Item]) -> str:
+    """Identify model, settings and images: another run's half is not gone on with."""
+    weights = hashlib.sha256((layout.model / "model.safetensors").read_bytes()).hexdigest()
+    images = fingerprint(layout.raw / item.image for item in items)
+    return json.dumps([settings.model_dump(mode="json"), weights, images])

@@ -1,0 +1,81 @@
+"""Stage ``prepare``: raw data -> train-id label maps and ``index.csv``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from sgcp.datasets.camvid import prepare_camvid
+from sgcp.datasets.cityscapes import prepare_cityscapes
+from sgcp.datasets.index import SPLITS, Dataset, write_dataset
+from sgcp.errors import SgcpError
+from sgcp.files import building_folder, fingerprint, read_json
+from sgcp.progress import say
+from sgcp.stages.source import MANIFEST, read_source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sgcp.settings import CamVidPrepare, MachineSettings, PolygonPrepare
+    from sgcp.stages.layout import Layout
+
+
+def prepare(
+    layout: Layout, settings: CamVidPrepare | PolygonPrepare, machine: MachineSettings
+) -> None:
+    """Convert ``layout.raw`` into ``layout.prepared``.
+
+    Raises:
+        SgcpError: the raw data is missing, incomplete or damaged.
+    """
+    if not layout.raw.is_dir():
+        raise SgcpError(f"{layout.raw}: not found; run `sgcp download {layout.dataset}` first")
+    sources = [path for path in layout.raw.rglob("*") if path.is_file()]
+    key = json.dumps([settings.model_dump(mode="json"), fingerprint(sources)])
+    with building_folder(layout.prepared, key) as folder:
+        dataset = convert(layout, settings, machine, folder)
+        write_dataset(folder, dataset)
+    counts = ", ".join(
+        f"{sum(item.split == split for item in dataset.items)} {split}" for split in SPLITS
+    )
+    say(f"{layout.prepared}: {counts} ({dataset.edition} edition, protocol {dataset.protocol})")
+
+
+def convert(
+    layout: Layout,
+    settings: CamVidPrepare | PolygonPrepare,
+    machine: MachineSettings,
+    folder: Path,
+) -> Dataset:
+    """Call the converter of this dataset."""
+    workers = machine.prepare_workers
+    if layout.dataset == "camvid":
+        splits = {split: read_split(layout.splits / f"{split}.txt") for split in SPLITS}
+        protocol: str = settings.protocol  # type: ignore[union-attr]
+        return prepare_camvid(layout.raw, folder, splits, protocol, settings.allow_missing, workers)
+    if layout.dataset == "sample":
+        made = read_json(layout.raw / MANIFEST, made_by="sgcp download sample")["request"]
+        edition, expected = "procedural", {split: int(made[split]) for split in SPLITS}
+    else:
+        edition = "fine"
+        expected = read_source(layout.source)["editions"][edition]["images"]
+    return prepare_cityscapes(
+        layout.raw, folder, layout.dataset, edition, expected, settings.allow_missing, workers
+    )
+
+
+def read_split(path: Path) -> list[str]:
+    """Read the stems of a published split.
+
+    Raises:
+        SgcpError: missing, empty, or a stem given twice.
+    """
+    try:
+        stems = path.read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        raise SgcpError(f"{path}: no such file; it comes with the project") from None
+    if not stems:
+        raise SgcpError(f"{path}: an empty split")
+    if len(set(stems)) < len(stems):
+        raise SgcpError(f"{path}: a stem stands there twice")
+    return stems

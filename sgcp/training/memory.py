@@ -1,0 +1,26 @@
+"""Keep freed memory in the process: training frees and takes the same tensors every step."""
+
+import ctypes
+import sys
+
+# Parameters of glibc's mallopt(3).
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc not to hand freed memory back to the system; other C libraries are left alone.
+
+    By default every large tensor is mapped anew and its pages cleared, each step. Measured by
+    ``benchmarks/malloc.py``; docs/results.md has the ratio.
+
+    Returns:
+        Whether the setting took effect.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, 256 << 20))
+    return all(mallopt(parameter, value) == 1 for parameter, value in settings)

@@ -1,0 +1,131 @@
+"""Fixtures: a tiny project in a temporary folder, and the real data beside the repository."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+from typer.testing import CliRunner, Result
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(Path(__file__).parent))
+
+# A few pixels and images: every stage in seconds.
+TINY = {
+    "machine.loader_workers": 0,
+    "machine.prepare_workers": 1,
+    "sample.download.size": [64, 128],
+    "sample.download.train": 4,
+    "sample.download.val": 2,
+    "sample.download.test": 2,
+    "sample.train.epochs": 2,
+    "sample.train.batch_size": 2,
+    "sample.train.crop": [64, 64],
+    "sample.train.validate_every": 1,
+    "sample.validate.panels": 1,
+}
+
+
+def set_params(path: Path, changes: dict[str, Any]) -> None:
+    """Change keys of a params.yaml, by dotted name; None as a value deletes nothing."""
+    yaml = YAML()
+    content = yaml.load(path.read_text())
+    for name, value in changes.items():
+        *sections, key = name.split(".")
+        section = content
+        for part in sections:
+            section = section[part]
+        section[key] = value
+    with path.open("w") as file:
+        yaml.dump(content, file)
+
+
+class Project:
+    """A project folder and its command line."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def set(self, **changes: Any) -> None:
+        set_params(self.root / "params.yaml", {k.replace("__", "."): v for k, v in changes.items()})
+
+    def run(self, *arguments: str | Path) -> Result:
+        """Run `sgcp` in this process, in the project's folder."""
+        from sgcp.cli import app
+
+        before = Path.cwd()
+        os.chdir(self.root)
+        try:
+            return CliRunner().invoke(app, [str(argument) for argument in arguments])
+        finally:
+            os.chdir(before)
+
+    def ok(self, *arguments: str | Path) -> str:
+        """Run `sgcp`, expecting success; return what it printed."""
+        result = self.run(*arguments)
+        assert result.exit_code == 0, (result.output, result.exception)
+        return result.output
+
+    def fails(self, *arguments: str | Path) -> str:
+        """Run `sgcp`, expecting one clear message and exit code 1; return the message."""
+        result = self.run(*arguments)
+        assert result.exit_code == 1, (result.output, result.exception)
+        assert isinstance(result.exception, SystemExit), result.exception
+        assert result.stderr.startswith("error: ")
+        assert "Traceback" not in result.output
+        return result.stderr
+
+
+def make_project(root: Path) -> Project:
+    shutil.copytree(ROOT / "pipeline", root / "pipeline")
+    shutil.copy(ROOT / "params.yaml", root / "params.yaml")
+    set_params(root / "params.yaml", TINY)
+    return Project(root)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """An empty project with tiny settings."""
+    return make_project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def _trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = make_project(tmp_path_factory.mktemp("trained"))
+    for command in ("download", "prepare", "train", "validate", "predict", "package-submission"):
+        project.ok(command, "sample")
+    return project
+
+
+@pytest.fixture
+def trained(_trained: Project, tmp_path: Path) -> Project:
+    """A project whose sample went through every stage; a copy, to be broken at will."""
+    shutil.copytree(_trained.root, tmp_path / "project")
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and reference vectors, named by SGCP_SHARED."""
+    path = Path(os.environ.get("SGCP_SHARED", ROOT.parent / "shared"))
+    if not (path / "datasets").is_dir():
+        pytest.skip("SGCP_SHARED names no folder with datasets and reference vectors")
+    return path
+
+
+@pytest.fixture
+def write_tree(tmp_path: Path) -> Callable[[dict[str, bytes]], Path]:
+    """Write files below a new folder; returns it."""
+
+    def write(files: dict[str, bytes]) -> Path:
+        folder = tmp_path / "tree"
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return folder
+
+    return write

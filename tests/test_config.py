@@ -1,0 +1,101 @@
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, set_params
+from pydantic import BaseModel
+
+from sgcp.config import load_params
+from sgcp.errors import SgcpError
+from sgcp.settings import Params
+
+
+@pytest.fixture
+def params_file(tmp_path: Path) -> Path:
+    return Path(shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml"))
+
+
+def message(path: Path) -> str:
+    with pytest.raises(SgcpError) as caught:
+        load_params(path)
+    return str(caught.value)
+
+
+def test_committed_params_are_valid():
+    assert load_params(ROOT / "params.yaml").datasets == ("sample",)
+
+
+def test_settings_cannot_be_changed_after_loading(params_file):
+    with pytest.raises(ValueError, match="frozen"):
+        load_params(params_file).sample.train.lr = 1.0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "right"),
+    [
+        ("sample.train.lr", -1, "greater than 0"),
+        ("sample.train.lr", "fast", "valid number"),
+        ("sample.train.lr", float("nan"), "finite"),
+        ("camvid.train.lr", float("inf"), "finite"),
+        ("camvid.train.batch_size", 12.5, "valid integer"),
+        ("camvid.train.batch_size", 1, "greater than or equal to 2"),
+        ("camvid.train.batch_size", True, "valid integer"),
+        ("camvid.train.crop", [360], "too few values"),
+        ("camvid.train.encoder", "resnet", "'sgcp' or 'mobilenet_v3_small'"),
+        ("camvid.train.scale", [2.0, 0.5], "must rise"),
+        ("camvid.prepare.protocol", "both", "'strict' or 'grouped'"),
+        ("cityscapes.download.root", 3, "valid string"),
+        ("machine.devices", "many", "'auto'"),
+        ("datasets", ["sample", "kitti"], "'sample', 'camvid' or 'cityscapes'"),
+        ("datasets", [], "at least 1"),
+        ("datasets", ["sample", "sample"], "twice"),
+    ],
+)
+def test_wrong_value_is_refused_by_full_name(params_file, key, value, right):
+    set_params(params_file, {key: value})
+    text = message(params_file)
+    assert key in text
+    assert right in text
+
+
+def test_unknown_key_is_refused_with_the_nearest_known(params_file):
+    set_params(params_file, {"camvid.train.learning_rate": 1, "camvid.train.epoch": 3})
+    text = message(params_file)
+    assert "camvid.train.epoch: unknown key; did you mean 'epochs'?" in text
+    assert "camvid.train.learning_rate: unknown key; known here: seed, split" in text
+
+
+def test_missing_key_is_refused_by_full_name(params_file):
+    text = params_file.read_text().replace("    batch_size: 12\n", "")
+    params_file.write_text(text)
+    assert "camvid.train.batch_size: missing" in message(params_file)
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2]", "datasets: [", "datasets: [a]\ndatasets: [b]"])
+def test_file_that_is_no_map_is_refused(params_file, content):
+    params_file.write_text(content)
+    assert "params.yaml" in message(params_file)
+
+
+def test_repeated_key_is_refused(params_file):
+    params_file.write_text(params_file.read_text().replace("panels: 4", "panels: 4\n    panels: 5"))
+    assert "duplicate key" in message(params_file)
+
+
+def test_binary_file_is_refused(params_file):
+    params_file.write_bytes(b"\xff\xfe\x00")
+    assert "UTF-8" in message(params_file)
+
+
+def all_sections(model: type[BaseModel]) -> set[type[BaseModel]]:
+    found = {model}
+    for field in model.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found |= all_sections(field.annotation)
+    return found
+
+
+def test_no_setting_has_a_silent_default():
+    for section in all_sections(Params):
+        for name, field in section.model_fields.items():
+            assert field.is_required(), f"{section.__name__}.{name}"

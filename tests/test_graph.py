@@ -1,0 +1,136 @@
+"""dvc.yaml against the code: what a stage lists is what it runs, reads and writes."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, TINY, set_params
+from imports import closure
+from ruamel.yaml import YAML
+
+from sgcp.config import load_params
+from sgcp.stages.layout import Layout
+
+STAGES = {
+    "download": "download",
+    "prepare": "prepare",
+    "train": "train",
+    "validate": "validate",
+    "predict": "predict",
+    "package": "package_submission",
+}
+GRAPH: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def names(entries: list[Any]) -> list[str]:
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+def python_files(paths: list[str]) -> set[Path]:
+    files: set[Path] = set()
+    for path in (ROOT / name for name in paths if name.startswith("sgcp")):
+        assert path.exists(), path
+        files |= set(path.rglob("*.py")) if path.is_dir() else {path}
+    return {file for file in files if file.name != "__init__.py" or file.stat().st_size > 200}
+
+
+def test_graph_has_the_stages_of_the_design():
+    assert list(GRAPH) == list(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_listed_code_is_what_the_stage_imports(stage):
+    listed = python_files(names(GRAPH[stage]["deps"]))
+    used = closure(ROOT / "sgcp" / "stages" / f"{stage}.py")
+    used = {file for file in used if file != ROOT / "sgcp" / "__init__.py"}
+    missing = sorted(str(f.relative_to(ROOT)) for f in used - listed)
+    assert not missing, f"dvc.yaml, {stage}: add {missing}"
+    needless = sorted(str(f.relative_to(ROOT)) for f in listed - used)
+    assert not needless, f"dvc.yaml, {stage}: drop {needless}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_listed_params_are_the_section_that_the_command_reads(stage):
+    """The command hands its stage one section (and machine, which changes no result)."""
+    assert GRAPH[stage]["params"] == [f"${{item.dataset}}.{stage}"]
+    tree = ast.parse((ROOT / "sgcp" / "cli.py").read_text())
+    command = next(
+        node
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name == STAGES[stage]
+    )
+    read = {
+        node.attr.rstrip("_")
+        for node in ast.walk(command)
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "section"
+    }
+    assert read == {stage}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_listed_paths_are_those_of_the_layout(stage):
+    """Every path of the layout that the stage's code names is listed, and the reverse."""
+    layout = Layout(Path(), "${item.dataset}")
+    paths = {
+        name: getattr(layout, name).as_posix()
+        for name in vars(Layout)
+        if isinstance(vars(Layout)[name], property)
+    }
+    beside_dvc = {"downloads", "resume"}  # what must survive DVC's clearing of outputs
+    source = (ROOT / "sgcp" / "stages" / f"{stage}.py").read_text()
+    used = {name for name in paths if f"layout.{name}" in source} - beside_dvc
+    entry = GRAPH[stage]
+    outs = [name for kind in ("outs", "metrics", "plots") for name in names(entry.get(kind, []))]
+    listed = outs + [dep for dep in names(entry["deps"]) if not dep.startswith("sgcp")]
+    for name in used:
+        path = paths[name].replace("pipeline/splits/${item.dataset}", "pipeline/splits")
+        assert any(item == path or item.startswith(f"{path}/") for item in listed), (stage, name)
+    for item in listed:
+        assert any(
+            item == paths[name] or item.startswith((paths[name], str(Path(paths[name]).parent)))
+            for name in used
+        ), (stage, item)
+
+
+class Recorder:
+    """Stand in for a settings section and remember what was read."""
+
+    def __init__(self, section: Any, read: set[str]) -> None:
+        self._section, self._read = section, read
+
+    def __getattr__(self, name: str) -> Any:
+        if name in type(self._section).model_fields:
+            self._read.add(name)
+        return getattr(self._section, name)
+
+
+def test_every_setting_is_read_by_its_stage(tmp_path):
+    """A key that no stage reads would rerun it for nothing."""
+    from sgcp.stages import download, package, predict, prepare, train, validate
+
+    set_params_file = tmp_path / "params.yaml"
+    set_params_file.write_text((ROOT / "params.yaml").read_text())
+    set_params(set_params_file, TINY | {"sample.train.optimizer": "sgd",
+                                        "sample.train.schedule": "poly"})  # fmt: skip
+    params = load_params(set_params_file)
+    (tmp_path / "pipeline").symlink_to(ROOT / "pipeline")
+    layout = Layout(tmp_path, "sample")
+    calls = [
+        (download.download, params.sample.download, (params.machine,)),
+        (prepare.prepare, params.sample.prepare, (params.machine,)),
+        (train.train, params.sample.train, (params.machine,)),
+        (validate.validate, params.sample.validate_, (params.machine,)),
+        (predict.predict, params.sample.predict, (params.machine,)),
+        (package.package_submission, params.sample.package, ()),
+    ]
+    for stage, section, rest in calls:
+        read: set[str] = set()
+        stage(layout, Recorder(section, read), *rest)
+        assert read == set(type(section).model_fields), stage.__name__
+
+
+def test_committed_lock_matches_the_committed_datasets():
+    lock = YAML(typ="safe", pure=True).load((ROOT / "dvc.lock").read_text())
+    datasets = load_params(ROOT / "params.yaml").datasets
+    assert set(lock["stages"]) == {f"{stage}@{name}" for stage in STAGES for name in datasets}
