@@ -96,6 +96,7 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture(scope="session")
 def _trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = make_project(tmp_path_factory.mktemp("trained"))
+    project.set(sample__train__epochs=16, sample__train__validate_every=8)  # learns something
     for command in ("download", "prepare", "train", "validate", "predict", "package-submission"):
         project.ok(command, "sample")
     return project

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,7 +107,7 @@ def handler_for(site: Site) -> type[BaseHTTPRequestHandler]:
                 site.cut_after = None
                 self.wfile.write(body[:cut])
                 self.wfile.flush()
-                self.connection.close()
+                self.connection.shutdown(socket.SHUT_RDWR)
                 return
             self.wfile.write(body)
 

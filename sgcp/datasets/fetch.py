@@ -11,7 +11,7 @@ from sgcp.errors import SgcpError
 from sgcp.files import PARTIAL
 from sgcp.progress import progress_bar, say
 
-CHUNK = 1 << 20
+CHUNK = 1 << 16  # bytes; at most this much is lost when a connection breaks
 TIMEOUT = (20, 60)  # seconds to connect, and between two packets
 ATTEMPTS = 5
 

@@ -109,7 +109,8 @@ def train_loader(
         batch_size: images a step over all processes together.
 
     Raises:
-        SgcpError: the batch exceeds the split or is not a multiple of the processes.
+        SgcpError: the batch exceeds the split, is no multiple of the processes, or leaves a
+            process less than two images.
     """
     if batch_size > len(dataset):
         raise SgcpError(
@@ -118,6 +119,11 @@ def train_loader(
     if batch_size % world:
         raise SgcpError(
             f"train.batch_size: {batch_size} is no multiple of the {world} processes that share it"
+        )
+    if batch_size // world < 2:
+        raise SgcpError(
+            f"train.batch_size: {batch_size} leaves one image for each of {world} processes; batch "
+            f"norm needs two: set {2 * world} or more"
         )
     # Every process takes the same number of steps, whatever the remainder.
     take = len(dataset) // batch_size * batch_size

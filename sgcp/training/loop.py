@@ -94,6 +94,9 @@ def start(
 ) -> Run:
     """Place the network, its optimizer and schedule on the device; ``steps`` are an epoch's."""
     network = network.to(memory_format=torch.channels_last)
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        # Statistics over the whole batch, as the authors train; it exists on GPUs alone.
+        torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
     optimizer = make_optimizer(network, settings)
     wrapped, optimizer = fabric.setup(network, optimizer)
     schedule = make_schedule(optimizer, steps * settings.epochs, settings)
@@ -125,6 +128,7 @@ def train_one_epoch(
 
 def evaluate(fabric: Fabric, network: SGCPNet, normalize: Normalize, loader: Loader) -> Scores:
     """Score the network on single images at their own size, over all processes."""
+    share_buffers(fabric, network)
     network.eval()
     predictor = Predictor(network, normalize)
     size = (network.num_classes, network.num_classes)
@@ -134,6 +138,13 @@ def evaluate(fabric: Fabric, network: SGCPNet, normalize: Normalize, loader: Loa
         confusion += count_confusion(label, predictor(image), network.num_classes)
     total: Any = fabric.all_reduce(confusion, reduce_op="sum")
     return score_confusion(total.cpu().numpy())
+
+
+def share_buffers(fabric: Fabric, network: SGCPNet) -> None:
+    """Give every process the batch-norm statistics of the first, so that they score one network."""
+    if fabric.world_size > 1:
+        for buffer in network.buffers():
+            torch.distributed.broadcast(buffer, src=0)
 
 
 def keep_best(progress: Progress, network: SGCPNet, miou: float) -> None:

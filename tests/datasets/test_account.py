@@ -101,7 +101,8 @@ def test_wrong_published_checksum_leaves_no_raw_folder(site, project, account):
     assert not (project.root / "data/raw/cityscapes").exists()
 
 
-def test_broken_connection_is_resumed(site, project, account):
+def test_broken_connection_is_resumed(site, project, account, monkeypatch):
+    monkeypatch.setattr("sgcp.datasets.fetch.CHUNK", 512)
     site.cut_after = 2000
     project.ok("download", "cityscapes")
     assert any(wanted for _, _, wanted in site.requests)

@@ -1,0 +1,72 @@
+import pytest
+import torch
+from conftest import ROOT
+
+from sgcp.config import load_params
+from sgcp.datasets.classes import IGNORE
+from sgcp.models import SGCPNet
+from sgcp.training.optimization import (
+    make_optimizer,
+    make_schedule,
+    rate_factor,
+    segmentation_loss,
+)
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return load_params(ROOT / "params.yaml").cityscapes.train
+
+
+def test_cityscapes_recipe_is_the_authors(settings):
+    recipe = (settings.optimizer, settings.lr, settings.momentum, settings.weight_decay)
+    assert recipe == ("sgd", 0.3, 0.9, 1e-5)
+    assert (settings.schedule, settings.poly_power, settings.warmup) == ("poly", 0.9, 0.0)
+    assert (settings.batch_size, settings.epochs, settings.seed) == (36, 350, 42)
+    assert (settings.scale, settings.min_short_side, settings.crop) == ((0.5, 2), 350, (1024, 1024))
+
+
+def test_poly_schedule_decays_every_step(settings):
+    factors = [rate_factor(step, 10, settings) for step in range(10)]
+    assert factors == pytest.approx([(1 - step / 10) ** 0.9 for step in range(10)])
+
+
+def test_one_cycle_rises_to_the_peak_then_falls(settings):
+    one_cycle = settings.model_copy(update={"schedule": "one-cycle", "warmup": 0.3})
+    factors = [rate_factor(step, 100, one_cycle) for step in range(100)]
+    assert max(factors) == factors[30] == 1
+    assert factors[:31] == sorted(factors[:31])
+    assert factors[30:] == sorted(factors[30:], reverse=True)
+    assert factors[-1] < 0.01
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_encoder_and_decoder_have_their_own_rates_and_nothing_is_left_out(settings, name):
+    network = SGCPNet(3)
+    changed = settings.model_copy(update={"optimizer": name, "encoder_lr_factor": 0.5})
+    optimizer = make_optimizer(network, changed)
+    schedule = make_schedule(optimizer, 10, changed)
+    assert schedule.get_last_lr() == pytest.approx([0.15, 0.3])
+    grouped = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in network.parameters())
+
+
+def test_loss_is_cross_entropy_over_unignored_pixels():
+    logits = torch.zeros(1, 4, 2, 2)
+    label = torch.tensor([[[0, 1], [2, IGNORE]]])
+    assert segmentation_loss(logits, label, 0.0).item() == pytest.approx(1.3862943)  # ln 4
+
+
+def test_ignored_pixels_have_no_gradient():
+    logits = torch.randn(1, 3, 2, 2, requires_grad=True)
+    label = torch.full((1, 2, 2), IGNORE)
+    loss = segmentation_loss(logits, label, 0.0)
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def test_logits_are_resized_to_the_label():
+    logits = torch.randn(2, 3, 4, 5)
+    label = torch.randint(0, 3, (2, 31, 37))
+    assert torch.isfinite(segmentation_loss(logits, label, 0.1))

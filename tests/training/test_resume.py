@@ -1,0 +1,115 @@
+"""Interrupted training, with real kills."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, Project
+from lightning_fabric import Fabric
+
+from sgcp.errors import SgcpError
+from sgcp.training.checkpoints import Progress, load_checkpoint, save_checkpoint
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+COMMAND = [sys.executable, "-m", "sgcp", "train", "sample"]
+RESULTS = ("model.safetensors", "model.json", "last.safetensors", "last.json")
+
+
+@pytest.fixture
+def prepared(project: Project) -> Project:
+    project.set(sample__train__epochs=4)
+    project.ok("download", "sample")
+    project.ok("prepare", "sample")
+    return project
+
+
+def results(project: Project) -> dict[str, bytes]:
+    """Return weights, descriptions and curves."""
+    files = {name: (project.root / "data/models/sample" / name).read_bytes() for name in RESULTS}
+    curves = project.root / "metrics/sample/train"
+    files |= {path.name: path.read_bytes() for path in curves.rglob("*.tsv")}
+    return files
+
+
+def kill_after_epoch(project: Project, epoch: int, how: int) -> None:
+    process = subprocess.Popen(
+        COMMAND, cwd=project.root, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith(f"epoch {epoch}/"):
+            process.send_signal(how)
+            break
+    process.stdout.read()
+    process.wait()
+    assert process.returncode == (-9 if how == signal.SIGKILL else 130)
+
+
+def test_killed_run_ends_as_an_uninterrupted_one(prepared):
+    kill_after_epoch(prepared, 1, signal.SIGKILL)
+    kill_after_epoch(prepared, 2, signal.SIGINT)
+    assert not (prepared.root / "data/models/sample").exists()
+    assert re.search(r"resuming after epoch [23]", prepared.ok("train", "sample"))
+    assert not (prepared.root / "data/resume/sample").exists()
+    interrupted = results(prepared)
+    prepared.ok("train", "sample")
+    whole = results(prepared)
+    assert interrupted.keys() == whole.keys()
+    for name in whole:
+        assert interrupted[name] == whole[name], name
+
+
+def test_checkpoint_of_another_run_is_left_alone(tmp_path: Path):
+    network = torch.nn.Linear(2, 2)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    save_checkpoint(fabric, tmp_path / "last.ckpt", {"network": network}, Progress("a", epoch=3))
+    other = torch.nn.Linear(2, 2)
+    before = other.weight.clone()
+    assert load_checkpoint(tmp_path / "last.ckpt", {"network": other}, "b").epoch == 0
+    assert torch.equal(other.weight, before)
+    assert load_checkpoint(tmp_path / "last.ckpt", {"network": other}, "a").epoch == 3
+    assert torch.equal(other.weight, network.weight)
+
+
+def test_damaged_checkpoint_says_what_to_do(tmp_path: Path):
+    (tmp_path / "last.ckpt").write_bytes(b"PK\x03\x04 torn")
+    with pytest.raises(SgcpError, match=r"last\.ckpt: the resume checkpoint is damaged; delete it"):
+        load_checkpoint(tmp_path / "last.ckpt", {}, "x")
+
+
+def test_two_processes_train_as_one(prepared):
+    """The same code under torchrun: two CPU processes share the batch and end up equal."""
+    prepared.set(sample__train__epochs=1, machine__accelerator="cpu", machine__devices=2)
+    prepared.set(sample__train__batch_size=4)
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+        "-m", "sgcp", "train", "sample",
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=prepared.root, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("epoch 1/1") == 1
+    assert (prepared.root / "data/models/sample/model.safetensors").is_file()
+
+
+def test_learning_learns(prepared):
+    """A few epochs on a handful of pictures lower the loss."""
+    prepared.set(sample__train__epochs=8, sample__train__validate_every=8)
+    output = prepared.ok("train", "sample")
+    losses = [float(text) for text in re.findall(r"loss (\d+\.\d+)", output)]
+    assert len(losses) == 8
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_bfloat16_trains(prepared):
+    prepared.set(sample__train__epochs=1, sample__train__precision="bf16-mixed")
+    prepared.ok("train", "sample")
+    from safetensors.torch import load_file
+
+    weights = load_file(prepared.root / "data/models/sample/model.safetensors")
+    assert all(w.dtype in (torch.float32, torch.int64) for w in weights.values())
