@@ -15,15 +15,21 @@ PARTIAL = ".partial"
 KEY_FILE = ".key.partial"
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, flush it to disk, then rename it."""
+def write_bytes(path: Path, content: bytes, flush: bool = True) -> None:
+    """Write a file under a temporary name, then rename it.
+
+    Args:
+        flush: wait for the disk before the renaming; needless for one of many files in a
+            ``building_folder``, which waits once for all.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + PARTIAL)
     try:
         with partial.open("wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -77,6 +83,7 @@ def building_folder(final: Path, key: str) -> Iterator[Path]:
         remove_folder(building)
         raise
     key_file.unlink()
+    os.sync()
     replace_folder(building, final)
 
 

@@ -102,7 +102,7 @@ def _extract_one(content: zipfile.ZipFile, member: Member, folder: Path, archive
         data = source.read(member.info.file_size + 1)
     if len(data) != member.info.file_size:
         raise SgcpError(f"{archive}: member {member.info.filename!r} is not as long as declared")
-    write_bytes(target, data)
+    write_bytes(target, data, flush=False)
 
 
 def link_folder(source: Path, folder: Path, place: Placement) -> int:

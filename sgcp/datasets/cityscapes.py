@@ -124,7 +124,7 @@ def convert_scene(scene: Scene, raw: Path, out: Path) -> Item:
             annotation.fromJsonFile(str(raw / scene.polygons))
             buffer = io.BytesIO()
             createLabelImage(annotation, "trainIds").save(buffer, "PNG")
-            write_bytes(out / target, buffer.getvalue())
+            write_bytes(out / target, buffer.getvalue(), flush=False)
     return Item(scene.split, scene.image, target, scene.image.parent.name, *size)
 
 

@@ -61,7 +61,7 @@ def write_png(path: Path, array: UInt8) -> None:
     """Write (H, W) as mode L or (H, W, 3) as RGB, whole or not at all."""
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG")
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue(), flush=False)
 
 
 def _open(path: Path) -> Image.Image:

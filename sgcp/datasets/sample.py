@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from sgcp.datasets import textures
 from sgcp.datasets.images import UInt8, write_png
-from sgcp.files import write_bytes, write_text
+from sgcp.files import write_bytes
 from sgcp.progress import map_parallel
 
 Points = NDArray[np.float64]  # (N, 2) of x, y in pixels
@@ -255,7 +255,7 @@ def _write_scene(task: tuple[Path, int, str, int, tuple[int, int]]) -> None:
     if split == "test":  # as published: the border alone, nothing to learn from
         annotation["objects"] = annotation["objects"][-1:]
     target = folder / "gtFine" / split / city / f"{stem}_gtFine_polygons.json"
-    write_text(target, json.dumps(annotation, indent=1) + "\n")
+    write_bytes(target, f"{json.dumps(annotation, indent=1)}\n".encode(), flush=False)
     _write_label_images(target)
 
 
@@ -276,7 +276,7 @@ def _write_label_images(polygons: Path) -> None:
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
         name = polygons.name.replace("polygons.json", f"{kind}.png")
-        write_bytes(polygons.with_name(name), buffer.getvalue())
+        write_bytes(polygons.with_name(name), buffer.getvalue(), flush=False)
 
 
 def generate_sample(

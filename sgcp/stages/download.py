@@ -19,7 +19,7 @@ from sgcp.datasets.sample import generate_sample
 from sgcp.errors import SgcpError
 from sgcp.files import building_folder, read_json, write_json
 from sgcp.progress import say
-from sgcp.stages.source import MANIFEST, read_source
+from sgcp.stages.source import MANIFEST, Edition, read_edition
 
 if TYPE_CHECKING:
     from sgcp.settings import (
@@ -41,36 +41,48 @@ def download(
     archives: Sequence[Path] = (),
     root: Path | None = None,
 ) -> None:
-    """Fill ``layout.raw`` from the first source given: ``root``, ``archives``, else the web.
+    """Fill ``layout.raw``: generate the sample, or get a dataset as published.
 
     A complete raw folder is left alone, unless a source is named that differs from its own.
+
+    Args:
+        archives: files already on disk, used before those in ``settings``.
+        root: an unpacked folder, whose files are linked; used before anything else.
 
     Raises:
         SgcpError: a source is missing, damaged or not this dataset.
     """
-    source = read_source(layout.source)
     if layout.dataset == "sample":
-        _generate(layout, settings, machine)
-        return
-    edition = source["editions"][settings.edition]  # type: ignore[union-attr]
-    archives = archives or [Path(name) for name in settings.archives]  # type: ignore[union-attr]
+        if archives or root:
+            raise SgcpError("sample: is generated; --archive and --root are for other datasets")
+        generate(layout, settings, machine)
+    else:
+        get_published(layout, settings, archives, root)
+
+
+def get_published(
+    layout: Layout, settings: Any, archives: Sequence[Path], root: Path | None
+) -> None:
+    """Fill ``layout.raw`` from the first source there is: ``root``, ``archives``, the web."""
+    edition = read_edition(layout.source, settings.edition)
+    place = PLACEMENTS[layout.dataset]
+    archives = archives or [Path(name) for name in settings.archives]
     root = root or _configured_root(layout.dataset, settings, archives)
-    request = {"dataset": layout.dataset, "edition": settings.edition}  # type: ignore[union-attr]
+    request: dict[str, Any] = {"dataset": layout.dataset, "edition": settings.edition}
     if root is not None:
         request["root"] = str(root.expanduser().resolve())
-    if archives and root is None:
+    elif archives:
         request["archives"] = _describe(archives)
     if is_complete(layout.raw, request):
         say(f"{layout.raw}: complete, nothing to do")
         return
     with building_folder(layout.raw, json.dumps(request, sort_keys=True)) as folder:
         if root is not None:
-            count = link_folder(root, folder, PLACEMENTS[layout.dataset])
+            count = link_folder(root, folder, place)
         else:
-            count = 0
-            for archive in archives or fetch_archives(edition, layout):
-                count += unpack(archive, folder, PLACEMENTS[layout.dataset])
-        check_content(layout.dataset, settings.edition, folder, count)  # type: ignore[union-attr]
+            files = archives or fetch_archives(edition, layout)
+            count = sum(unpack(archive, folder, place) for archive in files)
+        check_content(layout.dataset, settings.edition, folder, count)
         write_json(folder / MANIFEST, {"request": request, "files": count})
     shutil.rmtree(layout.downloads, ignore_errors=True)
     say(f"{layout.raw}: {count} files")
@@ -101,7 +113,7 @@ def is_complete(raw: Path, request: dict[str, Any]) -> bool:
     return bool(present == manifest.get("files"))
 
 
-def _generate(layout: Layout, settings: Any, machine: MachineSettings) -> None:
+def generate(layout: Layout, settings: Any, machine: MachineSettings) -> None:
     """Make the embedded sample."""
     request = settings.model_dump(mode="json")
     if is_complete(layout.raw, request):
@@ -115,15 +127,15 @@ def _generate(layout: Layout, settings: Any, machine: MachineSettings) -> None:
     say(f"{layout.raw}: {sum(counts.values())} street scenes")
 
 
-def fetch_archives(edition: dict[str, Any], layout: Layout) -> list[Path]:
+def fetch_archives(edition: Edition, layout: Layout) -> list[Path]:
     """Download an edition's archives into ``layout.downloads``."""
-    if "site" in edition:
-        return fetch_packages(edition["site"], list(edition["packages"]), layout.downloads)
+    if edition.site is not None:
+        return fetch_packages(edition.site, edition.packages, layout.downloads)
     paths = []
     with requests.Session() as session:
-        for row in edition["archives"]:
-            paths.append(layout.downloads / row["file"])
-            fetch(session, row["url"], paths[-1], row["md5"])
+        for archive in edition.archives:
+            paths.append(layout.downloads / archive.file)
+            fetch(session, archive.url, paths[-1], archive.md5)
     return paths
 
 

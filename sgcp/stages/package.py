@@ -12,7 +12,7 @@ from sgcp.errors import SgcpError
 from sgcp.evaluation.submission import Expected, check_predictions
 from sgcp.files import building_folder, write_json
 from sgcp.progress import say, track
-from sgcp.stages.source import read_source
+from sgcp.stages.source import read_edition
 
 if TYPE_CHECKING:
     from sgcp.settings import PackageSettings
@@ -69,8 +69,7 @@ def package_submission(layout: Layout, settings: PackageSettings) -> None:
 
 def published_count(layout: Layout, edition: str) -> int | None:
     """Return how many test images the benchmark has, where its source says so."""
-    images = read_source(layout.source)["editions"][edition].get("images")
-    return None if images is None else int(images["test"])
+    return read_edition(layout.source, edition).images.get("test")
 
 
 def explain(problems: Sequence[str], layout: Layout) -> str:

@@ -11,7 +11,7 @@ from sgcp.datasets.index import SPLITS, Dataset, write_dataset
 from sgcp.errors import SgcpError
 from sgcp.files import building_folder, fingerprint, read_json
 from sgcp.progress import say
-from sgcp.stages.source import MANIFEST, read_source
+from sgcp.stages.source import MANIFEST, read_edition
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,7 @@ def convert(
         edition, expected = "procedural", {split: int(made[split]) for split in SPLITS}
     else:
         edition = "fine"
-        expected = read_source(layout.source)["editions"][edition]["images"]
+        expected = read_edition(layout.source, edition).images
     return prepare_cityscapes(
         layout.raw, folder, layout.dataset, edition, expected, settings.allow_missing, workers
     )

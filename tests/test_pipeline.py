@@ -1,0 +1,183 @@
+"""A real `dvc repro` and the commands around it, on a clone with tiny settings."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, TINY, set_params
+from ruamel.yaml import YAML
+
+STAGES = ["download", "prepare", "train", "validate", "predict", "package"]
+PROGRAMS = Path(sys.executable).parent
+
+
+class Clone:
+    """A git clone with DVC; programs come from this environment, code from the clone."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def call(self, *command: str, check: bool = True) -> str:
+        environment = os.environ | {
+            "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(self.root),
+            "COLUMNS": "200",
+        }
+        for name in ("USER", "HOME"):
+            environment.setdefault(name, "nobody")
+        done = subprocess.run(
+            command, cwd=self.root, env=environment, capture_output=True, text=True, check=False
+        )
+        assert not check or done.returncode == 0, (command, done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    def ran(self, output: str) -> list[str]:
+        """Return the stages that a `dvc repro` ran."""
+        return [stage for stage in STAGES if f"Running stage '{stage}@sample'" in output]
+
+    def commit(self, message: str) -> None:
+        self.call("git", "add", "-A")
+        self.call("git", "commit", "-q", "-m", message)
+
+    def set(self, **changes) -> None:
+        changes = {key.replace("__", "."): value for key, value in changes.items()}
+        set_params(self.root / "params.yaml", changes)
+
+
+def new_clone(root: Path) -> Clone:
+    """Copy what git tracks (and would track) into a repository of its own."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    for name in listed:
+        if (ROOT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, root / name)
+    (root / "dvc.lock").unlink(missing_ok=True)
+    shutil.rmtree(root / "metrics", ignore_errors=True)
+    set_params(root / "params.yaml", TINY)
+    clone = Clone(root)
+    clone.call("git", "init", "-q", "-b", "main")
+    clone.call("git", "config", "user.email", "test@example.org")
+    clone.call("git", "config", "user.name", "Test")
+    return clone
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory) -> Clone:
+    """A clone after its first `dvc repro`, committed; later tests build on it in order."""
+    clone = new_clone(tmp_path_factory.mktemp("clone"))
+    clone.commit("start")
+    assert clone.ran(clone.call("dvc", "repro")) == STAGES
+    clone.commit("first run")
+    return clone
+
+
+def test_first_run_leaves_metrics_and_a_checked_zip(clone):
+    metrics = json.loads((clone.root / "metrics/sample/validate.json").read_text())
+    assert 0 <= metrics["miou"] <= 1
+    assert (clone.root / "data/submissions/sample/test_result.zip").is_file()
+    assert not clone.call("git", "status", "--short")
+
+
+def test_raw_data_is_not_stored_twice(clone):
+    lock = YAML(typ="safe", pure=True).load((clone.root / "dvc.lock").read_text())
+    out = lock["stages"]["download@sample"]["outs"][0]
+    cached = clone.root / ".dvc/cache/files/md5" / out["md5"][:2] / out["md5"][2:]
+    assert not cached.exists()
+
+
+def test_second_run_does_nothing(clone):
+    output = clone.call("dvc", "repro")
+    assert clone.ran(output) == []
+    assert "up to date" in output
+
+
+def test_help_text_and_unrelated_code_rerun_nothing(clone):
+    for name in ("cli.py", "config.py", "settings.py", "stages/import_checkpoint.py"):
+        path = clone.root / "sgcp" / name
+        path.write_text(path.read_text() + "\n# a remark\n")
+    output = clone.call("dvc", "repro", "--dry")
+    clone.call("git", "checkout", "sgcp")
+    assert clone.ran(output) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "first"),
+    [
+        ("sgcp/datasets/textures.py", "download"),
+        ("sgcp/datasets/cityscapes.py", "download"),
+        ("sgcp/datasets/transforms.py", "train"),
+        ("sgcp/models/pyramid.py", "train"),
+        ("sgcp/evaluation/tables.py", "validate"),
+        ("sgcp/stages/predict.py", "predict"),
+        ("sgcp/evaluation/submission.py", "package"),
+    ],
+)
+def test_changed_code_reruns_from_its_first_stage(clone, path, first):
+    file = clone.root / path
+    file.write_text(file.read_text() + "\n# a remark\n")
+    output = clone.call("dvc", "status")
+    clone.call("git", "checkout", path)
+    changed = [stage for stage in STAGES if f"{stage}@sample:" in output]
+    assert changed[0] == first
+
+
+def test_changed_rate_reruns_training_and_what_follows_and_compares(clone):
+    clone.set(sample__train__lr=0.02)
+    output = clone.call("dvc", "repro")
+    assert clone.ran(output) == ["train", "validate", "predict", "package"]
+    params = clone.call("dvc", "params", "diff")
+    assert "sample.train.lr" in params
+    assert "0.02" in params
+    metrics = clone.call("dvc", "metrics", "diff")
+    assert "metrics/sample/validate.json" in metrics
+    assert "metrics/sample/train/metrics.json" in metrics
+    clone.commit("faster")
+
+
+def test_plots_hold_curves_bars_confusion_and_panels(clone):
+    clone.call("dvc", "plots", "diff", "HEAD~1", "HEAD", "-o", "plots_out")
+    page = (clone.root / "plots_out/index.html").read_text()
+    for part in ("loss.tsv", "miou.tsv", "per_class.csv", "confusion.csv"):
+        assert part in page, part
+    assert "share of the true class" in page
+    assert list((clone.root / "plots_out/static").glob("*.png"))
+    shutil.rmtree(clone.root / "plots_out")
+
+
+def test_removing_a_key_is_an_error_not_a_silent_change(clone):
+    path = clone.root / "params.yaml"
+    before = path.read_text()
+    path.write_text("\n".join(x for x in before.splitlines() if "poly_power" not in x))
+    output = clone.call("dvc", "repro", check=False)
+    path.write_text(before)
+    assert "sample.train.poly_power: missing" in output
+
+
+def test_push_and_pull_bring_results_without_recomputing(clone, tmp_path):
+    clone.call("dvc", "remote", "add", "-d", "store", str(tmp_path / "store"))
+    clone.commit("remote")
+    clone.call("dvc", "push")
+    other = Clone(tmp_path / "other")
+    clone.call("git", "clone", "-q", str(clone.root), str(other.root))
+    other.call("dvc", "pull", "--allow-missing")
+    for name in ("models", "predictions", "submissions", "prepared"):
+        for path in (clone.root / "data" / name / "sample").rglob("*.*"):
+            copy = other.root / path.relative_to(clone.root)
+            assert copy.read_bytes() == path.read_bytes(), copy
+    assert other.ran(other.call("dvc", "repro", "--allow-missing", "--dry")) == []
+    assert "miou" in other.call("dvc", "metrics", "show")
+
+
+def test_experiment_runs_and_is_shown(clone):
+    clone.call("dvc", "exp", "run", "-n", "gentle", "-S", "sample.train.lr=0.005")
+    shown = clone.call("dvc", "exp", "show", "--csv", "--drop", ".*sgcp.*")
+    assert "gentle" in shown
+    assert "0.005" in shown
+    assert "sample.train.lr" in clone.call("dvc", "params", "diff")
