@@ -1,52 +1,17 @@
-"""CamVid, both editions and both protocols, to 11-class label maps."""
+"""CamVid's frames, of either edition, to 11-class label maps."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from sgcp.datasets.classes import IGNORE, camvid_classes
-from sgcp.datasets.images import UInt8, read_image, read_label, read_size, write_png
+from sgcp.datasets.camvid_labels import color_table, convert_colors, convert_indices
+from sgcp.datasets.classes import camvid_classes
+from sgcp.datasets.images import read_image, read_label, read_size, write_png
 from sgcp.datasets.index import Dataset, Item, check_counts
 from sgcp.errors import SgcpError
 from sgcp.progress import map_parallel
-
-SEGNET_VOID = 11  # the SegNet edition's twelfth index
-UNLISTED = 254  # marks a colour or id that no table names
-
-# Which of the 32 source classes become which of the 11 (DESIGN, section 4, with the measured
-# shares); every class not named is ignored.
-STRICT = {
-    "Sky": "Sky",
-    "Building": "Building",
-    "Column_Pole": "Pole",
-    "Road": "Road",
-    "Sidewalk": "Pavement",
-    "Tree": "Tree",
-    "SignSymbol": "SignSymbol",
-    "Fence": "Fence",
-    "Car": "Car",
-    "Pedestrian": "Pedestrian",
-    "Bicyclist": "Bicyclist",
-}
-GROUPED = STRICT | {
-    "Bridge": "Building",
-    "Tunnel": "Building",
-    "Wall": "Building",
-    "LaneMkgsDriv": "Road",
-    "LaneMkgsNonDriv": "Road",
-    "ParkingBlock": "Pavement",
-    "RoadShoulder": "Pavement",
-    "VegetationMisc": "Tree",
-    "Misc_Text": "SignSymbol",
-    "TrafficLight": "SignSymbol",
-    "SUVPickupTruck": "Car",
-    "Truck_Bus": "Car",
-}
-PROTOCOLS: Mapping[str, Mapping[str, str]] = {"strict": STRICT, "grouped": GROUPED}
 
 
 @dataclass(frozen=True)
@@ -96,81 +61,6 @@ def detect_edition(raw: Path) -> str:
             "`sgcp download camvid --archive ...`"
         )
     return "cambridge"
-
-
-def read_colors(path: Path) -> dict[str, tuple[int, int, int]]:
-    """Read ``label_colors.txt``: a line a class, ``R G B<tabs>Name``.
-
-    Raises:
-        SgcpError: a line that is not of this form, or a colour or name given twice.
-    """
-    colors: dict[str, tuple[int, int, int]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        match = re.fullmatch(r"\s*(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s+(\w+)\s*", line)
-        if match is None or max(int(match[i]) for i in (1, 2, 3)) > 255:
-            raise SgcpError(f"{path}, line {number}: expected 'R G B Name', got {line!r}")
-        color = (int(match[1]), int(match[2]), int(match[3]))
-        if match[4] in colors or color in colors.values():
-            raise SgcpError(f"{path}, line {number}: {match[4]} {color} is listed twice")
-        colors[match[4]] = color
-    return colors
-
-
-@cache
-def color_table(colors_file: Path, protocol: str) -> UInt8:
-    """Return a table from 24-bit colour (R * 65536 + G * 256 + B) to train id, (2**24,) uint8.
-
-    Raises:
-        SgcpError: the colours lack a class that the protocol names.
-    """
-    colors = read_colors(colors_file)
-    mapping = PROTOCOLS[protocol]
-    absent = sorted(mapping.keys() - colors.keys())
-    if absent:
-        raise SgcpError(f"{colors_file}: lacks {', '.join(absent)}, which the protocol needs")
-    train_ids = {item.name: item.train_id for item in camvid_classes()}
-    table = np.full(2**24, UNLISTED, dtype=np.uint8)
-    for name, (red, green, blue) in colors.items():
-        target = mapping.get(name)
-        table[red << 16 | green << 8 | blue] = IGNORE if target is None else train_ids[target]
-    return table
-
-
-def convert_colors(rgb: UInt8, table: UInt8, source: Path) -> UInt8:
-    """Map colours (H, W, 3) to train ids (H, W).
-
-    Raises:
-        SgcpError: a colour that ``label_colors.txt`` does not list.
-    """
-    codes = rgb[..., 0].astype(np.uint32) << 16 | rgb[..., 1].astype(np.uint32) << 8 | rgb[..., 2]
-    label = table[codes]
-    return _refuse_unlisted(label, rgb, source, "colour")
-
-
-def convert_indices(indices: UInt8, source: Path) -> UInt8:
-    """Map the SegNet edition's indices (H, W) to train ids (H, W): void, 11, becomes 255.
-
-    Raises:
-        SgcpError: an index beyond 11 other than 255.
-    """
-    table = np.full(256, UNLISTED, dtype=np.uint8)
-    table[:SEGNET_VOID] = np.arange(SEGNET_VOID)
-    table[[SEGNET_VOID, IGNORE]] = IGNORE
-    return _refuse_unlisted(table[indices], indices, source, "id")
-
-
-def _refuse_unlisted(label: UInt8, values: UInt8, source: Path, what: str) -> UInt8:
-    unlisted = label == UNLISTED
-    if unlisted.any():
-        y, x = np.argwhere(unlisted)[0].tolist()
-        value = values[y, x].tolist()
-        raise SgcpError(
-            f"{source}: unlisted {what} {value} at row {y}, column {x} "
-            f"({int(unlisted.sum())} such pixels); the label map is damaged or of another dataset"
-        )
-    return label
 
 
 def find_frames(raw: Path, edition: str, splits: Mapping[str, Sequence[str]]) -> list[Frame]:

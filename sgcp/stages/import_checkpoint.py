@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from sgcp.datasets.classes import (
     classes_to_json,
 )
 from sgcp.errors import SgcpError
+from sgcp.files import file_sha256
 from sgcp.models.artifact import ModelCard, save_model
 from sgcp.models.authors import read_authors_checkpoint
 from sgcp.progress import say
@@ -51,7 +51,7 @@ def import_checkpoint(
         trained_size=trained_size,
         provenance={
             "imported_from": source.name,
-            "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+            "sha256": file_sha256(source),
             "class_order": order,
         },
     )

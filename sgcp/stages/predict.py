@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from sgcp.datasets.images import UInt8, read_image, write_png
 from sgcp.datasets.index import read_dataset
-from sgcp.files import building_folder, fingerprint
+from sgcp.files import building_folder, file_sha256, fingerprint
 from sgcp.progress import say, track
 from sgcp.stages.model import load_segmenter, translation
 
@@ -51,6 +50,6 @@ def label_id_table(model: Segmenter, classes: tuple[SemanticClass, ...]) -> UInt
 
 def run_key(layout: Layout, settings: PredictSettings, items: list[Item]) -> str:
     """Identify model, settings and images: another run's half is not gone on with."""
-    weights = hashlib.sha256((layout.model / "model.safetensors").read_bytes()).hexdigest()
+    weights = file_sha256(layout.model / "model.safetensors")
     images = fingerprint(layout.raw / item.image for item in items)
     return json.dumps([settings.model_dump(mode="json"), weights, images])

@@ -7,23 +7,23 @@ import json
 import platform
 import shutil
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from dvclive.live import Live
 from lightning_fabric import Fabric, seed_everything
-from rich.progress import MofNCompleteColumn, TextColumn
 
 from sgcp.datasets.classes import classes_to_json
 from sgcp.datasets.index import Dataset, Item, read_dataset, refuse_overlap
 from sgcp.datasets.loader import SegmentationDataset, eval_loader, train_loader
 from sgcp.datasets.transforms import train_transform
-from sgcp.files import building_folder, fingerprint
+from sgcp.files import building_folder, file_sha256, fingerprint
 from sgcp.models.artifact import ModelCard, save_model
 from sgcp.models.authors import load_encoder_weights
 from sgcp.models.network import Normalize, SGCPNet
-from sgcp.progress import progress_bar, say
+from sgcp.progress import say
 from sgcp.training.checkpoints import Progress
+from sgcp.training.log import Reporter
 from sgcp.training.loop import Data, fit
 from sgcp.training.memory import keep_freed_memory
 
@@ -58,9 +58,8 @@ def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> 
             f"{len(learned)} images of {dataset.name}, {settings.epochs} epochs, "
             f"{len(data.train)} steps each, {fabric.world_size} x {fabric.device.type}"
         )
-    with Reporter(
-        fabric, layout, settings.epochs, len(data.sampler) * fabric.world_size
-    ) as reporter:
+    images = len(data.sampler) * fabric.world_size
+    with Reporter(layout.curves, settings.epochs, images, fabric.is_global_zero) as reporter:
         progress = fit(
             fabric, network, normalize, data, settings, layout.resume,
             run_fingerprint(dataset, layout, settings), reporter.epoch, reporter.step,
@@ -131,6 +130,8 @@ def run_fingerprint(dataset: Dataset, layout: Layout, settings: TrainSettings) -
     labels = [layout.prepared / item.label for item in dataset.items if item.label]
     images = [layout.raw / item.image for item in dataset.items]
     content = settings.model_dump_json() + fingerprint(labels) + fingerprint(images)
+    if settings.encoder_weights is not None:
+        content += fingerprint([Path(settings.encoder_weights)])
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -167,8 +168,10 @@ def write_models(
 
 def describe_run(learned: list[Item], settings: TrainSettings, epoch: int) -> dict[str, Any]:
     """Return where a model comes from, without anything that differs between equal runs."""
+    weights = settings.encoder_weights
     return {
         "trained_by": "sgcp train",
+        "encoder_weights_sha256": file_sha256(Path(weights)) if weights else None,
         "epoch": epoch,
         "settings": json.loads(settings.model_dump_json()),
         "trained_on": [item.stem for item in learned],
@@ -178,67 +181,3 @@ def describe_run(learned: list[Item], settings: TrainSettings, epoch: int) -> di
             "python": platform.python_version(),
         },
     }
-
-
-class Reporter:
-    """Show and log a run: a progress bar, a line an epoch off a terminal, DVCLive's files."""
-
-    def __init__(self, fabric: Fabric, layout: Layout, epochs: int, images: int) -> None:
-        self.active = fabric.is_global_zero
-        self.epochs = epochs
-        self.images = images
-        self.logged = 0
-        self.miou = float("nan")
-        self.bar = progress_bar(
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.3f}  mIoU {task.fields[miou]:.3f}"),
-            TextColumn("{task.fields[speed]:.1f} images/s"),
-        )
-        if self.active:
-            # Replayed from the checkpoint after a resume, so never DVCLive's own resume.
-            self.live = Live(
-                str(layout.curves), resume=False, report=None, save_dvc_exp=False, dvcyaml=None
-            )
-
-    def __enter__(self) -> Reporter:
-        if self.active:
-            self.bar.start()
-            self.task = self.bar.add_task("epoch 1", total=None, loss=0, miou=self.miou, speed=0)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.active:
-            self.bar.stop()
-            if error[0] is None:
-                self.live.end()
-
-    def step(self, images: int, loss: float) -> None:
-        """Advance the bar."""
-        if self.active:
-            done = self.logged * self.images + images
-            speed = self.bar.tasks[0].speed or 0
-            total = self.epochs * self.images
-            self.bar.update(self.task, completed=done, total=total, loss=loss, speed=speed)
-
-    def epoch(self, progress: Progress) -> None:
-        """Log the epochs that are not logged yet."""
-        if not self.active:
-            return
-        if self.logged == 0 and progress.epoch > 1:
-            say(f"resuming after epoch {progress.epoch}")
-        for row in progress.history[self.logged :]:
-            self.logged += 1
-            self.live.step = self.logged
-            for name, value in row.items():
-                if name != "images_per_second":  # differs between equal runs
-                    self.live.log_metric(name, value, timestamp=False)
-            self.live.make_summary()
-            self.miou = row.get("miou", self.miou)
-        row = progress.history[-1]
-        self.bar.update(self.task, description=f"epoch {self.logged + 1}", miou=self.miou)
-        if not self.bar.console.is_terminal:
-            miou = f"  mIoU {row['miou']:.4f}" if "miou" in row else ""
-            say(
-                f"epoch {progress.epoch}/{self.epochs}  loss {row['loss']:.4f}{miou}  "
-                f"{row['images_per_second']:.1f} images/s"
-            )

