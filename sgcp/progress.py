@@ -1,6 +1,9 @@
 """Progress a person can read: a bar on a terminal, plain lines elsewhere; and parallel work."""
 
+import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
@@ -53,13 +56,26 @@ def map_parallel(
     if count <= 1:
         return list(track(map(function, tasks), description, len(tasks)))
     chunk = max(1, min(32, len(tasks) // (4 * count)))
-    with ProcessPoolExecutor(count) as pool:
+    with ProcessPoolExecutor(count, initializer=_follow_parent) as pool:
         try:
             results = pool.map(function, tasks, chunksize=chunk)
             return list(track(results, description, len(tasks)))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, and end when it is gone, even killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def say(message: Any) -> None:
