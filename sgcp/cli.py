@@ -5,6 +5,7 @@ Stages import torch and friends, so each is imported inside its command: ``sgcp 
 
 import errno
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -149,7 +150,10 @@ def train(dataset: DatasetArgument = None) -> None:
 def validate(
     dataset: DatasetArgument = None,
     split: Annotated[
-        str | None, typer.Option(help="train, val or test, instead of params.yaml.")
+        str | None,
+        typer.Option(
+            help="train, val or test; another than in params.yaml goes beside its scores."
+        ),
     ] = None,
 ) -> None:
     """Score the model: IoU per class, mean IoU, confusion matrix, picture panels.
@@ -161,6 +165,8 @@ def validate(
 
     if split not in (None, "train", "val", "test"):
         raise SgcpError(f"--split: 'train', 'val' or 'test', got '{split}'")
+    if split not in (None, section.validate_.split):
+        layout = replace(layout, variant=str(split))
     stage(layout, override(section.validate_, split=split), params.machine)
 
 
@@ -200,7 +206,7 @@ def import_checkpoint(
         tuple[int, int] | None, typer.Option(help="Height and width it was trained at.")
     ] = None,
 ) -> None:
-    """Turn an authors' checkpoint into model.safetensors and model.json.
+    """Turn an authors' checkpoint into model.safetensors and model.json in the folder OUT.
 
     Example: sgcp import-checkpoint model_best.pth.tar data/models/cityscapes
     """

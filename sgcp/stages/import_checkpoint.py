@@ -30,9 +30,10 @@ ORDERS = ("cityscapes", "camvid", "camvid-authors")
 def import_checkpoint(
     source: Path, out: Path, order: str | None, trained_size: tuple[int, int] | None
 ) -> None:
-    """Write ``out/model.safetensors`` and ``out/model.json`` from an authors' checkpoint.
+    """Write our model files from an authors' checkpoint.
 
     Args:
+        out: folder for ``model.safetensors`` and ``model.json``, or a ``.safetensors`` file.
         order: which classes the outputs stand for, one of ``ORDERS``. None: Cityscapes for 19
             outputs; 11 outputs must be told, as the file does not say.
         trained_size: (height, width) it was trained at, if known.
@@ -55,8 +56,9 @@ def import_checkpoint(
             "class_order": order,
         },
     )
-    save_model(network, network.state_dict(), card, out / "model.safetensors")
-    say(f"{out / 'model.safetensors'}: SGCPNet, {network.num_classes} classes, order '{order}'")
+    target = out if out.suffix == ".safetensors" else out / "model.safetensors"
+    save_model(network, network.state_dict(), card, target)
+    say(f"{target}: SGCPNet, {network.num_classes} classes, order '{order}'")
 
 
 def choose_classes(count: int, order: str | None) -> tuple[str, tuple[SemanticClass, ...]]:

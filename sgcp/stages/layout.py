@@ -13,6 +13,8 @@ class Layout:
 
     root: Path
     dataset: str
+    variant: str = ""
+    """Set for scores asked for by hand, such as those of another split: they go beside DVC's."""
 
     @property
     def source(self) -> Path:
@@ -57,12 +59,13 @@ class Layout:
     @property
     def scores(self) -> Path:
         """Scores of the validation split; beside it ``per_class.csv`` and ``confusion.csv``."""
-        return self.root / "metrics" / self.dataset / "validate.json"
+        return self.root / "metrics" / self.dataset / self.variant / "validate.json"
 
     @property
     def panels(self) -> Path:
         """Image / truth / prediction pictures."""
-        return self.root / "data" / "panels" / self.dataset
+        name = f"{self.dataset}-{self.variant}" if self.variant else self.dataset
+        return self.root / "data" / "panels" / name
 
     @property
     def predictions(self) -> Path:

@@ -89,6 +89,15 @@ def test_scoring_the_training_split_is_refused(trained):
     assert "were trained on" in trained.fails("validate", "sample", "--split", "train")
 
 
+def test_scores_of_another_split_go_beside_the_tracked_ones(trained):
+    before = metrics(trained)
+    trained.set(sample__train__validate_split="val", sample__validate__split="test")
+    trained.ok("validate", "sample", "--split", "val")
+    assert metrics(trained, "val/validate.json")["miou"] == before["miou"]
+    assert metrics(trained) == before
+    assert (trained.root / "data/panels/sample-val").is_dir()
+
+
 def test_scoring_unlabelled_pictures_is_refused(trained):
     assert "without labels" in trained.fails("validate", "sample", "--split", "test")
 
