@@ -68,22 +68,20 @@ def get_published(
     place = PLACEMENTS[layout.dataset]
     archives = archives or [Path(name) for name in settings.archives]
     root = root or _configured_root(layout.dataset, settings, archives)
-    request: dict[str, Any] = {"dataset": layout.dataset, "edition": settings.edition}
-    if root is not None:
-        request["root"] = str(root.expanduser().resolve())
-    elif archives:
-        request["archives"] = _describe(archives)
-    if is_complete(layout.raw, request):
+    identity: dict[str, Any] = {"dataset": layout.dataset, "edition": settings.edition}
+    origin = _describe(archives, root)
+    if is_complete(layout, identity, origin):
         say(f"{layout.raw}: complete, nothing to do")
         return
-    with building_folder(layout.raw, json.dumps(request, sort_keys=True)) as folder:
+    with building_folder(layout.raw, json.dumps([identity, origin])) as folder:
         if root is not None:
             count = link_folder(root, folder, place)
         else:
             files = archives or fetch_archives(edition, layout)
             count = sum(unpack(archive, folder, place) for archive in files)
         check_content(layout.dataset, settings.edition, folder, count)
-        write_json(folder / MANIFEST, {"request": request, "files": count})
+        write_json(folder / MANIFEST, identity | {"files": count})
+    write_json(layout.origin, origin)
     shutil.rmtree(layout.downloads, ignore_errors=True)
     say(f"{layout.raw}: {count} files")
 
@@ -96,34 +94,44 @@ def _configured_root(dataset: str, settings: Any, archives: Sequence[Path]) -> P
     return Path(root) if root else None
 
 
-def _describe(archives: Sequence[Path]) -> list[list[Any]]:
-    """Return name and size of each archive, as far as it exists."""
-    return [[path.name, path.stat().st_size if path.is_file() else None] for path in archives]
+def _describe(archives: Sequence[Path], root: Path | None) -> dict[str, Any]:
+    """Say where raw data comes from: a folder, archives by path and size, or, empty, the web."""
+    if root is not None:
+        return {"root": str(root.expanduser().resolve())}
+    sizes = {str(path.resolve()): path.stat().st_size for path in archives if path.is_file()}
+    return {"archives": sizes} if archives else {}
 
 
-def is_complete(raw: Path, request: dict[str, Any]) -> bool:
-    """Tell whether ``raw`` holds every file of an earlier download that answers ``request``."""
-    if not (raw / MANIFEST).is_file():
+def is_complete(layout: Layout, identity: dict[str, Any], origin: dict[str, Any]) -> bool:
+    """Tell whether every file of an earlier download is there that is what is asked for now.
+
+    Args:
+        identity: what the raw folder must hold.
+        origin: where it must have come from; empty: anywhere.
+    """
+    if not (layout.raw / MANIFEST).is_file():
         return False
-    manifest = read_json(raw / MANIFEST, made_by=f"sgcp download {raw.name}")
-    had = manifest.get("request", {})
-    if any(had.get(key) != value for key, value in request.items()):
+    command = f"sgcp download {layout.dataset}"
+    manifest = read_json(layout.raw / MANIFEST, made_by=command)
+    if any(manifest.get(key) != value for key, value in identity.items()):
         return False
-    present = sum(path.is_file() for path in raw.rglob("*")) - 1
+    if origin and (not layout.origin.is_file() or read_json(layout.origin, command) != origin):
+        return False
+    present = sum(path.is_file() for path in layout.raw.rglob("*")) - 1
     return bool(present == manifest.get("files"))
 
 
 def generate(layout: Layout, settings: Any, machine: MachineSettings) -> None:
     """Make the embedded sample."""
-    request = settings.model_dump(mode="json")
-    if is_complete(layout.raw, request):
+    identity = settings.model_dump(mode="json")
+    if is_complete(layout, identity, {}):
         say(f"{layout.raw}: complete, nothing to do")
         return
     counts = {"train": settings.train, "val": settings.val, "test": settings.test}
-    with building_folder(layout.raw, json.dumps(request)) as folder:
+    with building_folder(layout.raw, json.dumps(identity)) as folder:
         generate_sample(folder, settings.seed, settings.size, counts, machine.prepare_workers)
         count = sum(path.is_file() for path in folder.rglob("*.*") if path.suffix != ".partial")
-        write_json(folder / MANIFEST, {"request": request, "files": count})
+        write_json(folder / MANIFEST, identity | {"files": count})
     say(f"{layout.raw}: {sum(counts.values())} street scenes")
 
 

@@ -37,6 +37,11 @@ class Layout:
         return self.root / "data" / "raw" / self.dataset
 
     @property
+    def origin(self) -> Path:
+        """Which archives or folder the raw data came from: this machine's affair, no output."""
+        return self.root / "data" / "raw" / f"{self.dataset}.origin.json"
+
+    @property
     def prepared(self) -> Path:
         """Label maps and index."""
         return self.root / "data" / "prepared" / self.dataset

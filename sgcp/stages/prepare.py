@@ -54,8 +54,8 @@ def convert(
         protocol: str = settings.protocol  # type: ignore[union-attr]
         return prepare_camvid(layout.raw, folder, splits, protocol, settings.allow_missing, workers)
     if layout.dataset == "sample":
-        made = read_json(layout.raw / MANIFEST, made_by="sgcp download sample")["request"]
-        edition, expected = "procedural", {split: int(made[split]) for split in SPLITS}
+        made = read_json(layout.raw / MANIFEST, made_by="sgcp download sample")
+        edition, expected = "procedural", {split: int(made.get(split, 0)) for split in SPLITS}
     else:
         edition = "fine"
         expected = read_edition(layout.source, edition).images

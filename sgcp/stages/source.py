@@ -8,7 +8,7 @@ from ruamel.yaml.error import YAMLError
 
 from sgcp.errors import SgcpError
 
-MANIFEST = "download.json"  # in the raw folder: what was asked for and how many files came
+MANIFEST = "download.json"  # in the raw folder: what it holds and how many files
 
 
 class Strict(BaseModel):

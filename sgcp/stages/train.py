@@ -62,7 +62,7 @@ def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> 
     with Reporter(layout.curves, settings.epochs, images, fabric.is_global_zero) as reporter:
         progress = fit(
             fabric, network, normalize, data, settings, layout.resume,
-            run_fingerprint(dataset, layout, settings), reporter.epoch, reporter.step,
+            run_fingerprint(dataset, layout, settings), reporter,
         )  # fmt: skip
     if fabric.is_global_zero:
         write_models(layout, dataset, learned, network, settings, progress)

@@ -71,12 +71,17 @@ class Reporter:
             total = self.epochs * self.images
             self.bar.update(self.task, completed=done, total=total, loss=loss, speed=speed)
 
+    def resume(self, progress: Progress) -> None:
+        """Log the epochs of an earlier session again, and start the clock anew."""
+        if self.active:
+            say(f"resuming after epoch {progress.epoch}")
+            self.epoch(progress)
+            self.bar.reset(self.task, completed=self.logged * self.images)
+
     def epoch(self, progress: Progress) -> None:
         """Log the epochs that are not logged yet."""
         if not self.active:
             return
-        if self.logged == 0 and progress.epoch > 1:
-            say(f"resuming after epoch {progress.epoch}")
         for row in progress.history[self.logged :]:
             self.logged += 1
             self.live.step = self.logged

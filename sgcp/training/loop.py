@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from sgcp.datasets.loader import EpochSampler
     from sgcp.models.network import Normalize, SGCPNet
     from sgcp.settings import TrainSettings
+    from sgcp.training.log import Reporter
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
 
@@ -55,14 +55,9 @@ def fit(
     settings: TrainSettings,
     checkpoint: Path,
     fingerprint: str,
-    report: Callable[[Progress], None],
-    on_step: Callable[[int, float], None],
+    reporter: Reporter,
 ) -> Progress:
     """Train from the last finished epoch, if ``checkpoint`` holds one, to the last.
-
-    Args:
-        report: called after each epoch, and for a resumed run once at the start.
-        on_step: called after each step with the images seen and the loss.
 
     Returns:
         The finished run; ``network`` holds the weights of the last epoch.
@@ -71,11 +66,11 @@ def fit(
     parts = {"network": network, "optimizer": run.optimizer, "schedule": run.schedule}
     progress = load_checkpoint(checkpoint, parts, fingerprint)
     if progress.epoch:
-        report(progress)
+        reporter.resume(progress)
     while progress.epoch < settings.epochs:
         started = time.perf_counter()
         data.sampler.epoch = progress.epoch
-        row = train_one_epoch(run, data.train, on_step)
+        row = train_one_epoch(run, data.train, reporter)
         progress.epoch += 1
         progress.seconds += time.perf_counter() - started
         last = progress.epoch == settings.epochs
@@ -85,7 +80,7 @@ def fit(
             keep_best(progress, network, scores.miou)
         progress.history.append(row)
         save_checkpoint(fabric, checkpoint, parts, progress)
-        report(progress)
+        reporter.epoch(progress)
     return progress
 
 
@@ -103,9 +98,7 @@ def start(
     return Run(fabric, wrapped, normalize.to(fabric.device), optimizer, schedule, settings)
 
 
-def train_one_epoch(
-    run: Run, loader: Loader, on_step: Callable[[int, float], None]
-) -> dict[str, float]:
+def train_one_epoch(run: Run, loader: Loader, reporter: Reporter) -> dict[str, float]:
     """Take one pass over the training split; return its mean loss, rate and speed."""
     run.network.train()
     started, images, losses = time.perf_counter(), 0, []
@@ -120,7 +113,7 @@ def train_one_epoch(
         run.schedule.step()
         losses.append(loss.detach())
         images += len(image) * run.fabric.world_size
-        on_step(images, float(losses[-1]))
+        reporter.step(images, float(losses[-1]))
     mean: Any = run.fabric.all_reduce(torch.stack(losses).mean(), reduce_op="mean")
     speed = images / (time.perf_counter() - started)
     return {"loss": float(mean), "lr": rate, "images_per_second": speed}
