@@ -66,9 +66,9 @@ def test_unknown_key_is_refused_with_the_nearest_known(params_file):
 
 
 def test_missing_key_is_refused_by_full_name(params_file):
-    text = params_file.read_text().replace("    batch_size: 12\n", "")
+    text = params_file.read_text().replace("    batch_size: 36\n", "")
     params_file.write_text(text)
-    assert "camvid.train.batch_size: missing" in message(params_file)
+    assert "cityscapes.train.batch_size: missing" in message(params_file)
 
 
 @pytest.mark.parametrize("content", ["", "[1, 2]", "datasets: [", "datasets: [a]\ndatasets: [b]"])

@@ -107,6 +107,8 @@ def read_dataset(folder: Path) -> Dataset:
         table = pd.read_csv(
             folder / "index.csv", dtype={"label": str, "sequence": str}, keep_default_na=False
         )
+        if tuple(table.columns) != COLUMNS or table.empty:
+            raise ValueError(f"index.csv: expected the columns {', '.join(COLUMNS)} and rows")
         items = tuple(_item_from_row(row) for row in table.to_dict("records"))
         return Dataset(
             name=str(content["dataset"]),

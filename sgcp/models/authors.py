@@ -93,7 +93,7 @@ def read_checkpoint_tensors(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # torch raises half a dozen types on damaged or hostile files
         raise SgcpError(
             f"{path}: cannot be read as a checkpoint of plain tensors: it is damaged or cut short, "
-            f"or holds objects that would run code ({str(error).splitlines()[0][:120]})"
+            f"or holds objects that would run code ({type(error).__name__})"
         ) from error
     for key in ("segmenter", "state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):

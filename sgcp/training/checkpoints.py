@@ -1,5 +1,6 @@
 """Resume checkpoints: the whole state of a training run after a finished epoch."""
 
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 
 from sgcp.errors import SgcpError
-from sgcp.files import PARTIAL
+from sgcp.files import write_bytes
 
 
 @dataclass
@@ -31,11 +32,10 @@ class Progress:
 def save_checkpoint(fabric: Fabric, path: Path, parts: dict[str, Any], progress: Progress) -> None:
     """Write network, optimizer and schedule with ``progress``, whole or not at all."""
     if fabric.is_global_zero:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + PARTIAL)
         states = {name: part.state_dict() for name, part in parts.items()}
-        torch.save({**states, "progress": vars(progress)}, partial)
-        partial.replace(path)
+        buffer = io.BytesIO()
+        torch.save({**states, "progress": vars(progress)}, buffer)
+        write_bytes(path, buffer.getvalue())
     fabric.barrier()
 
 
