@@ -167,7 +167,7 @@ def test_push_and_pull_bring_results_without_recomputing(clone, tmp_path):
     clone.call("dvc", "push")
     other = Clone(tmp_path / "other")
     clone.call("git", "clone", "-q", str(clone.root), str(other.root))
-    other.call("dvc", "pull", "--allow-missing")
+    other.call("dvc", "pull")
     for name in ("models", "predictions", "submissions", "prepared"):
         for path in (clone.root / "data" / name / "sample").rglob("*.*"):
             copy = other.root / path.relative_to(clone.root)
