@@ -63,7 +63,7 @@ app = typer.Typer(
 DatasetArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[DATASET]",
+        metavar="DATASET",
         help="sample, camvid or cityscapes; may be left out where params.yaml enables one.",
         show_default=False,
     ),
@@ -92,8 +92,9 @@ def download(
     dataset: DatasetArgument = None,
     archive: Annotated[
         list[Path] | None,
-        typer.Option(help="An archive you have, instead of downloading; repeat for several."),
+        typer.Option(metavar="FILE...", help="Archives you have, instead of downloading."),
     ] = None,
+    more: Annotated[list[Path] | None, typer.Argument(hidden=True, metavar="FILE")] = None,
     root: Annotated[
         Path | None,
         typer.Option(help="An unpacked folder you have; its files are linked, not copied."),
@@ -106,7 +107,10 @@ def download(
     params, section, layout = open_project(dataset)
     from sgcp.stages.download import download as stage
 
-    stage(layout, section.download, params.machine, archive or (), root)
+    if more and not archive:
+        raise SgcpError(f"unexpected '{more[0]}'; archives are given as --archive FILE...")
+    archives = [*(archive or []), *(more or [])]  # --archive a b c leaves b and c over
+    stage(layout, section.download, params.machine, archives, root)
 
 
 @app.command()
@@ -211,6 +215,9 @@ def import_checkpoint(
     Example: sgcp import-checkpoint model_best.pth.tar data/models/cityscapes
     """
     from sgcp.stages.import_checkpoint import import_checkpoint as stage
+
+    if trained_size is not None and min(trained_size) < 1:
+        raise SgcpError(f"--trained-size: height and width in pixels, got {trained_size}")
 
     stage(file, out, classes, trained_size)
 

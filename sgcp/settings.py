@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sgcp.errors import SgcpError
 
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Size = tuple[Count, Count]  # (height, width), pixels
 Split = Literal["train", "val", "test"]
 Protocol = Literal["strict", "grouped"]
@@ -39,7 +40,7 @@ class MachineSettings(Section):
 class SampleDownload(Section):
     """How the embedded sample is generated."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     """Same seed, same bytes."""
     size: Size
     """Height and width of every image, pixels."""
@@ -95,7 +96,7 @@ class CamVidPrepare(Section):
 class TrainSettings(Section):
     """The recipe: what is learned, from what, for how long."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     """Seeds initial weights, order and augmentation."""
     split: Split
     """Split to learn from."""

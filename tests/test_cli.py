@@ -63,6 +63,7 @@ def test_invalid_params_stop_every_command(project: Project):
         (("prepare", "camvid", "--protocol", "both"), "'strict' or 'grouped'"),
         (("validate", "sample", "--split", "dev"), "'train', 'val' or 'test'"),
         (("download", "camvid", "--archive", "absent.zip"), "absent.zip: no such"),
+        (("download", "camvid", "a.zip"), "given as --archive FILE..."),
         (("download", "cityscapes", "--root", "absent"), "no such folder"),
         (("import-checkpoint", "absent.tar", "out"), "absent.tar: no such file"),
     ],

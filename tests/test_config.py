@@ -40,6 +40,7 @@ def test_settings_cannot_be_changed_after_loading(params_file):
         ("camvid.train.batch_size", 12.5, "valid integer"),
         ("camvid.train.batch_size", 1, "greater than or equal to 2"),
         ("camvid.train.batch_size", True, "valid integer"),
+        ("camvid.train.seed", 5_000_000_000, "less than or equal to 4294967295"),
         ("camvid.train.crop", [360], "too few values"),
         ("camvid.train.encoder", "resnet", "'sgcp' or 'mobilenet_v3_small'"),
         ("camvid.train.scale", [2.0, 0.5], "must rise"),

@@ -42,7 +42,7 @@ def read_credentials() -> tuple[str, str]:
             "  - register at https://www.cityscapes-dataset.com/register/ and set the variables\n"
             f"    {USER} and {PASSWORD}, or run `csDownload -l` once and let it keep them;\n"
             "  - give archives you have: sgcp download cityscapes "
-            "--archive leftImg8bit_trainvaltest.zip --archive gtFine_trainvaltest.zip;\n"
+            "--archive leftImg8bit_trainvaltest.zip gtFine_trainvaltest.zip;\n"
             "  - point to an existing folder: sgcp download cityscapes --root DIR "
             "(or CITYSCAPES_DATASET=DIR)"
         ) from None

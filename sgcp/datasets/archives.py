@@ -1,5 +1,6 @@
 """Unpack zip archives safely; link folders instead of copying them."""
 
+import os
 import shutil
 import stat
 import zipfile
@@ -120,8 +121,10 @@ def link_folder(source: Path, folder: Path, place: Placement) -> int:
     if not source.is_dir():
         raise SgcpError(f"{source}: no such folder")
     count = 0
-    for path in sorted(source.rglob("*")):
-        target = place(path.relative_to(source).as_posix()) if path.is_file() else None
+    # Datasets are often assembled from links to other disks, which rglob would not enter.
+    walk = os.walk(source, followlinks=True)
+    for path in sorted(Path(parent, name) for parent, _, names in walk for name in names):
+        target = place(path.relative_to(source).as_posix())
         if target is not None:
             link = folder / target
             link.parent.mkdir(parents=True, exist_ok=True)

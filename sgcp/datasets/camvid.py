@@ -13,6 +13,9 @@ from sgcp.datasets.index import Dataset, Item, check_counts
 from sgcp.errors import SgcpError
 from sgcp.progress import map_parallel
 
+# Recording and frame; the SegNet repository has other pictures beside the frames.
+STEM = r"(?:0001TP|0006R0|0016E5|Seq05VD)_f?\d+"
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -29,11 +32,11 @@ def raw_path(name: str) -> Path | None:
 
     None if the project has no use for it.
     """
-    if match := re.search(r"(?:^|/)(train|val|test)(annot)?/(\w+\.png)$", name):
+    if match := re.search(rf"(?:^|/)(train|val|test)(annot)?/({STEM}\.png)$", name):
         return Path("CamVid", match[1] + (match[2] or ""), match[3])
-    if match := re.search(r"(?:^|/)(\w+_L\.png)$", name):
+    if match := re.search(rf"(?:^|/)({STEM}_L\.png)$", name):
         return Path("LabeledApproved_full", match[1])
-    if match := re.search(r"(?:^|/)(\w+\.png)$", name):
+    if match := re.search(rf"(?:^|/)({STEM}\.png)$", name):
         return Path("701_StillsRaw_full", match[1])
     if re.search(r"(?:^|/)label_colors\.txt$", name):
         return Path("label_colors.txt")

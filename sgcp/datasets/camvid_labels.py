@@ -53,7 +53,9 @@ def read_colors(path: Path) -> dict[str, tuple[int, int, int]]:
         SgcpError: a line that is not of this form, or a colour or name given twice.
     """
     colors: dict[str, tuple[int, int, int]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # A byte that is no ASCII ends up in the message about its line.
+    text = path.read_text(encoding="ascii", errors="backslashreplace")
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         match = re.fullmatch(r"\s*(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s+(\w+)\s*", line)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from sgcp.errors import SgcpError
 from sgcp.files import write_bytes
@@ -15,7 +15,15 @@ from sgcp.files import write_bytes
 UInt8 = NDArray[np.uint8]
 
 # What Pillow raises on damaged files, beyond OSError.
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 
 def read_image(path: Path) -> UInt8:
@@ -53,7 +61,7 @@ def read_size(path: Path) -> tuple[int, int]:
             return image.height, image.width
     except FileNotFoundError:
         raise SgcpError(f"{path}: no such picture") from None
-    except (UnidentifiedImageError, *DAMAGED) as error:
+    except DAMAGED as error:
         raise SgcpError(f"{path}: not a readable picture ({error})") from None
 
 
@@ -70,8 +78,6 @@ def _open(path: Path) -> Image.Image:
         image.load()
     except FileNotFoundError:
         raise SgcpError(f"{path}: no such picture") from None
-    except Image.DecompressionBombError as error:
-        raise SgcpError(f"{path}: too large to be a street picture ({error})") from None
-    except (UnidentifiedImageError, *DAMAGED) as error:
+    except DAMAGED as error:
         raise SgcpError(f"{path}: damaged or not a picture ({error}); get it again") from None
     return image

@@ -73,6 +73,22 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
         return tv_tensors.Image(image), tv_tensors.Mask(label)
 
 
+Loader = DataLoader[tuple[Tensor, Tensor]]
+
+
+def batches(loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield what a loader yields; a worker's error arrives without the traceback before it.
+
+    Raises:
+        SgcpError: as ``SegmentationDataset.read``.
+    """
+    try:
+        yield from loader
+    except SgcpError as error:
+        message = str(error).rpartition(f"{SgcpError.__module__}.SgcpError: ")[2]
+        raise SgcpError(message.strip()) from None
+
+
 class EpochSampler(Sampler[tuple[int, int]]):
     """Shuffle a split anew each epoch: yields (epoch, index), a function of seed and epoch alone.
 
@@ -100,7 +116,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 def train_loader(
     dataset: SegmentationDataset, batch_size: int, workers: int, rank: int = 0, world: int = 1
-) -> tuple[DataLoader[tuple[Tensor, Tensor]], EpochSampler]:
+) -> tuple[Loader, EpochSampler]:
     """Return a shuffling loader and its sampler, whose ``epoch`` is set before each pass.
 
     The last, incomplete batch is dropped: batch norm would learn from too few pictures.
@@ -142,7 +158,7 @@ def train_loader(
 
 def eval_loader(
     dataset: SegmentationDataset, workers: int, rank: int = 0, world: int = 1
-) -> DataLoader[tuple[Tensor, Tensor]]:
+) -> Loader:
     """Return a loader of single images in order; process ``rank`` takes every ``world``-th."""
     return DataLoader(
         dataset, batch_size=1, sampler=range(rank, len(dataset), world), num_workers=workers

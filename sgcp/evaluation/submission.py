@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sgcp.datasets.images import read_label
+from sgcp.datasets.images import DAMAGED, read_label
 from sgcp.errors import SgcpError
 
 
@@ -67,7 +67,7 @@ def check_prediction(path: Path, size: tuple[int, int], names: Mapping[int, str]
         with Image.open(path) as image:
             mode, kind = image.mode, image.format
         ids = read_label(path)
-    except (OSError, SgcpError) as error:
+    except (*DAMAGED, SgcpError) as error:
         return [f"{path.name}: {error}"]
     problems = []
     if kind != "PNG":

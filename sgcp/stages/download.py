@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from sgcp.datasets import camvid, cityscapes
+from sgcp.datasets import camvid, cityscapes, sample, scenes, textures
 from sgcp.datasets.account import fetch_packages
 from sgcp.datasets.archives import Placement, extract, link_folder
 from sgcp.datasets.fetch import fetch
-from sgcp.datasets.sample import generate_sample
 from sgcp.errors import SgcpError
 from sgcp.files import building_folder, read_json, write_json
 from sgcp.progress import say
@@ -78,7 +78,12 @@ def get_published(
             count = link_folder(root, folder, place)
         else:
             files = archives or fetch_archives(edition, layout)
-            count = sum(unpack(archive, folder, place) for archive in files)
+            try:
+                count = sum(unpack(archive, folder, place) for archive in files)
+            except SgcpError:
+                # What was fetched and cannot be used must not be found, and trusted, next time.
+                shutil.rmtree(layout.downloads, ignore_errors=True)
+                raise
         check_content(layout.dataset, settings.edition, folder, count)
         write_json(folder / MANIFEST, identity | {"files": count})
     write_json(layout.origin, origin)
@@ -123,13 +128,18 @@ def is_complete(layout: Layout, identity: dict[str, Any], origin: dict[str, Any]
 
 def generate(layout: Layout, settings: Any, machine: MachineSettings) -> None:
     """Make the embedded sample."""
-    identity = settings.model_dump(mode="json")
+    # The raw folder outlives a rerun, so the generator's code is part of what it must match.
+    code = [Path(str(module.__file__)) for module in (sample, scenes, textures)]
+    generator = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
+    identity = settings.model_dump(mode="json") | {"generator": generator}
     if is_complete(layout, identity, {}):
         say(f"{layout.raw}: complete, nothing to do")
         return
     counts = {"train": settings.train, "val": settings.val, "test": settings.test}
     with building_folder(layout.raw, json.dumps(identity)) as folder:
-        generate_sample(folder, settings.seed, settings.size, counts, machine.prepare_workers)
+        sample.generate_sample(
+            folder, settings.seed, settings.size, counts, machine.prepare_workers
+        )
         count = sum(path.is_file() for path in folder.rglob("*.*") if path.suffix != ".partial")
         write_json(folder / MANIFEST, identity | {"files": count})
     say(f"{layout.raw}: {sum(counts.values())} street scenes")
@@ -144,6 +154,10 @@ def fetch_archives(edition: Edition, layout: Layout) -> list[Path]:
         for archive in edition.archives:
             paths.append(layout.downloads / archive.file)
             fetch(session, archive.url, paths[-1], archive.md5)
+            size = paths[-1].stat().st_size
+            if archive.size not in (None, size):
+                paths[-1].unlink()
+                raise SgcpError(f"{archive.url}: {size} bytes, expected {archive.size}; removed")
     return paths
 
 

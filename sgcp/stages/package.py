@@ -62,7 +62,7 @@ def package_submission(layout: Layout, settings: PackageSettings) -> None:
         )  # fmt: skip
     size = (layout.submission / ZIP_NAME).stat().st_size
     say(
-        f"{layout.submission / ZIP_NAME}: {len(expected)} images, {size / 1e6:.1f} MB, "
+        f"{layout.submission / ZIP_NAME}: {len(expected)} images, {size:,} bytes, "
         "every rule checked"
     )
 

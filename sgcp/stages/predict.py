@@ -9,7 +9,7 @@ import numpy as np
 
 from sgcp.datasets.images import UInt8, read_image, write_png
 from sgcp.datasets.index import read_dataset
-from sgcp.files import building_folder, file_sha256, fingerprint
+from sgcp.files import building_folder, code_digest, file_sha256, fingerprint
 from sgcp.progress import say, track
 from sgcp.stages.model import load_segmenter, translation
 
@@ -52,4 +52,5 @@ def run_key(layout: Layout, settings: PredictSettings, items: list[Item]) -> str
     """Identify model, settings and images: another run's half is not gone on with."""
     weights = file_sha256(layout.model / "model.safetensors")
     images = fingerprint(layout.raw / item.image for item in items)
-    return json.dumps([settings.model_dump(mode="json"), weights, images])
+    code = code_digest("datasets", "models", "inference")
+    return json.dumps([settings.model_dump(mode="json"), weights, images, code])

@@ -9,7 +9,7 @@ from sgcp.datasets.camvid import prepare_camvid
 from sgcp.datasets.cityscapes import prepare_cityscapes
 from sgcp.datasets.index import SPLITS, Dataset, write_dataset
 from sgcp.errors import SgcpError
-from sgcp.files import building_folder, fingerprint, read_json
+from sgcp.files import building_folder, code_digest, fingerprint, read_json
 from sgcp.progress import say
 from sgcp.stages.source import MANIFEST, read_edition
 
@@ -31,7 +31,8 @@ def prepare(
     if not layout.raw.is_dir():
         raise SgcpError(f"{layout.raw}: not found; run `sgcp download {layout.dataset}` first")
     sources = [path for path in layout.raw.rglob("*") if path.is_file()]
-    key = json.dumps([settings.model_dump(mode="json"), fingerprint(sources)])
+    code = code_digest("datasets")
+    key = json.dumps([settings.model_dump(mode="json"), fingerprint(sources), code])
     with building_folder(layout.prepared, key) as folder:
         dataset = convert(layout, settings, machine, folder)
         write_dataset(folder, dataset)

@@ -23,6 +23,9 @@ class Archive(Strict):
     file: str
     """Name to keep it under."""
     url: str
+    """Where it lies."""
+    size: int | None
+    """Bytes, where known; another size is another file."""
     md5: str | None
     """Checksum, where one is published."""
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning_fabric import Fabric, seed_everything
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from sgcp.datasets.classes import classes_to_json
 from sgcp.datasets.index import Dataset, Item, read_dataset, refuse_overlap
 from sgcp.datasets.loader import SegmentationDataset, eval_loader, train_loader
 from sgcp.datasets.transforms import train_transform
-from sgcp.files import building_folder, file_sha256, fingerprint
+from sgcp.errors import SgcpError
+from sgcp.files import building_folder, code_digest, file_sha256, fingerprint
 from sgcp.models.artifact import ModelCard, save_model
 from sgcp.models.authors import load_encoder_weights
 from sgcp.models.network import Normalize, SGCPNet
@@ -71,17 +73,28 @@ def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> 
 
 
 def launch(settings: TrainSettings, machine: MachineSettings) -> Fabric:
-    """Start Fabric; under torchrun, join the processes that it started."""
+    """Start Fabric; under torchrun, join the processes that it started.
+
+    Raises:
+        SgcpError: the machine lacks what ``machine`` asks for.
+    """
     devices: int | str = machine.devices
     if devices == "auto" and (machine.accelerator == "cpu" or not torch.cuda.is_available()):
         devices = 1
-    fabric = Fabric(
-        accelerator=machine.accelerator,
-        devices=devices,
-        num_nodes=machine.num_nodes,
-        precision=settings.precision,
-    )
-    fabric.launch()
+    try:
+        fabric = Fabric(
+            accelerator=machine.accelerator,
+            devices=devices,
+            num_nodes=machine.num_nodes,
+            precision=settings.precision,
+        )
+        fabric.launch()
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        raise SgcpError(
+            f"machine (accelerator {machine.accelerator}, devices {machine.devices}, num_nodes "
+            f"{machine.num_nodes}) or train.precision {settings.precision} do not fit this "
+            f"machine: {' '.join(str(error).split())[:200]}"
+        ) from None
     return fabric
 
 
@@ -126,10 +139,11 @@ def make_data(
 
 
 def run_fingerprint(dataset: Dataset, layout: Layout, settings: TrainSettings) -> str:
-    """Digest what a run depends on: its settings and the files it reads."""
+    """Digest what a run depends on: its settings, its code and the files it reads."""
     labels = [layout.prepared / item.label for item in dataset.items if item.label]
     images = [layout.raw / item.image for item in dataset.items]
     content = settings.model_dump_json() + fingerprint(labels) + fingerprint(images)
+    content += code_digest("datasets", "models", "inference", "evaluation", "training")
     if settings.encoder_weights is not None:
         content += fingerprint([Path(settings.encoder_weights)])
     return hashlib.sha256(content.encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,21 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
-from torch.utils.data import DataLoader
 
+from sgcp.datasets.loader import EpochSampler, Loader, batches
+from sgcp.errors import SgcpError
 from sgcp.evaluation.confusion import Scores, count_confusion, score_confusion
 from sgcp.inference.predict import Predictor
 from sgcp.training.checkpoints import Progress, load_checkpoint, save_checkpoint
 from sgcp.training.optimization import make_optimizer, make_schedule, segmentation_loss
 
 if TYPE_CHECKING:
-    from sgcp.datasets.loader import EpochSampler
     from sgcp.models.network import Normalize, SGCPNet
     from sgcp.settings import TrainSettings
     from sgcp.training.log import Reporter
-
-Loader = DataLoader[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,12 @@ def fit(
         The finished run; ``network`` holds the weights of the last epoch.
     """
     run = start(fabric, network, normalize, settings, len(data.train))
-    parts = {"network": network, "optimizer": run.optimizer, "schedule": run.schedule}
+    parts = {
+        "network": network,
+        "optimizer": run.optimizer,
+        "schedule": run.schedule,
+        "precision": fabric.strategy.precision,  # the loss scale of 16-bit training
+    }
     progress = load_checkpoint(checkpoint, parts, fingerprint)
     if progress.epoch:
         reporter.resume(progress)
@@ -102,7 +105,7 @@ def train_one_epoch(run: Run, loader: Loader, reporter: Reporter) -> dict[str, f
     """Take one pass over the training split; return its mean loss, rate and speed."""
     run.network.train()
     started, images, losses = time.perf_counter(), 0, []
-    for image, label in loader:
+    for image, label in batches(loader):
         image, label = run.fabric.to_device((image, label))
         x = run.normalize(image).contiguous(memory_format=torch.channels_last)
         loss = segmentation_loss(run.network(x), label, run.settings.label_smoothing)
@@ -120,17 +123,24 @@ def train_one_epoch(run: Run, loader: Loader, reporter: Reporter) -> dict[str, f
 
 
 def evaluate(fabric: Fabric, network: SGCPNet, normalize: Normalize, loader: Loader) -> Scores:
-    """Score the network on single images at their own size, over all processes."""
+    """Score the network on single images at their own size, over all processes.
+
+    Raises:
+        SgcpError: no pixel of the split is scored.
+    """
     share_buffers(fabric, network)
     network.eval()
     predictor = Predictor(network, normalize)
     size = (network.num_classes, network.num_classes)
     confusion = torch.zeros(size, dtype=torch.int64, device=fabric.device)
-    for image, label in loader:
+    for image, label in batches(loader):
         image, label = fabric.to_device((image, label))
         confusion += count_confusion(label, predictor(image), network.num_classes)
     total: Any = fabric.all_reduce(confusion, reduce_op="sum")
-    return score_confusion(total.cpu().numpy())
+    scores = score_confusion(total.cpu().numpy())
+    if math.isnan(scores.miou):
+        raise SgcpError("train.validate_split: the split has no scored pixel; choose another")
+    return scores
 
 
 def share_buffers(fabric: Fabric, network: SGCPNet) -> None:

@@ -125,3 +125,12 @@ def test_folders_are_linked_file_by_file(tmp_path, out):
     assert (out / "x" / "a.png").read_bytes() == b"1"
     with pytest.raises(SgcpError, match="no such folder"):
         link_folder(tmp_path / "absent", out, keep)
+
+
+def test_folders_behind_links_are_entered(tmp_path, out):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "a.png").write_bytes(b"1")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "x").symlink_to(tmp_path / "disk")
+    assert link_folder(tmp_path / "root", out, keep) == 1
+    assert (out / "x" / "a.png").read_bytes() == b"1"

