@@ -4,6 +4,7 @@ Stages import torch and friends, so each is imported inside its command: ``sgcp 
 """
 
 import errno
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from sgcp.config import PARAMS_FILE, find_project, load_params
 from sgcp.errors import SgcpError
@@ -18,6 +20,7 @@ from sgcp.settings import Params
 from sgcp.stages.layout import Layout
 
 INTERRUPTED = 130
+DEBUG_VARIABLE = "SGCP_DEBUG"
 
 
 class FriendlyGroup(TyperGroup):
@@ -27,6 +30,8 @@ class FriendlyGroup(TyperGroup):
         """Run the command, turning expected errors into exit codes."""
         try:
             return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, TyperException):
+            raise
         except SgcpError as error:
             message = str(error)
         except KeyboardInterrupt:
@@ -34,6 +39,14 @@ class FriendlyGroup(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
         except OSError as error:
             message = explain_os_error(error)
+        except Exception as error:
+            if DEBUG_VARIABLE in os.environ:
+                raise
+            text = " ".join(str(error).split())[:300]
+            message = (
+                f"unexpected {type(error).__name__}: {text}\n"
+                f"this is a bug in sgcp; {DEBUG_VARIABLE}=1 shows where, to be reported"
+            )
         typer.echo(f"error: {message}", err=True)
         raise typer.Exit(1)
 

@@ -47,10 +47,10 @@ def load_params(path: Path) -> Params:
         raise SgcpError(f"{path}: not UTF-8 text ({error.reason})") from None
     except YAMLError as error:
         raise SgcpError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    except (TypeError, RecursionError):
-        raise SgcpError(f"{path}: holds values other than text, numbers, lists and maps") from None
     except ValidationError as error:
         raise SgcpError(explain(error, path)) from None
+    except (TypeError, ValueError, KeyError, OverflowError, RecursionError):
+        raise SgcpError(f"{path}: holds values other than text, numbers, lists and maps") from None
 
 
 def explain(error: ValidationError, path: Path) -> str:

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def read_json(path: Path, made_by: str) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SgcpError(f"{path}: not found; run `{made_by}` first") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise SgcpError(f"{path}: not valid JSON ({error}); run `{made_by}` again") from None
     if not isinstance(content, dict):
         raise SgcpError(f"{path}: not a JSON object; run `{made_by}` again")
@@ -71,6 +71,8 @@ def building_folder(final: Path, key: str) -> Iterator[Path]:
     the files in it are whole, as long as each was written with ``write_bytes``. An error empties
     it, since a bad input is about to be replaced.
     """
+    if final.is_file():
+        raise SgcpError(f"{final}: is a file where a folder belongs; move it away")
     building = final.with_name(final.name + PARTIAL)
     key_file = building / KEY_FILE
     if not (key_file.is_file() and key_file.read_text(encoding="utf-8") == key):
@@ -80,7 +82,8 @@ def building_folder(final: Path, key: str) -> Iterator[Path]:
     try:
         yield building
     except Exception:
-        remove_folder(building)
+        with suppress(OSError):  # the first error is the one to read
+            remove_folder(building)
         raise
     key_file.unlink()
     os.sync()

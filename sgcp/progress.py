@@ -61,7 +61,7 @@ def map_parallel(
             results = pool.map(function, tasks, chunksize=chunk)
             return list(track(results, description, len(tasks)))
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 

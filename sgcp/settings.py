@@ -11,7 +11,9 @@ from sgcp.errors import SgcpError
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-Size = tuple[Count, Count]  # (height, width), pixels
+Side = Annotated[int, Field(ge=1, le=16384)]
+Size = tuple[Side, Side]  # (height, width), pixels
+Factor = Annotated[float, Field(ge=0.01, le=16)]
 Split = Literal["train", "val", "test"]
 Protocol = Literal["strict", "grouped"]
 
@@ -110,13 +112,13 @@ class TrainSettings(Section):
     """Images a step, over all processes together; 2 at least, for batch norm."""
     optimizer: Literal["sgd", "adamw"]
     """SGD with momentum (the authors'), or AdamW."""
-    lr: Annotated[float, Field(gt=0)]
+    lr: Annotated[float, Field(gt=0, le=1000)]
     """Peak learning rate."""
-    encoder_lr_factor: Annotated[float, Field(ge=0)]
+    encoder_lr_factor: Annotated[float, Field(ge=0, le=1000)]
     """The encoder's learning rate, as a multiple of ``lr``."""
     momentum: Annotated[float, Field(ge=0, lt=1)]
     """Momentum of SGD, first beta of AdamW."""
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0, le=10)]
     """Decay of all parameters."""
     schedule: Literal["poly", "one-cycle"]
     """``poly``: (1 - step / steps) ** power; ``one-cycle``: warm-up, then cosine."""
@@ -126,9 +128,9 @@ class TrainSettings(Section):
     """Share of all steps over which the rate rises to its peak."""
     crop: Size
     """Height and width of a training crop, pixels."""
-    scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    scale: tuple[Factor, Factor]
     """Range of the random resizing factor."""
-    min_short_side: Annotated[int, Field(ge=0)]
+    min_short_side: Annotated[int, Field(ge=0, le=16384)]
     """Resizing never takes the short side below this, pixels."""
     flip: Annotated[float, Field(ge=0, le=1)]
     """Probability of mirroring left and right."""

@@ -77,6 +77,7 @@ class Project:
         assert isinstance(result.exception, SystemExit), result.exception
         assert result.stderr.startswith("error: ")
         assert "Traceback" not in result.output
+        assert "unexpected" not in result.stderr or "unexpected '" in result.stderr, result.stderr
         return result.stderr
 
 

@@ -1,5 +1,6 @@
 """Unpack zip archives safely; link folders instead of copying them."""
 
+import lzma
 import os
 import shutil
 import stat
@@ -16,6 +17,9 @@ from sgcp.progress import track
 Placement = Callable[[str], Path | None]  # a member's name -> where it belongs, None: not needed
 
 # A member that grows more than this is no photograph and no annotation.
+# What reading a damaged member raises, by its compression.
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+
 MAX_RATIO = 200
 SUSPICIOUS_BYTES = 50 * 2**20
 
@@ -49,7 +53,7 @@ def extract(archive: Path, folder: Path, place: Placement) -> int:
                 _extract_one(content, member, folder, archive)
     except FileNotFoundError:
         raise SgcpError(f"{archive}: no such archive") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except DAMAGED as error:
         raise SgcpError(
             f"{archive}: truncated, damaged or no zip archive ({error}); get it again"
         ) from None

@@ -17,6 +17,7 @@ from sgcp.files import write_bytes
 from sgcp.progress import map_parallel
 
 PROTOCOL = "cityscapes-19"
+FAR = 1e6  # pixels; no annotation reaches this far, whatever lies outside its picture
 IMAGE_ENDING = "_leftImg8bit.png"
 POLYGON_ENDING = "_gtFine_polygons.json"
 LABEL_ENDING = "_gtFine_labelTrainIds.png"
@@ -87,21 +88,30 @@ def check_polygons(path: Path, size: tuple[int, int]) -> None:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
         declared = (content["imgHeight"], content["imgWidth"])
         objects = [(item["label"], item["polygon"]) for item in content["objects"]]
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise SgcpError(f"{path}: damaged ({error}); get it again") from None
     except (KeyError, TypeError) as error:
         raise SgcpError(f"{path}: not a Cityscapes annotation ({error})") from None
     if declared != size:
         raise SgcpError(f"{path}: for an image of {declared}, but its image is {size}")
     for label, polygon in objects:
-        if label not in name2label and str(label).removesuffix("group") not in name2label:
+        if not isinstance(label, str) or (
+            label not in name2label and label.removesuffix("group") not in name2label
+        ):
             raise SgcpError(f"{path}: unlisted label {label!r}; it is no class of Cityscapes")
-        try:
-            points = [(float(x), float(y)) for x, y in polygon]
-        except (TypeError, ValueError):
-            raise SgcpError(f"{path}: a polygon of '{label}' is no list of [x, y]") from None
-        if len(points) < 2:
+        if not isinstance(polygon, list) or not all(is_point(point) for point in polygon):
+            raise SgcpError(f"{path}: a polygon of '{label}' is no list of [x, y]")
+        if len(polygon) < 2:
             raise SgcpError(f"{path}: a polygon of '{label}' has fewer than two points")
+
+
+def is_point(value: Any) -> bool:
+    """Tell a pair of finite numbers, of a size that pictures have, from anything else."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(type(part) in (int, float) and abs(part) < FAR for part in value)
+    )
 
 
 def convert_scene(scene: Scene, raw: Path, out: Path) -> Item:

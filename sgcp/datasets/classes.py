@@ -1,5 +1,6 @@
 """The scored classes of each dataset: names, colours and the ids that submissions carry."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -56,12 +57,12 @@ def camvid_classes() -> tuple[SemanticClass, ...]:
     )
 
 
-def classes_to_json(classes: tuple[SemanticClass, ...]) -> list[dict[str, Any]]:
+def classes_to_json(classes: tuple[SemanticClass, ...]) -> list[Any]:
     """Return a JSON form that ``classes_from_json`` reads."""
     return [asdict(item) | {"color": list(item.color)} for item in classes]
 
 
-def classes_from_json(content: list[dict[str, Any]]) -> tuple[SemanticClass, ...]:
+def classes_from_json(content: Sequence[Any]) -> tuple[SemanticClass, ...]:
     """Rebuild classes from JSON, in order of train id.
 
     Raises:
@@ -77,8 +78,11 @@ def classes_from_json(content: list[dict[str, Any]]) -> tuple[SemanticClass, ...
             )
             for row in content
         )
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, OverflowError) as error:
         raise ValueError(f"classes: a row lacks {error}") from None
+    numbers = [n for item in classes for n in (item.label_id, *item.color)]
+    if any(not 0 <= number <= 255 for number in numbers):
+        raise ValueError("classes: ids and colours must be bytes, 0 .. 255")
     if not classes or [item.train_id for item in classes] != list(range(len(classes))):
         raise ValueError("classes: train ids must be 0, 1, 2, ... in order")
     return classes

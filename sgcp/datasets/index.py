@@ -117,7 +117,7 @@ def read_dataset(folder: Path) -> Dataset:
             classes=classes_from_json(content["classes"]),
             items=items,
         )
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, OverflowError) as error:
         raise SgcpError(f"{folder}: damaged ({error}); run `{command}` again") from None
 
 

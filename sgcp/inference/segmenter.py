@@ -74,4 +74,7 @@ def load(path_or_name: str | Path, device: str = "cpu") -> Segmenter:
             )
         path = bundled
     network, card = load_model(path)
-    return Segmenter(network, card, device)
+    try:
+        return Segmenter(network, card, device)
+    except ValueError as error:
+        raise SgcpError(f"{path}: damaged model description: {error}") from None

@@ -1,13 +1,17 @@
 """Our model files: ``NAME.safetensors`` (weights) with ``NAME.json`` (what they mean) beside it."""
 
-from dataclasses import dataclass, field
+import dataclasses
+import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from sgcp.errors import SgcpError
 from sgcp.files import read_json, write_bytes, write_json
@@ -16,27 +20,44 @@ from sgcp.models.network import IMAGENET_MEAN, IMAGENET_STD, SGCPNet
 
 FORMAT = 1
 
+Byte = Annotated[int, Field(ge=0, le=255)]
+Channel = Annotated[float, Field(allow_inf_nan=False)]
 
-@dataclass(frozen=True)
+
+class ClassRow(TypedDict):
+    """One class in the order of the network's outputs."""
+
+    train_id: Byte
+    label_id: Byte
+    name: str
+    color: Annotated[list[Byte], Field(min_length=3, max_length=3)]
+
+
+@dataclass(frozen=True, config=ConfigDict(strict=True))
 class ModelCard:
     """What a model's numbers mean: its classes in order, its input, where it comes from."""
 
-    classes: list[dict[str, Any]]
-    """A row a class: train_id, label_id, name, color; in order of train id."""
+    classes: Annotated[list[ClassRow], Field(min_length=1)]
+    """A row a class, in order of train id."""
     dataset: str
     edition: str
     protocol: str
     encoder: str = "sgcp"
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[Channel, Channel, Channel] = IMAGENET_MEAN
+    std: tuple[Channel, Channel, Channel] = IMAGENET_STD
     trained_size: tuple[int, int] | None = None
     """Crop (height, width) it was trained on, pixels; None if unknown."""
-    provenance: dict[str, Any] = field(default_factory=dict)
-    """Settings, seed, epoch, split and stems trained on, versions; or the imported file."""
+    trained_on: list[str] = dataclasses.field(default_factory=list)
+    """Stems of the pictures it learnt from, which it is never scored on."""
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Settings, seed, epoch, versions; or the imported file."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of the JSON file."""
-        return {"format": FORMAT, "architecture": "SGCPNet"} | vars(self)
+        return {"format": FORMAT, "architecture": "SGCPNet"} | dataclasses.asdict(self)
+
+
+CARD = TypeAdapter(ModelCard)
 
 
 def save_model(network: SGCPNet, weights: dict[str, Tensor], card: ModelCard, path: Path) -> None:
@@ -45,6 +66,8 @@ def save_model(network: SGCPNet, weights: dict[str, Tensor], card: ModelCard, pa
     Args:
         weights: state dict of ``network``, or of an earlier epoch of it.
     """
+    if weights.keys() != network.state_dict().keys():
+        raise ValueError("the weights are not those of the network")
     if len(card.classes) != network.num_classes:
         raise ValueError(f"{len(card.classes)} classes described, {network.num_classes} scored")
     content = save_tensors({key: value.contiguous() for key, value in weights.items()})
@@ -83,13 +106,9 @@ def _read_card(path: Path) -> ModelCard:
     content = read_json(path, made_by="sgcp train")
     if content.get("format") != FORMAT or content.get("architecture") != "SGCPNet":
         raise SgcpError(f"{path}: not a model description of format {FORMAT}")
-    fields = {key: content[key] for key in ModelCard.__dataclass_fields__ if key in content}
     try:
-        card = ModelCard(**fields)
-        triples = [tuple(map(float, value)) for value in (card.mean, card.std)]
-        valid = card.classes and all(len(triple) == 3 for triple in triples)
-    except (TypeError, ValueError):
-        valid = False
-    if not valid:
-        raise SgcpError(f"{path}: damaged model description")
-    return card
+        return CARD.validate_json(json.dumps(content))
+    except ValidationError as error:
+        finding = error.errors()[0]
+        name = ".".join(map(str, finding["loc"]))
+        raise SgcpError(f"{path}: damaged model description: {name}: {finding['msg']}") from None

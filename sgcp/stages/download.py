@@ -68,6 +68,8 @@ def get_published(
     place = PLACEMENTS[layout.dataset]
     archives = archives or [Path(name) for name in settings.archives]
     root = root or _configured_root(layout.dataset, settings, archives)
+    if root is not None:
+        refuse_own_folder(root, layout.raw)
     identity: dict[str, Any] = {"dataset": layout.dataset, "edition": settings.edition}
     origin = _describe(archives, root)
     if is_complete(layout, identity, origin):
@@ -89,6 +91,17 @@ def get_published(
     write_json(layout.origin, origin)
     shutil.rmtree(layout.downloads, ignore_errors=True)
     say(f"{layout.raw}: {count} files")
+
+
+def refuse_own_folder(root: Path, raw: Path) -> None:
+    """Refuse to link a folder into itself, which would leave links without files.
+
+    Raises:
+        SgcpError: one of the two lies in the other.
+    """
+    source, target = root.expanduser().resolve(), raw.resolve()
+    if source.is_relative_to(target) or target.is_relative_to(source):
+        raise SgcpError(f"{root}: is or holds {raw}, where its files would go; name another folder")
 
 
 def _configured_root(dataset: str, settings: Any, archives: Sequence[Path]) -> Path | None:
@@ -120,7 +133,10 @@ def is_complete(layout: Layout, identity: dict[str, Any], origin: dict[str, Any]
     manifest = read_json(layout.raw / MANIFEST, made_by=command)
     if any(manifest.get(key) != value for key, value in identity.items()):
         return False
-    if origin and (not layout.origin.is_file() or read_json(layout.origin, command) != origin):
+    try:
+        if origin and read_json(layout.origin, command) != origin:
+            return False
+    except SgcpError:  # unknown origin: get it anew
         return False
     present = sum(path.is_file() for path in layout.raw.rglob("*")) - 1
     return bool(present == manifest.get("files"))

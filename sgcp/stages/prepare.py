@@ -56,7 +56,9 @@ def convert(
         return prepare_camvid(layout.raw, folder, splits, protocol, settings.allow_missing, workers)
     if layout.dataset == "sample":
         made = read_json(layout.raw / MANIFEST, made_by="sgcp download sample")
-        edition, expected = "procedural", {split: int(made.get(split, 0)) for split in SPLITS}
+        edition, expected = "procedural", {split: made.get(split, 0) for split in SPLITS}
+        if not all(type(count) is int for count in expected.values()):
+            raise SgcpError(f"{layout.raw / MANIFEST}: damaged; run `sgcp download sample` again")
     else:
         edition = "fine"
         expected = read_edition(layout.source, edition).images
@@ -75,6 +77,8 @@ def read_split(path: Path) -> list[str]:
         stems = path.read_text(encoding="utf-8").split()
     except FileNotFoundError:
         raise SgcpError(f"{path}: no such file; it comes with the project") from None
+    except UnicodeDecodeError:
+        raise SgcpError(f"{path}: no list of stems; it comes with the project") from None
     if not stems:
         raise SgcpError(f"{path}: an empty split")
     if len(set(stems)) < len(stems):

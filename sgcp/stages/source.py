@@ -68,7 +68,7 @@ def read_source(path: Path) -> Source:
         finding = error.errors()[0]
         name = ".".join(map(str, finding["loc"]))
         raise SgcpError(f"{path}: {name}: {finding['msg']}; see the committed file") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError, KeyError, OverflowError, RecursionError) as error:
         raise SgcpError(f"{path}: not valid YAML ({' '.join(str(error).split())[:120]})") from None
 
 

@@ -167,7 +167,8 @@ def write_models(
             classes=classes_to_json(dataset.classes),
             encoder=settings.encoder,
             trained_size=settings.crop,
-            provenance=describe_run(learned, settings, epoch),
+            trained_on=[item.stem for item in learned],
+            provenance=describe_run(settings, epoch),
             **dataset.provenance(),
         )
 
@@ -180,7 +181,7 @@ def write_models(
     )
 
 
-def describe_run(learned: list[Item], settings: TrainSettings, epoch: int) -> dict[str, Any]:
+def describe_run(settings: TrainSettings, epoch: int) -> dict[str, Any]:
     """Return where a model comes from, without anything that differs between equal runs."""
     weights = settings.encoder_weights
     return {
@@ -188,7 +189,6 @@ def describe_run(learned: list[Item], settings: TrainSettings, epoch: int) -> di
         "encoder_weights_sha256": file_sha256(Path(weights)) if weights else None,
         "epoch": epoch,
         "settings": json.loads(settings.model_dump_json()),
-        "trained_on": [item.stem for item in learned],
         "versions": {
             "sgcp": version("sgcp"),
             "torch": torch.__version__,

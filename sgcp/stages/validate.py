@@ -38,7 +38,7 @@ def validate(layout: Layout, settings: ValidateSettings, machine: MachineSetting
     dataset = read_dataset(layout.prepared)
     items = dataset.split(settings.split)
     model = load_segmenter(layout.model, machine)
-    refuse_overlap(model.card.provenance.get("trained_on", []), [item.stem for item in items])
+    refuse_overlap(model.card.trained_on, [item.stem for item in items])
     table = translation(model, dataset.classes)
 
     shown = set(np.linspace(0, len(items) - 1, min(settings.panels, len(items))).astype(int))

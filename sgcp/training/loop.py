@@ -118,8 +118,24 @@ def train_one_epoch(run: Run, loader: Loader, reporter: Reporter) -> dict[str, f
         images += len(image) * run.fabric.world_size
         reporter.step(images, float(losses[-1]))
     mean: Any = run.fabric.all_reduce(torch.stack(losses).mean(), reduce_op="mean")
+    refuse_useless(float(mean))
     speed = images / (time.perf_counter() - started)
     return {"loss": float(mean), "lr": rate, "images_per_second": speed}
+
+
+def refuse_useless(loss: float) -> None:
+    """Stop before a checkpoint is written of an epoch that taught nothing.
+
+    Raises:
+        SgcpError: the mean loss of an epoch is not finite, or zero.
+    """
+    if not math.isfinite(loss):
+        raise SgcpError("the loss is not finite: the run diverged; lower train.lr, warm up longer")
+    if loss == 0:
+        raise SgcpError(
+            "the loss is zero: no crop of the epoch holds a labelled pixel; see the "
+            "labels in data/prepared and train.scale"
+        )
 
 
 def evaluate(fabric: Fabric, network: SGCPNet, normalize: Normalize, loader: Loader) -> Scores:

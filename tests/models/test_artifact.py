@@ -44,7 +44,13 @@ def test_damaged_weights_are_refused(saved):
         {"architecture": "ResNet"},
         {"mean": [1, 2]},
         {"mean": "grey"},
+        {"mean": ["1", "2", "3"]},
         {"classes": []},
+        {"classes": 5},
+        {"classes": [None] * 11},
+        {"classes": [{"train_id": 0, "label_id": 999, "name": "Sky", "color": [0, 0, 0]}] * 11},
+        {"trained_on": [1]},
+        {"provenance": None},
     ],
 )
 def test_damaged_description_is_refused(saved, change):

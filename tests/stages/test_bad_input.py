@@ -145,3 +145,33 @@ def test_changed_generator_makes_the_sample_anew(project: Project, monkeypatch):
     assert "nothing to do" not in project.ok("download", "sample")
     assert image.read_bytes() == before
     assert "nothing to do" in project.ok("download", "sample")
+
+
+def test_raw_folder_is_never_linked_into_itself(project: Project):
+    project.ok("download", "sample")
+    raw = project.root / "data/raw"
+    (raw / "sample").rename(raw / "cityscapes")
+    for root in (raw / "cityscapes", raw, raw / "cityscapes" / "gtFine"):
+        assert "name another folder" in project.fails("download", "cityscapes", "--root", root)
+    assert not any(path.is_symlink() for path in raw.rglob("*"))
+
+
+def test_file_in_place_of_a_result_is_kept(trained):
+    import shutil
+
+    target = trained.root / "data/submissions/sample"
+    shutil.rmtree(target)
+    target.write_text("mine")
+    assert "is a file where a folder belongs" in trained.fails("package-submission", "sample")
+    assert target.read_text() == "mine"
+
+
+def test_unforeseen_error_is_one_message_too(project: Project, monkeypatch):
+    def fail(*_):
+        raise LookupError("surprise")
+
+    monkeypatch.setattr("sgcp.stages.download.download", fail)
+    result = project.run("download", "sample")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: unexpected LookupError: surprise")
+    assert "SGCP_DEBUG" in result.stderr

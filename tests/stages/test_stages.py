@@ -31,7 +31,7 @@ def test_model_description_says_what_the_numbers_mean(trained):
     assert [row["name"] for row in card["classes"]][:3] == ["road", "sidewalk", "building"]
     assert card["protocol"] == "cityscapes-19"
     assert card["trained_size"] == [64, 64]
-    assert len(card["provenance"]["trained_on"]) == 4
+    assert len(card["trained_on"]) == 4
     assert card["provenance"]["settings"]["seed"] == 42
 
 

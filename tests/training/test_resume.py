@@ -149,3 +149,16 @@ def test_run_begun_by_other_code_is_not_gone_on_with(prepared, monkeypatch):
     prepared.set(sample__train__epochs=4)
     monkeypatch.setattr("sgcp.stages.train.code_digest", lambda *_: "other")
     assert "resuming" not in prepared.ok("train", "sample")
+
+
+def test_diverged_run_stops_and_leaves_no_model(prepared):
+    prepared.set(sample__train__lr=1000, sample__train__optimizer="sgd", sample__train__warmup=0.0)
+    text = prepared.fails("train", "sample")
+    assert "the loss is not finite" in text
+    assert not (prepared.root / "data/models/sample").exists()
+
+
+def test_training_labels_without_a_scored_pixel_are_refused(prepared):
+    for path in (prepared.root / "data/prepared/sample/labels/train").rglob("*.png"):
+        Image.fromarray(np.full((64, 128), 255, np.uint8)).save(path)
+    assert "no crop of the epoch holds a labelled pixel" in prepared.fails("train", "sample")
