@@ -60,6 +60,15 @@ def extract(archive: Path, folder: Path, place: Placement) -> int:
     return len(members)
 
 
+def is_whole_zip(path: Path) -> bool:
+    """Tell a zip whose every member has its checksum from anything else."""
+    try:
+        with zipfile.ZipFile(path) as content:
+            return content.testzip() is None
+    except (*DAMAGED, RuntimeError):  # RuntimeError: a member wants a password
+        return False
+
+
 def list_members(content: zipfile.ZipFile, archive: Path, place: Placement) -> list[Member]:
     """Return the wanted members, after refusing whatever could harm."""
     members: dict[Path, Member] = {}

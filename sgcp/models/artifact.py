@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 from sgcp.errors import SgcpError
 from sgcp.files import read_json, write_bytes, write_json
 from sgcp.models.authors import load_strictly
-from sgcp.models.network import IMAGENET_MEAN, IMAGENET_STD, SGCPNet
+from sgcp.models.network import IMAGENET_MEAN, IMAGENET_STD, EncoderName, SGCPNet
 
 FORMAT = 1
 
@@ -42,7 +42,7 @@ class ModelCard:
     dataset: str
     edition: str
     protocol: str
-    encoder: str = "sgcp"
+    encoder: EncoderName = "sgcp"
     mean: tuple[Channel, Channel, Channel] = IMAGENET_MEAN
     std: tuple[Channel, Channel, Channel] = IMAGENET_STD
     trained_size: tuple[int, int] | None = None
@@ -97,7 +97,7 @@ def load_model(path: Path) -> tuple[SGCPNet, ModelCard]:
         raise SgcpError(f"{path}: no such file; train first, or give another path") from None
     except (SafetensorError, ValueError) as error:
         raise SgcpError(f"{path}: damaged ({error}); get it again") from None
-    network = SGCPNet(len(card.classes), "sgcp" if card.encoder == "sgcp" else "mobilenet_v3_small")
+    network = SGCPNet(len(card.classes), card.encoder)
     load_strictly(network, tensors, path)
     return network.eval(), card
 

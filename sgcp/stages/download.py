@@ -14,12 +14,12 @@ import requests
 
 from sgcp.datasets import camvid, cityscapes, sample, scenes, textures
 from sgcp.datasets.account import fetch_packages
-from sgcp.datasets.archives import Placement, extract, link_folder
+from sgcp.datasets.archives import Placement, extract, is_whole_zip, link_folder
 from sgcp.datasets.fetch import fetch
 from sgcp.errors import SgcpError
 from sgcp.files import building_folder, read_json, write_json
 from sgcp.progress import say
-from sgcp.stages.source import MANIFEST, Edition, read_edition
+from sgcp.stages.source import MANIFEST, Archive, Edition, read_edition
 
 if TYPE_CHECKING:
     from sgcp.settings import (
@@ -80,12 +80,7 @@ def get_published(
             count = link_folder(root, folder, place)
         else:
             files = archives or fetch_archives(edition, layout)
-            try:
-                count = sum(unpack(archive, folder, place) for archive in files)
-            except SgcpError:
-                # What was fetched and cannot be used must not be found, and trusted, next time.
-                shutil.rmtree(layout.downloads, ignore_errors=True)
-                raise
+            count = sum(unpack(archive, folder, place) for archive in files)
         check_content(layout.dataset, settings.edition, folder, count)
         write_json(folder / MANIFEST, identity | {"files": count})
     write_json(layout.origin, origin)
@@ -170,11 +165,25 @@ def fetch_archives(edition: Edition, layout: Layout) -> list[Path]:
         for archive in edition.archives:
             paths.append(layout.downloads / archive.file)
             fetch(session, archive.url, paths[-1], archive.md5)
-            size = paths[-1].stat().st_size
-            if archive.size not in (None, size):
-                paths[-1].unlink()
-                raise SgcpError(f"{archive.url}: {size} bytes, expected {archive.size}; removed")
+            refuse_useless(paths[-1], archive)
     return paths
+
+
+def refuse_useless(path: Path, archive: Archive) -> None:
+    """Remove a fetched file that is not what was asked for, lest it be trusted next time.
+
+    Raises:
+        SgcpError: another size than published; or, where no checksum is, a damaged zip.
+    """
+    size = path.stat().st_size
+    if archive.size not in (None, size):
+        problem = f"{size} bytes, expected {archive.size}"
+    elif archive.md5 is None and path.suffix == ".zip" and not is_whole_zip(path):
+        problem = "damaged or no zip archive"
+    else:
+        return
+    path.unlink()
+    raise SgcpError(f"{archive.url}: {problem}; it was removed: run the command again")
 
 
 def unpack(archive: Path, folder: Path, place: Placement) -> int:

@@ -51,6 +51,7 @@ def test_damaged_weights_are_refused(saved):
         {"classes": [{"train_id": 0, "label_id": 999, "name": "Sky", "color": [0, 0, 0]}] * 11},
         {"trained_on": [1]},
         {"provenance": None},
+        {"encoder": "resnet"},
     ],
 )
 def test_damaged_description_is_refused(saved, change):

@@ -132,6 +132,15 @@ def test_useless_download_is_not_found_again(project: Project):
     assert not fetched.exists()
 
 
+def test_bad_archive_at_hand_costs_no_download(project: Project, tmp_path: Path):
+    fetched = project.root / "data/downloads/cityscapes/leftImg8bit_trainvaltest.zip.partial"
+    fetched.parent.mkdir(parents=True)
+    fetched.write_bytes(b"gigabytes")
+    (tmp_path / "bad.zip").write_bytes(b"junk")
+    project.fails("download", "cityscapes", "--archive", tmp_path / "bad.zip")
+    assert fetched.read_bytes() == b"gigabytes"
+
+
 def test_changed_generator_makes_the_sample_anew(project: Project, monkeypatch):
     from sgcp.datasets import scenes
 
