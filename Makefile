@@ -7,13 +7,18 @@ INSTALLED := $(VENV)/.installed
 # DVC's stages call `sgcp`, so the environment's programs come first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test lint format clean
+.PHONY: repro test test-slow lint format clean
 
 repro: $(INSTALLED)  ## The main job: the embedded sample through the whole chain.
 	dvc repro
 
-test: lint  ## Style, types and the fast test suite.
-	pytest
+test: lint  ## Style, types and the fast test suite, with the lines it reaches.
+	pytest --cov --cov-report=term
+
+test-slow: $(INSTALLED)  ## What takes long: many kills, fuzzing of the readers.
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable '.[fuzz]' || echo "no atheris for this Python: fuzz tests are skipped"
+	pytest -m slow
 
 lint: $(INSTALLED)
 	ruff check .
