@@ -15,9 +15,10 @@ from torch.nn import functional as F
 import sgcp
 from sgcp.datasets.index import read_dataset
 from sgcp.datasets.loader import SegmentationDataset
-from sgcp.evaluation.confusion import count_confusion, score_confusion
+from sgcp.evaluation.scores import mean_iou
 from sgcp.progress import track
 from sgcp.stages.layout import Layout
+from sgcp.training.validation import count_confusion
 
 
 @torch.inference_mode()
@@ -37,7 +38,7 @@ def main(name: str) -> None:
             scores = F.interpolate(logits, size=label.shape, mode=mode, align_corners=False)
             counts[mode] += count_confusion(label, scores.argmax(1)[0], size)
     for mode, confusion in counts.items():
-        print(f"{mode:9} mIoU {100 * score_confusion(confusion.numpy()).miou:.2f}")
+        print(f"{mode:9} mIoU {100 * mean_iou(confusion.numpy()):.2f}")
 
 
 if __name__ == "__main__":

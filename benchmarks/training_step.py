@@ -17,8 +17,8 @@ def measure(way: str, batch: int, height: int, width: int, steps: int) -> float:
     """Return images/s of one way, after two steps of warm-up."""
     import torch
 
+    from sgcp.memory import keep_freed_memory
     from sgcp.models import SGCPNet
-    from sgcp.training.memory import keep_freed_memory
     from sgcp.training.optimization import segmentation_loss
 
     if "kept memory" in way and not keep_freed_memory():

@@ -172,19 +172,34 @@ def validate(
             help="train, val or test; another than in params.yaml goes beside its scores."
         ),
     ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Score this folder of label-id PNGs, of any network, instead of the model.",
+        ),
+    ] = None,
 ) -> None:
-    """Score the model: IoU per class, mean IoU, confusion matrix, picture panels.
+    """Score the model, or anybody's predictions: IoU, iIoU, categories, confusion, panels.
 
-    Example: sgcp validate camvid --split test
+    Example: sgcp validate cityscapes --predictions results/val
     """
     params, section, layout = open_project(dataset)
-    from sgcp.stages.validate import validate as stage
-
     if split not in (None, "train", "val", "test"):
         raise SgcpError(f"--split: 'train', 'val' or 'test', got '{split}'")
     if split not in (None, section.validate_.split):
         layout = replace(layout, variant=str(split))
-    stage(layout, override(section.validate_, split=split), params.machine)
+    settings = override(section.validate_, split=split)
+    if predictions is None:
+        from sgcp.stages.validate import validate as stage
+
+        stage(layout, settings, params.machine)
+    else:
+        from sgcp.stages.score_predictions import score_predictions
+
+        place = Path("predictions", layout.variant, predictions.resolve().name)
+        layout = replace(layout, variant=place.as_posix())
+        score_predictions(layout, settings, params.machine, predictions)
 
 
 @app.command()

@@ -1,9 +1,12 @@
 """Write so that a final name always means a whole file or folder."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +16,7 @@ from sgcp.errors import SgcpError
 
 PARTIAL = ".partial"
 KEY_FILE = ".key.partial"
+PATIENCE = 10.0  # seconds to wait for another process that writes the same folder
 
 
 def write_bytes(path: Path, content: bytes, flush: bool = True) -> None:
@@ -70,24 +74,76 @@ def building_folder(final: Path, key: str) -> Iterator[Path]:
     After a kill, the next build with the same ``key`` finds what was written and goes on there;
     the files in it are whole, as long as each was written with ``write_bytes``. An error empties
     it, since a bad input is about to be replaced.
+
+    Raises:
+        SgcpError: a file stands where the folder belongs, or another process builds it.
     """
     if final.is_file():
         raise SgcpError(f"{final}: is a file where a folder belongs; move it away")
     building = final.with_name(final.name + PARTIAL)
-    key_file = building / KEY_FILE
-    if not (key_file.is_file() and key_file.read_text(encoding="utf-8") == key):
-        remove_folder(building)
-        building.mkdir(parents=True)
-        key_file.write_text(key, encoding="utf-8")
+    with _locked(building):
+        key_file = building / KEY_FILE
+        if not (key_file.is_file() and key_file.read_text(encoding="utf-8") == key):
+            _empty(building)
+            write_text(key_file, key)
+        try:
+            yield building
+        except Exception:
+            with suppress(OSError):  # the first error is the one to read
+                remove_folder(building)
+            raise
+        for litter in building.rglob(f"*{PARTIAL}"):  # of a killed run, and the key
+            litter.unlink()
+        os.sync()
+        replace_folder(building, final)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process and the workers that it forks.
+
+    A killed run's workers may live on for a moment; until they are gone, a new run waits.
+
+    Raises:
+        SgcpError: it is still held after ``PATIENCE`` seconds.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            if _try_lock(descriptor) and _is_same(descriptor, folder):
+                yield
+                return
+        finally:
+            os.close(descriptor)
+        if time.monotonic() > deadline:
+            raise SgcpError(f"{folder}: another sgcp is writing there; wait for it, or stop it")
+        time.sleep(0.05)
+
+
+def _try_lock(descriptor: int) -> bool:
     try:
-        yield building
-    except Exception:
-        with suppress(OSError):  # the first error is the one to read
-            remove_folder(building)
-        raise
-    key_file.unlink()
-    os.sync()
-    replace_folder(building, final)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        # Some network file systems have no locks; then there is none to wait for.
+        return error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+    return True
+
+
+def _is_same(descriptor: int, folder: Path) -> bool:
+    """Tell whether the name still means the opened folder; another run may have renamed it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), folder.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        remove_folder(path)
 
 
 def replace_folder(new: Path, final: Path) -> None:

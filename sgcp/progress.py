@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -17,6 +18,8 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+from sgcp.errors import SgcpError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -60,6 +63,11 @@ def map_parallel(
         try:
             results = pool.map(function, tasks, chunksize=chunk)
             return list(track(results, description, len(tasks)))
+        except BrokenProcessPool:
+            raise SgcpError(
+                "a worker process was killed, perhaps for want of memory; run the command again, "
+                "with a lower machine.prepare_workers if it happens again"
+            ) from None
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise

@@ -36,7 +36,9 @@ class MachineSettings(Section):
     loader_workers: Annotated[int, Field(ge=0)]
     """Processes that decode and augment, a training process; 0: in the training process."""
     prepare_workers: Literal["auto"] | Count
-    """Processes that convert labels; ``auto``: one a core."""
+    """Processes that convert and compare labels; ``auto``: one a core."""
+    checkpoint_seconds: Annotated[float, Field(ge=0, le=86400)]
+    """Training saves its state this often: at most this much work is lost; 0: every step."""
 
 
 class SampleDownload(Section):

@@ -8,7 +8,7 @@ from conftest import ROOT
 from imports import direct_imports, walk_runtime
 
 PACKAGE = ROOT / "sgcp"
-BASE = {"errors", "files", "progress"}
+BASE = {"errors", "files", "memory", "progress"}
 LAYERS = {
     "settings": {"errors"},
     "config": {"errors", "settings"},

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from sgcp.datasets.camvid_labels import color_table, convert_colors, convert_indices
 from sgcp.datasets.classes import camvid_classes
-from sgcp.datasets.images import read_image, read_label, read_size, write_png
-from sgcp.datasets.index import Dataset, Item, check_counts
+from sgcp.datasets.images import read_image, read_label, write_png
+from sgcp.datasets.index import Dataset, Item, check_counts, digest_pixels
 from sgcp.errors import SgcpError
 from sgcp.progress import map_parallel
 
@@ -96,25 +96,27 @@ def convert_frame(frame: Frame, raw: Path, out: Path, protocol: str, edition: st
     Raises:
         SgcpError: image and label differ in size, or the label has an unlisted value.
     """
-    height, width = read_size(raw / frame.image)
-    target = None
-    if frame.label is not None:
-        source = raw / frame.label
-        target = Path("labels", frame.split, f"{frame.stem}.png")
-        if read_size(source) != (height, width):
-            raise SgcpError(
-                f"{source}: {read_size(source)} differs from its image {(height, width)} "
-                "(height, width); the archives do not belong together"
-            )
-        if edition == "segnet":
-            label = convert_indices(read_label(source), source)
-        else:
-            table = color_table(raw / "label_colors.txt", protocol)
-            label = convert_colors(read_image(source), table, source)
-        if not (out / target).is_file():
-            write_png(out / target, label)
+    image = read_image(raw / frame.image)
+    height, width = image.shape[:2]
     sequence = frame.stem.split("_")[0]
-    return Item(frame.split, frame.image, target, sequence, height, width)
+    item = Item(frame.split, frame.image, sequence, height, width, digest_pixels(image))
+    if frame.label is None:
+        return item
+    source = raw / frame.label
+    if edition == "segnet":
+        label = convert_indices(read_label(source), source)
+    else:
+        table = color_table(raw / "label_colors.txt", protocol)
+        label = convert_colors(read_image(source), table, source)
+    if label.shape != (height, width):
+        raise SgcpError(
+            f"{source}: {label.shape} differs from its image {(height, width)} "
+            "(height, width); the archives do not belong together"
+        )
+    target = Path("labels", frame.split, f"{frame.stem}.png")
+    if not (out / target).is_file():
+        write_png(out / target, label)
+    return replace(item, label=target, label_digest=digest_pixels(label))
 
 
 def prepare_camvid(

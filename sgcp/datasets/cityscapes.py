@@ -4,23 +4,26 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sgcp.datasets.classes import cityscapes_classes
-from sgcp.datasets.images import read_size
-from sgcp.datasets.index import SPLITS, Dataset, Item, check_counts
+import numpy as np
+
+from sgcp.datasets.classes import CITYSCAPES_PROTOCOL, cityscapes_classes
+from sgcp.datasets.images import read_image, read_label
+from sgcp.datasets.index import SPLITS, Dataset, Item, check_counts, digest_pixels
+from sgcp.datasets.truth import truth_of_instance_ids, write_segments
 from sgcp.errors import SgcpError
 from sgcp.files import write_bytes
 from sgcp.progress import map_parallel
 
-PROTOCOL = "cityscapes-19"
 FAR = 1e6  # pixels; no annotation reaches this far, whatever lies outside its picture
 IMAGE_ENDING = "_leftImg8bit.png"
 POLYGON_ENDING = "_gtFine_polygons.json"
 LABEL_ENDING = "_gtFine_labelTrainIds.png"
+SEGMENT_ENDING = "_gtFine_segments.png"
 
 
 @dataclass(frozen=True)
@@ -115,27 +118,46 @@ def is_point(value: Any) -> bool:
 
 
 def convert_scene(scene: Scene, raw: Path, out: Path) -> Item:
-    """Draw one scene's train-id map, byte for byte as ``csCreateTrainIdLabelImgs`` does.
+    """Draw one scene's train-id map and map of segments, and digest its pixels.
 
     Raises:
         SgcpError: the image or the annotation is damaged.
     """
+    image = read_image(raw / scene.image)
+    height, width = image.shape[:2]
+    item = Item(
+        scene.split, scene.image, scene.image.parent.name, height, width, digest_pixels(image)
+    )
+    if scene.polygons is None:
+        return item
+    name = scene.polygons.name.removesuffix(POLYGON_ENDING)
+    place = Path(scene.split, scene.polygons.parent.name)
+    label = Path("labels", place, name + LABEL_ENDING)
+    segments = Path("segments", place, name + SEGMENT_ENDING)
+    if not ((out / label).is_file() and (out / segments).is_file()):
+        check_polygons(raw / scene.polygons, (height, width))
+        draw_maps(raw / scene.polygons, out / label, out / segments)
+    digest = digest_pixels(read_label(out / label))
+    return replace(item, label=label, segments=segments, label_digest=digest)
+
+
+def draw_maps(polygons: Path, label: Path, segments: Path) -> None:
+    """Draw an annotation: train ids byte for byte as ``csCreateTrainIdLabelImgs``, and objects.
+
+    The objects are those that ``csCreateTrainIdInstanceImgs`` and the evaluator know: a group
+    (``cargroup``) is none.
+    """
     from cityscapesscripts.helpers.annotation import Annotation
+    from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
     from cityscapesscripts.preparation.json2labelImg import createLabelImage
 
-    size = read_size(raw / scene.image)
-    target = None
-    if scene.polygons is not None:
-        name = scene.polygons.name.removesuffix(POLYGON_ENDING) + LABEL_ENDING
-        target = Path("labels", scene.split, scene.polygons.parent.name, name)
-        if not (out / target).is_file():
-            check_polygons(raw / scene.polygons, size)
-            annotation = Annotation()
-            annotation.fromJsonFile(str(raw / scene.polygons))
-            buffer = io.BytesIO()
-            createLabelImage(annotation, "trainIds").save(buffer, "PNG")
-            write_bytes(out / target, buffer.getvalue(), flush=False)
-    return Item(scene.split, scene.image, target, scene.image.parent.name, *size)
+    annotation = Annotation()
+    annotation.fromJsonFile(str(polygons))
+    instance_ids = np.array(createInstanceImage(annotation, "ids"))
+    write_segments(segments, truth_of_instance_ids(instance_ids))
+    buffer = io.BytesIO()
+    createLabelImage(annotation, "trainIds").save(buffer, "PNG")
+    write_bytes(label, buffer.getvalue(), flush=False)
 
 
 def prepare_cityscapes(
@@ -159,4 +181,4 @@ def prepare_cityscapes(
     found = {split: sum(scene.split == split for scene in scenes) for split in expected}
     check_counts(name, found, expected, allow_missing)
     items = map_parallel(partial(convert_scene, raw=raw, out=out), scenes, workers, "labels")
-    return Dataset(name, edition, PROTOCOL, cityscapes_classes(), tuple(items))
+    return Dataset(name, edition, CITYSCAPES_PROTOCOL, cityscapes_classes(), tuple(items))

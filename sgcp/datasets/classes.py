@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 IGNORE = 255  # train id of a pixel that is neither learned nor scored
+CITYSCAPES_PROTOCOL = "cityscapes-19"
 
 # The order of the SegNet edition's own labels (DESIGN, section 4), for both protocols, with the
 # colours of the Cambridge edition's label_colors.txt for the classes of the same name.

@@ -1,18 +1,26 @@
 """``index.csv`` and ``dataset.json``: what a prepared dataset holds."""
 
+import csv
+import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
 from sgcp.datasets.classes import SemanticClass, classes_from_json, classes_to_json
+from sgcp.datasets.images import UInt8
 from sgcp.errors import SgcpError
 from sgcp.files import read_json, write_json, write_text
 
-COLUMNS = ("split", "image", "label", "sequence", "height", "width")
+COLUMNS = (
+    "split", "image", "label", "segments", "sequence", "height", "width", "image_digest",
+    "label_digest",
+)  # fmt: skip
 SPLITS = ("train", "val", "test")
+DIGEST_LENGTH = 32  # hexadecimal digits, 128 bits: enough to tell any two pictures apart
 
 
 @dataclass(frozen=True)
@@ -22,22 +30,41 @@ class Item:
     split: str
     image: Path
     """Below the raw folder."""
-    label: Path | None
-    """Below the prepared folder; None where no labels are published."""
     sequence: str
     """City (Cityscapes) or recording (CamVid)."""
     height: int
     width: int
+    image_digest: str
+    """``digest_pixels`` of the picture: its identity, whatever its name."""
+    label: Path | None = None
+    """Below the prepared folder; None where no labels are published."""
+    segments: Path | None = None
+    """Map of objects and classes, below the prepared folder; None where no objects are known."""
+    label_digest: str = ""
+    """``digest_pixels`` of the label map."""
 
     @property
     def stem(self) -> str:
-        """The picture's name without folder and ending: its identity in every dataset here."""
+        """The picture's name without folder and ending."""
         return self.image.stem
 
     @property
     def submission_stem(self) -> str:
         """What a prediction's name begins with: ``<city>_<seq>_<frame>`` for Cityscapes."""
         return self.stem.removesuffix("_leftImg8bit")
+
+
+def digest_pixels(pixels: UInt8) -> str:
+    """Digest a picture's size and pixels; another file of the same pixels has the same digest."""
+    digest = hashlib.sha256(str(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).tobytes())
+    return digest.hexdigest()[:DIGEST_LENGTH]
+
+
+def fingerprint_items(items: Sequence[Item]) -> str:
+    """Digest a split: its stems, pixels and labels, in whatever order."""
+    rows = sorted(f"{item.stem} {item.image_digest} {item.label_digest}" for item in items)
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:DIGEST_LENGTH]
 
 
 @dataclass(frozen=True)
@@ -69,26 +96,36 @@ class Dataset:
 
     def provenance(self) -> dict[str, Any]:
         """Return what identifies the data behind a number."""
-        return {"dataset": self.name, "edition": self.edition, "protocol": self.protocol}
+        return {
+            "dataset": self.name,
+            "edition": self.edition,
+            "protocol": self.protocol,
+            "class_order": [item.name for item in self.classes],
+        }
 
 
 def write_dataset(folder: Path, dataset: Dataset) -> None:
     """Write ``index.csv`` and ``dataset.json`` into a prepared folder."""
-    rows = [
-        (i.split, i.image.as_posix(), i.label.as_posix() if i.label else "", i.sequence,
-         i.height, i.width)
-        for i in dataset.items
-    ]  # fmt: skip
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    write_text(folder / "index.csv", table.to_csv(index=False, lineterminator="\n"))
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for item in dataset.items:
+        values = (getattr(item, column) for column in COLUMNS)
+        table.writerow(v.as_posix() if isinstance(v, Path) else v for v in values)
+    write_text(folder / "index.csv", text.getvalue())
+    parts = {split: [i for i in dataset.items if i.split == split] for split in SPLITS}
     counts = {
         split: {
-            "images": sum(item.split == split for item in dataset.items),
-            "labels": sum(item.split == split and bool(item.label) for item in dataset.items),
+            "images": len(items),
+            "labels": sum(bool(item.label) for item in items),
+            "fingerprint": fingerprint_items(items),
         }
-        for split in SPLITS
+        for split, items in parts.items()
     }
-    content = dataset.provenance() | {
+    content = {
+        "dataset": dataset.name,
+        "edition": dataset.edition,
+        "protocol": dataset.protocol,
         "splits": counts,
         "classes": classes_to_json(dataset.classes),
     }
@@ -104,45 +141,54 @@ def read_dataset(folder: Path) -> Dataset:
     command = f"sgcp prepare {folder.name}"
     content = read_json(folder / "dataset.json", made_by=command)
     try:
-        table = pd.read_csv(
-            folder / "index.csv", dtype={"label": str, "sequence": str}, keep_default_na=False
-        )
-        if tuple(table.columns) != COLUMNS or table.empty:
+        with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file, strict=True))
+        if not rows or tuple(rows[0]) != COLUMNS or len(rows) == 1:
             raise ValueError(f"index.csv: expected the columns {', '.join(COLUMNS)} and rows")
-        items = tuple(_item_from_row(row) for row in table.to_dict("records"))
         return Dataset(
             name=str(content["dataset"]),
             edition=str(content["edition"]),
             protocol=str(content["protocol"]),
             classes=classes_from_json(content["classes"]),
-            items=items,
+            items=tuple(_item_from_row(row) for row in rows[1:]),
         )
-    except (OSError, KeyError, ValueError, TypeError, OverflowError) as error:
+    except (OSError, KeyError, ValueError, TypeError, OverflowError, csv.Error) as error:
         raise SgcpError(f"{folder}: damaged ({error}); run `{command}` again") from None
 
 
-def _item_from_row(row: dict[Any, Any]) -> Item:
+def _item_from_row(values: list[str]) -> Item:
+    row = dict(zip(COLUMNS, values, strict=True))
     return Item(
-        split=str(row["split"]),
+        split=row["split"],
         image=Path(row["image"]),
-        label=Path(row["label"]) if row["label"] else None,
-        sequence=str(row["sequence"]),
+        sequence=row["sequence"],
         height=int(row["height"]),
         width=int(row["width"]),
+        image_digest=row["image_digest"],
+        label=Path(row["label"]) if row["label"] else None,
+        segments=Path(row["segments"]) if row["segments"] else None,
+        label_digest=row["label_digest"],
     )
 
 
-def refuse_overlap(trained: Sequence[str], evaluated: Sequence[str]) -> None:
-    """Refuse to score pictures that were trained on.
+def refuse_overlap(trained: Mapping[str, str], evaluated: Sequence[Item]) -> None:
+    """Refuse to score pictures that were trained on, by name or by content.
+
+    Args:
+        trained: digest of each picture trained on, by its stem.
 
     Raises:
-        SgcpError: naming how many stems the two lists share, and one of them.
+        SgcpError: naming how many pictures the two share, and one of them.
     """
-    shared = sorted(set(trained) & set(evaluated))
+    seen = {digest: stem for stem, digest in trained.items()}
+    shared = [item for item in evaluated if item.stem in trained or item.image_digest in seen]
     if shared:
+        one = shared[0]
+        same = seen.get(one.image_digest, one.stem)
+        name = one.stem if same == one.stem else f"{one.stem}, the same pixels as {same}"
         raise SgcpError(
             f"{len(shared)} of {len(evaluated)} pictures to score were trained on (such as "
-            f"{shared[0]}): the number would mean nothing; choose another split in params.yaml"
+            f"{name}): the number would mean nothing; choose another split in params.yaml"
         )
 
 

@@ -92,18 +92,31 @@ def batches(loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
 class EpochSampler(Sampler[tuple[int, int]]):
     """Shuffle a split anew each epoch: yields (epoch, index), a function of seed and epoch alone.
 
-    The first ``take`` of ``length`` shuffled indices are used. With several processes, process
-    ``rank`` takes every ``world``-th of the one order, so a step sees the same images however
-    many processes share it.
+    The first ``steps * batch`` of ``length`` shuffled indices are used. With several processes,
+    process ``rank`` takes every ``world``-th of the one order, so a step sees the same images
+    however many processes share it.
+
+    Args:
+        batch: images a step over all processes together.
     """
 
-    def __init__(self, length: int, take: int, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, length: int, batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
         self.length = length
-        self.take = take
+        self.batch = batch
         self.seed = seed
         self.rank = rank
         self.world = world
-        self.epoch = 0
+        self.seek(epoch=0, step=0)
+
+    def seek(self, epoch: int, step: int) -> None:
+        """Let the next pass be that of ``epoch``, from its ``step`` on."""
+        self.epoch = epoch
+        self.step = step
+
+    @property
+    def take(self) -> int:
+        """Images of a whole pass: the same number of steps for every process."""
+        return self.length // self.batch * self.batch
 
     def __len__(self) -> int:
         return len(range(self.rank, self.take, self.world))
@@ -111,13 +124,14 @@ class EpochSampler(Sampler[tuple[int, int]]):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(self.length, generator=generator).tolist()
-        return ((self.epoch, index) for index in order[self.rank : self.take : self.world])
+        first = self.step * self.batch + self.rank
+        return ((self.epoch, index) for index in order[first : self.take : self.world])
 
 
 def train_loader(
     dataset: SegmentationDataset, batch_size: int, workers: int, rank: int = 0, world: int = 1
 ) -> tuple[Loader, EpochSampler]:
-    """Return a shuffling loader and its sampler, whose ``epoch`` is set before each pass.
+    """Return a shuffling loader and its sampler, which ``seek``s before each pass.
 
     The last, incomplete batch is dropped: batch norm would learn from too few pictures.
 
@@ -141,9 +155,7 @@ def train_loader(
             f"train.batch_size: {batch_size} leaves one image for each of {world} processes; batch "
             f"norm needs two: set {2 * world} or more"
         )
-    # Every process takes the same number of steps, whatever the remainder.
-    take = len(dataset) // batch_size * batch_size
-    sampler = EpochSampler(len(dataset), take, dataset.seed, rank, world)
+    sampler = EpochSampler(len(dataset), batch_size, dataset.seed, rank, world)
     return (
         DataLoader(
             dataset,

@@ -10,36 +10,43 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from sgcp.datasets.classes import SemanticClass
-    from sgcp.evaluation.confusion import Scores
+    from sgcp.evaluation.benchmark import Benchmark
+    from sgcp.evaluation.counts import Counts
+    from sgcp.evaluation.scores import Scores
 
 
-def per_class_table(
-    scores: Scores, confusion: NDArray[np.int64], classes: tuple[SemanticClass, ...]
-) -> pd.DataFrame:
-    """Return a row a class: iou, recall, precision and its share of the true pixels."""
-    share = confusion.sum(axis=1) / max(1, confusion.sum())
-    return pd.DataFrame(
-        {
-            "class": [item.name for item in classes],
-            "iou": scores.iou,
-            "recall": scores.recall,
-            "precision": scores.precision,
-            "pixel_share": share,
-        }
-    )
+def per_class_table(scores: Scores, counts: Counts, benchmark: Benchmark) -> pd.DataFrame:
+    """Return a row a class: iou, recall, precision, its share of the true pixels, its category.
+
+    ``iiou`` and ``category`` are there where the benchmark has them.
+    """
+    true = counts.pixels.sum(axis=1)
+    columns = {
+        "class": [item.name for item in benchmark.classes],
+        "iou": scores.iou,
+        "recall": scores.recall,
+        "precision": scores.precision,
+        "pixel_share": true / max(1, true.sum()),
+    }
+    if benchmark.categories:
+        names = {k: name for name, part in benchmark.categories.items() for k in part.classes}
+        columns |= {"iiou": scores.iiou, "category": [names[k] for k in range(len(names))]}
+    return pd.DataFrame(columns)
 
 
 def confusion_table(
-    confusion: NDArray[np.int64], classes: tuple[SemanticClass, ...]
+    confusion: NDArray[np.int64], true: NDArray[np.int64], names: list[str]
 ) -> pd.DataFrame:
     """Return a row a pair (actual, predicted) with its pixels and their share of the actual class.
 
-    Shares of one actual class sum to 1; a class without true pixels has shares of 0.
+    Shares of one actual class sum to 1, less where ids of no scored class were predicted; a class
+    without true pixels has shares of 0.
+
+    Args:
+        confusion: (K, K), truth in rows.
+        true: (K,) pixels of each class in the truth.
     """
-    names = [item.name for item in classes]
-    totals = confusion.sum(axis=1, keepdims=True)
-    shares = confusion / np.maximum(totals, 1)
+    shares = confusion / np.maximum(true, 1)[:, None]
     size = len(names)
     return pd.DataFrame(
         {
@@ -53,16 +60,32 @@ def confusion_table(
 
 def render_scores(title: str, table: pd.DataFrame, scores: Scores) -> Table:
     """Return the per-class table for the terminal, in per cent."""
+    columns = {"iou": "IoU %", "recall": "recall %", "precision": "precision %"}
+    columns |= {"iiou": "iIoU %"} if "iiou" in table else {}
+    columns |= {"pixel_share": "share %"}
     view = Table(title=title, title_justify="left")
     view.add_column("class")
-    for name in ("IoU %", "recall %", "precision %", "share %"):
+    for name in columns.values():
         view.add_column(name, justify="right")
-    values = table[["iou", "recall", "precision", "pixel_share"]].to_numpy(dtype=float)
+    values = table[[*columns]].to_numpy(dtype=float)
     for name, row in zip(table["class"], values, strict=True):
         view.add_row(name, *map(percent, row))
     view.add_section()
-    view.add_row("mean IoU", percent(scores.miou))
+    iiou = {"iiou": percent(scores.miiou)} if "iiou" in columns else {}
+    view.add_row("mean", percent(scores.miou), *(iiou.get(name, "") for name in [*columns][1:]))
     view.add_row("pixel accuracy", percent(scores.pixel_accuracy))
+    return view
+
+
+def render_categories(scores: Scores) -> Table:
+    """Return the categories' table for the terminal, in per cent."""
+    view = Table("category")
+    for name in ("IoU %", "iIoU %"):
+        view.add_column(name, justify="right")
+    for name, iou in scores.category_iou.items():
+        view.add_row(name, percent(iou), percent(scores.category_iiou[name]))
+    view.add_section()
+    view.add_row("mean", percent(scores.category_miou), percent(scores.category_miiou))
     return view
 
 

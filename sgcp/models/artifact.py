@@ -47,8 +47,8 @@ class ModelCard:
     std: tuple[Channel, Channel, Channel] = IMAGENET_STD
     trained_size: tuple[int, int] | None = None
     """Crop (height, width) it was trained on, pixels; None if unknown."""
-    trained_on: list[str] = dataclasses.field(default_factory=list)
-    """Stems of the pictures it learnt from, which it is never scored on."""
+    trained_on: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Pictures it learnt from, which it is never scored on: digest of the pixels by stem."""
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Settings, seed, epoch, versions; or the imported file."""
 

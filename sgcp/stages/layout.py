@@ -48,8 +48,8 @@ class Layout:
 
     @property
     def resume(self) -> Path:
-        """Training state after the last finished epoch; not an output, so DVC never deletes it."""
-        return self.root / "data" / "resume" / self.dataset / "last.ckpt"
+        """Training state of an unfinished run; not an output, so DVC never deletes it."""
+        return self.root / "data" / "resume" / self.dataset
 
     @property
     def model(self) -> Path:

@@ -15,19 +15,19 @@ from lightning_fabric import Fabric, seed_everything
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from sgcp.datasets.classes import classes_to_json
-from sgcp.datasets.index import Dataset, Item, read_dataset, refuse_overlap
+from sgcp.datasets.index import Dataset, Item, fingerprint_items, read_dataset, refuse_overlap
 from sgcp.datasets.loader import SegmentationDataset, eval_loader, train_loader
 from sgcp.datasets.transforms import train_transform
 from sgcp.errors import SgcpError
 from sgcp.files import building_folder, code_digest, file_sha256, fingerprint
+from sgcp.memory import keep_freed_memory
 from sgcp.models.artifact import ModelCard, save_model
 from sgcp.models.authors import load_encoder_weights
 from sgcp.models.network import Normalize, SGCPNet
 from sgcp.progress import say
-from sgcp.training.checkpoints import Progress
+from sgcp.training.checkpoints import Checkpoints, Progress
 from sgcp.training.log import Reporter
-from sgcp.training.loop import Data, fit
-from sgcp.training.memory import keep_freed_memory
+from sgcp.training.loop import Data, fit, start
 
 if TYPE_CHECKING:
     from sgcp.settings import MachineSettings, TrainSettings
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> None:
     """Train on ``layout.prepared``; write ``layout.model`` and ``layout.curves``.
 
-    An interrupted run goes on after its last finished epoch, as long as settings and data are the
-    same.
+    An interrupted run goes on from its last checkpoint, in the middle of an epoch too, as long as
+    settings, code and data are the same.
 
     Raises:
         SgcpError: the data, the settings or the encoder's weights do not allow training.
@@ -46,7 +46,7 @@ def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> 
     dataset = read_dataset(layout.prepared)
     learned = dataset.split(settings.split)
     scored = dataset.split(settings.validate_split)
-    refuse_overlap([item.stem for item in learned], [item.stem for item in scored])
+    refuse_overlap(digests_by_stem(learned), scored)
 
     keep_freed_memory()
     fabric = launch(settings, machine)
@@ -60,15 +60,18 @@ def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> 
             f"{len(learned)} images of {dataset.name}, {settings.epochs} epochs, "
             f"{len(data.train)} steps each, {fabric.world_size} x {fabric.device.type}"
         )
+    run = start(fabric, network, normalize, settings, len(data.train))
+    checkpoints = Checkpoints(
+        fabric, layout.resume, run.parts(), run_fingerprint(dataset, layout, settings),
+        machine.checkpoint_seconds,
+    )  # fmt: skip
     images = len(data.sampler) * fabric.world_size
     with Reporter(layout.curves, settings.epochs, images, fabric.is_global_zero) as reporter:
-        progress = fit(
-            fabric, network, normalize, data, settings, layout.resume,
-            run_fingerprint(dataset, layout, settings), reporter,
-        )  # fmt: skip
+        reporter.describe(dataset.provenance() | describe_splits(learned, scored))
+        progress = fit(run, data, checkpoints, reporter)
     if fabric.is_global_zero:
         write_models(layout, dataset, learned, network, settings, progress)
-        shutil.rmtree(layout.resume.parent)
+        shutil.rmtree(layout.resume, ignore_errors=True)
     fabric.barrier()
 
 
@@ -167,9 +170,12 @@ def write_models(
             classes=classes_to_json(dataset.classes),
             encoder=settings.encoder,
             trained_size=settings.crop,
-            trained_on=[item.stem for item in learned],
-            provenance=describe_run(settings, epoch),
-            **dataset.provenance(),
+            trained_on=digests_by_stem(learned),
+            provenance=describe_run(settings, epoch)
+            | {"train_split_fingerprint": fingerprint_items(learned)},
+            dataset=dataset.name,
+            edition=dataset.edition,
+            protocol=dataset.protocol,
         )
 
     with building_folder(layout.model, key="train") as folder:
@@ -179,6 +185,21 @@ def write_models(
         f"kept epoch {epoch} of {settings.epochs} (mIoU {progress.best_miou:.4f} at best on "
         f"'{settings.validate_split}', epoch {progress.best_epoch}), {progress.seconds:.0f} s"
     )
+
+
+def digests_by_stem(items: list[Item]) -> dict[str, str]:
+    """Return what ``refuse_overlap`` and the model card know pictures by."""
+    return {item.stem: item.image_digest for item in items}
+
+
+def describe_splits(learned: list[Item], scored: list[Item]) -> dict[str, Any]:
+    """Return what the curves were measured on, for their metrics file."""
+    return {
+        "split": scored[0].split,
+        "split_fingerprint": fingerprint_items(scored),
+        "train_split_fingerprint": fingerprint_items(learned),
+        "scored_size": [scored[0].height, scored[0].width],
+    }
 
 
 def describe_run(settings: TrainSettings, epoch: int) -> dict[str, Any]:

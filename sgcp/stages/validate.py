@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sgcp.datasets.images import UInt8, write_png
-from sgcp.datasets.index import Dataset, Item, read_dataset, refuse_overlap
+from sgcp.datasets.index import read_dataset, refuse_overlap
 from sgcp.datasets.loader import SegmentationDataset
-from sgcp.errors import SgcpError
-from sgcp.evaluation.confusion import Scores, count_confusion, score_confusion
-from sgcp.evaluation.tables import confusion_table, per_class_table, render_scores
-from sgcp.files import building_folder, write_json, write_text
+from sgcp.datasets.truth import read_truth
+from sgcp.evaluation.benchmark import benchmark_of
+from sgcp.evaluation.counts import count_picture, no_counts
+from sgcp.files import building_folder
 from sgcp.progress import say, track
 from sgcp.reporting.panels import panel
 from sgcp.stages.model import load_segmenter, translation
+from sgcp.stages.scores import write_scores
 
 if TYPE_CHECKING:
+    from sgcp.datasets.index import Dataset, Item
     from sgcp.inference.segmenter import Segmenter
     from sgcp.settings import MachineSettings, ValidateSettings
     from sgcp.stages.layout import Layout
@@ -38,24 +38,26 @@ def validate(layout: Layout, settings: ValidateSettings, machine: MachineSetting
     dataset = read_dataset(layout.prepared)
     items = dataset.split(settings.split)
     model = load_segmenter(layout.model, machine)
-    refuse_overlap(model.card.trained_on, [item.stem for item in items])
+    refuse_overlap(model.card.trained_on, items)
     table = translation(model, dataset.classes)
+    to_label_ids = np.array([item.label_id for item in dataset.classes], dtype=np.uint8)
+    benchmark = benchmark_of(dataset)
 
     shown = set(np.linspace(0, len(items) - 1, min(settings.panels, len(items))).astype(int))
-    size = len(dataset.classes)
-    confusion = torch.zeros((size, size), dtype=torch.int64)
-    pairs = SegmentationDataset(items, layout.raw, layout.prepared, size)
+    pairs = SegmentationDataset(items, layout.raw, layout.prepared, len(dataset.classes))
+    counts = no_counts(benchmark)
     with building_folder(layout.panels, key="validate") as folder:
         for index in track(range(len(items)), "validating", len(items)):
             image, label = as_arrays(*pairs.read(index))
             prediction = table[model.segment(image, settings.input_size)]
-            confusion += count_confusion(
-                torch.from_numpy(label), torch.from_numpy(prediction), size
-            )
+            truth = read_truth(layout.prepared, items[index])
+            counts += count_picture(truth, to_label_ids[prediction], benchmark)
             if index in shown:
                 picture = panel(image, label, prediction, dataset.classes)
                 write_png(folder / f"{items[index].stem}.png", picture)
-    report(layout, dataset, items, settings, model, confusion.numpy())
+    warn_of_other_protocol(model, dataset)
+    origin = describe_model(model, items, settings)
+    write_scores(layout.scores, dataset, items, counts, benchmark, origin)
 
 
 def as_arrays(image: Tensor, label: Tensor) -> tuple[UInt8, UInt8]:
@@ -63,57 +65,25 @@ def as_arrays(image: Tensor, label: Tensor) -> tuple[UInt8, UInt8]:
     return image.permute(1, 2, 0).numpy(), label.numpy()
 
 
-def report(
-    layout: Layout,
-    dataset: Dataset,
-    items: list[Item],
-    settings: ValidateSettings,
-    model: Segmenter,
-    confusion: NDArray[np.int64],
-) -> None:
-    """Write scores and tables, and show them."""
-    scores = score_confusion(confusion)
-    if np.isnan(scores.miou):
-        raise SgcpError(f"{dataset.name}: split '{settings.split}' has no scored pixel")
-    classes = per_class_table(scores, confusion, dataset.classes)
-    folder = layout.scores.parent
-    pairs = confusion_table(confusion, dataset.classes)
-    write_text(folder / "per_class.csv", classes.to_csv(index=False, lineterminator="\n"))
-    write_text(folder / "confusion.csv", pairs.to_csv(index=False, lineterminator="\n"))
-    write_json(layout.scores, describe(dataset, items, settings, model, scores))
-    say(
-        render_scores(
-            f"{dataset.name} '{settings.split}', {len(items)} images, "
-            f"protocol {dataset.protocol}, {dataset.edition} edition",
-            classes,
-            scores,
+def warn_of_other_protocol(model: Segmenter, dataset: Dataset) -> None:
+    """Mark a number that does not compare: a model of one protocol scored under another."""
+    trained = (model.card.protocol, model.card.edition)
+    if trained != (dataset.protocol, dataset.edition):
+        say(
+            f"note: the model learnt protocol {trained[0]} of the {trained[1]} edition and is "
+            f"scored on {dataset.protocol} of {dataset.edition}; both stand in the metrics file"
         )
-    )
 
 
-def describe(
-    dataset: Dataset,
-    items: list[Item],
-    settings: ValidateSettings,
-    model: Segmenter,
-    scores: Scores,
+def describe_model(
+    model: Segmenter, items: list[Item], settings: ValidateSettings
 ) -> dict[str, Any]:
-    """Return the metrics file: the numbers, and everything that says what they mean."""
-    iou = {
-        item.name: None if np.isnan(value) else float(value)
-        for item, value in zip(dataset.classes, scores.iou, strict=True)
-    }
+    """Return what was scored and the size that the network saw."""
     return {
-        "miou": scores.miou,
-        "pixel_accuracy": scores.pixel_accuracy,
-        "iou": iou,
-        **dataset.provenance(),
-        "split": settings.split,
-        "images": len(items),
         "input_size": list(settings.input_size or (items[0].height, items[0].width)),
-        "scored_size": [items[0].height, items[0].width],
         "model": {
             "dataset": model.card.dataset,
+            "edition": model.card.edition,
             "protocol": model.card.protocol,
             "epoch": model.card.provenance.get("epoch"),
         },

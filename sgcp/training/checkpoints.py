@@ -1,15 +1,24 @@
-"""Resume checkpoints: the whole state of a training run after a finished epoch."""
+"""Resume checkpoints: the whole state of a training run between two steps."""
 
+from __future__ import annotations
+
+import hashlib
 import io
+import random
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from sgcp.errors import SgcpError
 from sgcp.files import write_bytes
+from sgcp.progress import say
+
+NAMES = ("a.ckpt", "b.ckpt")
+MAGIC = b"sgcp-resume-2 "  # then the SHA-256 of all that follows the line, and a line end
 
 
 @dataclass
@@ -17,9 +26,15 @@ class Progress:
     """Where a run stands."""
 
     fingerprint: str
-    """Settings and data that the run belongs to: another run's checkpoint is not resumed."""
+    """Settings, code and data that the run belongs to: another run's checkpoint is not resumed."""
     epoch: int = 0
     """Finished epochs."""
+    step: int = 0
+    """Finished steps of the epoch in progress."""
+    losses: list[float] = field(default_factory=list)
+    """Loss of each of those steps."""
+    lr: float = 0.0
+    """Learning rate of the last step."""
     best_miou: float = -1.0
     best_epoch: int = 0
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -29,35 +44,111 @@ class Progress:
     """Training time so far, over all sessions."""
 
 
-def save_checkpoint(fabric: Fabric, path: Path, parts: dict[str, Any], progress: Progress) -> None:
-    """Write network, optimizer and schedule with ``progress``, whole or not at all."""
-    if fabric.is_global_zero:
-        states = {name: part.state_dict() for name, part in parts.items()}
-        buffer = io.BytesIO()
-        torch.save({**states, "progress": vars(progress)}, buffer)
-        write_bytes(path, buffer.getvalue())
-    fabric.barrier()
+class Checkpoints:
+    """Two files in rotation, checksummed: when a power cut tears one, the other is used.
 
-
-def load_checkpoint(path: Path, parts: dict[str, Any], fingerprint: str) -> Progress:
-    """Restore a run in place if ``path`` holds one of the same settings and data.
-
-    A checkpoint of another run is left alone and a fresh run begins.
-
-    Raises:
-        SgcpError: the file is damaged.
+    Args:
+        folder: where the files lie; nothing else is kept there.
+        parts: what has a state: network, optimizer, schedule, precision.
+        fingerprint: of the run.
+        seconds: at most this much work is lost; 0 writes after every step.
     """
-    if not path.is_file():
-        return Progress(fingerprint)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        progress = Progress(**content["progress"])
-        if progress.fingerprint != fingerprint:
-            return Progress(fingerprint)
-        for name, part in parts.items():
+
+    def __init__(
+        self, fabric: Fabric, folder: Path, parts: dict[str, Any], fingerprint: str, seconds: float
+    ) -> None:
+        self.fabric = fabric
+        self.folder = folder
+        self.parts = parts
+        self.fingerprint = fingerprint
+        self.seconds = seconds
+        self.next = 0
+        self.saved_at = time.monotonic()
+
+    def restore(self) -> Progress:
+        """Bring every part to the newest state of this run; without one, a fresh run begins.
+
+        Each process gets what the first one read, so machines need not share a disk.
+        """
+        content = self._read_newest() if self.fabric.is_global_zero else None
+        content = self.fabric.broadcast(content)
+        if content is None:
+            return Progress(self.fingerprint)
+        for name, part in self.parts.items():
             part.load_state_dict(content[name])
-    except Exception as error:  # torch raises half a dozen types on damaged files
-        raise SgcpError(
-            f"{path}: the resume checkpoint is damaged; delete it to train from the start"
-        ) from error
-    return progress
+        restore_random(content["random"])
+        return Progress(**content["progress"])
+
+    def save(self, progress: Progress) -> None:
+        """Write the state over the older of the two files; the first process does."""
+        self.saved_at = time.monotonic()
+        if self.fabric.is_global_zero:
+            states = {name: part.state_dict() for name, part in self.parts.items()}
+            content = states | {"random": random_states(), "progress": vars(progress)}
+            write_bytes(self.folder / NAMES[self.next], pack(content))
+            self.next = 1 - self.next
+
+    def save_if_due(self, progress: Progress) -> None:
+        """Write the state if the last one is old enough."""
+        if time.monotonic() - self.saved_at >= self.seconds:
+            self.save(progress)
+
+    def _read_newest(self) -> dict[str, Any] | None:
+        newest: tuple[int, int] = (-1, -1)
+        found = None
+        for index, name in enumerate(NAMES):
+            path = self.folder / name
+            if not path.is_file():
+                continue
+            content = unpack(path.read_bytes())
+            if content is None:
+                say(f"{path}: torn or of an older version; left aside")
+                continue
+            progress = content["progress"]
+            position = (progress["epoch"], progress["step"])
+            if progress["fingerprint"] == self.fingerprint and position > newest:
+                newest, found, self.next = position, content, 1 - index
+        return found
+
+
+def pack(content: dict[str, Any]) -> bytes:
+    """Return a checkpoint's bytes: a line with the checksum, then torch's own form."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    body = buffer.getvalue()
+    return MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+def unpack(content: bytes) -> dict[str, Any] | None:
+    """Read what ``pack`` wrote; None if a byte of it is lost or changed, or it holds objects.
+
+    No code of it runs.
+    """
+    line, _, body = content.partition(b"\n")
+    if line != MAGIC + hashlib.sha256(body).hexdigest().encode():
+        return None
+    try:
+        state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    except Exception:  # torch raises half a dozen types
+        return None
+    return state if isinstance(state, dict) and isinstance(state.get("progress"), dict) else None
+
+
+def random_states() -> dict[str, Any]:
+    """Return the state of every random generator that a training step may draw from."""
+    name, keys, *rest = np.random.get_state(legacy=True)
+    return {
+        "python": random.getstate(),
+        "numpy": [name, np.asarray(keys).tolist(), *rest],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random(states: dict[str, Any]) -> None:
+    """Set what ``random_states`` returned; GPUs only where as many are there."""
+    random.setstate(states["python"])
+    np.random.set_state(tuple(states["numpy"]))
+    torch.set_rng_state(states["torch"])
+    if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])

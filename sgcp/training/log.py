@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from dvclive.live import Live
 from rich.progress import MofNCompleteColumn, TextColumn
@@ -64,18 +65,25 @@ class Reporter:
                 self.live.end()
 
     def step(self, images: int, loss: float) -> None:
-        """Advance the bar."""
+        """Advance the bar to ``images`` of the epoch in progress."""
         if self.active:
             done = self.logged * self.images + images
             speed = self.bar.tasks[0].speed or 0
             total = self.epochs * self.images
             self.bar.update(self.task, completed=done, total=total, loss=loss, speed=speed)
 
-    def resume(self, progress: Progress) -> None:
+    def describe(self, content: dict[str, Any]) -> None:
+        """Put what the numbers mean beside them, into DVCLive's metrics file."""
+        if self.active:
+            self.live.summary |= content
+
+    def resume(self, progress: Progress, steps: int) -> None:
         """Log the epochs of an earlier session again, and start the clock anew."""
         if self.active:
-            say(f"resuming after epoch {progress.epoch}")
-            self.epoch(progress)
+            place = f"at step {progress.step} of {steps} of epoch {progress.epoch + 1}"
+            say(f"resuming {place if progress.step else f'after epoch {progress.epoch}'}")
+            if progress.history:
+                self.epoch(progress)
             self.bar.reset(self.task, completed=self.logged * self.images)
 
     def epoch(self, progress: Progress) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,10 +12,9 @@ from lightning_fabric import Fabric
 
 from sgcp.datasets.loader import EpochSampler, Loader, batches
 from sgcp.errors import SgcpError
-from sgcp.evaluation.confusion import Scores, count_confusion, score_confusion
-from sgcp.inference.predict import Predictor
-from sgcp.training.checkpoints import Progress, load_checkpoint, save_checkpoint
+from sgcp.training.checkpoints import Checkpoints, Progress
 from sgcp.training.optimization import make_optimizer, make_schedule, segmentation_loss
+from sgcp.training.validation import evaluate
 
 if TYPE_CHECKING:
     from sgcp.models.network import Normalize, SGCPNet
@@ -38,53 +36,22 @@ class Run:
     """Everything that one training run moves forward."""
 
     fabric: Fabric
-    network: Any  # SGCPNet, or Fabric's wrapper of it
+    network: SGCPNet
+    wrapped: Any
+    """Fabric's wrapper of the network, which training calls."""
     normalize: Normalize
     optimizer: Any
     schedule: Any
     settings: TrainSettings
 
-
-def fit(
-    fabric: Fabric,
-    network: SGCPNet,
-    normalize: Normalize,
-    data: Data,
-    settings: TrainSettings,
-    checkpoint: Path,
-    fingerprint: str,
-    reporter: Reporter,
-) -> Progress:
-    """Train from the last finished epoch, if ``checkpoint`` holds one, to the last.
-
-    Returns:
-        The finished run; ``network`` holds the weights of the last epoch.
-    """
-    run = start(fabric, network, normalize, settings, len(data.train))
-    parts = {
-        "network": network,
-        "optimizer": run.optimizer,
-        "schedule": run.schedule,
-        "precision": fabric.strategy.precision,  # the loss scale of 16-bit training
-    }
-    progress = load_checkpoint(checkpoint, parts, fingerprint)
-    if progress.epoch:
-        reporter.resume(progress)
-    while progress.epoch < settings.epochs:
-        started = time.perf_counter()
-        data.sampler.epoch = progress.epoch
-        row = train_one_epoch(run, data.train, reporter)
-        progress.epoch += 1
-        progress.seconds += time.perf_counter() - started
-        last = progress.epoch == settings.epochs
-        if last or progress.epoch % settings.validate_every == 0:
-            scores = evaluate(fabric, network, normalize, data.validate)
-            row |= {"miou": scores.miou, "pixel_accuracy": scores.pixel_accuracy}
-            keep_best(progress, network, scores.miou)
-        progress.history.append(row)
-        save_checkpoint(fabric, checkpoint, parts, progress)
-        reporter.epoch(progress)
-    return progress
+    def parts(self) -> dict[str, Any]:
+        """Return what has a state, for checkpoints."""
+        return {
+            "network": self.network,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "precision": self.fabric.strategy.precision,  # the loss scale of 16-bit training
+        }
 
 
 def start(
@@ -98,29 +65,68 @@ def start(
     optimizer = make_optimizer(network, settings)
     wrapped, optimizer = fabric.setup(network, optimizer)
     schedule = make_schedule(optimizer, steps * settings.epochs, settings)
-    return Run(fabric, wrapped, normalize.to(fabric.device), optimizer, schedule, settings)
+    normalize = normalize.to(fabric.device)
+    return Run(fabric, network, wrapped, normalize, optimizer, schedule, settings)
 
 
-def train_one_epoch(run: Run, loader: Loader, reporter: Reporter) -> dict[str, float]:
-    """Take one pass over the training split; return its mean loss, rate and speed."""
-    run.network.train()
-    started, images, losses = time.perf_counter(), 0, []
-    for image, label in batches(loader):
-        image, label = run.fabric.to_device((image, label))
-        x = run.normalize(image).contiguous(memory_format=torch.channels_last)
-        loss = segmentation_loss(run.network(x), label, run.settings.label_smoothing)
-        run.optimizer.zero_grad()
-        run.fabric.backward(loss)
-        run.optimizer.step()
-        rate = run.schedule.get_last_lr()[-1]
-        run.schedule.step()
-        losses.append(loss.detach())
+def fit(run: Run, data: Data, checkpoints: Checkpoints, reporter: Reporter) -> Progress:
+    """Train from where the checkpoints stand, or from the beginning, to the last epoch.
+
+    Returns:
+        The finished run; ``run.network`` holds the weights of the last epoch.
+    """
+    settings = run.settings
+    progress = checkpoints.restore()
+    if progress.epoch or progress.step:
+        reporter.resume(progress, len(data.train))
+    while progress.epoch < settings.epochs:
+        row = train_one_epoch(run, data, progress, checkpoints, reporter)
+        last = progress.epoch + 1 == settings.epochs
+        if last or (progress.epoch + 1) % settings.validate_every == 0:
+            checkpoints.save(progress)  # validation may take long
+            row |= evaluate(run.fabric, run.network, run.normalize, data.validate)
+            keep_best(progress, run.network, row["miou"])
+        progress.history.append(row)
+        progress.epoch, progress.step, progress.losses = progress.epoch + 1, 0, []
+        checkpoints.save_if_due(progress)
+        reporter.epoch(progress)
+    return progress
+
+
+def train_one_epoch(
+    run: Run, data: Data, progress: Progress, checkpoints: Checkpoints, reporter: Reporter
+) -> dict[str, float]:
+    """Take the rest of one pass over the training split; return its mean loss, rate and speed."""
+    run.wrapped.train()
+    data.sampler.seek(progress.epoch, progress.step)
+    before, images, seconds = time.perf_counter(), 0, 0.0
+    for image, label in batches(data.train):
+        progress.lr = run.schedule.get_last_lr()[-1]
+        progress.losses.append(train_one_step(run, image, label))
+        progress.step += 1
         images += len(image) * run.fabric.world_size
-        reporter.step(images, float(losses[-1]))
-    mean: Any = run.fabric.all_reduce(torch.stack(losses).mean(), reduce_op="mean")
+        now = time.perf_counter()
+        seconds, progress.seconds = seconds + now - before, progress.seconds + now - before
+        before = now
+        reporter.step(progress.step * len(image) * run.fabric.world_size, progress.losses[-1])
+        checkpoints.save_if_due(progress)
+    losses = torch.tensor(progress.losses, device=run.fabric.device)
+    mean: Any = run.fabric.all_reduce(losses.mean(), reduce_op="mean")
     refuse_useless(float(mean))
-    speed = images / (time.perf_counter() - started)
-    return {"loss": float(mean), "lr": rate, "images_per_second": speed}
+    speed = images / seconds if seconds else 0.0
+    return {"loss": float(mean), "lr": progress.lr, "images_per_second": speed}
+
+
+def train_one_step(run: Run, image: torch.Tensor, label: torch.Tensor) -> float:
+    """Learn from one batch, image (B, 3, H, W) uint8 and label (B, H, W); return its loss."""
+    image, label = run.fabric.to_device((image, label))
+    x = run.normalize(image).contiguous(memory_format=torch.channels_last)
+    loss = segmentation_loss(run.wrapped(x), label, run.settings.label_smoothing)
+    run.optimizer.zero_grad()
+    run.fabric.backward(loss)
+    run.optimizer.step()
+    run.schedule.step()
+    return float(loss.detach())
 
 
 def refuse_useless(loss: float) -> None:
@@ -138,37 +144,9 @@ def refuse_useless(loss: float) -> None:
         )
 
 
-def evaluate(fabric: Fabric, network: SGCPNet, normalize: Normalize, loader: Loader) -> Scores:
-    """Score the network on single images at their own size, over all processes.
-
-    Raises:
-        SgcpError: no pixel of the split is scored.
-    """
-    share_buffers(fabric, network)
-    network.eval()
-    predictor = Predictor(network, normalize)
-    size = (network.num_classes, network.num_classes)
-    confusion = torch.zeros(size, dtype=torch.int64, device=fabric.device)
-    for image, label in batches(loader):
-        image, label = fabric.to_device((image, label))
-        confusion += count_confusion(label, predictor(image), network.num_classes)
-    total: Any = fabric.all_reduce(confusion, reduce_op="sum")
-    scores = score_confusion(total.cpu().numpy())
-    if math.isnan(scores.miou):
-        raise SgcpError("train.validate_split: the split has no scored pixel; choose another")
-    return scores
-
-
-def share_buffers(fabric: Fabric, network: SGCPNet) -> None:
-    """Give every process the batch-norm statistics of the first, so that they score one network."""
-    if fabric.world_size > 1:
-        for buffer in network.buffers():
-            torch.distributed.broadcast(buffer, src=0)
-
-
 def keep_best(progress: Progress, network: SGCPNet, miou: float) -> None:
     """Remember the weights if they are the best so far; the first of equals stays."""
     if miou > progress.best_miou:
-        progress.best_miou, progress.best_epoch = miou, progress.epoch
+        progress.best_miou, progress.best_epoch = miou, progress.epoch + 1
         weights = network.state_dict()
         progress.best_weights = {key: value.cpu().clone() for key, value in weights.items()}

@@ -23,7 +23,7 @@ def items(tmp_path):
         image = np.stack([label * 60, label * 0, label * 0], -1)
         Image.fromarray(image).save(tmp_path / f"i{index}.png")
         Image.fromarray(label).save(tmp_path / f"l{index}.png")
-        made.append(Item("train", Path(f"i{index}.png"), Path(f"l{index}.png"), "s", 40, 48))
+        made.append(Item("train", Path(f"i{index}.png"), "s", 40, 48, "d", Path(f"l{index}.png")))
     return made
 
 
@@ -79,7 +79,7 @@ def test_reading_a_sample_leaves_the_global_generator_alone(items, tmp_path):
 def test_batches_are_the_same_for_any_number_of_workers(items, tmp_path, workers):
     def batches(count):
         loader, sampler = train_loader(dataset(items, tmp_path), 2, count)
-        sampler.epoch = 4
+        sampler.seek(4, 0)
         return [image for image, _ in loader]
 
     for a, b in zip(batches(0), batches(workers), strict=True):
@@ -88,17 +88,29 @@ def test_batches_are_the_same_for_any_number_of_workers(items, tmp_path, workers
 
 def test_epochs_are_shuffled_differently_and_drop_the_remainder():
     def order(epoch):
-        sampler = EpochSampler(7, 6, seed=1)
-        sampler.epoch = epoch
+        sampler = EpochSampler(7, 2, seed=1)
+        sampler.seek(epoch, 0)
         return [index for _, index in sampler]
 
     assert order(0) == order(0) != order(1)
     assert len(set(order(0))) == 6
 
 
+@pytest.mark.parametrize("world", [1, 2])
+def test_pass_begun_in_the_middle_goes_on_as_the_whole_one(world):
+    for rank in range(world):
+        sampler = EpochSampler(11, 4, seed=3, rank=rank, world=world)
+        sampler.seek(epoch=5, step=0)
+        whole = list(sampler)
+        sampler.seek(epoch=5, step=1)
+        assert list(sampler) == whole[4 // world :]
+        sampler.seek(epoch=5, step=2)
+        assert list(sampler) == []
+
+
 def test_processes_share_one_order_without_overlap():
-    whole = list(EpochSampler(10, 8, seed=1))
-    parts = [list(EpochSampler(10, 8, seed=1, rank=rank, world=2)) for rank in (0, 1)]
+    whole = list(EpochSampler(10, 4, seed=1))
+    parts = [list(EpochSampler(10, 4, seed=1, rank=rank, world=2)) for rank in (0, 1)]
     assert parts[0] == whole[0::2]
     assert parts[1] == whole[1::2]
 

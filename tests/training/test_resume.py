@@ -5,17 +5,12 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT, Project
-from lightning_fabric import Fabric
 from PIL import Image
-
-from sgcp.errors import SgcpError
-from sgcp.training.checkpoints import Progress, load_checkpoint, save_checkpoint
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 COMMAND = [sys.executable, "-m", "sgcp", "train", "sample"]
@@ -24,7 +19,7 @@ RESULTS = ("model.safetensors", "model.json", "last.safetensors", "last.json")
 
 @pytest.fixture
 def prepared(project: Project) -> Project:
-    project.set(sample__train__epochs=4)
+    project.set(sample__train__epochs=4, machine__checkpoint_seconds=0)
     project.ok("download", "sample")
     project.ok("prepare", "sample")
     return project
@@ -51,11 +46,13 @@ def kill_after_epoch(project: Project, epoch: int, how: int) -> None:
     assert process.returncode == (-9 if how == signal.SIGKILL else 130)
 
 
-def test_killed_run_ends_as_an_uninterrupted_one(prepared):
+def test_interrupted_run_ends_as_an_uninterrupted_one(prepared):
+    """From the command line, in the middle of epochs; tests/test_kills.py kills everywhere."""
     kill_after_epoch(prepared, 1, signal.SIGKILL)
     kill_after_epoch(prepared, 2, signal.SIGINT)
     assert not (prepared.root / "data/models/sample").exists()
-    assert re.search(r"resuming after epoch [23]", prepared.ok("train", "sample"))
+    output = prepared.ok("train", "sample")
+    assert re.search(r"resuming (after epoch [23]|at step 1 of 2 of epoch [34])", output)
     assert not (prepared.root / "data/resume/sample").exists()
     interrupted = results(prepared)
     prepared.ok("train", "sample")
@@ -65,22 +62,31 @@ def test_killed_run_ends_as_an_uninterrupted_one(prepared):
         assert interrupted[name] == whole[name], name
 
 
-def test_checkpoint_of_another_run_is_left_alone(tmp_path: Path):
-    network = torch.nn.Linear(2, 2)
-    fabric = Fabric(accelerator="cpu", devices=1)
-    save_checkpoint(fabric, tmp_path / "last.ckpt", {"network": network}, Progress("a", epoch=3))
-    other = torch.nn.Linear(2, 2)
-    before = other.weight.clone()
-    assert load_checkpoint(tmp_path / "last.ckpt", {"network": other}, "b").epoch == 0
-    assert torch.equal(other.weight, before)
-    assert load_checkpoint(tmp_path / "last.ckpt", {"network": other}, "a").epoch == 3
-    assert torch.equal(other.weight, network.weight)
+def test_run_goes_on_in_the_middle_of_an_epoch(prepared, monkeypatch):
+    """Stopped after each single step in turn, the weights are those of one go."""
+    from sgcp.training import loop
 
+    prepared.set(sample__train__epochs=2)
+    prepared.ok("train", "sample")
+    whole = results(prepared)
+    step = loop.train_one_step
+    taken = []
 
-def test_damaged_checkpoint_says_what_to_do(tmp_path: Path):
-    (tmp_path / "last.ckpt").write_bytes(b"PK\x03\x04 torn")
-    with pytest.raises(SgcpError, match=r"last\.ckpt: the resume checkpoint is damaged; delete it"):
-        load_checkpoint(tmp_path / "last.ckpt", {}, "x")
+    def stop_after_one(*arguments):
+        if taken:
+            raise KeyboardInterrupt
+        taken.append(1)
+        return step(*arguments)
+
+    monkeypatch.setattr(loop, "train_one_step", stop_after_one)
+    places = []
+    while not places or "kept epoch" not in places[-1]:
+        taken.clear()
+        places.append(prepared.run("train", "sample").output)
+        assert len(places) < 9
+    assert "resuming at step 1 of 2 of epoch 1" in places[1]
+    assert "resuming at step 1 of 2 of epoch 2" in places[3]
+    assert results(prepared) == whole
 
 
 def test_two_processes_train_as_one(prepared):

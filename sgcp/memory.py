@@ -1,4 +1,4 @@
-"""Keep freed memory in the process: training frees and takes the same tensors every step."""
+"""Keep freed memory in the process: large arrays are freed and taken again for each picture."""
 
 import ctypes
 import sys
@@ -10,8 +10,8 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 def keep_freed_memory() -> bool:
     """Tell glibc not to hand freed memory back to the system; other C libraries are left alone.
 
-    By default every large tensor is mapped anew and its pages cleared, each step. Measured by
-    ``benchmarks/training_step.py``; docs/results.md has the ratio.
+    By default every large array is mapped anew and its pages cleared, each time. Measured by
+    ``benchmarks/training_step.py``; docs/results.md has the ratio. Worker processes inherit it.
 
     Returns:
         Whether the setting took effect.

@@ -1,0 +1,105 @@
+"""Count pixels of truth against prediction, and objects found: what all scores are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgcp.datasets.images import UInt8
+
+if TYPE_CHECKING:
+    from sgcp.datasets.truth import Truth
+    from sgcp.evaluation.benchmark import Benchmark
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts of one picture or of many; they add up."""
+
+    pixels: NDArray[np.int64]
+    """(K, P): true train id by predicted label id; ignored truth is not counted."""
+    objects: NDArray[np.float64]
+    """(K, 4): object pixels predicted as their class, as another, as their category, as another;
+    each object weighed by its class's mean size over its own."""
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.pixels + other.pixels, self.objects + other.objects)
+
+
+def no_counts(benchmark: Benchmark) -> Counts:
+    """Return the counts of nothing, to which others are added."""
+    size = len(benchmark.classes)
+    return Counts(
+        np.zeros((size, benchmark.label_ids), dtype=np.int64), np.zeros((size, 4), dtype=np.float64)
+    )
+
+
+def count_picture(truth: Truth, prediction: UInt8, benchmark: Benchmark) -> Counts:
+    """Count one picture.
+
+    Args:
+        truth: of a picture (H, W).
+        prediction: (H, W) label ids.
+
+    Raises:
+        ValueError: sizes differ, or an id that the benchmark does not know is predicted, be it
+            where the truth is ignored.
+    """
+    if truth.segments.shape != prediction.shape:
+        raise ValueError(
+            f"size {prediction.shape}, expected {truth.segments.shape} (height, width)"
+        )
+    joint = count_pairs(truth.segments, prediction, len(truth.train_ids))
+    foreign = np.flatnonzero(joint[:, benchmark.label_ids :].sum(axis=0)) + benchmark.label_ids
+    if foreign.size:
+        hint = "; 255 stands in train-id maps" if 255 in foreign else ""
+        raise ValueError(
+            f"ids {foreign[:8].tolist()} are no label ids (0 to {benchmark.label_ids - 1}){hint}"
+        )
+    joint = joint[:, : benchmark.label_ids]
+    classes = np.arange(len(benchmark.classes))[:, None]
+    pixels = (truth.train_ids == classes).astype(np.int64) @ joint  # (K, S) @ (S, P)
+    return Counts(pixels, weigh_objects(truth, joint, benchmark))
+
+
+def count_pairs(segments: NDArray[Any], prediction: UInt8, size: int) -> NDArray[np.int64]:
+    """Count pixels by (segment, predicted id); returns (size, 256).
+
+    Labels come in runs, so runs are counted rather than pixels, unless most are short.
+    """
+    wide = np.uint16 if size <= 256 else np.uint32
+    codes = np.left_shift(segments, 8, dtype=wide).ravel() | prediction.ravel()
+    ends = np.append(np.flatnonzero(codes[1:] != codes[:-1]), codes.size - 1)
+    if len(ends) * 4 < codes.size:
+        lengths = np.diff(ends, prepend=-1)
+        counts = np.bincount(codes[ends], weights=lengths, minlength=size << 8)
+    else:
+        counts = np.bincount(codes, minlength=size << 8)
+    return counts.astype(np.int64).reshape(size, 256)
+
+
+def weigh_objects(
+    truth: Truth, joint: NDArray[np.int64], benchmark: Benchmark
+) -> NDArray[np.float64]:
+    """Return the (K, 4) weighed object pixels of one picture, as ``Counts.objects``.
+
+    Args:
+        joint: (S, P) pixels by segment and predicted label id.
+    """
+    category = benchmark.category_of_label()
+    weighed = no_counts(benchmark).objects
+    for segment in np.flatnonzero(truth.objects):
+        train_id = int(truth.train_ids[segment])
+        if train_id not in benchmark.object_size:
+            continue
+        label_id = benchmark.classes[train_id].label_id
+        row = joint[segment]
+        size = row.sum()
+        right = row[label_id]
+        near = row[category[: len(row)] == category[label_id]].sum()
+        parts = np.array([right, size - right, near, size - near])
+        weighed[train_id] += parts * (benchmark.object_size[train_id] / size)
+    return weighed

@@ -1,0 +1,108 @@
+"""Counts of a split -> the metrics file, its tables, and what the terminal shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sgcp.datasets.index import fingerprint_items
+from sgcp.errors import SgcpError
+from sgcp.evaluation.scores import score_counts, square
+from sgcp.files import write_json, write_text
+from sgcp.progress import say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sgcp.datasets.index import Dataset, Item
+    from sgcp.evaluation.benchmark import Benchmark
+    from sgcp.evaluation.counts import Counts
+    from sgcp.evaluation.scores import Scores
+
+
+def write_scores(
+    target: Path,
+    dataset: Dataset,
+    items: list[Item],
+    counts: Counts,
+    benchmark: Benchmark,
+    origin: Mapping[str, Any],
+) -> None:
+    """Write ``target`` (JSON), ``per_class.csv`` and ``confusion.csv`` beside it, and show them.
+
+    Args:
+        origin: what was scored and at which size; goes into the metrics file.
+
+    Raises:
+        SgcpError: no pixel is scored.
+    """
+    # pandas takes longer to import than a hundred pictures to count.
+    from sgcp.evaluation.tables import (
+        confusion_table,
+        per_class_table,
+        render_categories,
+        render_scores,
+    )
+
+    scores = score_counts(counts, benchmark)
+    if np.isnan(scores.miou):
+        raise SgcpError(f"{dataset.name}: split '{items[0].split}' has no scored pixel")
+    content = describe_scores(scores, benchmark) | describe_split(dataset, items) | dict(origin)
+    names = [item.name for item in benchmark.classes]
+    classes = per_class_table(scores, counts, benchmark)
+    pairs = confusion_table(square(counts, benchmark), counts.pixels.sum(axis=1), names)
+    write_text(target.with_name("per_class.csv"), classes.to_csv(index=False, lineterminator="\n"))
+    write_text(target.with_name("confusion.csv"), pairs.to_csv(index=False, lineterminator="\n"))
+    write_json(target, content)
+    title = (
+        f"{dataset.name} '{items[0].split}', {len(items)} images, "
+        f"protocol {dataset.protocol}, {dataset.edition} edition"
+    )
+    say(render_scores(title, classes, scores))
+    if benchmark.categories:
+        say(render_categories(scores))
+
+
+def describe_scores(scores: Scores, benchmark: Benchmark) -> dict[str, Any]:
+    """Return the numbers for JSON: null where there is none."""
+    names = [item.name for item in benchmark.classes]
+    content: dict[str, Any] = {
+        "miou": scores.miou,
+        "pixel_accuracy": scores.pixel_accuracy,
+        "iou": named(dict(zip(names, scores.iou, strict=True))),
+    }
+    if benchmark.categories:
+        iiou = {names[k]: scores.iiou[k] for k in benchmark.object_size}
+        category_iiou = {n: scores.category_iiou[n] for n, part in benchmark.categories.items()
+                         if part.object_ids}  # fmt: skip
+        content |= {
+            "miiou": number(scores.miiou),
+            "iiou": named(iiou),
+            "category_miou": number(scores.category_miou),
+            "category_iou": named(scores.category_iou),
+            "category_miiou": number(scores.category_miiou),
+            "category_iiou": named(category_iiou),
+        }
+    return content
+
+
+def describe_split(dataset: Dataset, items: list[Item]) -> dict[str, Any]:
+    """Return what the numbers were measured on."""
+    return dataset.provenance() | {
+        "split": items[0].split,
+        "images": len(items),
+        "split_fingerprint": fingerprint_items(items),
+        "scored_size": [items[0].height, items[0].width],
+    }
+
+
+def named(values: Mapping[str, float]) -> dict[str, float | None]:
+    """Return values by name, for JSON."""
+    return {name: number(value) for name, value in values.items()}
+
+
+def number(value: float) -> float | None:
+    """Return a number for JSON, which has no NaN."""
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,68 @@
+"""Score the network during training, on whatever devices it trains on."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from sgcp.datasets.classes import IGNORE
+from sgcp.datasets.loader import Loader, batches
+from sgcp.errors import SgcpError
+from sgcp.evaluation.scores import mean_iou, share
+from sgcp.inference.predict import Predictor
+
+if TYPE_CHECKING:
+    from sgcp.models.network import Normalize, SGCPNet
+
+
+def count_confusion(label: Tensor, prediction: Tensor, num_classes: int) -> Tensor:
+    """Count pixels by (true class, predicted class) on their device, leaving out ignored ones.
+
+    Args:
+        label: train ids of any shape; ``IGNORE`` is not counted.
+        prediction: train ids 0 .. K-1 of the same shape.
+
+    Returns:
+        (K, K) int64; rows are the truth, columns the prediction.
+    """
+    scored = label != IGNORE
+    codes = label[scored].long() * num_classes + prediction[scored].long()
+    return torch.bincount(codes, minlength=num_classes**2).view(num_classes, num_classes)
+
+
+def evaluate(
+    fabric: Fabric, network: SGCPNet, normalize: Normalize, loader: Loader
+) -> dict[str, float]:
+    """Score the network on single images at their own size, over all processes.
+
+    Returns:
+        ``miou`` and ``pixel_accuracy``, as ``sgcp validate`` computes them.
+
+    Raises:
+        SgcpError: no pixel of the split is scored.
+    """
+    share_buffers(fabric, network)
+    network.eval()
+    predictor = Predictor(network, normalize)
+    size = (network.num_classes, network.num_classes)
+    confusion = torch.zeros(size, dtype=torch.int64, device=fabric.device)
+    for image, label in batches(loader):
+        image, label = fabric.to_device((image, label))
+        confusion += count_confusion(label, predictor(image), network.num_classes)
+    total: Any = fabric.all_reduce(confusion, reduce_op="sum")
+    counts = total.cpu().numpy()
+    miou = mean_iou(counts)
+    if math.isnan(miou):
+        raise SgcpError("train.validate_split: the split has no scored pixel; choose another")
+    return {"miou": miou, "pixel_accuracy": float(share(counts.trace(), counts.sum()))}
+
+
+def share_buffers(fabric: Fabric, network: SGCPNet) -> None:
+    """Give every process the batch-norm statistics of the first, so that they score one network."""
+    if fabric.world_size > 1:
+        for buffer in network.buffers():
+            torch.distributed.broadcast(buffer, src=0)

@@ -1,0 +1,58 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sgcp.datasets.classes import camvid_classes
+from sgcp.datasets.index import (
+    Dataset,
+    Item,
+    digest_pixels,
+    fingerprint_items,
+    read_dataset,
+    refuse_overlap,
+    write_dataset,
+)
+from sgcp.errors import SgcpError
+
+ITEMS = (
+    Item("train", Path("a.png"), "s", 4, 6, "d1", Path("labels/a.png"), None, "l1"),
+    Item("val", Path('odd, "name"\u00e9.png'), "NA", 4, 6, "d2", None, Path("s.png"), "l2"),
+)
+
+
+def test_index_comes_back_as_written(tmp_path):
+    dataset = Dataset("camvid", "segnet", "grouped", camvid_classes(), ITEMS)
+    write_dataset(tmp_path, dataset)
+    assert read_dataset(tmp_path) == dataset
+
+
+def test_digest_is_of_pixels_and_shape_not_of_the_file(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(np.uint8)
+    for level in (1, 9):
+        Image.fromarray(pixels).save(tmp_path / f"{level}.png", compress_level=level)
+    first, second = (np.array(Image.open(tmp_path / f"{level}.png")) for level in (1, 9))
+    assert (tmp_path / "1.png").read_bytes() != (tmp_path / "9.png").read_bytes()
+    assert digest_pixels(first) == digest_pixels(second) == digest_pixels(np.asfortranarray(first))
+    assert digest_pixels(first) != digest_pixels(first.reshape(6, 4, 3))
+    first[0, 0, 0] ^= 1
+    assert digest_pixels(first) != digest_pixels(second)
+
+
+@pytest.mark.parametrize(
+    "change", [{"image_digest": "x"}, {"label_digest": "x"}, {"image": Path("c.png")}]
+)
+def test_fingerprint_sees_names_pixels_and_labels_but_no_order(change):
+    before = fingerprint_items(ITEMS)
+    assert fingerprint_items(ITEMS[::-1]) == before
+    assert fingerprint_items([replace(ITEMS[0], **change), ITEMS[1]]) != before
+
+
+def test_overlap_is_found_by_name_and_by_content():
+    refuse_overlap({"a": "d1"}, [ITEMS[1]])
+    with pytest.raises(SgcpError, match=r"1 of 2 pictures .* \(such as a\)"):
+        refuse_overlap({"a": "other"}, ITEMS)
+    with pytest.raises(SgcpError, match="such as a, the same pixels as renamed"):
+        refuse_overlap({"renamed": "d1"}, ITEMS)

@@ -1,0 +1,188 @@
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from judge import assert_equal, judge, label_ids_of
+
+from sgcp.datasets.classes import IGNORE, camvid_classes, cityscapes_classes
+from sgcp.datasets.truth import Truth, truth_of_instance_ids, truth_of_labels
+from sgcp.evaluation.benchmark import MEAN_OBJECT_SIZE, Benchmark, cityscapes_benchmark
+from sgcp.evaluation.counts import Counts, count_pairs, count_picture, no_counts
+from sgcp.evaluation.scores import mean_iou, score_counts
+from sgcp.evaluation.tables import confusion_table, per_class_table, percent, render_scores
+
+CITYSCAPES = cityscapes_benchmark(cityscapes_classes())
+WITH_OBJECTS = (24, 25, 26, 27, 28, 29, 30, 31, 32, 33)  # caravan and trailer are never scored
+PLAIN = Benchmark(camvid_classes(), 11)
+
+
+def score(pairs):
+    counts = no_counts(CITYSCAPES)
+    for instance_ids, prediction in pairs:
+        counts += count_picture(truth_of_instance_ids(instance_ids), prediction, CITYSCAPES)
+    return score_counts(counts, CITYSCAPES)
+
+
+def scene(seed: int, ids: list[int], objects: int) -> tuple[np.ndarray, np.ndarray]:
+    """Blocks of some label ids, of which those with objects may be a group or one of several."""
+    rng = np.random.default_rng(seed)
+    label = np.kron(rng.choice(ids, (4, 5)), np.ones((3, 4), int))
+    number = np.kron(rng.integers(-1, objects + 1, (6, 5)), np.ones((2, 4), int))
+    single = np.isin(label, WITH_OBJECTS) & (number >= 0)  # -1: of a group, such as cargroup
+    instance_ids = np.where(single, label * 1000 + number, label)
+    wrong = rng.random(label.shape) < rng.choice([0, 0.2, 1])
+    prediction = np.where(wrong, rng.integers(0, 34, label.shape), label).astype(np.uint8)
+    return instance_ids, prediction
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 10**6),
+            st.lists(st.integers(0, 33), min_size=1, max_size=8),
+            st.integers(0, 300),
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+@example([(0, [0, 1, 2, 3], 1)])  # nothing but ignored classes
+@example([(1, [29, 30], 2), (2, [26], 0)])  # unevaluated vehicles, then a group of cars alone
+@example([(3, [24, 25, 26, 27, 28, 31, 32, 33], 300)])  # more objects than a byte can number
+def test_every_number_equals_the_official_evaluator(scenes):
+    pairs = [scene(*arguments) for arguments in scenes]
+    with tempfile.TemporaryDirectory() as folder:
+        assert_equal(score(pairs), CITYSCAPES, judge(pairs, Path(folder)))
+
+
+def test_vehicle_objects_taken_for_an_unevaluated_vehicle_are_right_as_vehicles(tmp_path):
+    instance_ids = np.full((4, 6), 26001)
+    prediction = np.full((4, 6), 29, np.uint8)  # caravan: no class, but of the category
+    scores = score([(instance_ids, prediction)])
+    assert scores.iou[13] == 0
+    assert scores.category_iiou["vehicle"] == 1
+    assert scores.category_iou["vehicle"] == 0
+    assert_equal(scores, CITYSCAPES, judge([(instance_ids, prediction)], tmp_path))
+
+
+def test_object_sizes_are_those_of_the_official_evaluator():
+    from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official  # noqa: N813
+
+    scored = {item.name for item in cityscapes_classes()}
+    theirs = {k: v for k, v in official.args.avgClassSize.items() if k in scored}
+    assert theirs == MEAN_OBJECT_SIZE
+
+
+def test_segments_tell_class_and_object_apart():
+    truth = truth_of_instance_ids(np.array([[7, 26000, 26001, 26, 29001, 0, 4]]))
+    assert truth.train_ids[truth.segments].tolist() == [[0, 13, 13, 13, IGNORE, IGNORE, IGNORE]]
+    assert truth.objects[truth.segments].tolist() == [[0, 1, 1, 0, 1, 0, 0]]
+    assert len(set(truth.segments.ravel().tolist())) == 7
+
+
+@pytest.mark.parametrize("foreign", [34, 254, 255])
+def test_unknown_ids_are_refused_even_where_nothing_is_scored(foreign):
+    truth = truth_of_labels(np.full((2, 3), IGNORE, np.uint8))
+    with pytest.raises(ValueError, match=rf"ids \[{foreign}\] are no label ids \(0 to 33\)"):
+        count_picture(truth, np.full((2, 3), foreign, np.uint8), CITYSCAPES)
+
+
+def test_other_sizes_are_refused():
+    truth = truth_of_labels(np.zeros((2, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"size \(3, 2\), expected \(2, 3\)"):
+        count_picture(truth, np.zeros((3, 2), np.uint8), PLAIN)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.sampled_from([3, 256, 700]))
+def test_runs_and_pixels_are_counted_alike(seed, width, size):
+    """Long runs and noise take different ways to one result."""
+    rng = np.random.default_rng(seed)
+    segments = np.repeat(rng.integers(0, size, (3, 8)), width, axis=1).astype(np.uint16)
+    prediction = np.repeat(rng.integers(0, 256, (3, 8)), width, axis=1).astype(np.uint8)
+    expected = np.zeros((size, 256), int)
+    np.add.at(expected, (segments.astype(int), prediction.astype(int)), 1)
+    assert (count_pairs(segments, prediction, size) == expected).all()
+
+
+def camvid_counts(matrix: list[list[int]]) -> Counts:
+    counts = no_counts(PLAIN)
+    counts.pixels[: len(matrix), : len(matrix)] = matrix
+    return counts
+
+
+def test_scores_by_hand():
+    scores = score_counts(camvid_counts([[3, 1], [2, 4]]), PLAIN)
+    assert scores.iou[:2] == pytest.approx([3 / 6, 4 / 7])
+    assert scores.miou == pytest.approx((3 / 6 + 4 / 7) / 2)
+    assert scores.recall[:2] == pytest.approx([3 / 4, 4 / 6])
+    assert scores.precision[:2] == pytest.approx([3 / 5, 4 / 5])
+    assert scores.pixel_accuracy == pytest.approx(0.7)
+    assert np.isnan(scores.miiou)
+    assert scores.category_iou == {}
+
+
+def test_class_that_occurs_nowhere_is_left_out_and_one_only_predicted_scores_zero():
+    scores = score_counts(camvid_counts([[4, 1, 0], [0, 0, 0], [0, 0, 0]]), PLAIN)
+    assert scores.iou[1] == 0
+    assert np.isnan(scores.iou[2])
+    assert scores.miou == pytest.approx((4 / 5 + 0) / 2)
+    assert mean_iou(np.array([[4, 1, 0], [0, 0, 0], [0, 0, 0]])) == scores.miou
+
+
+def test_answer_outside_the_classes_is_a_miss():
+    label = np.zeros((1, 4), np.uint8)  # road
+    counts = count_picture(truth_of_labels(label), np.array([[7, 7, 7, 4]], np.uint8), CITYSCAPES)
+    scores = score_counts(counts, CITYSCAPES)
+    assert scores.iou[0] == scores.recall[0] == scores.pixel_accuracy == 0.75
+
+
+def test_training_counts_as_validation_does():
+    """The count on the device and the count on the CPU are one count."""
+    import torch
+
+    from sgcp.training.validation import count_confusion
+
+    rng = np.random.default_rng(0)
+    label = rng.choice([*range(11), IGNORE], (5, 9)).astype(np.uint8)
+    prediction = rng.integers(0, 11, label.shape).astype(np.uint8)
+    there = count_confusion(torch.from_numpy(label).long(), torch.from_numpy(prediction), 11)
+    here = count_picture(truth_of_labels(label), prediction, PLAIN).pixels
+    assert (there.numpy() == here).all()
+
+
+def test_confusion_shares_of_a_true_class_sum_to_one():
+    confusion = np.random.default_rng(0).integers(0, 9, (11, 11))
+    confusion[3] = 0
+    names = [item.name for item in camvid_classes()]
+    table = confusion_table(confusion, confusion.sum(axis=1), names)
+    sums = table.groupby("actual", sort=False)["share"].sum()
+    assert sums["Road"] == 0
+    assert np.allclose(sums.drop("Road"), 1)
+
+
+def test_table_names_each_class_with_its_category():
+    counts = count_picture(
+        Truth(np.array([[0, 1]], np.uint8), np.array([13, 8], np.uint8), np.array([True, False])),
+        np.array([[26, 21]], np.uint8),
+        CITYSCAPES,
+    )
+    scores = score_counts(counts, CITYSCAPES)
+    table = per_class_table(scores, counts, CITYSCAPES).set_index("class")
+    assert table.loc["car", ["iou", "iiou", "category", "pixel_share"]].tolist() == [
+        1, 1, "vehicle", 0.5,
+    ]  # fmt: skip
+    assert table.loc["vegetation", "category"] == "nature"
+    shown = render_scores("title", table.reset_index(), scores)
+    assert shown.row_count == 19 + 2
+
+
+def test_percent_of_nothing_is_a_dash():
+    assert (percent(float("nan")), percent(0.5)) == ("-", "50.00")
+
+
+def test_label_image_of_an_instance_image():
+    assert label_ids_of(np.array([7, 26001, 26])).tolist() == [7, 26, 26]
