@@ -152,15 +152,26 @@ def prepare(
 
 
 @app.command()
-def train(dataset: DatasetArgument = None) -> None:
+def train(
+    dataset: DatasetArgument = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(help="Train and score this many seeds; report their mean and deviation."),
+    ] = None,
+) -> None:
     """Train the network; run again after an interruption to go on where it was.
 
-    Example: sgcp train camvid
+    Example: sgcp train camvid --seeds 3
     """
     params, section, layout = open_project(dataset)
-    from sgcp.stages.train import train as stage
+    if seeds is None:
+        from sgcp.stages.train import train as stage
 
-    stage(layout, section.train, params.machine)
+        stage(layout, section.train, params.machine)
+    else:
+        from sgcp.stages.seeds import train_seeds
+
+        train_seeds(layout, section, params.machine, seeds)
 
 
 @app.command()
@@ -200,6 +211,27 @@ def validate(
         place = Path("predictions", layout.variant, predictions.resolve().name)
         layout = replace(layout, variant=place.as_posix())
         score_predictions(layout, settings, params.machine, predictions)
+
+
+@app.command()
+def compare(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...", help="Metrics files of `sgcp validate`, or REV:PATH in git."
+        ),
+    ],
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Show numbers that do not compare, marked as such.")
+    ] = False,
+) -> None:
+    """Put metrics files side by side; refuse those of different protocols, splits or data.
+
+    Example: sgcp compare HEAD:metrics/camvid/validate.json metrics/camvid/validate.json
+    """
+    from sgcp.stages.compare import compare as stage
+
+    stage(files, anyway)
 
 
 @app.command()

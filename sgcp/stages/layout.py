@@ -15,6 +15,25 @@ class Layout:
     dataset: str
     variant: str = ""
     """Set for scores asked for by hand, such as those of another split: they go beside DVC's."""
+    seed: int | None = None
+    """Set for one of several seeds: its run goes beside DVC's."""
+
+    def _run(self, kind: str) -> Path:
+        """Return where a run keeps something below ``data``."""
+        if self.seed is None:
+            return self.root / "data" / kind / self.dataset
+        return self.root / "data" / "seeds" / self.dataset / str(self.seed) / kind
+
+    @property
+    def metrics(self) -> Path:
+        """Small files of a run, for git."""
+        folder = self.root / "metrics" / self.dataset
+        return folder if self.seed is None else folder / "seeds" / str(self.seed)
+
+    @property
+    def seeds(self) -> Path:
+        """Mean and deviation over several seeds."""
+        return self.root / "metrics" / self.dataset / "seeds" / "summary.json"
 
     @property
     def source(self) -> Path:
@@ -49,28 +68,28 @@ class Layout:
     @property
     def resume(self) -> Path:
         """Training state of an unfinished run; not an output, so DVC never deletes it."""
-        return self.root / "data" / "resume" / self.dataset
+        return self._run("resume")
 
     @property
     def model(self) -> Path:
         """``model.safetensors``, ``last.safetensors`` and their descriptions."""
-        return self.root / "data" / "models" / self.dataset
+        return self._run("models")
 
     @property
     def curves(self) -> Path:
         """Training curves, written by DVCLive."""
-        return self.root / "metrics" / self.dataset / "train"
+        return self.metrics / "train"
 
     @property
     def scores(self) -> Path:
         """Scores of the validation split; beside it ``per_class.csv`` and ``confusion.csv``."""
-        return self.root / "metrics" / self.dataset / self.variant / "validate.json"
+        return self.metrics / self.variant / "validate.json"
 
     @property
     def panels(self) -> Path:
         """Image / truth / prediction pictures."""
-        name = f"{self.dataset}-{self.variant}" if self.variant else self.dataset
-        return self.root / "data" / "panels" / name
+        panels = self._run("panels")
+        return panels.with_name(f"{panels.name}-{self.variant}") if self.variant else panels
 
     @property
     def predictions(self) -> Path:

@@ -1,0 +1,116 @@
+"""``sgcp train --seeds N``: the same recipe from several seeds, its mean and its spread."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from sgcp.datasets.index import read_dataset
+from sgcp.errors import SgcpError
+from sgcp.files import read_json, write_json
+from sgcp.progress import say
+from sgcp.stages.train import run_fingerprint, train
+from sgcp.stages.validate import validate
+
+if TYPE_CHECKING:
+    from sgcp.settings import DatasetSettings, MachineSettings, TrainSettings, ValidateSettings
+    from sgcp.stages.layout import Layout
+
+
+def train_seeds(
+    layout: Layout, settings: DatasetSettings, machine: MachineSettings, count: int
+) -> None:
+    """Train and score ``count`` seeds from ``train.seed`` up; write ``layout.seeds``.
+
+    Each run goes below ``data/seeds`` and ``metrics/DATASET/seeds``; the stages' own outputs stay
+    as they are. A seed that is finished, with the same settings, code and data, is not run again.
+
+    Raises:
+        SgcpError: fewer than two seeds, several processes, or as ``train`` and ``validate``.
+    """
+    if count < 2:
+        raise SgcpError("--seeds: two or more; one has no spread")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise SgcpError("--seeds: not under torchrun; run the seeds one by one with train.seed")
+    seeds = [settings.train.seed + index for index in range(count)]
+    results = []
+    for seed in seeds:
+        place = replace(layout, seed=seed)
+        recipe = settings.train.model_copy(update={"seed": seed})
+        run_seed(place, recipe, settings.validate_, machine)
+        results.append(read_json(place.scores, made_by="sgcp train --seeds"))
+    summary = summarize(seeds, results)
+    write_json(layout.seeds, summary)
+    say(render_seeds(summary))
+
+
+def run_seed(
+    layout: Layout, settings: TrainSettings, scoring: ValidateSettings, machine: MachineSettings
+) -> None:
+    """Train and score one seed, unless that is done."""
+    fingerprint = run_fingerprint(read_dataset(layout.prepared), layout, settings)
+    done = {"run": fingerprint, "scoring": scoring.model_dump(mode="json")}
+    mark = layout.model.parent / "finished.json"
+    try:
+        finished = read_json(mark, made_by="") == done and layout.scores.is_file()
+    except SgcpError:
+        finished = False
+    say(f"seed {settings.seed}: {'finished already' if finished else 'training'}")
+    if not finished:
+        mark.unlink(missing_ok=True)
+        train(layout, settings, machine)
+        validate(layout, scoring, machine)
+        write_json(mark, done)
+
+
+def summarize(seeds: Sequence[int], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return mean and standard deviation (of a sample, n - 1) of every number, and its values."""
+    first = results[0]
+    summary: dict[str, Any] = {"seeds": list(seeds)}
+    for key, value in first.items():
+        if isinstance(value, float):
+            summary[key] = spread([result[key] for result in results])
+        elif key.endswith("iou"):
+            summary[key] = {
+                name: spread([result[key][name] for result in results]) for name in value
+            }
+        elif key != "model":
+            summary[key] = value
+    return summary
+
+
+def spread(values: Sequence[float | None]) -> dict[str, Any]:
+    """Return mean, deviation and values; null where a run has no number."""
+    numbers = [value for value in values if value is not None]
+    whole = len(numbers) == len(values)
+    return {
+        "mean": statistics.fmean(numbers) if whole else None,
+        "std": statistics.stdev(numbers) if whole else None,
+        "values": list(values),
+    }
+
+
+def render_seeds(summary: dict[str, Any]) -> Table:
+    """Return mean and deviation for the terminal, in per cent."""
+    seeds = ", ".join(map(str, summary["seeds"]))
+    title = (
+        f"{summary['dataset']} '{summary['split']}', protocol {summary['protocol']}, seeds {seeds}"
+    )
+    view = Table("", title=title, title_justify="left")
+    for name in ("mean %", "std", "lowest", "highest"):
+        view.add_column(name, justify="right")
+    rows = {key: summary[key] for key in ("miou", "miiou", "pixel_accuracy") if key in summary}
+    for name, row in (rows | summary["iou"]).items():
+        if row["mean"] is None:
+            view.add_row(name, "-", "-", "-", "-")
+            continue
+        values = (row["mean"], row["std"], min(row["values"]), max(row["values"]))
+        view.add_row(name, *(f"{100 * value:.2f}" for value in values))
+        if name == [*rows][-1]:
+            view.add_section()
+    return view

@@ -1,0 +1,70 @@
+"""Numbers side by side, and the refusal of those that do not compare."""
+
+import json
+import subprocess
+
+import pytest
+
+METRICS = "metrics/sample/validate.json"
+
+
+@pytest.fixture
+def two(trained):
+    """The project's metrics file and a copy to be changed."""
+
+    def change(**values):
+        content = json.loads((trained.root / METRICS).read_text()) | values
+        (trained.root / "other.json").write_text(json.dumps(content))
+
+    change()
+    trained.change = change
+    return trained
+
+
+def test_difference_stands_beside_each_number(two):
+    miou = json.loads((two.root / METRICS).read_text())["miou"]
+    two.change(miou=miou + 0.0123)
+    text = two.ok("compare", METRICS, "other.json")
+    assert f"{100 * miou + 1.23:.2f} (+1.23)" in text
+    assert "NOT COMPARABLE" not in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "name"),
+    [
+        ("protocol", "strict", "protocol"),
+        ("edition", "cambridge", "edition"),
+        ("dataset", "camvid", "dataset"),
+        ("class_order", ["road"], "class order"),
+        ("split", "test", "split"),
+        ("split_fingerprint", "0", "pictures and labels of the split"),
+        ("scored_size", [1, 2], "scored size"),
+    ],
+)
+def test_other_protocols_splits_and_data_are_refused_or_marked(two, key, value, name):
+    two.change(**{key: value})
+    text = two.fails("compare", METRICS, "other.json")
+    assert f"  {name}: " in text
+    assert str(value) in text
+    shown = two.ok("compare", METRICS, "other.json", "--anyway")
+    assert "NOT COMPARABLE" in shown
+    assert "(+" not in shown
+
+
+def test_file_of_another_revision_is_read_from_git(two):
+    def git(*command):
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *command],
+                       cwd=two.root, check=True)  # fmt: skip
+
+    git("init", "-q")
+    git("add", "-f", METRICS)
+    git("commit", "-qm", "first")
+    assert "(+0.00)" in two.ok("compare", f"HEAD:{METRICS}", METRICS)
+    assert "HEAD:none.json" in two.fails("compare", "HEAD:none.json", METRICS)
+
+
+def test_what_is_no_metrics_file_is_refused(two):
+    assert "two metrics files or more" in two.fails("compare", METRICS)
+    (two.root / "old.json").write_text('{"miou": 0.5}')
+    assert "lacks dataset" in two.fails("compare", METRICS, "old.json")
+    assert "not found" in two.fails("compare", METRICS, "absent.json")
