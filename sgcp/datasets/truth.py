@@ -60,12 +60,19 @@ def truth_of_instance_ids(instance_ids: NDArray[np.integer]) -> Truth:
 
 
 def write_segments(path: Path, truth: Truth) -> None:
-    """Write segments as an 8-bit or 16-bit PNG with their owners, whole or not at all."""
+    """Write segments as a PNG with their owners, whole or not at all.
+
+    Up to 256 segments it is a palette image, so that a viewer shows them in colours, and without
+    PNG's line filters, which halves the time to read it; beyond, it has 16 bits.
+    """
     owners = {"train_ids": truth.train_ids.tolist(), "objects": truth.objects.tolist()}
     info = PngInfo()
     info.add_text(OWNERS, json.dumps(owners))
+    image = Image.fromarray(truth.segments)
+    if truth.segments.dtype == np.uint8:
+        image.putpalette(np.random.default_rng(0).integers(0, 256, 768, dtype=np.uint8).tobytes())
     buffer = io.BytesIO()
-    Image.fromarray(truth.segments).save(buffer, "PNG", pnginfo=info)
+    image.save(buffer, "PNG", pnginfo=info)
     write_bytes(path, buffer.getvalue(), flush=False)
 
 

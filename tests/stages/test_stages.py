@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import Project
+from kills import STAGES, tree
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -48,6 +49,12 @@ def test_metrics_carry_their_protocol_split_and_size(trained):
     assert (content["dataset"], content["protocol"]) == ("sample", "cityscapes-19")
     assert (content["split"], content["images"]) == ("val", 2)
     assert content["input_size"] == content["scored_size"] == [64, 128]
+    assert content["class_order"][:2] == ["road", "sidewalk"]
+    prepared = json.loads((trained.root / "data/prepared/sample/dataset.json").read_text())
+    assert content["split_fingerprint"] == prepared["splits"]["val"]["fingerprint"]
+    curves = metrics(trained, "train/metrics.json")
+    for key in ("dataset", "edition", "protocol", "class_order", "split", "split_fingerprint"):
+        assert curves[key] == content[key], key
 
 
 def test_score_of_the_best_epoch_is_the_one_seen_in_training(trained):
@@ -192,13 +199,14 @@ def test_cityscapes_submission_needs_its_1525_images(trained):
     assert "2 test images are known, the benchmark has 1525" in text
 
 
-def test_official_evaluator_reads_raw_folder_and_predictions(trained):
-    """cityscapesScripts' own command scores val predictions as `sgcp validate` does."""
+def test_official_command_and_ours_agree_on_the_same_files(trained):
+    """cityscapesScripts' own command scores val predictions as `sgcp validate` does, both ways."""
     trained.set(sample__predict__split="val")
     trained.ok("predict", "sample")
+    predictions = trained.root / "data/predictions/sample"
     environment = os.environ | {
         "CITYSCAPES_DATASET": str(trained.root / "data/raw/sample"),
-        "CITYSCAPES_RESULTS": str(trained.root / "data/predictions/sample"),
+        "CITYSCAPES_RESULTS": str(predictions),
     }
     script = Path(sys.executable).with_name("csEvalPixelLevelSemanticLabeling")
     done = subprocess.run(
@@ -207,11 +215,94 @@ def test_official_evaluator_reads_raw_folder_and_predictions(trained):
     assert done.returncode == 0, done.stdout + done.stderr
     files = [*trained.root.rglob("resultPixelLevelSemanticLabeling.json")]
     official = json.loads(files[0].read_text())
-    ours = metrics(trained)
-    assert ours["miou"] == pytest.approx(official["averageScoreClasses"], abs=1e-9)
-    for name, iou in ours["iou"].items():
-        judge = official["classScores"][name]
-        assert iou == pytest.approx(judge, abs=1e-9) if iou is not None else np.isnan(judge)
+    trained.ok("validate", "sample", "--predictions", predictions)
+    for name in ("validate.json", "predictions/sample/validate.json"):
+        assert_official(metrics(trained, name), official)
+
+
+def assert_official(ours: dict, official: dict) -> None:
+    means = {
+        "miou": "averageScoreClasses",
+        "miiou": "averageScoreInstClasses",
+        "category_miou": "averageScoreCategories",
+        "category_miiou": "averageScoreInstCategories",
+    }
+    for key, name in means.items():
+        assert ours[key] == pytest.approx(official[name], abs=1e-9), key
+    kinds = {
+        "iou": "classScores",
+        "iiou": "classInstScores",
+        "category_iou": "categoryScores",
+        "category_iiou": "categoryInstScores",
+    }
+    for key, kind in kinds.items():
+        for name, value in ours[key].items():
+            judge = official[kind][name]
+            assert np.isnan(judge) if value is None else value == pytest.approx(judge, abs=1e-9)
+    assert [len(ours[key]) for key in kinds] == [19, 8, 7, 2]
+
+
+def test_predictions_of_any_depth_and_ending_are_found(trained):
+    trained.set(sample__predict__split="val")
+    trained.ok("predict", "sample")
+    other = trained.root / "mine"
+    for path in (trained.root / "data/predictions/sample").iterdir():
+        (other / path.stem.split("_")[0]).mkdir(parents=True, exist_ok=True)
+        path.rename(other / path.stem.split("_")[0] / f"{path.stem}_pred.png")
+    before = metrics(trained)
+    trained.ok("validate", "sample", "--predictions", other)
+    assert metrics(trained, "predictions/mine/validate.json")["miou"] == before["miou"]
+    assert metrics(trained) == before
+
+
+def test_wrong_prediction_folders_are_refused(trained):
+    text = trained.fails("validate", "sample", "--predictions", "data/predictions/sample")
+    assert "2 problem(s), nothing was scored" in text  # they are of the test split
+    assert "no such folder" in trained.fails("validate", "sample", "--predictions", "absent")
+    trained.set(sample__predict__split="val")
+    trained.ok("predict", "sample")
+    path = next((trained.root / "data/predictions/sample").iterdir())
+    Image.fromarray(np.full((64, 128), 255, np.uint8)).save(path)
+    text = trained.fails("validate", "sample", "--predictions", "data/predictions/sample")
+    assert "ids [255] are no label ids (0 to 33); 255 stands in train-id maps" in text
+    Image.fromarray(np.full((128, 64), 7, np.uint8)).save(path)
+    text = trained.fails("validate", "sample", "--predictions", "data/predictions/sample")
+    assert "size (128, 64), expected (64, 128)" in text
+    assert not (trained.root / "metrics/sample/predictions").exists()
+
+
+def test_same_picture_under_another_name_is_found_out(trained):
+    """By content: a validation picture that is a training picture saved anew."""
+    raw = trained.root / "data/raw/sample/leftImg8bit"
+    learned, scored = (sorted((raw / split).rglob("*.png"))[0] for split in ("train", "val"))
+    Image.open(learned).save(scored, compress_level=1)
+    trained.ok("prepare", "sample")
+    for command in ("train", "validate"):
+        text = trained.fails(command, "sample")
+        assert f"the same pixels as {learned.stem}" in text, command
+
+
+def test_same_settings_give_the_same_bytes_for_any_number_of_workers(project):
+    """Weights, metrics and zip, from an empty project, twice and with other workers."""
+    trees = []
+    for workers in (0, 2):
+        project.set(machine__loader_workers=workers, machine__prepare_workers=workers or 1)
+        for stage in STAGES:
+            project.ok(stage, "sample")
+        trees.append(tree(project.root))
+        for part in ("data", "metrics"):
+            shutil.rmtree(project.root / part)
+    assert trees[0].keys() == trees[1].keys()
+    assert [name for name in trees[0] if trees[0][name] != trees[1][name]] == []
+    names = "data/models/sample/model.safetensors", "data/submissions/sample/test_result.zip"
+    assert all(name in trees[0] for name in names)
+
+
+def test_model_of_another_protocol_is_marked(trained):
+    path = trained.root / "data/models/sample/model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"protocol": "strict"}))
+    assert "the model learnt protocol strict" in trained.ok("validate", "sample")
+    assert metrics(trained)["model"]["protocol"] == "strict"
 
 
 @pytest.mark.parametrize(

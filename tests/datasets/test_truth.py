@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from sgcp.datasets.index import Item
+from sgcp.datasets.truth import read_truth, truth_of_instance_ids, write_segments
+from sgcp.errors import SgcpError
+
+ITEM = Item("val", "a.png", "s", 6, 8, "d", "labels/a.png", "a.png", "l")
+
+
+@pytest.mark.parametrize("objects", [1, 90])
+def test_segments_come_back_as_written_few_or_many(tmp_path, objects):
+    rng = np.random.default_rng(0)
+    label = rng.choice([7, 24, 26, 29], (6, 8))
+    ids = np.where(label > 20, label * 1000 + rng.integers(0, objects, label.shape), label)
+    if objects > 1:  # more than a byte can number
+        ids = np.pad(np.arange(26000, 26600).reshape(20, 30), ((0, 4), (0, 2)))
+    truth = truth_of_instance_ids(ids)
+    write_segments(tmp_path / "a.png", truth)
+    item = Item("val", "a.png", "s", *ids.shape, "d", "labels/a.png", "a.png", "l")
+    back = read_truth(tmp_path, item)
+    assert (back.segments == truth.segments).all()
+    assert (back.train_ids == truth.train_ids).all()
+    assert (back.objects == truth.objects).all()
+    assert back.segments.dtype == (np.uint8 if objects == 1 else np.uint16)
+
+
+def test_label_map_alone_is_truth_enough(tmp_path):
+    label = np.array([[0, 1, 255]], np.uint8)
+    Image.fromarray(label).save(tmp_path / "a.png")
+    truth = read_truth(tmp_path, Item("val", "i.png", "s", 1, 3, "d", "a.png"))
+    assert (truth.train_ids[truth.segments] == label).all()
+    assert not truth.objects.any()
+
+
+def test_drawn_segments_have_the_classes_of_the_drawn_labels(project):
+    """Both are drawn from the same polygons, one by each of two official functions."""
+    project.ok("download", "sample")
+    project.ok("prepare", "sample")
+    folder = project.root / "data/prepared/sample"
+    paths = sorted((folder / "segments").rglob("*.png"))
+    assert len(paths) == 6
+    for path in paths:
+        name = path.name.replace("segments", "labelTrainIds")
+        label = np.array(Image.open(folder / "labels" / path.parent.relative_to(
+            folder / "segments") / name))  # fmt: skip
+        relative = path.relative_to(folder)
+        item = Item("val", "i.png", "s", *label.shape, "d", relative, relative)
+        truth = read_truth(folder, item)
+        assert (truth.train_ids[truth.segments] == label).all()
+        assert truth.objects.any()
+
+
+@pytest.mark.parametrize("content", ["none", "cut", "no text", "wrong text", "short", "size"])
+def test_damaged_segments_are_refused_by_name(tmp_path, content):
+    path = tmp_path / "a.png"
+    write_segments(path, truth_of_instance_ids(np.full((6, 8), 26001)))
+    if content == "none":
+        path.unlink()
+    elif content == "cut":
+        path.write_bytes(path.read_bytes()[:-30])
+    else:
+        from PIL.PngImagePlugin import PngInfo
+
+        info = PngInfo()
+        if content != "no text":
+            owners = '{"train_ids": [0], "objects": [false]}'
+            info.add_text("owners", "[" if content == "wrong text" else owners)
+        size = (1, 2) if content == "size" else (6, 8)
+        Image.fromarray(np.full(size, content == "short", np.uint8)).save(path, pnginfo=info)
+    with pytest.raises(SgcpError, match=r"a\.png"):
+        read_truth(tmp_path, ITEM)
