@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 from sgcp.config import PARAMS_FILE, find_project, load_params
 from sgcp.errors import SgcpError
-from sgcp.settings import Params
+from sgcp.settings import DATASET_NAMES, Params
 from sgcp.stages.layout import Layout
 
 INTERRUPTED = 130
@@ -89,9 +89,12 @@ def open_project(dataset: str | None) -> tuple[Params, Any, Layout]:
     params = load_params(root / PARAMS_FILE)
     name = dataset or params.only_dataset()
     section = params.dataset(name)
-    # Paths relative to where the user stands read better in messages.
-    here = Path() if root == Path.cwd().resolve() else root
-    return params, section, Layout(here, name)
+    return params, section, Layout(place(root), name)
+
+
+def place(root: Path) -> Path:
+    """Return a folder as a path that reads well in messages: relative where the user stands."""
+    return Path() if root == Path.cwd().resolve() else root
 
 
 def override(settings: Any, **changes: Any) -> Any:
@@ -256,6 +259,43 @@ def package_submission(dataset: DatasetArgument = None) -> None:
     from sgcp.stages.package import package_submission as stage
 
     stage(layout, section.package)
+
+
+@app.command()
+def check_submission(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE.zip", help="The zip, or a folder.", show_default=False),
+    ],
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Cityscapes' leftImg8bit/test: names and sizes to compare with."),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="A prepared dataset of this project to compare with.")
+    ] = None,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="The whole report for scripts.")
+    ] = None,
+) -> None:
+    """Check anybody's zip for the Cityscapes server; exit code 1 if it has a problem.
+
+    Example: sgcp check-submission test_result.zip --images /data/cityscapes/leftImg8bit/test
+    """
+    if images is not None and dataset is not None:
+        raise typer.BadParameter("--images and --dataset: compare with one of them")
+    if dataset not in (None, *DATASET_NAMES):
+        raise SgcpError(f"unknown dataset '{dataset}'; choose one of {', '.join(DATASET_NAMES)}")
+    try:
+        project = place(find_project(Path.cwd()))
+    except SgcpError:
+        if dataset is not None:
+            raise
+        project = None  # anybody's zip wants no project
+    from sgcp.stages.check_submission import check_submission as stage
+
+    if not stage(file, images, project, dataset, json):
+        raise typer.Exit(1)
 
 
 @app.command()
