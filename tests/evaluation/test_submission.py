@@ -1,12 +1,13 @@
 """The rules of a submission, on real zips and folders of tiny pictures."""
 
-import fnmatch
 import io
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling import getPrediction
 from PIL import Image
 from submissions import (
     FIRST,
@@ -46,14 +47,25 @@ def test_right_predictions_have_no_finding(judge):
 
 
 @pytest.mark.parametrize(
-    "rename",
-    ["{}_pred_labelIds.png", "{}5.png", "{}_leftImg8bit.png", "a/b.zip/{}.png", "{}.x.png"],
-)
-def test_names_match_as_the_evaluator_matches_them(judge, rename):
-    files = {rename.format(name.removesuffix(".png")): data for name, data in GOOD.items()}
-    first = Path(next(iter(files))).name
-    assert fnmatch.fnmatch(first, f"{STEMS[0]}*.png")  # getPrediction of cityscapesScripts
-    assert judge(files).findings == ()
+    "names",
+    [
+        ["{}.png"], ["{}_pred_labelIds.png"], ["{}5.png"], ["a/b.zip/{}.png"], ["{}.x.png"],
+        ["{}.PNG"], ["{}.jpg"], ["x{}.png"], ["._{}.png"], ["{}.png", "__MACOSX/._{}.png"],
+        ["{}.png", "b/{}.png"], ["{}.png", "{}_color.png"], ["{}.png", "{}.txt"],
+    ],
+)  # fmt: skip
+def test_files_are_found_as_the_official_evaluator_finds_them(tmp_path, names):
+    """Its getPrediction exits where an image has no file or several."""
+    files = {name.format(stem): GOOD[f"{stem}.png"] for stem in STEMS for name in names}
+    folder = write_folder(tmp_path, files)
+    kinds = {"missing", "double"} & found(check(folder)).keys()
+    args = SimpleNamespace(predictionPath=str(folder), predictionWalk=None)
+    try:
+        getPrediction(args, f"gtFine/{STEMS[0]}_gtFine_labelIds.png")
+    except SystemExit:
+        assert kinds
+    else:
+        assert not kinds
 
 
 @pytest.mark.parametrize("kind", PICTURES)
@@ -135,13 +147,14 @@ def test_all_problems_are_listed_at_once_with_their_counts(judge):
         "more/old.ZIP": b"x",
         ".DS_Store": b"x",
         f"__MACOSX/._{STEMS[0]}.png": b"x",
+        f"a/._{STEMS[2]}.png": b"x",
         "Thumbs.db": b"x",
     }
     report = judge(files)
     counts = {kind: len(names) for kind, names in found(report).items()}
     assert counts == {
         "other-split": 2, "missing": 2, "double": 1, "unknown-image": 1, "ending": 1,
-        "nested-archive": 1, "colour": 1, "train-ids": 1, "system-file": 3, "stray": 1,
+        "nested-archive": 1, "colour": 1, "train-ids": 1, "system-file": 4, "stray": 1,
     }  # fmt: skip
     assert list(counts) == [kind.key for kind in KINDS if kind.key in counts]
     assert report.files == len(files)
