@@ -265,7 +265,7 @@ def package_submission(dataset: DatasetArgument = None) -> None:
 def check_submission(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE.zip", help="The zip, or a folder.", show_default=False),
+        typer.Argument(metavar="FILE.zip", help="A zip, or a folder.", show_default=False),
     ],
     images: Annotated[
         Path | None,
@@ -275,10 +275,14 @@ def check_submission(
         str | None, typer.Option(help="A prepared dataset of this project to compare with.")
     ] = None,
     json: Annotated[
-        str | None, typer.Option(metavar="FILE|-", help="The whole report for scripts.")
+        str | None,
+        typer.Option(metavar="FILE|-", help="Every finding for scripts; - prints no table."),
     ] = None,
 ) -> None:
     """Check anybody's zip for the Cityscapes server; exit code 1 if it has a problem.
+
+    Compared with --images, or with what this project has prepared (its whole cityscapes, or
+    --dataset), or else with what is public of the test split.
 
     Example: sgcp check-submission test_result.zip --images /data/cityscapes/leftImg8bit/test
     """

@@ -148,7 +148,7 @@ CONSTANT = Kind(
 )  # fmt: skip
 ABSENT = Kind(
     "absent-class", "class never there",
-    "scored classes that occur in no picture; their IoU will be 0.",
+    "scored classes that occur in no picture; where the images hold them, their IoU is 0.",
     refused=False,
 )  # fmt: skip
 

@@ -30,6 +30,10 @@ from sgcp.progress import say
 from sgcp.stages.layout import Layout
 
 IMAGE_ENDING = "_leftImg8bit.png"
+HINT = (
+    "exact names were not compared; `--images leftImg8bit/test` does that, or `--dataset NAME` in "
+    "a project"
+)
 PUBLISHED = sum(TEST_CITIES.values())
 
 
@@ -135,7 +139,7 @@ def show(path: Path, benchmark: Benchmark, report: Report) -> None:
     say(Text(f"{path}: {report.files} files, {report.pictures} pictures read"))
     say(Text(wrapped(f"compared with {benchmark.description}")))
     if not benchmark.exact:
-        say("exact names were not compared; `--images leftImg8bit/test` does that")
+        say(Text(wrapped(HINT)))
     if report.findings:
         say(render(report))
     for kind, _ in report.groups():

@@ -179,6 +179,7 @@ def test_without_images_public_knowledge_judges_and_says_so(nowhere, few_publish
     text = nowhere.ok("check-submission", "a.zip")
     assert "compared with what is public of Cityscapes' test split" in text
     assert "exact names were not compared; `--images leftImg8bit/test` does that" in text
+    assert max(map(len, text.splitlines())) <= 80
     assert "all was checked but the exact names" in text
 
 
