@@ -23,7 +23,7 @@ from sgcp.evaluation.kinds import (
     TRAIN_IDS,
     VOID,
     Kind,
-)  # fmt: skip
+)
 
 PNG = b"\x89PNG\r\n\x1a\n"
 HEADER_BYTES = 33  # signature and first chunk

@@ -20,7 +20,7 @@ from sgcp.evaluation.kinds import (
     STRAY,
     SYSTEM,
     TRAIN_IDS,
-)  # fmt: skip
+)
 from sgcp.evaluation.pictures import Judgement, judge_picture
 from sgcp.progress import map_parallel
 

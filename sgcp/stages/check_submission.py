@@ -22,7 +22,7 @@ from sgcp.evaluation.expectations import (
     Images,
     KnownImages,
     PublicCityscapes,
-)  # fmt: skip
+)
 from sgcp.evaluation.findings import Report, examples, wrapped
 from sgcp.evaluation.submission import check_submission as check
 from sgcp.files import write_text

@@ -23,7 +23,7 @@ from submissions import (
     scene,
     write_folder,
     write_zip,
-)  # fmt: skip
+)
 
 from sgcp.datasets.classes import camvid_classes, cityscapes_classes
 from sgcp.evaluation.expectations import TEST_CITIES, Expected, KnownImages, PublicCityscapes
