@@ -46,8 +46,7 @@ class Report:
 
     def groups(self) -> list[tuple[Kind, list[Finding]]]:
         """Return the findings by kind, in the order of ``KINDS``: errors before warnings."""
-        ordered = sorted(self.findings, key=lambda finding: KINDS.index(finding.kind))
-        return [(kind, list(group)) for kind, group in groupby(ordered, lambda item: item.kind)]
+        return group_by_kind(self.findings)
 
     def count(self, refused: bool) -> int:
         """Return the number of errors, or of warnings."""
@@ -64,6 +63,12 @@ class Report:
             "warnings": _groups_to_json(group for group in self.groups() if not group[0].refused),
             "pixel_share": {name: count / total for name, count in self.pixels.items()},
         }
+
+
+def group_by_kind(findings: Iterable[Finding]) -> list[tuple[Kind, list[Finding]]]:
+    """Return findings by kind, in the order of ``KINDS``: errors before warnings."""
+    ordered = sorted(findings, key=lambda finding: KINDS.index(finding.kind))
+    return [(kind, list(group)) for kind, group in groupby(ordered, lambda item: item.kind)]
 
 
 def _groups_to_json(groups: Iterable[tuple[Kind, list[Finding]]]) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ OTHER_SPLIT = Kind(
 )  # fmt: skip
 MISSING = Kind(
     "missing", "no prediction",
-    "test images that no file answers; the server then scores nothing. Predict them, or name their "
+    "images that no file answers; the evaluator then scores nothing. Predict them, or name their "
     "files <city>_<seq>_<frame>*.png.",
 )  # fmt: skip
 CITY_COUNT = Kind(
@@ -40,7 +40,7 @@ CITY_COUNT = Kind(
 )  # fmt: skip
 DOUBLE = Kind(
     "double", "several predictions",
-    "more than one PNG begins with the name of one test image; the evaluator stops there. Colour "
+    "more than one PNG begins with the name of one image; the evaluator stops there. Colour "
     "pictures, soft maps or a second run in the same folder? Leave one each.",
 )  # fmt: skip
 UNKNOWN = Kind(

@@ -28,6 +28,7 @@ from sgcp.evaluation.submission import check_submission as check
 from sgcp.files import write_text
 from sgcp.progress import say
 from sgcp.stages.layout import Layout
+from sgcp.stages.package import known_images
 
 IMAGE_ENDING = "_leftImg8bit.png"
 HINT = (
@@ -109,8 +110,6 @@ def find_benchmark(images: Path | None, project: Path | None, dataset: str | Non
 
 def prepared_benchmark(layout: Layout) -> Benchmark:
     """Return the test split of a prepared dataset."""
-    from sgcp.stages.package import known_images  # pandas: half a second that others need not wait
-
     dataset, known = known_images(layout)
     description = f"the {len(known.images)} test images of {layout.prepared}"
     return Benchmark(known, dataset.classes, description, exact=True)

@@ -25,6 +25,7 @@ from submissions import (
 
 from sgcp.datasets.classes import cityscapes_classes
 from sgcp.datasets.index import Dataset, Item, write_dataset
+from sgcp.errors import SgcpError
 from sgcp.evaluation import expectations
 
 BAD = GOOD | {FIRST: png(PICTURES["train-ids"]), "notes.txt": b"x"}
@@ -195,7 +196,7 @@ def test_full_zip_of_constant_pictures_passes_with_warnings(nowhere):
 def prepare(project: Project, stems: list[str]) -> None:
     """Write an index of test images as `sgcp prepare cityscapes` does."""
     items = tuple(
-        Item("test", Path(f"leftImg8bit/test/x/{stem}_leftImg8bit.png"), None, "x", *SIZE)
+        Item("test", Path(f"leftImg8bit/test/x/{stem}_leftImg8bit.png"), "x", *SIZE, stem)
         for stem in stems
     )
     dataset = Dataset("cityscapes", "fine", "cityscapes-19", cityscapes_classes(), items)
@@ -270,3 +271,19 @@ def test_report_is_not_written_over_the_submission(nowhere):
     text = nowhere.fails("check-submission", "a.zip", "--images", "cityscapes", "--json", "a.zip")
     assert "is the submission itself" in text
     assert (nowhere.root / "a.zip").read_bytes() == before
+
+
+def test_predictions_to_score_are_found_by_the_same_rules(tmp_path):
+    """Missing and doubled files stop `validate --predictions`; others lie there unharmed."""
+    from sgcp.stages.score_predictions import find_predictions
+
+    items = [Item("val", Path(f"{stem}_leftImg8bit.png"), "x", *SIZE, stem) for stem in STEMS]
+    folder = write_folder(tmp_path / "right", GOOD | {"notes.txt": b"x", "0001.png": b"x"})
+    assert find_predictions(folder, items) == {stem: folder / f"{stem}.png" for stem in STEMS}
+    folder = write_folder(tmp_path / "wrong", {FIRST: b"x", f"b/{FIRST}": b"x"})
+    with pytest.raises(SgcpError) as error:
+        find_predictions(folder, items)
+    text = str(error.value)
+    assert "3 problem(s), nothing was scored" in text
+    assert "no prediction (2)" in text
+    assert "several predictions (1)" in text
