@@ -3,67 +3,18 @@
 Stages import torch and friends, so each is imported inside its command: ``sgcp --help`` is quick.
 """
 
-import errno
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
-from typer.exceptions import TyperException
 
 from sgcp.config import PARAMS_FILE, find_project, load_params
 from sgcp.errors import SgcpError
-from sgcp.settings import Params
+from sgcp.failures import FriendlyGroup
+from sgcp.settings import DATASET_NAMES, Params
 from sgcp.stages.layout import Layout
-
-INTERRUPTED = 130
-DEBUG_VARIABLE = "SGCP_DEBUG"
-
-
-class FriendlyGroup(TyperGroup):
-    """Show an expected error as one message on stderr; exit code 1, or 130 when interrupted."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command, turning expected errors into exit codes."""
-        try:
-            return super().invoke(ctx)
-        except (typer.Exit, typer.Abort, TyperException):
-            raise
-        except SgcpError as error:
-            message = str(error)
-        except KeyboardInterrupt:
-            typer.echo("interrupted; run the command again to go on", err=True)
-            raise typer.Exit(INTERRUPTED) from None
-        except OSError as error:
-            message = explain_os_error(error)
-        except Exception as error:
-            if DEBUG_VARIABLE in os.environ:
-                raise
-            text = " ".join(str(error).split())[:300]
-            message = (
-                f"unexpected {type(error).__name__}: {text}\n"
-                f"this is a bug in sgcp; {DEBUG_VARIABLE}=1 shows where, to be reported"
-            )
-        typer.echo(f"error: {message}", err=True)
-        raise typer.Exit(1)
-
-
-def explain_os_error(error: OSError) -> str:
-    """Say what the system refused and what to do; disks fill and folders are read-only."""
-    advice = {
-        errno.ENOSPC: "free some space",
-        errno.EDQUOT: "free some space",
-        errno.EFBIG: "the file system or a limit forbids files of this size",
-        errno.EACCES: "check the permissions",
-        errno.EROFS: "the file system is read-only",
-    }.get(error.errno or 0, "")
-    where = f"{error.filename}: " if error.filename else ""
-    reason = error.strerror or str(error)
-    return f"{where}{reason}; {advice} and run the command again" if advice else f"{where}{reason}"
-
 
 app = typer.Typer(
     cls=FriendlyGroup,
@@ -89,9 +40,12 @@ def open_project(dataset: str | None) -> tuple[Params, Any, Layout]:
     params = load_params(root / PARAMS_FILE)
     name = dataset or params.only_dataset()
     section = params.dataset(name)
-    # Paths relative to where the user stands read better in messages.
-    here = Path() if root == Path.cwd().resolve() else root
-    return params, section, Layout(here, name)
+    return params, section, Layout(place(root), name)
+
+
+def place(root: Path) -> Path:
+    """Return a folder as a path that reads well in messages: relative where the user stands."""
+    return Path() if root == Path.cwd().resolve() else root
 
 
 def override(settings: Any, **changes: Any) -> Any:
@@ -256,6 +210,47 @@ def package_submission(dataset: DatasetArgument = None) -> None:
     from sgcp.stages.package import package_submission as stage
 
     stage(layout, section.package)
+
+
+@app.command()
+def check_submission(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE.zip", help="A zip, or a folder.", show_default=False),
+    ],
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Cityscapes' leftImg8bit/test: names and sizes to compare with."),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="A prepared dataset of this project to compare with.")
+    ] = None,
+    json: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|-", help="Every finding for scripts; - prints no table."),
+    ] = None,
+) -> None:
+    """Check anybody's zip for the Cityscapes server; exit code 1 if it has a problem.
+
+    Compared with --images, or with what this project has prepared (its whole cityscapes, or
+    --dataset), or else with what is public of the test split.
+
+    Example: sgcp check-submission test_result.zip --images /data/cityscapes/leftImg8bit/test
+    """
+    if images is not None and dataset is not None:
+        raise typer.BadParameter("--images and --dataset: compare with one of them")
+    if dataset not in (None, *DATASET_NAMES):
+        raise SgcpError(f"unknown dataset '{dataset}'; choose one of {', '.join(DATASET_NAMES)}")
+    try:
+        project = place(find_project(Path.cwd()))
+    except SgcpError:
+        if dataset is not None:
+            raise
+        project = None  # anybody's zip wants no project
+    from sgcp.stages.check_submission import check_submission as stage
+
+    if not stage(file, images, project, dataset, json):
+        raise typer.Exit(1)
 
 
 @app.command()

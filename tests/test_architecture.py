@@ -19,7 +19,8 @@ LAYERS = {
     "reporting": BASE | {"datasets", "models"},
     "training": BASE | {"datasets", "models", "evaluation", "inference"},
     "stages": BASE | {"datasets", "models", "evaluation", "inference", "reporting", "training"},
-    "cli": {"errors", "config", "settings", "stages"},
+    "failures": {"errors"},
+    "cli": {"errors", "failures", "config", "settings", "stages"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -1,103 +1,146 @@
 """The rules of a submission: what the Cityscapes server takes, checked before it is asked."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
-import numpy as np
-from PIL import Image
+from sgcp.datasets.classes import SemanticClass
+from sgcp.evaluation.containers import BROKEN, Container, Entry
+from sgcp.evaluation.expectations import Images, judge_unknown
+from sgcp.evaluation.findings import Finding, Report
+from sgcp.evaluation.kinds import (
+    ABSENT,
+    DAMAGED,
+    DOUBLE,
+    ENDING,
+    NESTED,
+    SAME,
+    SPECIAL,
+    STRAY,
+    SYSTEM,
+    TRAIN_IDS,
+)
+from sgcp.evaluation.pictures import Judgement, judge_picture
+from sgcp.progress import map_parallel
 
-from sgcp.datasets.images import DAMAGED, read_label
-from sgcp.errors import SgcpError
+SYSTEM_FILES = (".ds_store", "thumbs.db", "desktop.ini", "ehthumbs.db")
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", ".bz2", ".xz")
+FEW = 16  # files that one process checks sooner than several have started
 
 
 @dataclass(frozen=True)
-class Expected:
-    """One test image that a submission must answer."""
+class Task:
+    """One picture to judge."""
 
-    stem: str
-    """``<city>_<seq>_<frame>``; exactly one file must begin with it."""
+    entry: Entry
     size: tuple[int, int]
-    """(height, width) of the original image."""
 
 
-def match_files(folder: Path, expected: Sequence[Expected]) -> tuple[dict[str, Path], list[str]]:
-    """Find the one file of each test image.
+def check_submission(
+    container: Container, images: Images, classes: Sequence[SemanticClass]
+) -> tuple[Report, dict[str, list[Entry]]]:
+    """Check a folder or a zip against every rule.
 
     Returns:
-        File by stem, and problems: missing, several, or stray files.
+        What was found, and the files of each image.
+
+    Raises:
+        SgcpError: the zip cannot be read at all.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    stems = {item.stem for item in expected}
-    found: dict[str, list[Path]] = {}
-    problems = []
-    for path in files:
-        owners = [stem for stem in _prefixes(path.stem) if stem in stems]
-        if path.suffix != ".png" or not owners:
-            problems.append(f"{path.name}: stray file, answers no test image")
+    entries, findings = container.entries()
+    answers, more = match_files(entries, images)
+    findings += more + images.lacking(answers)
+    tasks = [
+        Task(entry, images.size_of(stem))
+        for stem, found in sorted(answers.items())
+        for entry in found
+        if not entry.closed
+    ]
+    train_ids = {item.label_id: item.train_id for item in classes}
+    judge = partial(judge_entry, container=container, train_ids=train_ids)
+    judgements = map_parallel(judge, tasks, "auto" if len(tasks) > FEW else 1, "checking")
+    for judgement in judgements:
+        findings += judgement.findings
+    findings += find_equal([task.entry.name for task in tasks], judgements)
+    pixels = count_classes(judgements, classes)
+    if not any(finding.kind == TRAIN_IDS for finding in findings) and any(pixels.values()):
+        findings += [Finding(ABSENT, name) for name, count in pixels.items() if not count]
+    return Report(tuple(findings), len(entries), len(tasks), pixels), answers
+
+
+def match_files(
+    entries: Iterable[Entry], images: Images
+) -> tuple[dict[str, list[Entry]], list[Finding]]:
+    """Find the files of each image as the evaluator does: ``<city>_<seq>_<frame>*.png``.
+
+    Returns:
+        Files by image, and the files that answer none or answer it once more.
+    """
+    answers: dict[str, list[Entry]] = {}
+    findings = []
+    for entry in entries:
+        stem = images.stem_of(entry.base)
+        if is_system_file(entry):
+            findings.append(Finding(SYSTEM, entry.name))
+        elif stem is None or not entry.base.endswith(".png"):
+            findings.append(judge_stray(entry, stem))
         else:
-            found.setdefault(owners[0], []).append(path)
-    for stem in sorted(stems):
-        count = len(found.get(stem, ()))
-        if count == 0:
-            problems.append(f"{stem}: no prediction")
-        elif count > 1:
-            names = ", ".join(path.name for path in found[stem])
-            problems.append(f"{stem}: {count} predictions, expected one ({names})")
-    return {stem: paths[0] for stem, paths in found.items()}, problems
+            answers.setdefault(stem, []).append(entry)
+            findings += [entry.closed] if entry.closed else []
+    for stem, found in sorted(answers.items()):
+        if len(found) > 1:
+            findings.append(Finding(DOUBLE, stem, ", ".join(entry.name for entry in found[:8])))
+    return answers, findings
 
 
-def _prefixes(stem: str) -> list[str]:
-    """Return every prefix of a name that ends at an underscore or the end, longest first."""
-    parts = stem.split("_")
-    return ["_".join(parts[:count]) for count in range(len(parts), 0, -1)]
+def is_system_file(entry: Entry) -> bool:
+    """Tell what file managers leave behind from what a person put there."""
+    return (
+        entry.base.lower() in SYSTEM_FILES
+        or entry.base.startswith("._")
+        or "__MACOSX" in entry.name.split("/")
+    )
 
 
-def check_prediction(path: Path, size: tuple[int, int], names: Mapping[int, str]) -> list[str]:
-    """Check one prediction: mode, size and ids.
+def judge_stray(entry: Entry, stem: str | None) -> Finding:
+    """Explain a file that is no prediction by its name."""
+    if entry.closed and entry.closed.kind == SPECIAL:
+        return entry.closed
+    ending = entry.base[entry.base.rfind(".") :].lower()
+    if ending in ARCHIVES:
+        return Finding(NESTED, entry.name)
+    if stem is not None:
+        return Finding(ENDING, entry.name)
+    return judge_unknown(entry.name, entry.base) if ending == ".png" else Finding(STRAY, entry.name)
 
-    Args:
-        size: (height, width) of the original image.
-        names: class name by allowed id.
 
-    Returns:
-        What is wrong with it, nothing if all is well.
-    """
+def judge_entry(task: Task, container: Container, train_ids: dict[int, int]) -> Judgement:
+    """Read and judge one file; runs in worker processes."""
     try:
-        with Image.open(path) as image:
-            mode, kind = image.mode, image.format
-        ids = read_label(path)
-    except (*DAMAGED, SgcpError) as error:
-        return [f"{path.name}: {error}"]
-    problems = []
-    if kind != "PNG":
-        problems.append(f"{path.name}: {kind} under the name of a PNG")
-    if mode != "L":
-        problems.append(f"{path.name}: mode {mode}, expected L (one 8-bit channel, no palette)")
-    if ids.shape != size:
-        problems.append(f"{path.name}: size {ids.shape}, expected {size} (height, width)")
-    foreign = [int(value) for value in np.unique(ids) if int(value) not in names]
-    if foreign:
-        hint = "; train ids?" if min(names) > 0 and 0 in foreign else ""
-        problems.append(f"{path.name}: ids {foreign[:8]} are not evaluated{hint}")
-    return problems
+        content = container.read(task.entry)
+    except (*BROKEN, OSError) as error:
+        return Judgement((Finding(DAMAGED, task.entry.name, str(error)),))
+    return judge_picture(task.entry.name, content, task.size, train_ids)
 
 
-def check_predictions(
-    folder: Path, expected: Sequence[Expected], names: Mapping[int, str], published: int | None
-) -> tuple[dict[str, Path], list[str]]:
-    """Check a folder of predictions against every rule.
+def find_equal(names: Sequence[str], judgements: Sequence[Judgement]) -> list[Finding]:
+    """Name every file that holds the same bytes as an earlier one."""
+    first: dict[bytes, str] = {}
+    findings = []
+    for name, judgement in zip(names, judgements, strict=True):
+        if judgement.digest in first:
+            findings.append(Finding(SAME, name, f"as {first[judgement.digest]}"))
+        elif judgement.digest:
+            first[judgement.digest] = name
+    return findings
 
-    Args:
-        published: how many test images the benchmark has; None where it sets no number.
 
-    Returns:
-        File by stem, and everything that is wrong.
-    """
-    matched, problems = match_files(folder, expected)
-    if published is not None and len(expected) != published:
-        problems.append(f"{len(expected)} test images are known, the benchmark has {published}")
-    for item in expected:
-        if item.stem in matched:
-            problems += check_prediction(matched[item.stem], item.size, names)
-    return matched, problems
+def count_classes(
+    judgements: Iterable[Judgement], classes: Sequence[SemanticClass]
+) -> dict[str, int]:
+    """Return the pixels of each scored class over all pictures."""
+    total: Counter[int] = Counter()
+    for judgement in judgements:
+        total.update(judgement.pixels)
+    return {item.name: total[item.label_id] for item in classes}

@@ -7,9 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sgcp.datasets.index import read_dataset
+from rich.text import Text
+
+from sgcp.datasets.index import Dataset, read_dataset
 from sgcp.errors import SgcpError
-from sgcp.evaluation.submission import Expected, check_predictions
+from sgcp.evaluation.containers import Folder
+from sgcp.evaluation.expectations import Expected, KnownImages
+from sgcp.evaluation.findings import Finding, Report, describe
+from sgcp.evaluation.kinds import STRAY, SYSTEM, Kind
+from sgcp.evaluation.submission import check_submission
 from sgcp.files import building_folder, write_json
 from sgcp.progress import say, track
 from sgcp.stages.source import read_edition
@@ -21,7 +27,6 @@ if TYPE_CHECKING:
 ZIP_NAME = "test_result.zip"
 REPORT_NAME = "check.json"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same bytes for the same predictions
-SHOWN = 20
 
 
 def package_submission(layout: Layout, settings: PackageSettings) -> None:
@@ -34,37 +39,38 @@ def package_submission(layout: Layout, settings: PackageSettings) -> None:
         raise SgcpError(
             f"{layout.predictions}: not found; run `sgcp predict {layout.dataset}` first"
         )
+    dataset, images = known_images(layout)
+    report, answers = check_submission(Folder(layout.predictions), images, dataset.classes)
+    if refusals(report):
+        raise SgcpError(explain(report, layout))
+    files = sorted(layout.predictions / found[0].name for found in answers.values())
+    with building_folder(layout.submission, key="package") as folder:
+        write_zip(folder / ZIP_NAME, files, settings.compression)
+        content = {
+            **dataset.provenance(),
+            "images": len(images.images),
+            **report.to_json(),
+            "allowed_ids": {item.label_id: item.name for item in dataset.classes},
+        }
+        write_json(folder / REPORT_NAME, content)
+    if report.findings:
+        say(Text(f"warnings:\n{describe(report.groups())}"))
+    size = (layout.submission / ZIP_NAME).stat().st_size
+    say(f"{layout.submission / ZIP_NAME}: {len(files)} images, {size:,} bytes, every rule checked")
+
+
+def known_images(layout: Layout) -> tuple[Dataset, KnownImages]:
+    """Return a prepared dataset and its test images, which a submission must answer.
+
+    Raises:
+        SgcpError: not prepared, or without test images.
+    """
     dataset = read_dataset(layout.prepared)
     expected = [
         Expected(item.submission_stem, (item.height, item.width))
         for item in dataset.split("test", labelled=False)
     ]
-    names = {item.label_id: item.name for item in dataset.classes}
-    files, problems = check_predictions(
-        layout.predictions, expected, names, published_count(layout, dataset.edition)
-    )
-    if problems:
-        raise SgcpError(explain(problems, layout))
-    with building_folder(layout.submission, key="package") as folder:
-        write_zip(folder / ZIP_NAME, sorted(files.values()), settings.compression)
-        write_json(
-            folder / REPORT_NAME,
-            {
-                **dataset.provenance(),
-                "images": len(expected),
-                "problems": [],
-                "checked": [
-                    "one PNG a test image", "no stray file", "8-bit, one channel, no palette",
-                    "original size", "evaluated label ids only", "number of images",
-                ],
-                "allowed_ids": names,
-            },
-        )  # fmt: skip
-    size = (layout.submission / ZIP_NAME).stat().st_size
-    say(
-        f"{layout.submission / ZIP_NAME}: {len(expected)} images, {size:,} bytes, "
-        "every rule checked"
-    )
+    return dataset, KnownImages(expected, published_count(layout, dataset.edition))
 
 
 def published_count(layout: Layout, edition: str) -> int | None:
@@ -72,13 +78,23 @@ def published_count(layout: Layout, edition: str) -> int | None:
     return read_edition(layout.source, edition).images.get("test")
 
 
-def explain(problems: Sequence[str], layout: Layout) -> str:
-    """List what is wrong, the first lines in full."""
-    lines = "\n".join(f"  {problem}" for problem in problems[:SHOWN])
-    more = f"\n  ... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+def refusals(report: Report) -> list[tuple[Kind, list[Finding]]]:
+    """Return what keeps us from packing: errors, and files that are none of the predictions.
+
+    In a stranger's zip the latter are warnings; in the project's own folder they are mistakes.
+    """
+    return [(k, group) for k, group in report.groups() if k.refused or k in (STRAY, SYSTEM)]
+
+
+def explain(report: Report, layout: Layout) -> str:
+    """Say what is wrong, each kind with examples, and which command lists every file."""
+    groups = refusals(report)
+    count = sum(len(group) for _, group in groups)
     return (
-        f"{layout.predictions}: {len(problems)} problem(s), no zip was written; "
-        f"`sgcp predict {layout.dataset}` makes the predictions anew\n{lines}{more}"
+        f"{layout.predictions}: {count} problem(s), no zip was written; "
+        f"`sgcp predict {layout.dataset}` makes the predictions anew\n{describe(groups)}\n"
+        f"`sgcp check-submission {layout.predictions} --dataset {layout.dataset} --json -` "
+        "names every file"
     )
 
 

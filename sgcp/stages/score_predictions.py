@@ -14,8 +14,12 @@ from sgcp.datasets.index import read_dataset
 from sgcp.datasets.truth import read_truth
 from sgcp.errors import SgcpError
 from sgcp.evaluation.benchmark import Benchmark, benchmark_of
+from sgcp.evaluation.containers import Folder
 from sgcp.evaluation.counts import Counts, count_picture, no_counts
-from sgcp.evaluation.submission import Expected, match_files
+from sgcp.evaluation.expectations import Expected, KnownImages
+from sgcp.evaluation.findings import describe, group_by_kind
+from sgcp.evaluation.kinds import DOUBLE
+from sgcp.evaluation.submission import match_files
 from sgcp.memory import keep_freed_memory
 from sgcp.progress import map_parallel
 from sgcp.stages.scores import write_scores
@@ -24,8 +28,6 @@ if TYPE_CHECKING:
     from sgcp.datasets.index import Item
     from sgcp.settings import MachineSettings, ValidateSettings
     from sgcp.stages.layout import Layout
-
-SHOWN = 10
 
 
 def score_predictions(
@@ -62,14 +64,20 @@ def find_predictions(folder: Path, items: list[Item]) -> dict[str, Path]:
     Raises:
         SgcpError: a picture has none, or several.
     """
-    expected = [Expected(item.submission_stem, (item.height, item.width)) for item in items]
-    files, problems = match_files(folder, expected)
-    problems = [problem for problem in problems if "stray" not in problem]
-    if problems:
-        more = f"\n  ... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        lines = "\n".join(f"  {problem}" for problem in problems[:SHOWN])
-        raise SgcpError(f"{folder}: {len(problems)} problem(s), nothing was scored\n{lines}{more}")
-    return files
+    images = KnownImages(
+        [Expected(item.submission_stem, (item.height, item.width)) for item in items]
+    )
+    entries, _ = Folder(folder).entries()
+    answers, findings = match_files(entries, images)
+    findings = [finding for finding in findings if finding.kind == DOUBLE]
+    findings += images.lacking(answers)
+    findings += [file.closed for files in answers.values() for file in files if file.closed]
+    if findings:
+        raise SgcpError(
+            f"{folder}: {len(findings)} problem(s), nothing was scored\n"
+            f"{describe(group_by_kind(findings))}"
+        )
+    return {stem: folder / files[0].name for stem, files in answers.items()}
 
 
 def count_file(pair: tuple[Item, Path], prepared: Path, benchmark: Benchmark) -> Counts:

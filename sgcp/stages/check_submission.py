@@ -1,0 +1,171 @@
+"""``check-submission``: anybody's zip or folder of predictions, judged by the server's rules."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from sgcp.datasets.classes import SemanticClass, cityscapes_classes
+from sgcp.datasets.images import read_size
+from sgcp.errors import SgcpError
+from sgcp.evaluation.containers import open_container
+from sgcp.evaluation.expectations import (
+    TEST_CITIES,
+    TEST_SIZE,
+    Expected,
+    Images,
+    KnownImages,
+    PublicCityscapes,
+)
+from sgcp.evaluation.findings import Report, examples, wrapped
+from sgcp.evaluation.submission import check_submission as check
+from sgcp.files import write_text
+from sgcp.progress import say
+from sgcp.stages.layout import Layout
+from sgcp.stages.package import known_images
+
+IMAGE_ENDING = "_leftImg8bit.png"
+HINT = (
+    "exact names were not compared; `--images leftImg8bit/test` does that, or `--dataset NAME` in "
+    "a project"
+)
+PUBLISHED = sum(TEST_CITIES.values())
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What a submission is compared with."""
+
+    images: Images
+    classes: Sequence[SemanticClass]
+    description: str
+    exact: bool
+    """Whether every image is known by its name."""
+
+
+def check_submission(
+    path: Path, images: Path | None, project: Path | None, dataset: str | None, out: str | None
+) -> bool:
+    """Check a zip or a folder, and show or write what is wrong with it.
+
+    Args:
+        images: folder of the test images to compare with.
+        project: folder of the project we stand in, if any.
+        dataset: prepared dataset of the project to compare with.
+        out: file for the whole report as JSON; ``-``: standard output, in place of the table.
+
+    Returns:
+        Whether nothing but warnings was found.
+
+    Raises:
+        SgcpError: neither a zip nor a folder; or there is nothing to compare with where asked to.
+    """
+    container = open_container(path)
+    if out is not None and Path(out).resolve() == path.resolve():
+        raise SgcpError(f"{out}: is the submission itself; name another file for the report")
+    benchmark = find_benchmark(images, project, dataset)
+    report, _ = check(container, benchmark.images, benchmark.classes)
+    content = {
+        "submission": str(path),
+        "compared_with": benchmark.description,
+        "exact_names": benchmark.exact,
+        **report.to_json(),
+    }
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    if out == "-":
+        typer.echo(text, nl=False)
+    else:
+        show(path, benchmark, report)
+        if out is not None:
+            write_text(Path(out), text)
+            say(Text(f"{out}: every finding, as JSON"))
+    return report.passed
+
+
+def find_benchmark(images: Path | None, project: Path | None, dataset: str | None) -> Benchmark:
+    """Choose what to compare with: a folder, a prepared dataset, or public knowledge."""
+    if images is not None:
+        known = read_images(images)
+        description = f"the {len(known.images)} images of {images}"
+        return Benchmark(known, cityscapes_classes(), description, exact=True)
+    if project is not None and dataset is not None:
+        return prepared_benchmark(Layout(project, dataset))
+    description = (
+        f"what is public of Cityscapes' test split: {PUBLISHED} images of "
+        f"{TEST_SIZE[0]} x {TEST_SIZE[1]}, their cities and how many there are of each"
+    )
+    if project is not None and Layout(project, "cityscapes").prepared.is_dir():
+        benchmark = prepared_benchmark(Layout(project, "cityscapes"))
+        if isinstance(benchmark.images, KnownImages) and len(benchmark.images.images) == PUBLISHED:
+            return benchmark
+        description += f" (not with {benchmark.description}, which are not all)"
+    return Benchmark(PublicCityscapes(), cityscapes_classes(), description, exact=False)
+
+
+def prepared_benchmark(layout: Layout) -> Benchmark:
+    """Return the test split of a prepared dataset."""
+    dataset, known = known_images(layout)
+    description = f"the {len(known.images)} test images of {layout.prepared}"
+    return Benchmark(known, dataset.classes, description, exact=True)
+
+
+def read_images(folder: Path) -> KnownImages:
+    """Read names and sizes of the images in ``leftImg8bit/test``, or in a folder above it.
+
+    Raises:
+        SgcpError: there is no such folder, or no such image in it, or one is damaged.
+    """
+    if not folder.is_dir():
+        raise SgcpError(f"{folder}: no such folder; --images takes Cityscapes' leftImg8bit/test")
+    places = (folder / "leftImg8bit" / "test", folder / "test", folder)
+    place = next(place for place in places if place.is_dir())
+    files = sorted(file for form in ("*", "*/*") for file in place.glob(form + IMAGE_ENDING))
+    if not files:
+        raise SgcpError(f"{place}: holds no images CITY/*{IMAGE_ENDING} to compare with")
+    images = [Expected(file.name.removesuffix(IMAGE_ENDING), read_size(file)) for file in files]
+    cities = {item.stem.split("_")[0] for item in images}
+    return KnownImages(images, PUBLISHED if cities <= TEST_CITIES.keys() else None)
+
+
+def show(path: Path, benchmark: Benchmark, report: Report) -> None:
+    """Print the report for a person: a table of what was found, then what to do."""
+    say(Text(f"{path}: {report.files} files, {report.pictures} pictures read"))
+    say(Text(wrapped(f"compared with {benchmark.description}")))
+    if not benchmark.exact:
+        say(Text(wrapped(HINT)))
+    if report.findings:
+        say(render(report))
+    for kind, _ in report.groups():
+        say(Text(wrapped(f"{kind.title}: {kind.advice}")))
+    say(verdict(report, benchmark.exact))
+
+
+def render(report: Report) -> Table:
+    """Return a row for each kind, errors first."""
+    table = Table()
+    table.add_column("found", min_width=19)
+    table.add_column("count", justify="right", min_width=5)
+    table.add_column("such as", overflow="fold")
+    for kind, group in report.groups():
+        title = kind.title if kind.refused else f"{kind.title} (warning)"
+        style = "red" if kind.refused else "yellow"
+        table.add_row(Text(title, style), str(len(group)), Text("\n".join(examples(group))))
+    return table
+
+
+def verdict(report: Report, exact: bool) -> str:
+    """Return the last line."""
+    errors, others = report.count(refused=True), report.count(refused=False)
+    problems = f"{errors or 'no'} problem{'' if errors == 1 else 's'}"
+    warnings = f", {others} warning{'' if others == 1 else 's'}" if others else ""
+    if not report.passed:
+        meaning = "the server would refuse this or score it wrongly"
+    else:
+        meaning = "every rule was checked" if exact else "all was checked but the exact names"
+    return f"{problems}{warnings}: {meaning}"
