@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # DVC's stages call `sgcp`, so the environment's programs come first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-slow lint format clean
+.PHONY: repro test test-slow mutants lint format clean
 
 repro: $(INSTALLED)  ## The main job: the embedded sample through the whole chain.
 	dvc repro
@@ -20,6 +20,13 @@ test-slow: $(INSTALLED)  ## What takes long: many kills, fuzzing of the readers.
 	  --editable '.[fuzz]' || echo "no atheris for this Python: fuzz tests are skipped"
 	pytest -m slow
 
+mutants: $(INSTALLED)  ## Changes label tables, scores and packager bit by bit: the tests must see it.
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable '.[mutation]'
+	rm -rf mutants
+	mutmut run
+	mutmut results
+
 lint: $(INSTALLED)
 	ruff check .
 	ruff format --check .
@@ -30,7 +37,7 @@ format: $(INSTALLED)
 	ruff format .
 
 clean:  ## Removes the environment; data and results stay.
-	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) *.egg-info mutants .mypy_cache .ruff_cache .pytest_cache
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

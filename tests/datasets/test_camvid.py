@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from sgcp.datasets import camvid, camvid_labels
-from sgcp.datasets.classes import IGNORE, camvid_classes
+from sgcp.datasets.classes import IGNORE
 from sgcp.errors import SgcpError
 
 COLORS = """64 128 64\tAnimal
@@ -41,7 +41,6 @@ COLORS = """64 128 64\tAnimal
 192 192 0\tVegetationMisc
 0 0 0\t\tVoid
 64 192 0\tWall"""
-TRAIN_ID = {item.name: item.train_id for item in camvid_classes()}
 
 
 @pytest.fixture
@@ -62,7 +61,22 @@ def test_colour_file_with_mixed_tabs_and_no_last_newline_is_read(colors_file):
     assert colors["Wall"] == (64, 192, 0)
 
 
-@pytest.mark.parametrize("line", ["1 2 Road", "1 2 300\tRoad", "64 192 0\tWall", "9 9 9\tRoad"])
+def test_blank_lines_and_whole_bytes_are_read(colors_file):
+    colors_file.write_text("\n0 0 255\tA\n\n255 0 0\tB\n")
+    assert camvid_labels.read_colors(colors_file) == {"A": (0, 0, 255), "B": (255, 0, 0)}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "1 2 Road",
+        "256 2 3\tRoad",
+        "1 300 3\tRoad",
+        "1 2 256\tRoad",
+        "64 192 0\tWall",
+        "9 9 9\tRoad",
+    ],
+)
 def test_damaged_colour_line_is_named(colors_file, line):
     colors_file.write_text(COLORS + "\n" + line)
     with pytest.raises(SgcpError, match="line 33"):
@@ -75,36 +89,16 @@ def test_colour_file_in_another_encoding_is_refused(colors_file):
         camvid_labels.read_colors(colors_file)
 
 
-@pytest.mark.parametrize("protocol", ["strict", "grouped"])
-def test_each_source_class_goes_where_the_protocol_says(colors_file, protocol):
-    colors = camvid_labels.read_colors(colors_file)
-    rgb = np.array([list(colors.values())], np.uint8)  # (1, 32, 3)
-    table = camvid_labels.color_table(colors_file, protocol)
-    label = camvid_labels.convert_colors(rgb, table, colors_file)[0]
-    for name, train_id in zip(colors, label, strict=True):
-        target = camvid_labels.PROTOCOLS[protocol].get(name)
-        assert train_id == (IGNORE if target is None else TRAIN_ID[target]), name
-
-
-def test_grouped_follows_the_measured_merge_and_strict_ignores_it(colors_file):
-    merged = {"LaneMkgsDriv": "Road", "Wall": "Building", "Truck_Bus": "Car",
-              "RoadShoulder": "Pavement", "TrafficLight": "SignSymbol"}  # fmt: skip
-    for name, target in merged.items():
-        assert camvid_labels.GROUPED[name] == target
-        assert name not in camvid_labels.STRICT
-    for void in ("Child", "OtherMoving", "Archway", "CartLuggagePram", "Animal", "Void"):
-        assert void not in camvid_labels.GROUPED
-    assert len(camvid_labels.STRICT) == 11
-
-
 def test_unlisted_colour_and_id_are_refused_with_their_place(colors_file):
     rgb = np.full((3, 4, 3), 128, np.uint8)
     rgb[2, 1] = (1, 2, 3)
     table = camvid_labels.color_table(colors_file, "strict")
-    with pytest.raises(SgcpError, match=r"unlisted colour \[1, 2, 3\] at row 2, column 1 \(1 such"):
+    with pytest.raises(
+        SgcpError, match=r"x_L\.png: unlisted colour \[1, 2, 3\] at row 2, column 1 \(1 such"
+    ):
         camvid_labels.convert_colors(rgb, table, Path("x_L.png"))
     indices = np.array([[0, 10, 11, 12]], np.uint8)
-    with pytest.raises(SgcpError, match="unlisted id 12 at row 0, column 3"):
+    with pytest.raises(SgcpError, match=r"x\.png: unlisted id 12 at row 0, column 3"):
         camvid_labels.convert_indices(indices, Path("x.png"))
     assert camvid_labels.convert_indices(indices[:, :3], Path("x.png")).tolist() == [[0, 10, 255]]
 

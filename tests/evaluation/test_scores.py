@@ -8,22 +8,32 @@ from hypothesis import strategies as st
 from judge import assert_equal, judge, label_ids_of
 
 from sgcp.datasets.classes import IGNORE, camvid_classes, cityscapes_classes
+from sgcp.datasets.index import Dataset
 from sgcp.datasets.truth import Truth, truth_of_instance_ids, truth_of_labels
-from sgcp.evaluation.benchmark import MEAN_OBJECT_SIZE, Benchmark, cityscapes_benchmark
+from sgcp.evaluation.benchmark import (
+    MEAN_OBJECT_SIZE,
+    Benchmark,
+    benchmark_of,
+    cityscapes_benchmark,
+)
 from sgcp.evaluation.counts import Counts, count_pairs, count_picture, no_counts
 from sgcp.evaluation.scores import mean_iou, score_counts
 from sgcp.evaluation.tables import confusion_table, per_class_table, percent, render_scores
 
-CITYSCAPES = cityscapes_benchmark(cityscapes_classes())
 WITH_OBJECTS = (24, 25, 26, 27, 28, 29, 30, 31, 32, 33)  # caravan and trailer are never scored
 PLAIN = Benchmark(camvid_classes(), 11)
 
 
+def cityscapes() -> Benchmark:
+    return cityscapes_benchmark(cityscapes_classes())
+
+
 def score(pairs):
-    counts = no_counts(CITYSCAPES)
+    benchmark = cityscapes()
+    counts = no_counts(benchmark)
     for instance_ids, prediction in pairs:
-        counts += count_picture(truth_of_instance_ids(instance_ids), prediction, CITYSCAPES)
-    return score_counts(counts, CITYSCAPES)
+        counts += count_picture(truth_of_instance_ids(instance_ids), prediction, benchmark)
+    return score_counts(counts, benchmark)
 
 
 def scene(seed: int, ids: list[int], objects: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,11 +62,12 @@ def scene(seed: int, ids: list[int], objects: int) -> tuple[np.ndarray, np.ndarr
 )
 @example([(0, [0, 1, 2, 3], 1)])  # nothing but ignored classes
 @example([(1, [29, 30], 2), (2, [26], 0)])  # unevaluated vehicles, then a group of cars alone
+@example([(4, [29, 31, 33], 2)])  # an object that is not scored before one that is
 @example([(3, [24, 25, 26, 27, 28, 31, 32, 33], 300)])  # more objects than a byte can number
 def test_every_number_equals_the_official_evaluator(scenes):
     pairs = [scene(*arguments) for arguments in scenes]
     with tempfile.TemporaryDirectory() as folder:
-        assert_equal(score(pairs), CITYSCAPES, judge(pairs, Path(folder)))
+        assert_equal(score(pairs), cityscapes(), judge(pairs, Path(folder)))
 
 
 def test_vehicle_objects_taken_for_an_unevaluated_vehicle_are_right_as_vehicles(tmp_path):
@@ -66,7 +77,7 @@ def test_vehicle_objects_taken_for_an_unevaluated_vehicle_are_right_as_vehicles(
     assert scores.iou[13] == 0
     assert scores.category_iiou["vehicle"] == 1
     assert scores.category_iou["vehicle"] == 0
-    assert_equal(scores, CITYSCAPES, judge([(instance_ids, prediction)], tmp_path))
+    assert_equal(scores, cityscapes(), judge([(instance_ids, prediction)], tmp_path))
 
 
 def test_object_sizes_are_those_of_the_official_evaluator():
@@ -84,11 +95,14 @@ def test_segments_tell_class_and_object_apart():
     assert len(set(truth.segments.ravel().tolist())) == 7
 
 
-@pytest.mark.parametrize("foreign", [34, 254, 255])
-def test_unknown_ids_are_refused_even_where_nothing_is_scored(foreign):
+@pytest.mark.parametrize(
+    ("foreign", "hint"), [(34, ""), (254, ""), (255, "; 255 stands in train-id maps")]
+)
+def test_unknown_ids_are_refused_even_where_nothing_is_scored(foreign, hint):
     truth = truth_of_labels(np.full((2, 3), IGNORE, np.uint8))
-    with pytest.raises(ValueError, match=rf"ids \[{foreign}\] are no label ids \(0 to 33\)"):
-        count_picture(truth, np.full((2, 3), foreign, np.uint8), CITYSCAPES)
+    text = rf"^ids \[{foreign}\] are no label ids \(0 to 33\){hint}$"
+    with pytest.raises(ValueError, match=text):
+        count_picture(truth, np.full((2, 3), foreign, np.uint8), cityscapes())
 
 
 def test_other_sizes_are_refused():
@@ -106,6 +120,28 @@ def test_runs_and_pixels_are_counted_alike(seed, width, size):
     expected = np.zeros((size, 256), int)
     np.add.at(expected, (segments.astype(int), prediction.astype(int)), 1)
     assert (count_pairs(segments, prediction, size) == expected).all()
+
+
+@pytest.mark.parametrize("size", [255, 256, 257])
+def test_few_pixels_amid_many_of_the_first_kind_are_counted(size):
+    segments = np.zeros((8, 64), np.uint16)
+    segments[3, 10:12] = size - 1
+    prediction = np.zeros((8, 64), np.uint8)
+    prediction[3, 11] = 255
+    counts = count_pairs(segments, prediction, size)
+    assert counts.dtype == np.int64
+    assert counts[0, 0] == 8 * 64 - 2
+    assert counts[size - 1, 0] == counts[size - 1, 255] == 1
+    assert counts.sum() == 8 * 64
+
+
+@pytest.mark.parametrize("protocol", ["strict", "cityscapes-19"])
+def test_protocol_chooses_the_rules(protocol):
+    classes = cityscapes_classes() if protocol == "cityscapes-19" else camvid_classes()
+    rules = benchmark_of(Dataset("x", "e", protocol, classes, ()))
+    assert rules.classes == classes
+    assert rules.label_ids == (34 if protocol == "cityscapes-19" else 11)
+    assert bool(rules.categories) == bool(rules.object_size) == (protocol == "cityscapes-19")
 
 
 def camvid_counts(matrix: list[list[int]]) -> Counts:
@@ -135,8 +171,8 @@ def test_class_that_occurs_nowhere_is_left_out_and_one_only_predicted_scores_zer
 
 def test_answer_outside_the_classes_is_a_miss():
     label = np.zeros((1, 4), np.uint8)  # road
-    counts = count_picture(truth_of_labels(label), np.array([[7, 7, 7, 4]], np.uint8), CITYSCAPES)
-    scores = score_counts(counts, CITYSCAPES)
+    counts = count_picture(truth_of_labels(label), np.array([[7, 7, 7, 4]], np.uint8), cityscapes())
+    scores = score_counts(counts, cityscapes())
     assert scores.iou[0] == scores.recall[0] == scores.pixel_accuracy == 0.75
 
 
@@ -168,10 +204,10 @@ def test_table_names_each_class_with_its_category():
     counts = count_picture(
         Truth(np.array([[0, 1]], np.uint8), np.array([13, 8], np.uint8), np.array([True, False])),
         np.array([[26, 21]], np.uint8),
-        CITYSCAPES,
+        cityscapes(),
     )
-    scores = score_counts(counts, CITYSCAPES)
-    table = per_class_table(scores, counts, CITYSCAPES).set_index("class")
+    scores = score_counts(counts, cityscapes())
+    table = per_class_table(scores, counts, cityscapes()).set_index("class")
     assert table.loc["car", ["iou", "iiou", "category", "pixel_share"]].tolist() == [
         1, 1, "vehicle", 0.5,
     ]  # fmt: skip

@@ -1,0 +1,194 @@
+"""Stage ``validate``, of the model and of anybody's predictions."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import Project
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+
+def metrics(project: Project, name: str = "validate.json") -> dict:
+    return json.loads((project.root / "metrics/sample" / name).read_text())
+
+
+def test_metrics_carry_their_protocol_split_and_size(trained):
+    content = metrics(trained)
+    assert 0 <= content["miou"] <= 1
+    assert (content["dataset"], content["protocol"]) == ("sample", "cityscapes-19")
+    assert (content["split"], content["images"]) == ("val", 2)
+    assert content["input_size"] == content["scored_size"] == [64, 128]
+    assert content["class_order"][:2] == ["road", "sidewalk"]
+    prepared = json.loads((trained.root / "data/prepared/sample/dataset.json").read_text())
+    assert content["split_fingerprint"] == prepared["splits"]["val"]["fingerprint"]
+    curves = metrics(trained, "train/metrics.json")
+    for key in ("dataset", "edition", "protocol", "class_order", "split", "split_fingerprint"):
+        assert curves[key] == content[key], key
+
+
+def test_score_of_the_best_epoch_is_the_one_seen_in_training(trained):
+    """Training's validation and the stage count the same pixels the same way."""
+    history = pd.read_csv(trained.root / "metrics/sample/train/plots/metrics/miou.tsv", sep="\t")[
+        "miou"
+    ]
+    assert metrics(trained)["miou"] == pytest.approx(history.max(), abs=1e-9)
+
+
+def test_tables_agree_with_the_metrics(trained):
+    folder = trained.root / "metrics/sample"
+    per_class = pd.read_csv(folder / "per_class.csv")
+    assert per_class["iou"].mean() == pytest.approx(metrics(trained)["miou"])
+    confusion = pd.read_csv(folder / "confusion.csv")
+    assert len(confusion) == 19 * 19
+    right = confusion[confusion["actual"] == confusion["predicted"]]["pixels"].sum()
+    accuracy = right / confusion["pixels"].sum()
+    assert accuracy == pytest.approx(metrics(trained)["pixel_accuracy"])
+
+
+def test_panels_are_pictures(trained):
+    panels = list((trained.root / "data/panels/sample").glob("*.png"))
+    assert len(panels) == 1
+    assert Image.open(panels[0]).mode == "RGB"
+
+
+def test_network_sees_the_size_asked_for(trained):
+    before = metrics(trained)
+    trained.set(sample__validate__input_size=[32, 64])
+    trained.ok("validate", "sample")
+    after = metrics(trained)
+    assert after["input_size"] == [32, 64]
+    assert after["scored_size"] == before["scored_size"]
+    assert after["miou"] != before["miou"]
+
+
+def test_scoring_the_training_split_is_refused(trained):
+    assert "were trained on" in trained.fails("validate", "sample", "--split", "train")
+
+
+def test_scores_of_another_split_go_beside_the_tracked_ones(trained):
+    before = metrics(trained)
+    trained.set(sample__train__validate_split="val", sample__validate__split="test")
+    trained.ok("validate", "sample", "--split", "val")
+    assert metrics(trained, "val/validate.json")["miou"] == before["miou"]
+    assert metrics(trained) == before
+    assert (trained.root / "data/panels/sample-val").is_dir()
+
+
+def test_scoring_unlabelled_pictures_is_refused(trained):
+    assert "without labels" in trained.fails("validate", "sample", "--split", "test")
+
+
+def test_model_with_classes_in_another_order_scores_the_same(trained):
+    """Indices mean nothing without names: reorder the outputs and their description together."""
+    before = metrics(trained)
+    folder = trained.root / "data/models/sample"
+    card = json.loads((folder / "model.json").read_text())
+    order = np.random.default_rng(0).permutation(19)
+    weights = load_file(folder / "model.safetensors")
+    for key in ("classifier.weight", "classifier.bias"):
+        weights[key] = weights[key][torch.from_numpy(order)].contiguous()
+    card["classes"] = [card["classes"][i] | {"train_id": n} for n, i in enumerate(order.tolist())]
+    save_file(weights, folder / "model.safetensors")
+    (folder / "model.json").write_text(json.dumps(card))
+    trained.ok("validate", "sample")
+    assert metrics(trained)["miou"] == pytest.approx(before["miou"], abs=1e-4)
+    before = {p.name: p.read_bytes() for p in (trained.root / "data/predictions/sample").iterdir()}
+    trained.ok("predict", "sample")
+    for path in (trained.root / "data/predictions/sample").iterdir():
+        same = np.array(Image.open(path)) == np.array(
+            Image.open(__import__("io").BytesIO(before[path.name]))
+        )
+        assert same.mean() > 0.999
+
+
+def test_model_of_other_classes_is_refused(trained, shared):
+    source = shared / "reference" / "camvid11.pth.tar"
+    trained.ok("import-checkpoint", source, "data/models/sample", "--classes", "camvid")
+    for command in ("validate", "predict"):
+        assert "scores 11 classes, the dataset has 19" in trained.fails(command, "sample")
+
+
+def test_official_command_and_ours_agree_on_the_same_files(trained):
+    """cityscapesScripts' own command scores val predictions as `sgcp validate` does, both ways."""
+    trained.set(sample__predict__split="val")
+    trained.ok("predict", "sample")
+    predictions = trained.root / "data/predictions/sample"
+    environment = os.environ | {
+        "CITYSCAPES_DATASET": str(trained.root / "data/raw/sample"),
+        "CITYSCAPES_RESULTS": str(predictions),
+    }
+    script = Path(sys.executable).with_name("csEvalPixelLevelSemanticLabeling")
+    done = subprocess.run(
+        [script], env=environment, cwd=trained.root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = [*trained.root.rglob("resultPixelLevelSemanticLabeling.json")]
+    official = json.loads(files[0].read_text())
+    trained.ok("validate", "sample", "--predictions", predictions)
+    for name in ("validate.json", "predictions/sample/validate.json"):
+        assert_official(metrics(trained, name), official)
+
+
+def assert_official(ours: dict, official: dict) -> None:
+    means = {
+        "miou": "averageScoreClasses",
+        "miiou": "averageScoreInstClasses",
+        "category_miou": "averageScoreCategories",
+        "category_miiou": "averageScoreInstCategories",
+    }
+    for key, name in means.items():
+        assert ours[key] == pytest.approx(official[name], abs=1e-9), key
+    kinds = {
+        "iou": "classScores",
+        "iiou": "classInstScores",
+        "category_iou": "categoryScores",
+        "category_iiou": "categoryInstScores",
+    }
+    for key, kind in kinds.items():
+        for name, value in ours[key].items():
+            judge = official[kind][name]
+            assert np.isnan(judge) if value is None else value == pytest.approx(judge, abs=1e-9)
+    assert [len(ours[key]) for key in kinds] == [19, 8, 7, 2]
+
+
+def test_predictions_of_any_depth_and_ending_are_found(trained):
+    trained.set(sample__predict__split="val")
+    trained.ok("predict", "sample")
+    other = trained.root / "mine"
+    for path in (trained.root / "data/predictions/sample").iterdir():
+        (other / path.stem.split("_")[0]).mkdir(parents=True, exist_ok=True)
+        path.rename(other / path.stem.split("_")[0] / f"{path.stem}_pred.png")
+    before = metrics(trained)
+    trained.ok("validate", "sample", "--predictions", other)
+    assert metrics(trained, "predictions/mine/validate.json")["miou"] == before["miou"]
+    assert metrics(trained) == before
+
+
+def test_wrong_prediction_folders_are_refused(trained):
+    text = trained.fails("validate", "sample", "--predictions", "data/predictions/sample")
+    assert "2 problem(s), nothing was scored" in text  # they are of the test split
+    assert "no such folder" in trained.fails("validate", "sample", "--predictions", "absent")
+    trained.set(sample__predict__split="val")
+    trained.ok("predict", "sample")
+    path = next((trained.root / "data/predictions/sample").iterdir())
+    Image.fromarray(np.full((64, 128), 255, np.uint8)).save(path)
+    text = trained.fails("validate", "sample", "--predictions", "data/predictions/sample")
+    assert "ids [255] are no label ids (0 to 33); 255 stands in train-id maps" in text
+    Image.fromarray(np.full((128, 64), 7, np.uint8)).save(path)
+    text = trained.fails("validate", "sample", "--predictions", "data/predictions/sample")
+    assert "size (128, 64), expected (64, 128)" in text
+    assert not (trained.root / "metrics/sample/predictions").exists()
+
+
+def test_model_of_another_protocol_is_marked(trained):
+    path = trained.root / "data/models/sample/model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"protocol": "strict"}))
+    assert "the model learnt protocol strict" in trained.ok("validate", "sample")
+    assert metrics(trained)["model"]["protocol"] == "strict"
