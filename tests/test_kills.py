@@ -3,11 +3,15 @@
 import os
 import random
 import shutil
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import kills
 import pytest
 from conftest import Project, make_project
+from test_pipeline import PROGRAMS, new_clone
 
 KILLS = {"fast": 2, "slow": 12}
 
@@ -73,6 +77,33 @@ def test_killed_at_each_change_of_the_disk(stations, stage, tmp_path):
         kills.finish(root, stage)
         assert kills.tree(root) == kills.tree(after), number
         shutil.rmtree(root)
+
+
+@pytest.mark.slow
+def test_killed_dvc_repro_goes_on_to_the_same_end(tmp_path):
+    """DVC and the stage below it killed together, six times, at random moments."""
+    whole, broken = (new_clone(tmp_path / name) for name in ("whole", "broken"))
+    for clone in (whole, broken):
+        clone.set(machine__checkpoint_seconds=0)
+        clone.commit("start")
+    started = time.monotonic()
+    whole.call("dvc", "repro")
+    seconds = time.monotonic() - started
+    seed = int.from_bytes(os.urandom(4))
+    for share in random.Random(seed).choices(range(1, 100), k=6):
+        process = subprocess.Popen(
+            [PROGRAMS / "dvc", "repro"], cwd=broken.root, env=broken.environment(),
+            start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            process.wait(seconds * share / 100)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    broken.call("dvc", "repro")
+    assert kills.tree(broken.root) == kills.tree(whole.root), seed
+    for clone in (whole, broken):
+        assert "up to date" in clone.call("dvc", "repro")
 
 
 def test_kills_come_where_they_are_asked_for(stations, tmp_path):

@@ -21,7 +21,7 @@ class Clone:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def call(self, *command: str, check: bool = True) -> str:
+    def environment(self) -> dict[str, str]:
         environment = os.environ | {
             "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.root),
@@ -29,9 +29,13 @@ class Clone:
         }
         for name in ("USER", "HOME"):
             environment.setdefault(name, "nobody")
+        return environment
+
+    def call(self, *command: str, check: bool = True) -> str:
         done = subprocess.run(
-            command, cwd=self.root, env=environment, capture_output=True, text=True, check=False
-        )
+            command, cwd=self.root, env=self.environment(), capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
         assert not check or done.returncode == 0, (command, done.stdout, done.stderr)
         return done.stdout + done.stderr
 
