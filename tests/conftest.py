@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import Phase, settings
 from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
@@ -15,6 +16,9 @@ ROOT = Path(__file__).parent.parent
 # Tiny networks are quickest on one thread, and far quicker where other work shares the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
+
+# `make mutants` wants to know whether a test fails, not on which smallest input.
+settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], derandomize=True)
 
 # A few pixels and images: every stage in seconds.
 TINY = {
