@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from sgcp.documents import MAX_JSON, parse_json, read_document
 from sgcp.errors import SgcpError
 
 PARTIAL = ".partial"
@@ -53,10 +55,10 @@ def read_json(path: Path, made_by: str) -> dict[str, Any]:
         SgcpError: missing (then run ``made_by`` first), damaged, or not an object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_document(path, MAX_JSON))
     except FileNotFoundError:
         raise SgcpError(f"{path}: not found; run `{made_by}` first") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SgcpError(f"{path}: not valid JSON ({error}); run `{made_by}` again") from None
     if not isinstance(content, dict):
         raise SgcpError(f"{path}: not a JSON object; run `{made_by}` again")
@@ -106,6 +108,16 @@ def remove_folder(path: Path) -> None:
         path.unlink()
     elif path.exists():
         shutil.rmtree(path)
+
+
+def printable(text: object) -> str:
+    r"""Return text that every terminal and file takes: what is no character becomes ``\xff``.
+
+    File names are bytes; those that are no UTF-8, and control characters, would end the message or
+    repaint the screen.
+    """
+    clean = str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda m: f"\\x{ord(m[0]):02x}", clean)
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
