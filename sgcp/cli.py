@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from sgcp.config import PARAMS_FILE, find_project, load_params
-from sgcp.errors import SgcpError
+from sgcp.errors import SgcpError, printable
 from sgcp.settings import Params
 from sgcp.stages.layout import Layout
 
@@ -47,7 +47,7 @@ class FriendlyGroup(TyperGroup):
                 f"unexpected {type(error).__name__}: {text}\n"
                 f"this is a bug in sgcp; {DEBUG_VARIABLE}=1 shows where, to be reported"
             )
-        typer.echo(f"error: {message}", err=True)
+        typer.echo(f"error: {printable(message)}", err=True)
         raise typer.Exit(1)
 
 
@@ -59,6 +59,7 @@ def explain_os_error(error: OSError) -> str:
         errno.EFBIG: "the file system or a limit forbids files of this size",
         errno.EACCES: "check the permissions",
         errno.EROFS: "the file system is read-only",
+        errno.ENAMETOOLONG: "give a shorter one",
     }.get(error.errno or 0, "")
     where = f"{error.filename}: " if error.filename else ""
     reason = error.strerror or str(error)

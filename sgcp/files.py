@@ -3,15 +3,14 @@
 import hashlib
 import json
 import os
-import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sgcp.documents import MAX_JSON, parse_json, read_document
-from sgcp.errors import SgcpError
+from sgcp.errors import SgcpError, printable
 
 PARTIAL = ".partial"
 KEY_FILE = ".key.partial"
@@ -38,14 +37,53 @@ def write_bytes(path: Path, content: bytes, flush: bool = True) -> None:
         raise
 
 
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files that mean something together only: all of them, or none.
+
+    The last is missing for the moment in which the others get their names, so that a kill in it
+    leaves a half that can be told, never old beside new.
+
+    Raises:
+        SgcpError: a folder stands where a file belongs.
+    """
+    for path in contents:
+        if path.is_dir():
+            raise SgcpError(f"{path}: is a folder where a file belongs; move it away")
+    partials = {path: path.with_name(path.name + PARTIAL) for path in contents}
+    try:
+        for path, content in contents.items():
+            write_bytes(partials[path], content)
+    except BaseException:
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
+        raise
+    list(contents)[-1].unlink(missing_ok=True)
+    for path, partial in partials.items():
+        partial.replace(path)
+
+
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
-    write_bytes(path, content.encode("utf-8"))
+    """Write UTF-8 text, whole or not at all.
+
+    Raises:
+        SgcpError: the text holds a file name that is no UTF-8.
+    """
+    try:
+        encoded = content.encode("utf-8")
+    except UnicodeEncodeError as error:
+        near = printable(content[max(0, error.start - 40) : error.end])
+        raise SgcpError(f"{path}: cannot hold a name that is no UTF-8, '{near}'; rename") from None
+    write_bytes(path, encoded)
+
+
+def to_json(content: Any) -> str:
+    """Return indented JSON; NaN is refused, for JSON has none."""
+    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write indented JSON, whole or not at all; NaN is refused, for JSON has none."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    """Write indented JSON, whole or not at all."""
+    write_text(path, to_json(content))
 
 
 def read_json(path: Path, made_by: str) -> dict[str, Any]:
@@ -108,16 +146,6 @@ def remove_folder(path: Path) -> None:
         path.unlink()
     elif path.exists():
         shutil.rmtree(path)
-
-
-def printable(text: object) -> str:
-    r"""Return text that every terminal and file takes: what is no character becomes ``\xff``.
-
-    File names are bytes; those that are no UTF-8, and control characters, would end the message or
-    repaint the screen.
-    """
-    clean = str(text).encode("utf-8", "backslashreplace").decode("utf-8")
-    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda m: f"\\x{ord(m[0]):02x}", clean)
 
 
 def fingerprint(paths: Iterable[Path]) -> str:

@@ -6,16 +6,15 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from sgcp.datasets.placement import Placement
 from sgcp.errors import SgcpError
 from sgcp.files import write_bytes
 from sgcp.progress import track
-
-Placement = Callable[[str], Path | None]  # a member's name -> where it belongs, None: not needed
 
 # What reading a damaged archive raises; RuntimeError: a member wants a password.
 DAMAGED = (

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from sgcp.datasets.archives import Placement
+from sgcp.datasets.placement import Placement
 from sgcp.errors import SgcpError
 
 MAX_FOLDERS = 100_000  # links can make a few folders look like more than there are atoms

@@ -14,12 +14,13 @@ import requests
 
 from sgcp.datasets import camvid, cityscapes, sample, scenes, textures
 from sgcp.datasets.account import fetch_packages
-from sgcp.datasets.archives import Placement, extract, is_whole_zip
+from sgcp.datasets.archives import extract, is_whole_zip
 from sgcp.datasets.camvid_labels import read_colors
-from sgcp.datasets.fetch import fetch
+from sgcp.datasets.fetch import MAX_BYTES, fetch
 from sgcp.datasets.links import link_folder, resolve_folder
-from sgcp.errors import SgcpError
-from sgcp.files import building_folder, printable, read_json, write_json
+from sgcp.datasets.placement import Placement, only_once
+from sgcp.errors import SgcpError, printable
+from sgcp.files import building_folder, read_json, write_json
 from sgcp.progress import say
 from sgcp.stages.source import MANIFEST, Archive, Edition, read_edition
 
@@ -89,24 +90,6 @@ def get_published(
     write_json(layout.origin, origin)
     shutil.rmtree(layout.downloads, ignore_errors=True)
     say(f"{layout.raw}: {count} files")
-
-
-def only_once(place: Placement) -> Placement:
-    """Wrap a placement so that a second file for one place is refused, from whichever archive."""
-    taken: dict[Path, str] = {}
-
-    def checked(name: str) -> Path | None:
-        target = place(name)
-        if target is None:
-            return None
-        if target in taken:
-            raise SgcpError(
-                f"{name!r} and {taken[target]!r} are the same file {target}; give each file once"
-            )
-        taken[target] = name
-        return target
-
-    return checked
 
 
 def refuse_own_folder(root: Path, raw: Path) -> None:
@@ -185,7 +168,7 @@ def fetch_archives(edition: Edition, layout: Layout) -> list[Path]:
     with requests.Session() as session:
         for archive in edition.archives:
             paths.append(layout.downloads / archive.file)
-            fetch(session, archive.url, paths[-1], archive.md5)
+            fetch(session, archive.url, paths[-1], archive.md5, limit=archive.size or MAX_BYTES)
             refuse_useless(paths[-1], archive)
     return paths
 
