@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from sgcp.datasets.png import has_every_row
 from sgcp.errors import SgcpError
 from sgcp.files import write_bytes
 
@@ -33,6 +34,7 @@ DAMAGED = (
     SyntaxError,
     ValueError,
     EOFError,
+    AssertionError,
     KeyError,
     TypeError,
     IndexError,
@@ -152,6 +154,10 @@ def _load(image: Image.Image, path: Path) -> None:
         again.verify()
     image.load()
     _refuse_rotation(image, path)  # a PNG may say so after its pixels
+    # Rows that a PNG lacks are zeros at its end, so most pictures need no second look.
+    suspect = image.info.get("interlace") or not np.asarray(image)[-1].any()
+    if suspect and image.format == "PNG" and not has_every_row(path):
+        raise SgcpError(f"{path}: damaged, it holds fewer rows than it declares; get it again")
 
 
 def _refuse_rotation(image: Image.Image, path: Path) -> None:
