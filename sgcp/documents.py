@@ -115,13 +115,24 @@ def read_yaml(path: Path) -> Any:
     return content
 
 
-def _refuse_other_than_plain(content: Any) -> None:
-    if isinstance(content, dict) and all(isinstance(key, str) for key in content):
-        content = list(content.values())
-    if isinstance(content, list):
-        for item in content:
-            _refuse_other_than_plain(item)
-    elif not (content is None or type(content) in (str, int, float, bool)):
-        raise ValueError("holds values other than text, numbers, lists and maps")
+def _refuse_other_than_plain(content: Any, name: str = "") -> None:
+    """Refuse what JSON cannot hold, by the full name of its key."""
+    problem = ""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            _refuse_other_than_plain(key, f"{name}, a key")
+            if not isinstance(key, str):
+                problem = "has keys other than text"
+            _refuse_other_than_plain(value, f"{name}.{str(key)[:80]}".lstrip("."))
+    elif isinstance(content, list):
+        for number, value in enumerate(content):
+            _refuse_other_than_plain(value, f"{name}.{number}".lstrip("."))
+    elif isinstance(content, str):
+        if any("\ud800" <= letter <= "\udfff" for letter in content):
+            problem = "half a character, which no file can hold"
+    elif not (content is None or type(content) in (int, float, bool)):
+        problem = "no text, number, list or map"
     elif type(content) is int and content.bit_length() > MAX_BITS:
-        raise ValueError("holds a whole number too large for any setting")
+        problem = "too large a number for any setting"
+    if problem:
+        raise ValueError(f"{name or 'the file'}: {problem}")
