@@ -94,6 +94,14 @@ def project(tmp_path: Path) -> Project:
     return make_project(tmp_path)
 
 
+@pytest.fixture
+def prepared(project: Project) -> Project:
+    """A project whose sample is made and prepared, to be broken at will."""
+    project.ok("download", "sample")
+    project.ok("prepare", "sample")
+    return project
+
+
 @pytest.fixture(scope="session")
 def _trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = make_project(tmp_path_factory.mktemp("trained"))

@@ -262,13 +262,6 @@ def test_any_bytes_are_an_error(tmp_path_factory, content, start):
             read(path)
 
 
-@pytest.fixture
-def prepared(project: Project) -> Project:
-    project.ok("download", "sample")
-    project.ok("prepare", "sample")
-    return project
-
-
 @pytest.mark.parametrize("name", ["16-bit RGB", "turned PNG", "animated PNG", "65000 x 65000"])
 def test_prepare_stops_at_such_a_picture_and_keeps_what_it_had(prepared: Project, name):
     image = next((prepared.root / "data/raw/sample/leftImg8bit/train").rglob("*.png"))

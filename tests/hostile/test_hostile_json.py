@@ -70,13 +70,6 @@ HOSTILE = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def prepared(project: Project) -> Project:
-    project.ok("download", "sample")
-    project.ok("prepare", "sample")
-    return project
-
-
 def spoil(project: Project, content: bytes) -> str:
     path = next((project.root / "data/raw/sample/gtFine/train").rglob("*_polygons.json"))
     path.write_bytes(content)
