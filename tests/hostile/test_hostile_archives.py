@@ -56,6 +56,10 @@ HOSTILE = {
         ),
         "damaged",
     ),
+    "empty name": (  # found by fuzzing: zipfile cuts names at a NUL, and is_dir() their last letter
+        forge.patch_zip(forge.zip_bytes([(STEM, b"1")]), {30: b"\0"}, {46: b"\0"}),
+        "holds nothing of this dataset",
+    ),
     "offset beyond the file": (
         forge.patch_zip(forge.zip_bytes([(STEM, b"1")]), {}, {42: struct.pack("<I", 2**31)}),
         "overlaps another",

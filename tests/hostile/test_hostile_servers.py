@@ -174,8 +174,9 @@ def test_range_that_makes_no_sense_is_given_up(tmp_path: Path, told):
     assert not (tmp_path / "a.zip").exists()
 
 
-def test_server_that_never_gets_further_is_given_up(tmp_path: Path):
+def test_server_that_never_gets_further_is_given_up(tmp_path: Path, monkeypatch):
     """It ignores ranges and breaks now here, now there: each second try looks like progress."""
+    monkeypatch.setattr(fetching, "CHUNK", 10)
     answers = [answer(BODY[:count], length=len(BODY)) for count in (90, 40) * 20]
     with serving(*answers) as (address, requested), pytest.raises(SgcpError, match="--archive"):
         get(address, tmp_path / "a.zip")
