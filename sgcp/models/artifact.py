@@ -93,8 +93,9 @@ def load_model(path: Path) -> tuple[SGCPNet, ModelCard]:
             "into one by `sgcp import-checkpoint FILE OUT`"
         )
     card = _read_card(path.with_suffix(".json"))
+    tensors = _read_tensors(path)
     network = SGCPNet(len(card.classes), card.encoder)
-    load_strictly(network, _read_tensors(path), path)
+    load_strictly(network, tensors, path)
     refuse_overflow(network.eval(), path)
     return network, card
 

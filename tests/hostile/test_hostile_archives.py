@@ -22,12 +22,12 @@ PICTURE = forge.png((4, 3))
 
 
 @pytest.fixture
-def good(project: Project, tmp_path: Path) -> Project:
+def good(walled: Project, tmp_path: Path) -> Project:
     """A project that has CamVid's raw data, if only one frame of it."""
     path = tmp_path / "good.zip"
     path.write_bytes(forge.zip_bytes([(STEM, PICTURE)]))
-    project.ok("download", "camvid", "--archive", path)
-    return project
+    walled.ok("download", "camvid", "--archive", path)
+    return walled
 
 
 HOSTILE = {

@@ -320,7 +320,7 @@ def small(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("small")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(data=st.data())
 def test_any_damage_to_the_weights_is_an_error_or_no_change(whole: Path, small: Path, data):
     """What changes nothing may load: a byte of padding, or one weight by a little."""

@@ -144,7 +144,7 @@ OBJECT = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=120)
 @given(objects=st.lists(OBJECT, max_size=3), more=st.dictionaries(st.text(), JSON, max_size=2))
 def test_any_annotation_is_drawn_or_refused(tmp_path_factory, objects, more):
     from cityscapesscripts.preparation.json2labelImg import createLabelImage
@@ -194,7 +194,7 @@ def test_description_longer_than_any_is_not_read(tmp_path: Path, monkeypatch):
     assert documents.MAX_JSON > 2**20
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"files": NaN}', "\0"])
+@pytest.mark.parametrize("content", ["{", "{}", "\0"])
 def test_damaged_manifest_is_mended_by_the_command_it_names(project: Project, content):
     project.ok("download", "sample")
     (project.root / "data/raw/sample/download.json").write_text(content)

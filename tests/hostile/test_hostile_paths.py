@@ -58,8 +58,8 @@ def test_name_of_no_source_is_one_message(project: Project, option, value, messa
     assert forge.snapshot(project.root) == before
 
 
-@pytest.mark.parametrize("name", ["plain", "Straße № 5 日本", "with space", "brackets[/red][b]",
-                                  "d" * 200, "quote'\"$HOME;ls"])  # fmt: skip
+@pytest.mark.parametrize("name", ["Straße № 5 日本", "brackets[/red][b]",
+                                  "d" * 200, "quote's \"$HOME;ls"])  # fmt: skip
 def test_project_and_archive_of_any_name_work(tmp_path: Path, name, frames: Path):
     root = tmp_path / name
     root.mkdir(parents=True)
@@ -153,12 +153,12 @@ def test_two_files_of_a_folder_for_one_place_are_refused(project: Project, frame
 
 
 @pytest.mark.parametrize("stem", ["../../../../evil", "/etc/passwd", "a/b", "..", "-rf"])
-def test_split_that_names_other_folders_is_refused(project: Project, frames: Path, stem):
-    project.ok("download", "camvid", "--root", frames)
-    (project.root / "pipeline/splits/camvid/train.txt").write_text(f"0001TP_006690\n{stem}\n")
-    before = forge.snapshot(project.root.parent)
-    assert f"train.txt: {stem!r} is no stem" in project.fails("prepare", "camvid")
-    assert forge.snapshot(project.root.parent) == before
+def test_split_that_names_other_folders_is_refused(walled: Project, frames: Path, stem):
+    walled.ok("download", "camvid", "--root", frames)
+    (walled.root / "pipeline/splits/camvid/train.txt").write_text(f"0001TP_006690\n{stem}\n")
+    before = forge.snapshot(walled.root.parent)
+    assert f"train.txt: {stem!r} is no stem" in walled.fails("prepare", "camvid")
+    assert forge.snapshot(walled.root.parent) == before
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"x" * 2**21, b"\0"])

@@ -50,7 +50,7 @@ HOSTILE = {
     "NUL": ("a: \0", "not valid YAML"),
     "half a character": ('a: "\\ud800"', "a: half a character"),
     "nothing": ("", ""),
-    "10,000 unknown keys": ("".join(f"key{n}: 1\n" for n in range(10_000)), "and 9985 more"),
+    "3,000 unknown keys": ("".join(f"key{n}: 1\n" for n in range(3000)), "and 2985 more"),
 }
 
 
@@ -68,7 +68,7 @@ def test_hostile_params_are_one_short_message(project: Project, name, monkeypatc
     assert forge.snapshot(project.root) == before  # nothing ran: no file named `owned`
 
 
-@pytest.mark.parametrize("name", [name for name in HOSTILE if name != "10,000 unknown keys"])
+@pytest.mark.parametrize("name", [name for name in HOSTILE if name != "3,000 unknown keys"])
 def test_hostile_source_description_is_one_short_message(project: Project, name):
     content, message = HOSTILE[name]
     (project.root / "pipeline/datasets/camvid.yaml").write_bytes(content.encode())
@@ -116,12 +116,12 @@ ARCHIVE = {"file": "a.zip", "url": "http://127.0.0.1:9/a.zip", "size": None, "md
         {"sha": "x"},
     ],
 )
-def test_download_that_would_leave_its_folder_or_check_nothing_is_refused(project: Project, change):
-    change_source(project, archives=[ARCHIVE | change])
-    before = forge.snapshot(project.root.parent)
-    text = project.fails("download", "camvid")
+def test_download_that_would_leave_its_folder_or_check_nothing_is_refused(walled: Project, change):
+    change_source(walled, archives=[ARCHIVE | change])
+    before = forge.snapshot(walled.root.parent)
+    text = walled.fails("download", "camvid")
     assert f"editions.segnet.archives.0.{next(iter(change))}" in text
-    assert forge.snapshot(project.root.parent) == before
+    assert forge.snapshot(walled.root.parent) == before
 
 
 @pytest.mark.parametrize("change", [{"packages": ["../x.zip"]}, {"images": {"tset": 1525}},
