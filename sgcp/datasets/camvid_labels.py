@@ -72,7 +72,6 @@ def read_colors(path: Path) -> dict[str, tuple[int, int, int]]:
     return colors
 
 
-@cache
 def color_table(colors_file: Path, protocol: str) -> UInt8:
     """Return a table from 24-bit colour (R * 65536 + G * 256 + B) to train id, (2**24,) uint8.
 
@@ -80,13 +79,19 @@ def color_table(colors_file: Path, protocol: str) -> UInt8:
         SgcpError: the colours lack a class that the protocol names.
     """
     colors = read_colors(colors_file)
-    mapping = PROTOCOLS[protocol]
-    absent = sorted(mapping.keys() - colors.keys())
+    absent = sorted(PROTOCOLS[protocol].keys() - colors.keys())
     if absent:
         raise SgcpError(f"{colors_file}: lacks {', '.join(absent)}, which the protocol needs")
+    # Kept by content: another project's file may have the same name.
+    return _fill_table(tuple(colors.items()), protocol)
+
+
+@cache
+def _fill_table(colors: tuple[tuple[str, tuple[int, int, int]], ...], protocol: str) -> UInt8:
+    mapping = PROTOCOLS[protocol]
     train_ids = {item.name: item.train_id for item in camvid_classes()}
     table = np.full(2**24, UNLISTED, dtype=np.uint8)
-    for name, (red, green, blue) in colors.items():
+    for name, (red, green, blue) in colors:
         target = mapping.get(name)
         table[red << 16 | green << 8 | blue] = IGNORE if target is None else train_ids[target]
     return table

@@ -86,6 +86,14 @@ def test_each_source_class_goes_where_the_protocol_says(colors_file, protocol):
         assert train_id == (IGNORE if target is None else TRAIN_ID[target]), name
 
 
+def test_changed_colour_file_is_read_again(colors_file):
+    """Not remembered by its name, which two projects in one process may share."""
+    before = camvid_labels.color_table(colors_file, "strict")
+    colors_file.write_text(COLORS.replace("64 192 0\tWall", "64 192 1\tWall"))
+    after = camvid_labels.color_table(colors_file, "strict")
+    assert np.flatnonzero(before != after).tolist() == [0x40C000, 0x40C001]
+
+
 def test_grouped_follows_the_measured_merge_and_strict_ignores_it(colors_file):
     merged = {"LaneMkgsDriv": "Road", "Wall": "Building", "Truck_Bus": "Car",
               "RoadShoulder": "Pavement", "TrafficLight": "SignSymbol"}  # fmt: skip
