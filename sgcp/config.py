@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
+from sgcp.documents import read_yaml
 from sgcp.errors import SgcpError
 from sgcp.settings import Params
 
 PARAMS_FILE = "params.yaml"
+SHOWN = 20  # findings; a wrong file may have thousands
 
 
 def find_project(start: Path) -> Path:
@@ -38,31 +38,29 @@ def load_params(path: Path) -> Params:
             each by its full name with what would be right.
     """
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
         # Through JSON, pydantic's strict mode takes lists for tuples and still coerces nothing.
-        return Params.model_validate_json(json.dumps(content))
+        return Params.model_validate_json(json.dumps(read_yaml(path)))
     except FileNotFoundError:
         raise SgcpError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise SgcpError(f"{path}: not UTF-8 text ({error.reason})") from None
-    except YAMLError as error:
-        raise SgcpError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         raise SgcpError(explain(error, path)) from None
-    except (TypeError, ValueError, KeyError, OverflowError, RecursionError):
-        raise SgcpError(f"{path}: holds values other than text, numbers, lists and maps") from None
+    except ValueError as error:
+        raise SgcpError(f"{path}: {error}; mend it, or take the committed file") from None
 
 
 def explain(error: ValidationError, path: Path) -> str:
     """Put pydantic's findings into words: one line a key, by its full name."""
     lines = []
-    for finding in error.errors(include_url=False):
+    findings = error.errors(include_url=False)
+    for finding in findings[:SHOWN]:
         name = ".".join(
-            str(part)
+            str(part)[:80]
             for part in finding["loc"]
             if not (isinstance(part, str) and part.startswith(("constrained-", "literal[")))
         )
         lines.append(f"  {_explain_one(name, finding)}")
+    if len(findings) > SHOWN:
+        lines.append(f"  ... and {len(findings) - SHOWN} more")
     return f"{path.name} is not valid:\n" + "\n".join(dict.fromkeys(lines))
 
 

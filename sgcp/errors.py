@@ -1,5 +1,17 @@
-"""The one error that a user is meant to read."""
+"""The one error that a user is meant to read, and text that can be shown."""
 
 
 class SgcpError(Exception):
     """Something the user can mend: the message says what was wrong, where, and what to do."""
+
+
+def printable(text: object) -> str:
+    r"""Return text that every terminal and file takes: what cannot be shown becomes ``\x1b``.
+
+    File names are bytes; those that are no UTF-8, and control characters, would end the message or
+    repaint the screen. Line ends stay.
+    """
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode()
+        for c in str(text)
+    )

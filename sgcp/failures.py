@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from sgcp.errors import SgcpError
+from sgcp.errors import SgcpError, printable
 
 INTERRUPTED = 130
 DEBUG_VARIABLE = "SGCP_DEBUG"
@@ -38,7 +38,7 @@ class FriendlyGroup(TyperGroup):
                 f"unexpected {type(error).__name__}: {text}\n"
                 f"this is a bug in sgcp; {DEBUG_VARIABLE}=1 shows where, to be reported"
             )
-        typer.echo(f"error: {message}", err=True)
+        typer.echo(f"error: {printable(message)}", err=True)
         raise typer.Exit(1)
 
 
@@ -50,6 +50,7 @@ def explain_os_error(error: OSError) -> str:
         errno.EFBIG: "the file system or a limit forbids files of this size",
         errno.EACCES: "check the permissions",
         errno.EROFS: "the file system is read-only",
+        errno.ENAMETOOLONG: "give a shorter one",
     }.get(error.errno or 0, "")
     where = f"{error.filename}: " if error.filename else ""
     reason = error.strerror or str(error)

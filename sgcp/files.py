@@ -7,12 +7,13 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sgcp.errors import SgcpError
+from sgcp.documents import MAX_JSON, parse_json, read_document
+from sgcp.errors import SgcpError, printable
 
 PARTIAL = ".partial"
 KEY_FILE = ".key.partial"
@@ -40,14 +41,53 @@ def write_bytes(path: Path, content: bytes, flush: bool = True) -> None:
         raise
 
 
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files that mean something together only: all of them, or none.
+
+    The last is missing for the moment in which the others get their names, so that a kill in it
+    leaves a half that can be told, never old beside new.
+
+    Raises:
+        SgcpError: a folder stands where a file belongs.
+    """
+    for path in contents:
+        if path.is_dir():
+            raise SgcpError(f"{path}: is a folder where a file belongs; move it away")
+    partials = {path: path.with_name(path.name + PARTIAL) for path in contents}
+    try:
+        for path, content in contents.items():
+            write_bytes(partials[path], content)
+    except BaseException:
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
+        raise
+    list(contents)[-1].unlink(missing_ok=True)
+    for path, partial in partials.items():
+        partial.replace(path)
+
+
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
-    write_bytes(path, content.encode("utf-8"))
+    """Write UTF-8 text, whole or not at all.
+
+    Raises:
+        SgcpError: the text holds a file name that is no UTF-8.
+    """
+    try:
+        encoded = content.encode("utf-8")
+    except UnicodeEncodeError as error:
+        near = printable(content[max(0, error.start - 40) : error.end])
+        raise SgcpError(f"{path}: cannot hold a name that is no UTF-8, '{near}'; rename") from None
+    write_bytes(path, encoded)
+
+
+def to_json(content: Any) -> str:
+    """Return indented JSON; NaN is refused, for JSON has none."""
+    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write indented JSON, whole or not at all; NaN is refused, for JSON has none."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    """Write indented JSON, whole or not at all."""
+    write_text(path, to_json(content))
 
 
 def read_json(path: Path, made_by: str) -> dict[str, Any]:
@@ -57,10 +97,10 @@ def read_json(path: Path, made_by: str) -> dict[str, Any]:
         SgcpError: missing (then run ``made_by`` first), damaged, or not an object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_document(path, MAX_JSON))
     except FileNotFoundError:
         raise SgcpError(f"{path}: not found; run `{made_by}` first") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SgcpError(f"{path}: not valid JSON ({error}); run `{made_by}` again") from None
     if not isinstance(content, dict):
         raise SgcpError(f"{path}: not a JSON object; run `{made_by}` again")
@@ -169,7 +209,8 @@ def fingerprint(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in sorted(paths):
         stat = path.stat()
-        digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+        digest.update(os.fsencode(path))  # a name may be no UTF-8
+        digest.update(f"\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
     return digest.hexdigest()
 
 

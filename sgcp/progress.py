@@ -19,18 +19,19 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from sgcp.errors import SgcpError
+from sgcp.errors import SgcpError, printable
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-console = Console(highlight=False, soft_wrap=True)
+# No markup: a path may hold brackets.
+console = Console(highlight=False, soft_wrap=True, markup=False)
 
 
 def progress_bar(*columns: ProgressColumn) -> Progress:
     """Return a bar with time left and any further columns; off a terminal it stays silent."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         *(columns or (MofNCompleteColumn(),)),
         TimeRemainingColumn(),
@@ -88,4 +89,4 @@ def _follow_parent() -> None:
 
 def say(message: Any) -> None:
     """Print one line or a rich table for the user."""
-    console.print(message)
+    console.print(printable(message) if isinstance(message, str) else message)

@@ -5,11 +5,22 @@ Every key must be written in the file: a knob with a silent default is a knob no
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from sgcp.errors import SgcpError
 
+
+def _path_text(text: str) -> str:
+    """Refuse what names no file: nothing, as of a variable that is not set, and a NUL."""
+    if not text.strip() or "\0" in text:
+        raise ValueError(f"{text!r} is no path; write null for none")
+    return text
+
+
+PathText = Annotated[str, AfterValidator(_path_text)]
 Count = Annotated[int, Field(ge=1)]
+Processes = Annotated[int, Field(ge=1, le=256)]
+Images = Annotated[int, Field(ge=1, le=100_000)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Side = Annotated[int, Field(ge=1, le=16384)]
 Size = tuple[Side, Side]  # (height, width), pixels
@@ -29,13 +40,13 @@ class MachineSettings(Section):
 
     accelerator: Literal["auto", "cpu", "cuda"]
     """Device kind to train and predict on."""
-    devices: Literal["auto"] | Count
+    devices: Literal["auto"] | Processes
     """Processes on this machine, one a device; ``auto``: every GPU, or one CPU process."""
     num_nodes: Count
     """Machines that train together (under torchrun)."""
-    loader_workers: Annotated[int, Field(ge=0)]
+    loader_workers: Annotated[int, Field(ge=0, le=256)]
     """Processes that decode and augment, a training process; 0: in the training process."""
-    prepare_workers: Literal["auto"] | Count
+    prepare_workers: Literal["auto"] | Processes
     """Processes that convert and compare labels; ``auto``: one a core."""
     checkpoint_seconds: Annotated[float, Field(ge=0, le=86400)]
     """Training saves its state this often: at most this much work is lost; 0: every step."""
@@ -48,11 +59,11 @@ class SampleDownload(Section):
     """Same seed, same bytes."""
     size: Size
     """Height and width of every image, pixels."""
-    train: Count
+    train: Images
     """Images of the training split."""
-    val: Count
+    val: Images
     """Images of the validation split."""
-    test: Count
+    test: Images
     """Images of the test split (no labels)."""
 
 
@@ -61,7 +72,7 @@ class ArchiveDownload(Section):
 
     edition: str
     """Which edition listed in ``pipeline/datasets`` to fetch."""
-    archives: tuple[str, ...]
+    archives: tuple[PathText, ...]
     """Archives already on disk, used instead of downloading."""
 
 
@@ -77,7 +88,7 @@ class CityscapesDownload(ArchiveDownload):
 
     edition: Literal["fine"]
     """``fine``: gtFine and leftImg8bit, 5000 images."""
-    root: str | None
+    root: PathText | None
     """Folder that holds ``leftImg8bit`` and ``gtFine``, linked rather than copied."""
 
 
@@ -106,7 +117,7 @@ class TrainSettings(Section):
     """Split to learn from."""
     encoder: Literal["sgcp", "mobilenet_v3_small"]
     """The authors' encoder, or torchvision's MobileNetV3-Small."""
-    encoder_weights: str | None
+    encoder_weights: PathText | None
     """Checkpoint that initialises the encoder, or null: from scratch."""
     epochs: Count
     """Passes over the training split."""

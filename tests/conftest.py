@@ -3,7 +3,9 @@
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +89,18 @@ class Project:
         return result.stderr
 
 
+@cache
+def tiny_params() -> str:
+    """Return params.yaml with tiny settings; changing it takes longer than many a test."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(shutil.copy(ROOT / "params.yaml", folder))
+        set_params(path, TINY)
+        return path.read_text()
+
+
 def make_project(root: Path) -> Project:
     shutil.copytree(ROOT / "pipeline", root / "pipeline")
-    shutil.copy(ROOT / "params.yaml", root / "params.yaml")
-    set_params(root / "params.yaml", TINY)
+    (root / "params.yaml").write_text(tiny_params())
     return Project(root)
 
 
@@ -98,6 +108,21 @@ def make_project(root: Path) -> Project:
 def project(tmp_path: Path) -> Project:
     """An empty project with tiny settings."""
     return make_project(tmp_path)
+
+
+@pytest.fixture
+def walled(tmp_path: Path) -> Project:
+    """A tiny project with nothing beside it, so that what lands outside it is seen."""
+    (tmp_path / "walls" / "project").mkdir(parents=True)
+    return make_project(tmp_path / "walls" / "project")
+
+
+@pytest.fixture
+def prepared(project: Project) -> Project:
+    """A project whose sample is made and prepared, to be broken at will."""
+    project.ok("download", "sample")
+    project.ok("prepare", "sample")
+    return project
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ from conftest import ROOT
 from imports import direct_imports, walk_runtime
 
 PACKAGE = ROOT / "sgcp"
-BASE = {"errors", "files", "memory", "progress"}
+BASE = {"documents", "errors", "files", "memory", "progress"}
 LAYERS = {
     "settings": {"errors"},
-    "config": {"errors", "settings"},
+    "config": {"documents", "errors", "settings"},
     "models": BASE,
     "datasets": BASE,
     "evaluation": BASE | {"datasets", "models"},

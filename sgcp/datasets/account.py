@@ -4,13 +4,15 @@ The same requests as cityscapesScripts' ``csDownload``, which cannot be called a
 address is fixed, it asks for the password on the terminal and asserts on a refused range.
 """
 
-import json
 import os
+import re
 from pathlib import Path
+from urllib.parse import quote
 
 import requests
 
-from sgcp.datasets.fetch import TIMEOUT, fetch
+from sgcp.datasets.fetch import MAX_ANSWER, TIMEOUT, fetch, get_text
+from sgcp.documents import parse_json, read_document
 from sgcp.errors import SgcpError
 
 USER, PASSWORD = "CITYSCAPES_USERNAME", "CITYSCAPES_PASSWORD"
@@ -34,7 +36,7 @@ def read_credentials() -> tuple[str, str]:
         return user, password
     path = credentials_file()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_document(path, MAX_ANSWER))
         return str(content["username"]), str(content["password"])
     except FileNotFoundError:
         raise SgcpError(
@@ -46,7 +48,7 @@ def read_credentials() -> tuple[str, str]:
             "  - point to an existing folder: sgcp download cityscapes --root DIR "
             "(or CITYSCAPES_DATASET=DIR)"
         ) from None
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):
+    except (ValueError, KeyError, TypeError):
         raise SgcpError(
             f"{path}: damaged; delete it and run `csDownload -l`, or set {USER} and {PASSWORD}"
         ) from None
@@ -63,8 +65,10 @@ def log_in(site: str) -> requests.Session:
     url = f"{site}/login"
     form = {"username": user, "password": password, "submit": "Login"}
     try:
-        session.get(url, allow_redirects=False, timeout=TIMEOUT).raise_for_status()
-        answer = session.post(url, data=form, allow_redirects=False, timeout=TIMEOUT)
+        get_text(session, url)
+        # Streamed: of an answer that matters by its status, no byte need be read.
+        answer = session.post(url, form, allow_redirects=False, stream=True, timeout=TIMEOUT)
+        answer.close()
         answer.raise_for_status()
     except requests.RequestException as error:
         raise SgcpError(f"{url}: cannot log in ({type(error).__name__}); try again later") from None
@@ -80,19 +84,24 @@ def fetch_packages(site: str, names: list[str], folder: Path) -> list[Path]:
         SgcpError: no credentials, refused, a package not offered to this account, wrong checksum.
     """
     session = log_in(site)
+    paths = []
     try:
-        answer = session.get(f"{site}/downloads/?list", allow_redirects=False, timeout=TIMEOUT)
-        answer.raise_for_status()
-        offered = {str(row["name"]): str(row["packageID"]) for row in answer.json()}
-        paths = []
+        offered = _list_packages(session, site)
         for name in names:
             if name not in offered:
                 raise SgcpError(f"{site}: does not offer {name} to this account; ask for access")
             package = f"packageID={offered[name]}"
-            md5 = session.get(f"{site}/md5-sum/?{package}", allow_redirects=False, timeout=TIMEOUT)
-            md5.raise_for_status()
+            md5 = get_text(session, f"{site}/md5-sum/?{package}").split()[0]
+            if not re.fullmatch(r"[0-9a-fA-F]{32}", md5):
+                raise ValueError(f"{md5[:40]!r} is no MD5")
             paths.append(folder / name)
-            fetch(session, f"{site}/file-handling/?{package}", paths[-1], md5.text.split()[0])
-    except (requests.RequestException, KeyError, TypeError, IndexError) as error:
+            fetch(session, f"{site}/file-handling/?{package}", paths[-1], md5)
+    except (requests.RequestException, KeyError, TypeError, IndexError, ValueError) as error:
         raise SgcpError(f"{site}: unexpected answer ({error}); try again later") from None
     return paths
+
+
+def _list_packages(session: requests.Session, site: str) -> dict[str, str]:
+    """Return package id by name."""
+    rows = parse_json(get_text(session, f"{site}/downloads/?list"))
+    return {str(row["name"]): quote(str(row["packageID"])) for row in rows}

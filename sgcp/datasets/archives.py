@@ -1,27 +1,43 @@
-"""Unpack zip archives safely; link folders instead of copying them."""
+"""Unpack zip archives safely: nothing outside the folder, nothing that grows without end."""
 
-import lzma
-import os
+import io
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from sgcp.datasets.placement import Placement
 from sgcp.errors import SgcpError
 from sgcp.files import write_bytes
 from sgcp.progress import track
 
-Placement = Callable[[str], Path | None]  # a member's name -> where it belongs, None: not needed
+# What reading a damaged archive raises; RuntimeError: a member wants a password.
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    ValueError,
+    OverflowError,
+    RuntimeError,
+)
 
-# A member that grows more than this is no photograph and no annotation.
-# What reading a damaged member raises, by its compression.
-DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
-
+# Files that grow more than this are no photographs and no annotations.
 MAX_RATIO = 200
 SUSPICIOUS_BYTES = 50 * 2**20
+
+MAX_MEMBER = 2**28  # bytes; members are unpacked in memory
+MAX_READ = MAX_MEMBER + 1  # bytes at once; an honest list of members is a few megabytes
+MAX_MEMBERS = 200_000
+LOCAL_HEADER = 30  # bytes before each member's name
+
+# Python unpacks these two piece by piece; bzip2 and LZMA give all at once, whatever is declared.
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @dataclass(frozen=True)
@@ -45,28 +61,67 @@ def extract(archive: Path, folder: Path, place: Placement) -> int:
         SgcpError: no zip, truncated or damaged; a name that leads out of the folder, a link, a
             duplicate, a password or a bomb; or too little space on the disk.
     """
-    try:
-        with zipfile.ZipFile(archive) as content:
-            members = list_members(content, archive, place)
-            _require_space(members, folder, archive)
-            for member in track(members, archive.name, len(members)):
-                _extract_one(content, member, folder, archive)
-    except FileNotFoundError:
-        raise SgcpError(f"{archive}: no such archive") from None
-    except DAMAGED as error:
-        raise SgcpError(
-            f"{archive}: truncated, damaged or no zip archive ({error}); get it again"
-        ) from None
+    with open_zip(archive) as content:
+        members = list_members(content, archive, place)
+        _require_space(members, folder, archive)
+        for member in track(members, archive.name, len(members)):
+            _extract_one(content, member, folder, archive)
     return len(members)
 
 
 def is_whole_zip(path: Path) -> bool:
     """Tell a zip whose every member has its checksum from anything else."""
     try:
-        with zipfile.ZipFile(path) as content:
+        with open_zip(path) as content:
+            refuse_bombs(content.infolist(), path)
             return content.testzip() is None
-    except (*DAMAGED, RuntimeError):  # RuntimeError: a member wants a password
+    except SgcpError:
         return False
+
+
+class _BoundedReader(io.BufferedReader):
+    """A file that hands out no more at once than an honest archive needs."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MAX_READ:
+            raise zipfile.BadZipFile(f"a part of {size:,} bytes")
+        return super().read(size)
+
+
+@contextmanager
+def open_zip(archive: Path) -> Iterator[zipfile.ZipFile]:
+    """Open an archive; what goes wrong while it is read names it.
+
+    Raises:
+        SgcpError: missing, a folder, truncated, damaged, no zip, or members that overlap.
+    """
+    if archive.is_dir():
+        raise SgcpError(f"{archive}: is a folder, not a zip; --root takes an unpacked folder")
+    if not archive.is_file():
+        raise SgcpError(f"{archive}: no such archive")
+    try:
+        with (
+            _BoundedReader(io.FileIO(archive)) as file,
+            zipfile.ZipFile(file) as content,
+        ):
+            _refuse_overlap(content, archive)
+            yield content
+    except DAMAGED as error:
+        raise SgcpError(
+            f"{archive}: truncated, damaged or no zip archive ({error}); get it again"
+        ) from None
+
+
+def _refuse_overlap(content: zipfile.ZipFile, archive: Path) -> None:
+    """Refuse members that share their bytes, which is how a small archive holds petabytes."""
+    infos = content.infolist()
+    if len(infos) > MAX_MEMBERS:
+        raise SgcpError(f"{archive}: {len(infos):,} members; not unpacked")
+    end = content.start_dir
+    for info in sorted(infos, key=lambda info: info.header_offset, reverse=True):
+        if not 0 <= info.header_offset <= end - LOCAL_HEADER - info.compress_size:
+            raise SgcpError(f"{archive}: member {info.filename!r} overlaps another; not unpacked")
+        end = info.header_offset
 
 
 def list_members(content: zipfile.ZipFile, archive: Path, place: Placement) -> list[Member]:
@@ -74,14 +129,11 @@ def list_members(content: zipfile.ZipFile, archive: Path, place: Placement) -> l
     members: dict[Path, Member] = {}
     for info in content.infolist():
         name = info.filename
-        if info.is_dir():
+        if name.endswith("/"):  # info.is_dir() stumbles over an empty name
             continue
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
-            raise SgcpError(f"{archive}: member {name!r} leads out of the folder; not unpacked")
-        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
-            raise SgcpError(f"{archive}: member {name!r} is a link or device; not unpacked")
-        target = place(name)
-        if target is None or name.startswith("__MACOSX/"):
+        _refuse_escape(info, archive)
+        target = None if name.startswith("__MACOSX/") else place(name)
+        if target is None:
             continue
         if info.flag_bits & 1:
             raise SgcpError(f"{archive}: member {name!r} is encrypted; get the public archive")
@@ -90,11 +142,45 @@ def list_members(content: zipfile.ZipFile, archive: Path, place: Placement) -> l
                 f"{archive}: {members[target].info.filename!r} and {name!r} are the same file "
                 f"{target}; not unpacked"
             )
-        ratio = info.file_size / max(1, info.compress_size)
-        if ratio > MAX_RATIO and info.file_size > SUSPICIOUS_BYTES:
-            raise SgcpError(f"{archive}: member {name!r} grows {ratio:.0f}-fold; not unpacked")
         members[target] = Member(info, target)
+    refuse_bombs([member.info for member in members.values()], archive)
     return list(members.values())
+
+
+def _refuse_escape(info: zipfile.ZipInfo, archive: Path) -> None:
+    name = info.filename
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
+        raise SgcpError(f"{archive}: member {name!r} leads out of the folder; not unpacked")
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+        raise SgcpError(f"{archive}: member {name!r} is a link or device; not unpacked")
+
+
+def refuse_bombs(infos: Sequence[zipfile.ZipInfo], archive: Path) -> None:
+    """Refuse members that grow out of all proportion, singly or together.
+
+    Raises:
+        SgcpError: naming the member and by how much it grows.
+    """
+    for info in infos:
+        if info.compress_type not in METHODS:
+            raise SgcpError(
+                f"{archive}: member {info.filename!r} is packed by method {info.compress_type}, "
+                "expected deflate; pack it again with any usual program"
+            )
+        if info.file_size > MAX_MEMBER:
+            raise SgcpError(
+                f"{archive}: member {info.filename!r} holds {info.file_size:,} bytes, more than "
+                "any picture or annotation; not unpacked"
+            )
+        _refuse_growth(f"member {info.filename!r}", info.compress_size, info.file_size, archive)
+    before = sum(info.compress_size for info in infos)
+    _refuse_growth("all together", before, sum(info.file_size for info in infos), archive)
+
+
+def _refuse_growth(what: str, before: int, after: int, archive: Path) -> None:
+    ratio = after / max(1, before)
+    if ratio > MAX_RATIO and after > SUSPICIOUS_BYTES:
+        raise SgcpError(f"{archive}: {what} grows {ratio:.0f}-fold; not unpacked")
 
 
 def _require_space(members: list[Member], folder: Path, archive: Path) -> None:
@@ -117,31 +203,3 @@ def _extract_one(content: zipfile.ZipFile, member: Member, folder: Path, archive
     if len(data) != member.info.file_size:
         raise SgcpError(f"{archive}: member {member.info.filename!r} is not as long as declared")
     write_bytes(target, data, flush=False)
-
-
-def link_folder(source: Path, folder: Path, place: Placement) -> int:
-    """Link every wanted file below ``source`` into ``folder``, a symbolic link each.
-
-    Links to files, not to folders: DVC reads through the former.
-
-    Returns:
-        How many files were linked.
-
-    Raises:
-        SgcpError: ``source`` is no folder.
-    """
-    source = source.expanduser().resolve()
-    if not source.is_dir():
-        raise SgcpError(f"{source}: no such folder")
-    count = 0
-    # Datasets are often assembled from links to other disks, which rglob would not enter.
-    walk = os.walk(source, followlinks=True)
-    for path in sorted(Path(parent, name) for parent, _, names in walk for name in names):
-        target = place(path.relative_to(source).as_posix())
-        if target is not None:
-            link = folder / target
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.unlink(missing_ok=True)
-            link.symlink_to(path)
-            count += 1
-    return count

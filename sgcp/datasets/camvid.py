@@ -32,13 +32,13 @@ def raw_path(name: str) -> Path | None:
 
     None if the project has no use for it.
     """
-    if match := re.search(rf"(?:^|/)(train|val|test)(annot)?/({STEM}\.png)$", name):
+    if match := re.search(rf"(?:^|/)(train|val|test)(annot)?/({STEM}\.png)\Z", name):
         return Path("CamVid", match[1] + (match[2] or ""), match[3])
-    if match := re.search(rf"(?:^|/)({STEM}_L\.png)$", name):
+    if match := re.search(rf"(?:^|/)({STEM}_L\.png)\Z", name):
         return Path("LabeledApproved_full", match[1])
-    if match := re.search(rf"(?:^|/)({STEM}\.png)$", name):
+    if match := re.search(rf"(?:^|/)({STEM}\.png)\Z", name):
         return Path("701_StillsRaw_full", match[1])
-    if re.search(r"(?:^|/)label_colors\.txt$", name):
+    if re.search(r"(?:^|/)label_colors\.txt\Z", name):
         return Path("label_colors.txt")
     return None
 

@@ -12,6 +12,7 @@ from sgcp.datasets.images import UInt8
 from sgcp.errors import SgcpError
 
 SEGNET_VOID = 11  # the SegNet edition's twelfth index
+MAX_BYTES = 2**16  # of label_colors.txt, which has 32 lines
 UNLISTED = 254  # marks a colour or id that no table names
 
 # Which of the 32 source classes become which of the 11 (DESIGN, section 4, with the measured
@@ -50,9 +51,12 @@ def read_colors(path: Path) -> dict[str, tuple[int, int, int]]:
     """Read ``label_colors.txt``: a line a class, ``R G B<tabs>Name``.
 
     Raises:
-        SgcpError: a line that is not of this form, or a colour or name given twice.
+        SgcpError: missing, far too long, a line that is not of this form, or a colour or name
+            given twice.
     """
     colors: dict[str, tuple[int, int, int]] = {}
+    if not path.is_file() or path.stat().st_size > MAX_BYTES:
+        raise SgcpError(f"{path}: no list of colours; get it again")
     # A byte that is no ASCII ends up in the message about its line.
     text = path.read_text(encoding="ascii", errors="backslashreplace")
     for number, line in enumerate(text.splitlines(), start=1):
@@ -60,7 +64,7 @@ def read_colors(path: Path) -> dict[str, tuple[int, int, int]]:
             continue
         match = re.fullmatch(r"\s*(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s+(\w+)\s*", line)
         if match is None or max(int(match[i]) for i in (1, 2, 3)) > 255:
-            raise SgcpError(f"{path}, line {number}: expected 'R G B Name', got {line!r}")
+            raise SgcpError(f"{path}, line {number}: expected 'R G B Name', got {line[:80]!r}")
         color = (int(match[1]), int(match[2]), int(match[3]))
         if match[4] in colors or color in colors.values():
             raise SgcpError(f"{path}, line {number}: {match[4]} {color} is listed twice")
@@ -68,7 +72,6 @@ def read_colors(path: Path) -> dict[str, tuple[int, int, int]]:
     return colors
 
 
-@cache
 def color_table(colors_file: Path, protocol: str) -> UInt8:
     """Return a table from 24-bit colour (R * 65536 + G * 256 + B) to train id, (2**24,) uint8.
 
@@ -76,13 +79,19 @@ def color_table(colors_file: Path, protocol: str) -> UInt8:
         SgcpError: the colours lack a class that the protocol names.
     """
     colors = read_colors(colors_file)
-    mapping = PROTOCOLS[protocol]
-    absent = sorted(mapping.keys() - colors.keys())
+    absent = sorted(PROTOCOLS[protocol].keys() - colors.keys())
     if absent:
         raise SgcpError(f"{colors_file}: lacks {', '.join(absent)}, which the protocol needs")
+    # Kept by content: another project's file may have the same name.
+    return _fill_table(tuple(colors.items()), protocol)
+
+
+@cache
+def _fill_table(colors: tuple[tuple[str, tuple[int, int, int]], ...], protocol: str) -> UInt8:
+    mapping = PROTOCOLS[protocol]
     train_ids = {item.name: item.train_id for item in camvid_classes()}
     table = np.full(2**24, UNLISTED, dtype=np.uint8)
-    for name, (red, green, blue) in colors.items():
+    for name, (red, green, blue) in colors:
         target = mapping.get(name)
         table[red << 16 | green << 8 | blue] = IGNORE if target is None else train_ids[target]
     return table

@@ -1,5 +1,7 @@
 """Cityscapes-form data: polygons to train-id label maps, drawn by cityscapesScripts."""
 
+from __future__ import annotations
+
 import io
 import json
 import re
@@ -7,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,11 +17,17 @@ from sgcp.datasets.classes import CITYSCAPES_PROTOCOL, cityscapes_classes
 from sgcp.datasets.images import read_image, read_label
 from sgcp.datasets.index import SPLITS, Dataset, Item, check_counts, digest_pixels
 from sgcp.datasets.truth import truth_of_instance_ids, write_segments
+from sgcp.documents import parse_json, read_document
 from sgcp.errors import SgcpError
 from sgcp.files import write_bytes
 from sgcp.progress import map_parallel
 
+if TYPE_CHECKING:
+    from cityscapesscripts.helpers.annotation import Annotation
+
 FAR = 1e6  # pixels; no annotation reaches this far, whatever lies outside its picture
+MAX_BYTES = 2**24  # of an annotation; Cityscapes' longest are below a megabyte
+MAX_POINTS = 100_000  # of an annotation; drawing takes seconds then
 IMAGE_ENDING = "_leftImg8bit.png"
 POLYGON_ENDING = "_gtFine_polygons.json"
 LABEL_ENDING = "_gtFine_labelTrainIds.png"
@@ -41,7 +49,7 @@ def raw_path(name: str) -> Path | None:
     None if the project has no use for it (train-id maps are made anew by ``prepare``).
     """
     match = re.search(
-        r"(?:^|/)((?:leftImg8bit|gtFine)/(?:train|val|test)/[^/]+/[^/]+\.(?:png|json))$", name
+        r"(?:^|/)((?:leftImg8bit|gtFine)/(?:train|val|test)/[^/]+/[^/]+\.(?:png|json))\Z", name
     )
     if match is None or match[1].endswith(LABEL_ENDING):
         return None
@@ -75,37 +83,58 @@ def find_scenes(raw: Path) -> list[Scene]:
     return scenes
 
 
-def check_polygons(path: Path, size: tuple[int, int]) -> None:
-    """Refuse an annotation that cityscapesScripts would stumble over.
+def read_polygons(path: Path, size: tuple[int, int]) -> Annotation:
+    """Read an annotation, refusing whatever cityscapesScripts would stumble over or misread.
 
     Args:
         size: (height, width) of the image.
 
     Raises:
-        SgcpError: not JSON of this form, another size, an unknown label, or a polygon of fewer
-            than two points.
+        SgcpError: not JSON of this form, another size, an unknown label, a polygon of fewer than
+            two points, or more points than any picture's.
     """
-    from cityscapesscripts.helpers.labels import name2label
+    from cityscapesscripts.helpers.annotation import Annotation
 
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = parse_json(read_document(path, MAX_BYTES))
         declared = (content["imgHeight"], content["imgWidth"])
-        objects = [(item["label"], item["polygon"]) for item in content["objects"]]
-    except (ValueError, RecursionError) as error:
+        objects = [(i["label"], i["polygon"], i.get("deleted", 0)) for i in content["objects"]]
+    except FileNotFoundError:
+        raise SgcpError(f"{path}: no such annotation; get the data again") from None
+    except ValueError as error:
         raise SgcpError(f"{path}: damaged ({error}); get it again") from None
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise SgcpError(f"{path}: not a Cityscapes annotation ({error})") from None
     if declared != size:
         raise SgcpError(f"{path}: for an image of {declared}, but its image is {size}")
-    for label, polygon in objects:
-        if not isinstance(label, str) or (
-            label not in name2label and label.removesuffix("group") not in name2label
-        ):
-            raise SgcpError(f"{path}: unlisted label {label!r}; it is no class of Cityscapes")
-        if not isinstance(polygon, list) or not all(is_point(point) for point in polygon):
-            raise SgcpError(f"{path}: a polygon of '{label}' is no list of [x, y]")
-        if len(polygon) < 2:
-            raise SgcpError(f"{path}: a polygon of '{label}' has fewer than two points")
+    for label, polygon, deleted in objects:
+        if problem := _problem(label, polygon, deleted):
+            raise SgcpError(f"{path}: {problem}")
+    if sum(len(polygon) for _, polygon, _ in objects) > MAX_POINTS:
+        raise SgcpError(f"{path}: more than {MAX_POINTS:,} points; no picture has so many")
+    annotation = Annotation()
+    # What is not drawn (camera, dates, users) is left out: nobody has checked it.
+    kept = [{"label": a, "polygon": b, "deleted": c} for a, b, c in objects]
+    drawn = {"imgHeight": size[0], "imgWidth": size[1], "objects": kept}
+    annotation.fromJsonText(json.dumps(drawn))
+    return annotation
+
+
+def _problem(label: Any, polygon: Any, deleted: Any) -> str:
+    """Return what is wrong with one object, nothing if all is well."""
+    from cityscapesscripts.helpers.labels import name2label
+
+    if not isinstance(label, str) or (
+        label not in name2label and label.removesuffix("group") not in name2label
+    ):
+        return f"unlisted label {str(label)[:80]!r}; it is no class of Cityscapes"
+    if not isinstance(polygon, list) or not all(is_point(point) for point in polygon):
+        return f"a polygon of '{label}' is no list of [x, y] within {FAR:,.0f} pixels"
+    if len(polygon) < 2:
+        return f"a polygon of '{label}' has fewer than two points"
+    if type(deleted) not in (int, bool) or deleted not in (0, 1):
+        return f"'deleted' of a '{label}' is {str(deleted)[:80]!r}, expected 0 or 1"
+    return ""
 
 
 def is_point(value: Any) -> bool:
@@ -135,24 +164,21 @@ def convert_scene(scene: Scene, raw: Path, out: Path) -> Item:
     label = Path("labels", place, name + LABEL_ENDING)
     segments = Path("segments", place, name + SEGMENT_ENDING)
     if not ((out / label).is_file() and (out / segments).is_file()):
-        check_polygons(raw / scene.polygons, (height, width))
-        draw_maps(raw / scene.polygons, out / label, out / segments)
+        annotation = read_polygons(raw / scene.polygons, (height, width))
+        draw_maps(annotation, out / label, out / segments)
     digest = digest_pixels(read_label(out / label))
     return replace(item, label=label, segments=segments, label_digest=digest)
 
 
-def draw_maps(polygons: Path, label: Path, segments: Path) -> None:
+def draw_maps(annotation: Annotation, label: Path, segments: Path) -> None:
     """Draw an annotation: train ids byte for byte as ``csCreateTrainIdLabelImgs``, and objects.
 
     The objects are those that ``csCreateTrainIdInstanceImgs`` and the evaluator know: a group
     (``cargroup``) is none.
     """
-    from cityscapesscripts.helpers.annotation import Annotation
     from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
     from cityscapesscripts.preparation.json2labelImg import createLabelImage
 
-    annotation = Annotation()
-    annotation.fromJsonFile(str(polygons))
     instance_ids = np.array(createInstanceImage(annotation, "ids"))
     write_segments(segments, truth_of_instance_ids(instance_ids))
     buffer = io.BytesIO()

@@ -1,18 +1,32 @@
-"""Read and write pictures as arrays, with errors that name the file."""
+"""Read and write pictures as arrays, with errors that name the file.
+
+A picture is refused, never repaired, where its bytes can be understood in two ways: 16 bits cut to
+8, transparency dropped, the first of several frames, a rotation that only some programs apply.
+"""
 
 import io
 import struct
+import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
+from sgcp.datasets.png import has_every_row
 from sgcp.errors import SgcpError
 from sgcp.files import write_bytes
 
 UInt8 = NDArray[np.uint8]
+
+FORMATS = ("PNG", "JPEG")  # Pillow's other readers start programs, or guess
+MAX_PIXELS = 2**26  # 8192 x 8192; Cityscapes has 2**21
+MAX_BYTES = 2**28
+PICTURE_MODES = ("1", "L", "P", "RGB", "LA", "RGBA")
+LABEL_LAYOUTS = ("L", "P", "P;1", "P;2", "P;4")  # "L;4" would be stretched from 0..15 to 0..255
 
 # What Pillow raises on damaged files, beyond OSError.
 DAMAGED = (
@@ -20,9 +34,17 @@ DAMAGED = (
     SyntaxError,
     ValueError,
     EOFError,
+    AssertionError,
+    KeyError,
+    TypeError,
+    IndexError,
+    OverflowError,
+    NotImplementedError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
+    UserWarning,
+    RuntimeWarning,
 )
 
 
@@ -30,23 +52,34 @@ def read_image(path: Path) -> UInt8:
     """Read a picture as RGB (H, W, 3) uint8.
 
     Raises:
-        SgcpError: missing, truncated or no picture.
+        SgcpError: missing, truncated, no PNG or JPEG; or no upright, opaque, single picture of
+            8 bits a channel.
     """
-    with _open(path) as image:
-        return np.array(image.convert("RGB"))
+    with _opened(path) as image:
+        _load(image, path)
+        if image.has_transparency_data:
+            if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+                raise SgcpError(f"{path}: is partly transparent; save it as RGB, without alpha")
+            image.info.pop("transparency", None)  # opaque: Pillow need not think about it
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def read_label(path: Path) -> UInt8:
     """Read a single-channel 8-bit label map (H, W) uint8; a palette is ignored, its indices kept.
 
     Raises:
-        SgcpError: missing, truncated, or colours instead of indices.
+        SgcpError: missing, truncated, no PNG, or colours instead of indices.
     """
-    with _open(path) as image:
+    with _opened(path) as image:
         if image.mode not in ("L", "P"):
             raise SgcpError(
                 f"{path}: label map of mode {image.mode}, expected one 8-bit channel of class ids"
             )
+        if image.format != "PNG":
+            raise SgcpError(f"{path}: {image.format} under the name of a PNG; it blurs class ids")
+        if (layout := _layout(image)) not in LABEL_LAYOUTS:
+            raise SgcpError(f"{path}: grey levels stored as {layout}; save it with 8 bits a pixel")
+        _load(image, path)
         return np.array(image)
 
 
@@ -54,15 +87,11 @@ def read_size(path: Path) -> tuple[int, int]:
     """Read (height, width) from a picture's header.
 
     Raises:
-        SgcpError: missing or no picture.
+        SgcpError: missing or no picture, or one that its header shows ``read_image`` to refuse.
     """
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except FileNotFoundError:
-        raise SgcpError(f"{path}: no such picture") from None
-    except DAMAGED as error:
-        raise SgcpError(f"{path}: not a readable picture ({error})") from None
+    with _opened(path) as image:
+        _refuse_rotation(image, path)
+        return image.height, image.width
 
 
 def write_png(path: Path, array: UInt8) -> None:
@@ -72,12 +101,70 @@ def write_png(path: Path, array: UInt8) -> None:
     write_bytes(path, buffer.getvalue(), flush=False)
 
 
-def _open(path: Path) -> Image.Image:
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open a picture and check its header; what goes wrong inside the block names the file."""
+    if not path.is_file():
+        raise SgcpError(f"{path}: no such picture")
+    if path.stat().st_size > MAX_BYTES:
+        raise SgcpError(f"{path}: {path.stat().st_size:,} bytes; no picture of a dataset is so big")
     try:
-        image = Image.open(path)
-        image.load()
-    except FileNotFoundError:
-        raise SgcpError(f"{path}: no such picture") from None
+        with warnings.catch_warnings():
+            # Pillow warns where it goes on with a guess: broken EXIF, broken animation, bombs.
+            for category in (UserWarning, RuntimeWarning):
+                warnings.simplefilter("error", category)
+            with Image.open(path, formats=FORMATS) as image:
+                _check_header(image, path)
+                yield image
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise SgcpError(f"{path}: {_too_big()}") from None
     except DAMAGED as error:
-        raise SgcpError(f"{path}: damaged or not a picture ({error}); get it again") from None
-    return image
+        raise SgcpError(
+            f"{path}: damaged or not a picture in PNG or JPEG ({error}); get it again"
+        ) from None
+
+
+def _too_big() -> str:
+    return f"more than {MAX_PIXELS:,} pixels; cut it into tiles or make it smaller"
+
+
+def _check_header(image: Image.Image, path: Path) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise SgcpError(f"{path}: {_too_big()}")
+    if getattr(image, "n_frames", 1) > 1:
+        raise SgcpError(f"{path}: holds several frames; save the one that is meant by itself")
+    layout = _layout(image)
+    if image.mode not in PICTURE_MODES or ";16" in layout:
+        raise SgcpError(
+            f"{path}: mode {image.mode}, stored as {layout}: expected 8 bits a channel, grey or "
+            "RGB; convert it, so that you see what becomes of its values"
+        )
+
+
+def _layout(image: Image.Image) -> str:
+    """Return how the pixels lie in the file, in Pillow's words, such as ``RGB;16B``."""
+    tiles = getattr(image, "tile", None)
+    arguments = tiles[0][3] if tiles else image.mode
+    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
+
+
+def _load(image: Image.Image, path: Path) -> None:
+    """Decode the pixels, after comparing the checksums that decoding does not look at."""
+    with Image.open(path, formats=FORMATS) as again:
+        again.verify()
+    image.load()
+    _refuse_rotation(image, path)  # a PNG may say so after its pixels
+    # Rows that a PNG lacks are zeros at its end, so most pictures need no second look.
+    suspect = image.info.get("interlace") or not np.asarray(image)[-1].any()
+    if suspect and image.format == "PNG" and not has_every_row(path):
+        raise SgcpError(f"{path}: damaged, it holds fewer rows than it declares; get it again")
+
+
+def _refuse_rotation(image: Image.Image, path: Path) -> None:
+    # PNG's own getexif() would decode the pixels to look behind them.
+    turn = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    if turn not in (0, 1):
+        raise SgcpError(
+            f"{path}: is to be turned or mirrored (EXIF orientation {turn}), which labels would "
+            "not be; save it upright, without that tag (`mogrify -auto-orient FILE`)"
+        )

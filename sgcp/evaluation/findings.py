@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from sgcp.errors import printable
 from sgcp.evaluation.kinds import KINDS, Kind
 
 SHOWN = 3  # examples of a kind for people; the JSON report has every one
@@ -22,7 +23,7 @@ class Finding:
     detail: str = ""
 
     def __str__(self) -> str:
-        name = printable(self.name)
+        name = one_line(self.name)
         short = name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 3]}..."
         return f"{short}: {self.detail}" if self.detail else short
 
@@ -78,15 +79,15 @@ def _groups_to_json(groups: Iterable[tuple[Kind, list[Finding]]]) -> list[dict[s
             "title": kind.title,
             "advice": kind.advice,
             "count": len(group),
-            "found": [{"name": printable(f.name), "detail": f.detail} for f in group],
+            "found": [{"name": one_line(f.name), "detail": f.detail} for f in group],
         }
         for kind, group in groups
     ]
 
 
-def printable(name: str) -> str:
-    """Escape what could steer a terminal or is no text at all: zips hold names of any bytes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+def one_line(name: str) -> str:
+    """Return a name as one line that cannot steer a terminal: zips hold names of any bytes."""
+    return printable(name).replace("\n", "\\n")
 
 
 def examples(group: list[Finding]) -> list[str]:

@@ -14,14 +14,16 @@ from torch import Tensor
 from typing_extensions import TypedDict
 
 from sgcp.errors import SgcpError
-from sgcp.files import read_json, write_bytes, write_json
-from sgcp.models.authors import load_strictly
+from sgcp.files import read_json, to_json, write_together
 from sgcp.models.network import IMAGENET_MEAN, IMAGENET_STD, EncoderName, SGCPNet
+from sgcp.models.tensors import MAX_CLASSES, load_strictly, refuse_overflow
 
 FORMAT = 1
+MAX_BYTES = 2**26  # of weights; the larger encoder's are below 2**23
 
 Byte = Annotated[int, Field(ge=0, le=255)]
-Channel = Annotated[float, Field(allow_inf_nan=False)]
+Mean = Annotated[float, Field(ge=0, le=1)]
+Deviation = Annotated[float, Field(ge=1e-3, le=10)]  # pictures are divided by it
 
 
 class ClassRow(TypedDict):
@@ -37,14 +39,14 @@ class ClassRow(TypedDict):
 class ModelCard:
     """What a model's numbers mean: its classes in order, its input, where it comes from."""
 
-    classes: Annotated[list[ClassRow], Field(min_length=1)]
+    classes: Annotated[list[ClassRow], Field(min_length=1, max_length=MAX_CLASSES)]
     """A row a class, in order of train id."""
     dataset: str
     edition: str
     protocol: str
     encoder: EncoderName = "sgcp"
-    mean: tuple[Channel, Channel, Channel] = IMAGENET_MEAN
-    std: tuple[Channel, Channel, Channel] = IMAGENET_STD
+    mean: tuple[Mean, Mean, Mean] = IMAGENET_MEAN
+    std: tuple[Deviation, Deviation, Deviation] = IMAGENET_STD
     trained_size: tuple[int, int] | None = None
     """Crop (height, width) it was trained on, pixels; None if unknown."""
     trained_on: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -71,8 +73,8 @@ def save_model(network: SGCPNet, weights: dict[str, Tensor], card: ModelCard, pa
     if len(card.classes) != network.num_classes:
         raise ValueError(f"{len(card.classes)} classes described, {network.num_classes} scored")
     content = save_tensors({key: value.contiguous() for key, value in weights.items()})
-    write_bytes(path, content)
-    write_json(path.with_suffix(".json"), card.to_json())
+    description = to_json(card.to_json()).encode()
+    write_together({path: content, path.with_suffix(".json"): description})
 
 
 def load_model(path: Path) -> tuple[SGCPNet, ModelCard]:
@@ -91,24 +93,40 @@ def load_model(path: Path) -> tuple[SGCPNet, ModelCard]:
             "into one by `sgcp import-checkpoint FILE OUT`"
         )
     card = _read_card(path.with_suffix(".json"))
-    try:
-        tensors = load_tensors(path.read_bytes())
-    except FileNotFoundError:
-        raise SgcpError(f"{path}: no such file; train first, or give another path") from None
-    except (SafetensorError, ValueError) as error:
-        raise SgcpError(f"{path}: damaged ({error}); get it again") from None
+    tensors = _read_tensors(path)
     network = SGCPNet(len(card.classes), card.encoder)
     load_strictly(network, tensors, path)
-    return network.eval(), card
+    refuse_overflow(network.eval(), path)
+    return network, card
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise SgcpError(f"{path}: no such file; train first, or give another path")
+    if path.stat().st_size > MAX_BYTES:
+        raise SgcpError(f"{path}: {path.stat().st_size:,} bytes, far more than this network has")
+    try:
+        return load_tensors(path.read_bytes())
+    # KeyError: a type that torch does not have; RuntimeError: a shape that it cannot make.
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise SgcpError(f"{path}: damaged ({error}); get it again") from None
 
 
 def _read_card(path: Path) -> ModelCard:
     content = read_json(path, made_by="sgcp train")
-    if content.get("format") != FORMAT or content.get("architecture") != "SGCPNet":
+    if content.pop("format", None) != FORMAT or content.pop("architecture", None) != "SGCPNet":
         raise SgcpError(f"{path}: not a model description of format {FORMAT}")
+    # A description without, say, `trained_on` would let a model be scored on what it learnt.
+    fields = {field.name for field in dataclasses.fields(ModelCard)}
+    if odd := sorted(fields ^ content.keys()):
+        raise SgcpError(f"{path}: damaged model description: lacks or has too much: {odd[:5]}")
     try:
-        return CARD.validate_json(json.dumps(content))
+        card = CARD.validate_json(json.dumps(content))
     except ValidationError as error:
         finding = error.errors()[0]
         name = ".".join(map(str, finding["loc"]))
         raise SgcpError(f"{path}: damaged model description: {name}: {finding['msg']}") from None
+    names = [row["name"] for row in card.classes]
+    if len(set(names)) < len(names):
+        raise SgcpError(f"{path}: damaged model description: a class stands there twice")
+    return card

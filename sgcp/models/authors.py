@@ -2,13 +2,17 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sgcp.errors import SgcpError
 from sgcp.models.network import SGCPNet
+from sgcp.models.tensors import (
+    MAX_CLASSES,
+    load_strictly,
+    read_checkpoint_tensors,
+    refuse_overflow,
+)
 
 # The authors' stages l2 .. l5 hold 1, 2, 5 and 3 of our eleven blocks.
 FIRST_BLOCK = {"l2": 0, "l3": 1, "l4": 3, "l5": 8}
@@ -78,54 +82,15 @@ def _rename_pyramid_part(key: str) -> str | None:
     return None
 
 
-def read_checkpoint_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the state dict of a ``.pth`` or ``.pth.tar`` file, running no code from it.
-
-    Accepts a bare state dict, or one under ``segmenter``, ``state_dict`` or ``model``.
-
-    Raises:
-        SgcpError: the file is missing, is no checkpoint, or holds more than tensors.
-    """
-    if not path.is_file():
-        raise SgcpError(f"{path}: no such file; give the path of a .pth or .pth.tar checkpoint")
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen types on damaged or hostile files
-        raise SgcpError(
-            f"{path}: cannot be read as a checkpoint of plain tensors: it is damaged or cut short, "
-            f"or holds objects that would run code ({type(error).__name__})"
-        ) from error
-    for key in ("segmenter", "state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-            break
-    if not isinstance(content, dict):
-        raise SgcpError(f"{path}: holds a {type(content).__name__}, not a dictionary of tensors")
-    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise SgcpError(f"{path}: holds no tensors")
-    return tensors
-
-
-def load_strictly(model: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
-    """Load every parameter and buffer of ``model``, refusing gaps, other shapes and NaN.
-
-    Raises:
-        SgcpError: naming the first few offending tensors.
-    """
-    wanted = model.state_dict()
-    wrong = [f"{key}: missing" for key in wanted if key not in tensors]
-    wrong += [f"{key}: unknown" for key in tensors if key not in wanted]
-    for key in wanted.keys() & tensors.keys():
-        have, want = tuple(tensors[key].shape), tuple(wanted[key].shape)
-        if have != want:
-            wrong.append(f"{key}: shape {have}, expected {want}")
-        elif not torch.isfinite(tensors[key]).all():
-            wrong.append(f"{key}: holds NaN or infinite values")
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise SgcpError(f"{source}: does not fit the network: {'; '.join(sorted(wrong)[:3])}{more}")
-    model.load_state_dict(tensors)
+def _rename(tensors: dict[str, Tensor], path: Path) -> dict[str | None, Tensor]:
+    """Rename the authors' tensors; None stands for those we have no part for."""
+    renamed: dict[str | None, Tensor] = {}
+    for key, value in tensors.items():
+        name = rename_authors_key(key)
+        if name is not None and name in renamed:
+            raise SgcpError(f"{path}: holds '{name}' twice, the second time as '{key[:120]}'")
+        renamed[name] = value
+    return renamed
 
 
 def read_authors_checkpoint(path: str | Path) -> SGCPNet:
@@ -138,11 +103,11 @@ def read_authors_checkpoint(path: str | Path) -> SGCPNet:
     """
     path = Path(path)
     tensors = read_checkpoint_tensors(path)
-    renamed = {rename_authors_key(key): value for key, value in tensors.items()}
+    renamed = _rename(tensors, path)
     foreign = [key for key in tensors if rename_authors_key(key) is None]
     if foreign:
         raise SgcpError(
-            f"{path}: not an SGCPNet checkpoint: unknown tensor '{foreign[0]}' "
+            f"{path}: not an SGCPNet checkpoint: unknown tensor '{foreign[0][:120]}' "
             f"({len(foreign)} of {len(tensors)} unknown)"
         )
     classifier = renamed.get("classifier.weight")
@@ -151,9 +116,12 @@ def read_authors_checkpoint(path: str | Path) -> SGCPNet:
             f"{path}: has no classifier, so it is no whole network; an encoder alone is given to "
             "training as `encoder_weights` in params.yaml"
         )
+    if classifier.shape[0] > MAX_CLASSES:
+        raise SgcpError(f"{path}: scores {classifier.shape[0]} classes; labels are bytes")
     model = SGCPNet(num_classes=classifier.shape[0])
     load_strictly(model, {str(key): value for key, value in renamed.items()}, path)
-    return model.eval()
+    refuse_overflow(model.eval(), path)
+    return model
 
 
 def load_encoder_weights(model: SGCPNet, path: str | Path) -> None:
@@ -174,6 +142,8 @@ def load_encoder_weights(model: SGCPNet, path: str | Path) -> None:
             name = (rename_authors_key(key) or "").removeprefix("encoder.")
         else:
             name = key.removeprefix("module.")
+        if name in kept:
+            raise SgcpError(f"{path}: holds '{name}' twice, the second time as '{key[:120]}'")
         if name in wanted:
             kept[name] = value
     if not kept:

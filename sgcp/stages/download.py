@@ -14,9 +14,12 @@ import requests
 
 from sgcp.datasets import camvid, cityscapes, sample, scenes, textures
 from sgcp.datasets.account import fetch_packages
-from sgcp.datasets.archives import Placement, extract, is_whole_zip, link_folder
-from sgcp.datasets.fetch import fetch
-from sgcp.errors import SgcpError
+from sgcp.datasets.archives import extract, is_whole_zip
+from sgcp.datasets.camvid_labels import read_colors
+from sgcp.datasets.fetch import MAX_BYTES, fetch
+from sgcp.datasets.links import link_folder, resolve_folder
+from sgcp.datasets.placement import Placement, only_once
+from sgcp.errors import SgcpError, printable
 from sgcp.files import building_folder, read_json, write_json
 from sgcp.progress import say
 from sgcp.stages.source import MANIFEST, Archive, Edition, read_edition
@@ -65,16 +68,17 @@ def get_published(
 ) -> None:
     """Fill ``layout.raw`` from the first source there is: ``root``, ``archives``, the web."""
     edition = read_edition(layout.source, settings.edition)
-    place = PLACEMENTS[layout.dataset]
     archives = archives or [Path(name) for name in settings.archives]
     root = root or _configured_root(layout.dataset, settings, archives)
     if root is not None:
+        root = resolve_folder(root)
         refuse_own_folder(root, layout.raw)
     identity: dict[str, Any] = {"dataset": layout.dataset, "edition": settings.edition}
     origin = _describe(archives, root)
     if is_complete(layout, identity, origin):
         say(f"{layout.raw}: complete, nothing to do")
         return
+    place = only_once(PLACEMENTS[layout.dataset])
     with building_folder(layout.raw, json.dumps([identity, origin])) as folder:
         if root is not None:
             count = link_folder(root, folder, place)
@@ -94,8 +98,8 @@ def refuse_own_folder(root: Path, raw: Path) -> None:
     Raises:
         SgcpError: one of the two lies in the other.
     """
-    source, target = root.expanduser().resolve(), raw.resolve()
-    if source.is_relative_to(target) or target.is_relative_to(source):
+    target = raw.resolve()
+    if root.is_relative_to(target) or target.is_relative_to(root):
         raise SgcpError(f"{root}: is or holds {raw}, where its files would go; name another folder")
 
 
@@ -110,8 +114,8 @@ def _configured_root(dataset: str, settings: Any, archives: Sequence[Path]) -> P
 def _describe(archives: Sequence[Path], root: Path | None) -> dict[str, Any]:
     """Say where raw data comes from: a folder, archives by path and size, or, empty, the web."""
     if root is not None:
-        return {"root": str(root.expanduser().resolve())}
-    sizes = {str(path.resolve()): path.stat().st_size for path in archives if path.is_file()}
+        return {"root": printable(root)}
+    sizes = {printable(path.resolve()): path.stat().st_size for path in archives if path.is_file()}
     return {"archives": sizes} if archives else {}
 
 
@@ -125,13 +129,13 @@ def is_complete(layout: Layout, identity: dict[str, Any], origin: dict[str, Any]
     if not (layout.raw / MANIFEST).is_file():
         return False
     command = f"sgcp download {layout.dataset}"
-    manifest = read_json(layout.raw / MANIFEST, made_by=command)
-    if any(manifest.get(key) != value for key, value in identity.items()):
-        return False
     try:
+        manifest = read_json(layout.raw / MANIFEST, made_by=command)
         if origin and read_json(layout.origin, command) != origin:
             return False
-    except SgcpError:  # unknown origin: get it anew
+    except SgcpError:  # damaged, or of unknown origin: get it anew
+        return False
+    if any(manifest.get(key) != value for key, value in identity.items()):
         return False
     present = sum(path.is_file() for path in layout.raw.rglob("*")) - 1
     return bool(present == manifest.get("files"))
@@ -164,7 +168,7 @@ def fetch_archives(edition: Edition, layout: Layout) -> list[Path]:
     with requests.Session() as session:
         for archive in edition.archives:
             paths.append(layout.downloads / archive.file)
-            fetch(session, archive.url, paths[-1], archive.md5)
+            fetch(session, archive.url, paths[-1], archive.md5, limit=archive.size or MAX_BYTES)
             refuse_useless(paths[-1], archive)
     return paths
 
@@ -173,17 +177,28 @@ def refuse_useless(path: Path, archive: Archive) -> None:
     """Remove a fetched file that is not what was asked for, lest it be trusted next time.
 
     Raises:
-        SgcpError: another size than published; or, where no checksum is, a damaged zip.
+        SgcpError: another size than published; or, where no checksum is, a damaged zip or no list
+            of colours.
     """
     size = path.stat().st_size
     if archive.size not in (None, size):
         problem = f"{size} bytes, expected {archive.size}"
     elif archive.md5 is None and path.suffix == ".zip" and not is_whole_zip(path):
         problem = "damaged or no zip archive"
+    elif path.suffix == ".txt" and (wrong := _wrong_colors(path)):
+        problem = wrong
     else:
         return
     path.unlink()
     raise SgcpError(f"{archive.url}: {problem}; it was removed: run the command again")
+
+
+def _wrong_colors(path: Path) -> str:
+    """Return what is wrong with CamVid's list of colours, nothing if all is well."""
+    try:
+        return "" if read_colors(path) else "an empty list of colours"
+    except SgcpError as error:
+        return str(error)
 
 
 def unpack(archive: Path, folder: Path, place: Placement) -> int:

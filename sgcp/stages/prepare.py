@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from sgcp.datasets.camvid import prepare_camvid
 from sgcp.datasets.cityscapes import prepare_cityscapes
 from sgcp.datasets.index import SPLITS, Dataset, write_dataset
+from sgcp.documents import read_document
 from sgcp.errors import SgcpError
 from sgcp.files import building_folder, code_digest, fingerprint, read_json
 from sgcp.progress import say
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from sgcp.settings import CamVidPrepare, MachineSettings, PolygonPrepare
     from sgcp.stages.layout import Layout
+
+MAX_SPLIT = 2**20  # bytes of a list of stems
 
 
 def prepare(
@@ -71,16 +75,18 @@ def read_split(path: Path) -> list[str]:
     """Read the stems of a published split.
 
     Raises:
-        SgcpError: missing, empty, or a stem given twice.
+        SgcpError: missing, empty, a stem given twice, or one that is no plain file name.
     """
     try:
-        stems = path.read_text(encoding="utf-8").split()
+        stems = read_document(path, MAX_SPLIT).split()
     except FileNotFoundError:
         raise SgcpError(f"{path}: no such file; it comes with the project") from None
-    except UnicodeDecodeError:
-        raise SgcpError(f"{path}: no list of stems; it comes with the project") from None
+    except ValueError as error:
+        raise SgcpError(f"{path}: no list of stems ({error}); it comes with the project") from None
     if not stems:
         raise SgcpError(f"{path}: an empty split")
+    if odd := [stem for stem in stems if not re.fullmatch(r"\w[\w.-]*", stem)]:
+        raise SgcpError(f"{path}: {odd[0][:80]!r} is no stem of a picture's name")
     if len(set(stems)) < len(stems):
         raise SgcpError(f"{path}: a stem stands there twice")
     return stems

@@ -1,14 +1,28 @@
 """Where a dataset comes from: ``pipeline/datasets/DATASET.yaml``, validated."""
 
+import re
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from sgcp.documents import read_yaml
 from sgcp.errors import SgcpError
 
 MANIFEST = "download.json"  # in the raw folder: what it holds and how many files
+
+
+def _plain_name(name: str) -> str:
+    """Refuse a name that leads out of the folder of downloads."""
+    if not re.fullmatch(r"[\w][\w. -]{0,199}", name):
+        raise ValueError(f"{name[:80]!r} is no plain file name")
+    return name
+
+
+PlainName = Annotated[str, AfterValidator(_plain_name)]
+Checksum = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$")]
+SplitName = Annotated[str, Field(pattern=r"^(train|val|test)$")]
+Address = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
 
 
 class Strict(BaseModel):
@@ -20,13 +34,13 @@ class Strict(BaseModel):
 class Archive(Strict):
     """One file on the web."""
 
-    file: str
+    file: PlainName
     """Name to keep it under."""
-    url: str
+    url: Address
     """Where it lies."""
-    size: int | None
+    size: Annotated[int, Field(ge=1)] | None
     """Bytes, where known; another size is another file."""
-    md5: str | None
+    md5: Checksum | None
     """Checksum, where one is published."""
 
 
@@ -35,11 +49,11 @@ class Edition(Strict):
 
     archives: list[Archive] = []
     """Files anybody may download."""
-    site: str | None = None
+    site: Address | None = None
     """Address of a site that wants a log-in."""
-    packages: list[str] = []
+    packages: list[PlainName] = []
     """Names of the packages on that site."""
-    images: dict[str, int] = {}
+    images: dict[SplitName, Annotated[int, Field(ge=0)]] = {}
     """Published number of images a split; the benchmark insists on that of ``test``."""
 
 
@@ -60,16 +74,15 @@ def read_source(path: Path) -> Source:
         SgcpError: missing or not of the expected form.
     """
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        return Source.model_validate(content)
+        return Source.model_validate(read_yaml(path))
     except FileNotFoundError:
         raise SgcpError(f"{path}: no such file; it comes with the project") from None
     except ValidationError as error:
         finding = error.errors()[0]
         name = ".".join(map(str, finding["loc"]))
         raise SgcpError(f"{path}: {name}: {finding['msg']}; see the committed file") from None
-    except (YAMLError, ValueError, KeyError, OverflowError, RecursionError) as error:
-        raise SgcpError(f"{path}: not valid YAML ({' '.join(str(error).split())[:120]})") from None
+    except ValueError as error:
+        raise SgcpError(f"{path}: {error}; see the committed file") from None
 
 
 def read_edition(path: Path, edition: str) -> Edition:

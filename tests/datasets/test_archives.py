@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from sgcp.datasets import archives
-from sgcp.datasets.archives import extract, link_folder
+from sgcp.datasets.archives import extract
+from sgcp.datasets.links import link_folder
 from sgcp.errors import SgcpError
 
 

@@ -89,6 +89,14 @@ def test_colour_file_in_another_encoding_is_refused(colors_file):
         camvid_labels.read_colors(colors_file)
 
 
+def test_changed_colour_file_is_read_again(colors_file):
+    """Not remembered by its name, which two projects in one process may share."""
+    before = camvid_labels.color_table(colors_file, "strict")
+    colors_file.write_text(COLORS.replace("64 192 0\tWall", "64 192 1\tWall"))
+    after = camvid_labels.color_table(colors_file, "strict")
+    assert np.flatnonzero(before != after).tolist() == [0x40C000, 0x40C001]
+
+
 def test_unlisted_colour_and_id_are_refused_with_their_place(colors_file):
     rgb = np.full((3, 4, 3), 128, np.uint8)
     rgb[2, 1] = (1, 2, 3)

@@ -93,7 +93,10 @@ SQUARE = [[0, 0], [9, 0], [9, 9]]
         ({"objects": [{"label": ["car"], "polygon": SQUARE}]}, "unlisted label"),
         ({"objects": [{"label": "car", "polygon": ["12", "34"]}]}, "no list of"),
         ({"objects": [{"label": "car", "polygon": [[10**400, 0], [1, 1]]}]}, "no list of"),
-        ({"objects": [{"label": "car", "polygon": [[float("nan"), 0], [1, 1]]}]}, "no list of"),
+        (
+            {"objects": [{"label": "car", "polygon": [[float("nan"), 0], [1, 1]]}]},
+            "NaN is no",
+        ),
         ({"imgHeight": 63}, r"for an image of \(63, 128\), but its image is \(64, 128\)"),
     ],
 )

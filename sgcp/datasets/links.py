@@ -1,0 +1,82 @@
+"""Link the files of an existing folder instead of copying them."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from sgcp.datasets.placement import Placement
+from sgcp.errors import SgcpError
+
+MAX_FOLDERS = 100_000  # links can make a few folders look like more than there are atoms
+
+
+def resolve_folder(path: Path) -> Path:
+    """Return an existing folder's own address, ``~`` expanded and links followed.
+
+    Raises:
+        SgcpError: there is no such folder, user or name.
+    """
+    try:
+        resolved = path.expanduser().resolve()
+    except (RuntimeError, ValueError) as error:  # no such user; links in a circle; a NUL
+        raise SgcpError(f"{str(path)!r}: no such folder ({error})") from None
+    if not resolved.is_dir():
+        raise SgcpError(f"{resolved}: no such folder")
+    return resolved
+
+
+def link_folder(source: Path, folder: Path, place: Placement) -> int:
+    """Link every wanted file below ``source`` into ``folder``, a symbolic link each.
+
+    Links to files, not to folders: DVC reads through the former.
+
+    Returns:
+        How many files were linked.
+
+    Raises:
+        SgcpError: ``source`` is no folder, or holds two files for one place.
+    """
+    source = resolve_folder(source)
+    linked: dict[Path, Path] = {}
+    for path in sorted(walk_files(source)):
+        target = place(path.relative_to(source).as_posix())
+        if target is None:
+            continue
+        if target in linked:
+            raise SgcpError(
+                f"{path} and {linked[target]} are the same file {target}; name the folder of one"
+            )
+        linked[target] = path
+        link = folder / target
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
+    return len(linked)
+
+
+def walk_files(source: Path) -> Iterator[Path]:
+    """Yield every regular file below a folder, entering links but no folder within itself.
+
+    Datasets are often assembled from links to other disks. Folders that may not be read are left
+    out: what they lack, ``prepare`` misses.
+
+    Raises:
+        SgcpError: more folders than any dataset has.
+    """
+    todo: list[tuple[Path, frozenset[tuple[int, int]]]] = [(source, frozenset())]
+    seen = 0
+    while todo:
+        folder, above = todo.pop()
+        status = folder.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            continue
+        seen += 1
+        if seen > MAX_FOLDERS:
+            raise SgcpError(f"{source}: more than {MAX_FOLDERS:,} folders; name the dataset's own")
+        try:
+            paths = [folder / entry.name for entry in os.scandir(folder)]
+        except PermissionError:
+            continue
+        todo += [(path, above | {identity}) for path in paths if path.is_dir()]
+        yield from (path for path in paths if path.is_file())
