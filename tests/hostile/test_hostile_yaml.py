@@ -160,7 +160,9 @@ SNIPPETS = ["&a", "*a", "!!x", "- ", "? ", ": ", "{", "}", "[", "]", "|", ">", '
 @settings(deadline=None, max_examples=100)
 @given(data=st.data())
 def test_any_change_of_a_file_is_settings_or_an_error(tmp_path_factory, data):
-    path = tmp_path_factory.getbasetemp() / "params.yaml"
+    folder = tmp_path_factory.getbasetemp() / "changed"  # a params.yaml above would be others' too
+    folder.mkdir(exist_ok=True)
+    path = folder / "params.yaml"
     lines = LINES[: data.draw(st.integers(0, len(LINES)))]
     for _ in range(data.draw(st.integers(0, 3))):
         at = data.draw(st.integers(0, len(lines)))
