@@ -137,7 +137,7 @@ def _check_header(image: Image.Image, path: Path) -> None:
     if image.mode not in PICTURE_MODES or ";16" in layout:
         raise SgcpError(
             f"{path}: mode {image.mode}, stored as {layout}: expected 8 bits a channel, grey or "
-            "RGB; convert it, so that you see what becomes of its values"
+            "RGB; convert it"
         )
 
 
