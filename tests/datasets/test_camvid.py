@@ -70,9 +70,9 @@ def test_blank_lines_and_whole_bytes_are_read(colors_file):
     "line",
     [
         "1 2 Road",
-        "256 2 3\tRoad",
-        "1 300 3\tRoad",
-        "1 2 256\tRoad",
+        "256 2 3\tNew",
+        "1 300 3\tNew",
+        "1 2 256\tNew",
         "64 192 0\tWall",
         "9 9 9\tRoad",
     ],

@@ -52,7 +52,24 @@ def test_drawn_segments_have_the_classes_of_the_drawn_labels(project):
         assert truth.objects.any()
 
 
-@pytest.mark.parametrize("content", ["none", "cut", "no text", "wrong text", "short", "size"])
+@pytest.mark.parametrize(("segments", "kind"), [(255, "u1"), (256, "u1"), (257, "u2")])
+def test_a_byte_a_pixel_as_long_as_it_can_number_the_segments(tmp_path, segments, kind):
+    truth = truth_of_instance_ids(np.arange(26001, 26001 + segments)[None])
+    assert truth.segments.dtype == np.dtype(kind)
+    assert truth.segments.tolist() == [[*range(segments)]]
+    write_segments(tmp_path / "a.png", truth)
+    item = Item("val", "a.png", "s", 1, segments, "d", "l.png", "a.png", "l")
+    assert (read_truth(tmp_path, item).segments == truth.segments).all()
+
+
+def test_picture_without_labels_has_no_truth(tmp_path):
+    with pytest.raises(SgcpError, match=r"a\.png: has no label"):
+        read_truth(tmp_path, Item("test", "a.png", "s", 6, 8, "d"))
+
+
+@pytest.mark.parametrize(
+    "content", ["none", "cut", "no text", "wrong text", "short", "size", "colours"]
+)
 def test_damaged_segments_are_refused_by_name(tmp_path, content):
     path = tmp_path / "a.png"
     write_segments(path, truth_of_instance_ids(np.full((6, 8), 26001)))
@@ -68,6 +85,7 @@ def test_damaged_segments_are_refused_by_name(tmp_path, content):
             owners = '{"train_ids": [0], "objects": [false]}'
             info.add_text("owners", "[" if content == "wrong text" else owners)
         size = (1, 2) if content == "size" else (6, 8)
+        size += (3,) if content == "colours" else ()
         Image.fromarray(np.full(size, content == "short", np.uint8)).save(path, pnginfo=info)
     with pytest.raises(SgcpError, match=r"a\.png"):
         read_truth(tmp_path, ITEM)

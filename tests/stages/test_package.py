@@ -6,6 +6,7 @@ import shutil
 import zipfile
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from sgcp.datasets.classes import cityscapes_classes
@@ -34,6 +35,42 @@ def test_zip_holds_the_predictions_and_nothing_else(trained):
     report = json.loads((folder / "check.json").read_text())
     assert report["images"] == 2
     assert report["problems"] == []
+
+
+@pytest.mark.parametrize("compression", [0, 1, 9])
+def test_members_are_plain_files_of_one_date_packed_as_asked(trained, compression):
+    trained.set(sample__package__compression=compression)
+    trained.ok("package-submission", "sample")
+    with zipfile.ZipFile(trained.root / "data/submissions/sample/test_result.zip") as archive:
+        members = archive.infolist()
+    assert [m.filename for m in members] == sorted(m.filename for m in members)
+    for member in members:
+        assert "/" not in member.filename
+        assert member.date_time == (1980, 1, 1, 0, 0, 0)
+        assert member.external_attr >> 16 == 0o644
+        packed = zipfile.ZIP_DEFLATED if compression else zipfile.ZIP_STORED
+        assert member.compress_type == packed
+    report = json.loads((trained.root / "data/submissions/sample/check.json").read_text())
+    assert report["allowed_ids"]["26"] == "car"
+    assert (report["images"], report["protocol"], report["passed"]) == (2, "cityscapes-19", True)
+
+
+def test_level_of_compression_is_used(trained):
+    path, sizes = trained.root / "data/submissions/sample/test_result.zip", []
+    for prediction in (trained.root / "data/predictions/sample").iterdir():
+        image = Image.open(prediction)  # a PNG of no compression, so that the zip's own shows
+        image.save(prediction, compress_level=0)
+    for level in (1, 9):
+        trained.set(sample__package__compression=level)
+        trained.ok("package-submission", "sample")
+        sizes.append(path.stat().st_size)
+    assert sizes[1] < sizes[0]
+
+
+def test_missing_predictions_name_the_command_that_makes_them(trained):
+    shutil.rmtree(trained.root / "data/predictions")
+    text = trained.fails("package-submission", "sample")
+    assert "not found; run `sgcp predict sample` first" in text
 
 
 def test_same_predictions_give_the_same_zip(trained):
