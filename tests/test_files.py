@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -75,6 +76,39 @@ def test_error_empties_the_folder_and_keeps_the_old_result(tmp_path):
     build(tmp_path / "out", "k", "bad", ValueError)
     assert names(tmp_path) == {"out"}
     assert names(tmp_path / "out") == {"good"}
+
+
+def test_folder_being_built_is_held_against_another_process(tmp_path, monkeypatch):
+    """Another run waits for it, and says so if that takes long; then it goes on with its files."""
+    code = f"""
+import pathlib, time
+from sgcp.files import building_folder
+with building_folder(pathlib.Path({str(tmp_path / "out")!r}), "k") as folder:
+    (folder / "first").touch()
+    print("building", flush=True)
+    time.sleep(60)
+"""
+    other = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout.readline() == "building\n"
+    monkeypatch.setattr("sgcp.files.PATIENCE", 0.3)
+    with pytest.raises(SgcpError, match="another sgcp is writing there"):
+        build(tmp_path / "out", "k", "second")
+    monkeypatch.setattr("sgcp.files.PATIENCE", 30)
+    threading.Timer(0.3, other.kill).start()
+    assert build(tmp_path / "out", "k", "second") == {"first"}
+    assert names(tmp_path / "out") == {"first", "second"}
+    other.communicate()
+
+
+def test_litter_of_a_killed_run_is_left_out(tmp_path):
+    build(tmp_path / "out", "k", "torn.png.partial", KeyboardInterrupt)
+    build(tmp_path / "out", "k", "whole.png")
+    assert names(tmp_path / "out") == {"whole.png"}
 
 
 def test_fingerprint_sees_a_touched_file(tmp_path):
