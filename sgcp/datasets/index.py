@@ -158,15 +158,22 @@ def read_dataset(folder: Path) -> Dataset:
 
 def _item_from_row(values: list[str]) -> Item:
     row = dict(zip(COLUMNS, values, strict=True))
+    paths = {key: Path(row[key]) if row[key] else None for key in ("image", "label", "segments")}
+    for path in filter(None, paths.values()):
+        if path.is_absolute() or ".." in path.parts or "\0" in str(path):
+            raise ValueError(f"index.csv: {path} leads out of the folder")
+    height, width = int(row["height"]), int(row["width"])
+    if row["split"] not in SPLITS or paths["image"] is None or min(height, width) < 1:
+        raise ValueError(f"index.csv: {','.join(values)[:120]}")
     return Item(
         split=row["split"],
-        image=Path(row["image"]),
+        image=paths["image"],
         sequence=row["sequence"],
-        height=int(row["height"]),
-        width=int(row["width"]),
+        height=height,
+        width=width,
         image_digest=row["image_digest"],
-        label=Path(row["label"]) if row["label"] else None,
-        segments=Path(row["segments"]) if row["segments"] else None,
+        label=paths["label"],
+        segments=paths["segments"],
         label_digest=row["label_digest"],
     )
 

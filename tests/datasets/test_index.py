@@ -56,3 +56,26 @@ def test_overlap_is_found_by_name_and_by_content():
         refuse_overlap({"a": "other"}, ITEMS)
     with pytest.raises(SgcpError, match="such as a, the same pixels as renamed"):
         refuse_overlap({"renamed": "d1"}, ITEMS)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "dev,a.png,,,s,4,6,d,",
+        "val,/etc/a.png,,,s,4,6,d,",
+        "val,../a.png,,,s,4,6,d,",
+        "val,a.png,x/../../l.png,,s,4,6,d,",
+        "val,,,,s,4,6,d,",
+        "val,a.png,,,s,0,6,d,",
+        "val,a.png,,,s,-4,6,d,",
+        "val,a.png,,,s,4,x,d,",
+        "val,a.png",
+        "val,a.png,,,s,4,6,d,,more",
+    ],
+)
+def test_impossible_row_is_refused(tmp_path, row):
+    write_dataset(tmp_path, Dataset("camvid", "segnet", "grouped", camvid_classes(), ITEMS))
+    with (tmp_path / "index.csv").open("a") as file:
+        file.write(row + "\n")
+    with pytest.raises(SgcpError, match=r"damaged .* run `sgcp prepare"):
+        read_dataset(tmp_path)

@@ -5,6 +5,8 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,6 +105,40 @@ def test_two_processes_train_as_one(prepared):
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("epoch 1/1") == 1
     assert (prepared.root / "data/models/sample/model.safetensors").is_file()
+
+
+def kill_all_in(folder: Path) -> None:
+    """Kill the launcher and its workers, which it starts in sessions of their own."""
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and (entry / "cwd").resolve() == folder.resolve():
+                os.kill(int(entry.name), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_two_processes_killed_go_on_as_one_go(prepared):
+    """Both get the state that the first one read."""
+    prepared.set(machine__accelerator="cpu", machine__devices=2, sample__train__batch_size=4)
+
+    def launch() -> subprocess.Popen:
+        command = [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+            "-m", "sgcp", "train", "sample",
+        ]  # fmt: skip
+        return subprocess.Popen(command, cwd=prepared.root, env=ENVIRONMENT, text=True,
+                                stdout=subprocess.PIPE)  # fmt: skip
+
+    first = launch()
+    for line in first.stdout:
+        if line.startswith("epoch 2/"):
+            kill_all_in(prepared.root)
+    first.wait()
+    second = launch()
+    assert "resuming" in second.communicate()[0]
+    assert second.returncode == 0
+    interrupted = results(prepared)
+    assert launch().wait() == 0
+    assert results(prepared) == interrupted
 
 
 def test_learning_learns(prepared):
