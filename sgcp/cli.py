@@ -144,6 +144,10 @@ def validate(
             help="Score this folder of label-id PNGs, of any network, instead of the model.",
         ),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What to call these predictions; else the last two parts of DIR."),
+    ] = None,
 ) -> None:
     """Score the model, or anybody's predictions: IoU, iIoU, categories, confusion, panels.
 
@@ -155,6 +159,8 @@ def validate(
     if split not in (None, section.validate_.split):
         layout = replace(layout, variant=str(split))
     settings = override(section.validate_, split=split)
+    if name is not None and predictions is None:
+        raise SgcpError("--name: names the folder of --predictions, which is not given")
     if predictions is None:
         from sgcp.stages.validate import validate as stage
 
@@ -162,9 +168,7 @@ def validate(
     else:
         from sgcp.stages.score_predictions import score_predictions
 
-        place = Path("predictions", layout.variant, predictions.resolve().name)
-        layout = replace(layout, variant=place.as_posix())
-        score_predictions(layout, settings, params.machine, predictions)
+        score_predictions(layout, settings, params.machine, predictions, name)
 
 
 @app.command()

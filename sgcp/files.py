@@ -1,23 +1,20 @@
 """Write so that a final name always means a whole file or folder."""
 
-import errno
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sgcp.documents import MAX_JSON, parse_json, read_document
 from sgcp.errors import SgcpError, printable
+from sgcp.locks import only_writer
 
 PARTIAL = ".partial"
 KEY_FILE = ".key.partial"
-PATIENCE = 10.0  # seconds to wait for another process that writes the same folder
 
 
 def write_bytes(path: Path, content: bytes, flush: bool = True) -> None:
@@ -121,10 +118,10 @@ def building_folder(final: Path, key: str) -> Iterator[Path]:
     if final.is_file():
         raise SgcpError(f"{final}: is a file where a folder belongs; move it away")
     building = final.with_name(final.name + PARTIAL)
-    with _locked(building):
+    with only_writer(final):
         key_file = building / KEY_FILE
         if not (key_file.is_file() and key_file.read_text(encoding="utf-8") == key):
-            _empty(building)
+            remove_folder(building)
             write_text(key_file, key)
         try:
             yield building
@@ -136,54 +133,6 @@ def building_folder(final: Path, key: str) -> Iterator[Path]:
             litter.unlink()
         os.sync()
         replace_folder(building, final)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process and the workers that it forks.
-
-    A killed run's workers may live on for a moment; until they are gone, a new run waits.
-
-    Raises:
-        SgcpError: it is still held after ``PATIENCE`` seconds.
-    """
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            if _try_lock(descriptor) and _is_same(descriptor, folder):
-                yield
-                return
-        finally:
-            os.close(descriptor)
-        if time.monotonic() > deadline:
-            raise SgcpError(f"{folder}: another sgcp is writing there; wait for it, or stop it")
-        time.sleep(0.05)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        # Some network file systems have no locks; then there is none to wait for.
-        return error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-    return True
-
-
-def _is_same(descriptor: int, folder: Path) -> bool:
-    """Tell whether the name still means the opened folder; another run may have renamed it."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), folder.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        remove_folder(path)
 
 
 def replace_folder(new: Path, final: Path) -> None:
@@ -204,12 +153,12 @@ def remove_folder(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def fingerprint(paths: Iterable[Path]) -> str:
-    """Digest names, sizes and times: equal as long as nobody touched the files."""
+def fingerprint(folder: Path) -> str:
+    """Digest names, sizes and times below a folder: equal as long as nobody touched the files."""
     digest = hashlib.sha256()
-    for path in sorted(paths):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         stat = path.stat()
-        digest.update(os.fsencode(path))  # a name may be no UTF-8
+        digest.update(os.fsencode(path.relative_to(folder)))  # a name may be no UTF-8
         digest.update(f"\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
     return digest.hexdigest()
 

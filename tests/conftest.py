@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 ROOT = Path(__file__).parent.parent
 # Tiny networks are quickest on one thread, and far quicker where other work shares the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "evaluation")]
 
 # `make mutants` wants to know whether a test fails, not on which smallest input.
 settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], derandomize=True)

@@ -8,6 +8,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from sgcp.locks import LOCK
+
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -99,9 +101,9 @@ LINK, DEVICE, PIPE, FILE = (kind | 0o644 for kind in (
 
 
 def snapshot(folder: Path) -> dict[str, Any]:
-    """Return the content of every file, and where links lead, below a folder."""
+    """Return the content of every file but locks, and where links lead, below a folder."""
     return {
         str(path.relative_to(folder)): path.readlink() if path.is_symlink() else path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_symlink() or path.is_file()
+        if path.is_symlink() or (path.is_file() and path.suffix != LOCK)
     }

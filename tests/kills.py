@@ -76,13 +76,18 @@ def kill_at_change(root: Path, stage: str, number: int) -> bool:
     return process.exitcode != 0
 
 
-def kill_after(root: Path, stage: str, seconds: float) -> None:
-    """Run a stage and kill it after some time, if it is not done by then."""
+def kill_after(root: Path, stage: str, seconds: float) -> bool:
+    """Run a stage and kill it after some time.
+
+    Returns:
+        Whether it was killed, and not done by then.
+    """
     process = context.Process(target=run, args=(root, stage, None))
     process.start()
     process.join(seconds)
     process.kill()
     process.join()
+    return process.exitcode != 0
 
 
 def kill_somewhere(root: Path, stage: str, rng: random.Random, whole: tuple[int, float]) -> str:
@@ -90,14 +95,15 @@ def kill_somewhere(root: Path, stage: str, rng: random.Random, whole: tuple[int,
     changes, seconds = whole
     if rng.random() < 0.5:
         number = rng.randint(1, changes)
-        kill_at_change(root, stage, number)
-        return f"change {number} of {changes}"
-    moment = rng.uniform(0, seconds)
-    kill_after(root, stage, moment)
-    return f"{moment:.3f} s of {seconds:.3f} s"
+        landed, place = kill_at_change(root, stage, number), f"change {number} of {changes}"
+    else:
+        moment = rng.uniform(0, seconds)
+        landed, place = kill_after(root, stage, moment), f"{moment:.3f} s of {seconds:.3f} s"
+    return place if landed else f"{place}, too late"
 
 
 def tree(root: Path) -> dict[str, bytes]:
     """Return every file below data and metrics with its content."""
     files = (path for part in ("data", "metrics") for path in (root / part).rglob("*"))
-    return {p.relative_to(root).as_posix(): p.read_bytes() for p in files if p.is_file()}
+    kept = (p for p in files if p.is_file() and p.suffix != ".lock")  # locks stay, empty
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in kept}

@@ -8,7 +8,7 @@ from conftest import ROOT
 from imports import direct_imports, walk_runtime
 
 PACKAGE = ROOT / "sgcp"
-BASE = {"documents", "errors", "files", "memory", "progress"}
+BASE = {"documents", "errors", "files", "locks", "memory", "progress"}
 LAYERS = {
     "settings": {"errors"},
     "config": {"documents", "errors", "settings"},

@@ -11,10 +11,11 @@ from conftest import ROOT
 
 from sgcp.errors import SgcpError
 from sgcp.files import building_folder, fingerprint, read_json, write_bytes, write_json
+from sgcp.locks import LOCK
 
 
 def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+    return {path.name for path in folder.iterdir() if path.suffix != LOCK}
 
 
 def test_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch):
@@ -82,6 +83,7 @@ def test_folder_being_built_is_held_against_another_process(tmp_path, monkeypatc
     """Another run waits for it, and says so if that takes long; then it goes on with its files."""
     code = f"""
 import pathlib, time
+from sgcp.locks import LOCK
 from sgcp.files import building_folder
 with building_folder(pathlib.Path({str(tmp_path / "out")!r}), "k") as folder:
     (folder / "first").touch()
@@ -95,10 +97,10 @@ with building_folder(pathlib.Path({str(tmp_path / "out")!r}), "k") as folder:
         text=True,
     )
     assert other.stdout.readline() == "building\n"
-    monkeypatch.setattr("sgcp.files.PATIENCE", 0.3)
+    monkeypatch.setattr("sgcp.locks.PATIENCE", 0.3)
     with pytest.raises(SgcpError, match="another sgcp is writing there"):
         build(tmp_path / "out", "k", "second")
-    monkeypatch.setattr("sgcp.files.PATIENCE", 30)
+    monkeypatch.setattr("sgcp.locks.PATIENCE", 30)
     threading.Timer(0.3, other.kill).start()
     assert build(tmp_path / "out", "k", "second") == {"first"}
     assert names(tmp_path / "out") == {"first", "second"}
@@ -113,10 +115,10 @@ def test_litter_of_a_killed_run_is_left_out(tmp_path):
 
 def test_fingerprint_sees_a_touched_file(tmp_path):
     (tmp_path / "a").write_text("x")
-    before = fingerprint([tmp_path / "a"])
-    assert fingerprint([tmp_path / "a"]) == before
+    before = fingerprint(tmp_path)
+    assert fingerprint(tmp_path) == before
     os.utime(tmp_path / "a", (1, 1))
-    assert fingerprint([tmp_path / "a"]) != before
+    assert fingerprint(tmp_path) != before
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])

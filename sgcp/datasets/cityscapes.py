@@ -179,10 +179,11 @@ def draw_maps(annotation: Annotation, label: Path, segments: Path) -> None:
     from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
     from cityscapesscripts.preparation.json2labelImg import createLabelImage
 
+    drawn = createLabelImage(annotation, "trainIds")
     instance_ids = np.array(createInstanceImage(annotation, "ids"))
-    write_segments(segments, truth_of_instance_ids(instance_ids))
+    write_segments(segments, truth_of_instance_ids(instance_ids, np.array(drawn)))
     buffer = io.BytesIO()
-    createLabelImage(annotation, "trainIds").save(buffer, "PNG")
+    drawn.save(buffer, "PNG")
     write_bytes(label, buffer.getvalue(), flush=False)
 
 

@@ -36,27 +36,49 @@ class Truth:
     """(H, W) uint8 or uint16."""
     train_ids: UInt8
     """(S,) class of each segment, ``IGNORE`` where it is not scored."""
-    objects: NDArray[np.bool_]
-    """(S,) whether the segment is a single object."""
+    objects: UInt8
+    """(S,) class of the single object that the segment is, ``IGNORE`` where it is none."""
 
 
 def truth_of_labels(label: UInt8) -> Truth:
     """Return the truth of a label map (H, W) alone: its train ids are the segments."""
-    return Truth(label, np.arange(256, dtype=np.uint8), np.zeros(256, dtype=bool))
+    return Truth(label, np.arange(256, dtype=np.uint8), np.full(256, IGNORE, np.uint8))
 
 
-def truth_of_instance_ids(instance_ids: NDArray[np.integer]) -> Truth:
-    """Number the segments of Cityscapes' instance ids (H, W), objects and all else."""
+def truth_of_instance_ids(instance_ids: NDArray[np.integer], label: UInt8) -> Truth:
+    """Number the segments of a Cityscapes-form picture, objects and all else.
+
+    Args:
+        instance_ids: (H, W) Cityscapes' instance ids.
+        label: (H, W) train ids. With more than 1000 objects of a class, they are not those of the
+            instance ids; the official evaluator takes classes from labels, objects from ids.
+    """
+    values, places = _number(instance_ids)
+    codes, numbers = _number(places * 256 + label)
+    objects = np.array([object_class(value) for value in values.tolist()], dtype=np.uint8)
+    kind = np.uint8 if len(codes) <= 256 else np.uint16
+    return Truth(numbers.astype(kind), (codes % 256).astype(np.uint8), objects[codes // 256])
+
+
+def _number(values: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the different values, sorted, and the place of each pixel's among them.
+
+    As ``np.unique`` does, in linear time for values of a small range.
+    """
+    present = np.flatnonzero(np.bincount(values.ravel()))
+    places = np.zeros(present[-1] + 1, dtype=np.int64)
+    places[present] = np.arange(len(present))
+    return present, places[values]
+
+
+def object_class(instance_id: int) -> int:
+    """Return the train id of the object that an instance id names, ``IGNORE`` if it names none."""
     from cityscapesscripts.helpers.labels import id2label
 
-    values = np.flatnonzero(np.bincount(instance_ids.ravel()))
-    objects = values > IDS_A_LABEL  # as the official evaluator tells them
-    label_ids = np.where(values >= IDS_A_LABEL, values // IDS_A_LABEL, values).tolist()
-    train_ids = [id2label[label_id].trainId for label_id in label_ids]
-    owners = [train_id if 0 <= train_id < IGNORE else IGNORE for train_id in train_ids]
-    numbers = np.zeros(values[-1] + 1, dtype=np.uint8 if len(values) <= 256 else np.uint16)
-    numbers[values] = np.arange(len(values))
-    return Truth(numbers[instance_ids], np.array(owners, dtype=np.uint8), objects)
+    owner = id2label.get(instance_id // IDS_A_LABEL)
+    if instance_id <= IDS_A_LABEL or owner is None or owner.ignoreInEval:
+        return IGNORE
+    return int(owner.trainId)
 
 
 def write_segments(path: Path, truth: Truth) -> None:
@@ -76,11 +98,11 @@ def write_segments(path: Path, truth: Truth) -> None:
     write_bytes(path, buffer.getvalue(), flush=False)
 
 
-def read_truth(prepared: Path, item: Item) -> Truth:
+def read_truth(prepared: Path, item: Item, num_classes: int) -> Truth:
     """Read one picture's truth: its segments, or its label map where no objects are annotated.
 
     Raises:
-        SgcpError: there is none, or it is damaged or of another size.
+        SgcpError: there is none, it is damaged, of another size, or has a train id of no class.
     """
     if item.label is None:
         raise SgcpError(f"{item.image}: has no label")
@@ -89,6 +111,10 @@ def read_truth(prepared: Path, item: Item) -> Truth:
     size = (item.height, item.width)
     if truth.segments.shape != size:
         raise SgcpError(f"{path}: size {truth.segments.shape}, its picture has {size}")
+    used = truth.train_ids[np.flatnonzero(np.bincount(truth.segments.ravel()))]
+    beyond = used[(used >= num_classes) & (used != IGNORE)]
+    if beyond.size:
+        raise SgcpError(f"{path}: train id {beyond[0]} has no class; prepare again")
     return truth
 
 
@@ -98,7 +124,7 @@ def _read_segments(path: Path) -> Truth:
             segments = np.array(image)
             owners = json.loads(image.info[OWNERS])
         train_ids = np.array(owners["train_ids"], dtype=np.uint8)
-        objects = np.array(owners["objects"], dtype=bool)
+        objects = np.array(owners["objects"], dtype=np.uint8)
     except FileNotFoundError:
         raise SgcpError(f"{path}: no such picture; prepare again") from None
     except (*DAMAGED, KeyError, TypeError, OverflowError, RecursionError) as error:

@@ -91,13 +91,12 @@ def weigh_objects(
     """
     category = benchmark.category_of_label()
     weighed = no_counts(benchmark).objects
-    for segment in np.flatnonzero(truth.objects):
-        train_id = int(truth.train_ids[segment])
-        if train_id not in benchmark.object_size:
-            continue
-        label_id = benchmark.classes[train_id].label_id
+    for segment, train_id in enumerate(truth.objects.tolist()):
         row = joint[segment]
         size = row.sum()
+        if train_id not in benchmark.object_size or size == 0:
+            continue
+        label_id = benchmark.classes[train_id].label_id
         right = row[label_id]
         near = row[category[: len(row)] == category[label_id]].sum()
         parts = np.array([right, size - right, near, size - near])

@@ -13,6 +13,7 @@ from rich.table import Table
 from sgcp.errors import SgcpError
 from sgcp.files import read_json
 from sgcp.progress import say
+from sgcp.stages.scores import MEANS
 
 # What must be alike for two numbers to compare, and what that is called.
 MEANING = {
@@ -23,13 +24,6 @@ MEANING = {
     "split": "split",
     "split_fingerprint": "pictures and labels of the split",
     "scored_size": "scored size",
-}
-MEANS = {
-    "miou": "mIoU",
-    "miiou": "iIoU",
-    "category_miou": "category IoU",
-    "category_miiou": "category iIoU",
-    "pixel_accuracy": "pixel accuracy",
 }
 
 
@@ -52,6 +46,11 @@ def compare(sources: Sequence[str], anyway: bool) -> None:
         if not anyway:
             raise SgcpError(f"{text}\n--anyway shows them all the same, marked")
         say(text)
+    for source, content in zip(sources, contents, strict=True):
+        scored = content["protocol"]
+        learnt = (content.get("model") or {}).get("protocol", scored)
+        if learnt != scored:
+            say(f"note: {source}: the model learnt protocol {learnt}, scored on {scored}")
     say(render_comparison(sources, contents, marked=bool(differences)))
 
 
@@ -80,6 +79,8 @@ def read_metrics(source: str) -> dict[str, Any]:
             f"{source}: no metrics file of `sgcp validate`, or an old one (lacks "
             f"{', '.join(missing)}); run `sgcp validate` again"
         )
+    if not isinstance(content["miou"], float) or not isinstance(content["iou"], dict):
+        raise SgcpError(f"{source}: has no mIoU of one run; it is over several seeds")
     return dict(content)
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sgcp.datasets.images import UInt8, read_image, write_png
-from sgcp.datasets.index import read_dataset
-from sgcp.files import building_folder, code_digest, file_sha256, fingerprint
+from sgcp.datasets.index import fingerprint_items, read_dataset
+from sgcp.files import building_folder, code_digest, file_sha256
 from sgcp.progress import say, track
 from sgcp.stages.model import load_segmenter, translation
 
@@ -51,6 +51,6 @@ def label_id_table(model: Segmenter, classes: tuple[SemanticClass, ...]) -> UInt
 def run_key(layout: Layout, settings: PredictSettings, items: list[Item]) -> str:
     """Identify model, settings and images: another run's half is not gone on with."""
     weights = file_sha256(layout.model / "model.safetensors")
-    images = fingerprint(layout.raw / item.image for item in items)
+    images = fingerprint_items(items)
     code = code_digest("datasets", "models", "inference")
     return json.dumps([settings.model_dump(mode="json"), weights, images, code])

@@ -34,9 +34,9 @@ def prepare(
     """
     if not layout.raw.is_dir():
         raise SgcpError(f"{layout.raw}: not found; run `sgcp download {layout.dataset}` first")
-    sources = [path for path in layout.raw.rglob("*") if path.is_file()]
+    splits = fingerprint(layout.splits) if layout.splits.is_dir() else ""
     code = code_digest("datasets")
-    key = json.dumps([settings.model_dump(mode="json"), fingerprint(sources), code])
+    key = json.dumps([settings.model_dump(mode="json"), fingerprint(layout.raw), splits, code])
     with building_folder(layout.prepared, key) as folder:
         dataset = convert(layout, settings, machine, folder)
         write_dataset(folder, dataset)

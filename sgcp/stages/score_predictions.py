@@ -5,6 +5,7 @@ Nothing here imports torch: starting it takes longer than scoring a hundred pict
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,12 +32,21 @@ if TYPE_CHECKING:
 
 
 def score_predictions(
-    layout: Layout, settings: ValidateSettings, machine: MachineSettings, folder: Path
+    layout: Layout,
+    settings: ValidateSettings,
+    machine: MachineSettings,
+    folder: Path,
+    name: str | None = None,
 ) -> None:
-    """Score a folder of label-id PNGs on a split of ``layout.prepared``; write ``layout.scores``.
+    """Score a folder of label-id PNGs on a split of ``layout.prepared``.
+
+    The scores go to ``metrics/DATASET/predictions/NAME``.
 
     Files are found as the official evaluator finds them: at any depth below ``folder``, one for
     each image, by ``<city>_<seq>_<frame>*.png`` (for other datasets, the image's stem).
+
+    Args:
+        name: what to call them; None: the last two parts of the folder's path, ``NET-val``.
 
     Raises:
         SgcpError: a prediction is missing, doubled, damaged, of another size, or has ids that the
@@ -44,6 +54,9 @@ def score_predictions(
     """
     if not folder.is_dir():
         raise SgcpError(f"{folder}: no such folder of predictions")
+    name = name or "-".join(part for part in folder.resolve().parts[-2:] if part != "/")
+    if not name or Path(name).name != name:
+        raise SgcpError(f"--name: a plain name, got '{name}'")
     dataset = read_dataset(layout.prepared)
     items = dataset.split(settings.split)
     benchmark = benchmark_of(dataset)
@@ -54,8 +67,9 @@ def score_predictions(
     counts = sum(
         map_parallel(score, pairs, machine.prepare_workers, "scoring"), no_counts(benchmark)
     )
-    origin = {"predictions": folder.resolve().name}
-    write_scores(layout.scores, dataset, items, counts, benchmark, origin)
+    origin = {"predictions": name}
+    place = replace(layout, variant=Path("predictions", layout.variant, name).as_posix())
+    write_scores(place.scores, dataset, items, counts, benchmark, origin)
 
 
 def find_predictions(folder: Path, items: list[Item]) -> dict[str, Path]:
@@ -87,7 +101,7 @@ def count_file(pair: tuple[Item, Path], prepared: Path, benchmark: Benchmark) ->
         SgcpError: naming the file.
     """
     item, path = pair
-    truth = read_truth(prepared, item)
+    truth = read_truth(prepared, item, len(benchmark.classes))
     try:
         return count_picture(truth, read_label(path), benchmark)
     except ValueError as error:

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from sgcp.evaluation.scores import Scores
 
 
+# The means of a metrics file, by their keys.
+MEANS = {
+    "miou": "mIoU",
+    "miiou": "iIoU",
+    "category_miou": "category IoU",
+    "category_miiou": "category iIoU",
+    "pixel_accuracy": "pixel accuracy",
+}
+
+
 def write_scores(
     target: Path,
     dataset: Dataset,

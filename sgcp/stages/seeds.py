@@ -14,6 +14,7 @@ from sgcp.datasets.index import read_dataset
 from sgcp.errors import SgcpError
 from sgcp.files import read_json, write_json
 from sgcp.progress import say
+from sgcp.stages.scores import MEANS
 from sgcp.stages.train import run_fingerprint, train
 from sgcp.stages.validate import validate
 
@@ -35,8 +36,7 @@ def train_seeds(
     """
     if count < 2:
         raise SgcpError("--seeds: two or more; one has no spread")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise SgcpError("--seeds: not under torchrun; run the seeds one by one with train.seed")
+    machine = one_process(machine)
     seeds = [settings.train.seed + index for index in range(count)]
     results = []
     for seed in seeds:
@@ -49,11 +49,26 @@ def train_seeds(
     say(render_seeds(summary))
 
 
+def one_process(machine: MachineSettings) -> MachineSettings:
+    """Return settings for one device: runs one after another share no group of processes.
+
+    Raises:
+        SgcpError: several processes are asked for.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1 or machine.num_nodes > 1 or machine.devices not in ("auto", 1):
+        raise SgcpError(
+            "--seeds: runs on one device, not under torchrun: set machine.devices to auto or 1 "
+            "and machine.num_nodes to 1, or run the seeds one by one with train.seed"
+        )
+    return machine.model_copy(update={"devices": 1})
+
+
 def run_seed(
     layout: Layout, settings: TrainSettings, scoring: ValidateSettings, machine: MachineSettings
 ) -> None:
     """Train and score one seed, unless that is done."""
-    fingerprint = run_fingerprint(read_dataset(layout.prepared), layout, settings)
+    fingerprint = run_fingerprint(read_dataset(layout.prepared), settings)
     done = {"run": fingerprint, "scoring": scoring.model_dump(mode="json")}
     mark = layout.model.parent / "finished.json"
     try:
@@ -73,13 +88,13 @@ def summarize(seeds: Sequence[int], results: Sequence[dict[str, Any]]) -> dict[s
     first = results[0]
     summary: dict[str, Any] = {"seeds": list(seeds)}
     for key, value in first.items():
-        if isinstance(value, float):
+        if key in MEANS:
             summary[key] = spread([result[key] for result in results])
-        elif key.endswith("iou"):
+        elif isinstance(value, dict) and key != "model":
             summary[key] = {
                 name: spread([result[key][name] for result in results]) for name in value
             }
-        elif key != "model":
+        elif key != "model":  # whose epoch may differ
             summary[key] = value
     return summary
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import shutil
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,8 @@ from sgcp.datasets.index import Dataset, Item, fingerprint_items, read_dataset, 
 from sgcp.datasets.loader import SegmentationDataset, eval_loader, train_loader
 from sgcp.datasets.transforms import train_transform
 from sgcp.errors import SgcpError
-from sgcp.files import building_folder, code_digest, file_sha256, fingerprint
+from sgcp.files import building_folder, code_digest, file_sha256
+from sgcp.locks import only_writer
 from sgcp.memory import keep_freed_memory
 from sgcp.models.artifact import ModelCard, save_model
 from sgcp.models.authors import load_encoder_weights
@@ -50,6 +52,21 @@ def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> 
 
     keep_freed_memory()
     fabric = launch(settings, machine)
+    # One process writes for all of them.
+    with only_writer(layout.resume) if fabric.is_global_zero else nullcontext():
+        run_training(layout, dataset, learned, scored, settings, machine, fabric)
+
+
+def run_training(
+    layout: Layout,
+    dataset: Dataset,
+    learned: list[Item],
+    scored: list[Item],
+    settings: TrainSettings,
+    machine: MachineSettings,
+    fabric: Fabric,
+) -> None:
+    """Train from the last checkpoint, if there is one, to the end, and write the models."""
     seed_everything(settings.seed, verbose=False)
     network = make_network(len(dataset.classes), settings)
     normalize = Normalize()
@@ -62,7 +79,7 @@ def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> 
         )
     run = start(fabric, network, normalize, settings, len(data.train))
     checkpoints = Checkpoints(
-        fabric, layout.resume, run.parts(), run_fingerprint(dataset, layout, settings),
+        fabric, layout.resume, run.parts(), run_fingerprint(dataset, settings),
         machine.checkpoint_seconds,
     )  # fmt: skip
     images = len(data.sampler) * fabric.world_size
@@ -141,15 +158,17 @@ def make_data(
     return Data(loader, sampler, validation)
 
 
-def run_fingerprint(dataset: Dataset, layout: Layout, settings: TrainSettings) -> str:
-    """Digest what a run depends on: its settings, its code and the files it reads."""
-    labels = [layout.prepared / item.label for item in dataset.items if item.label]
-    images = [layout.raw / item.image for item in dataset.items]
-    content = settings.model_dump_json() + fingerprint(labels) + fingerprint(images)
-    content += code_digest("datasets", "models", "inference", "evaluation", "training")
+def run_fingerprint(dataset: Dataset, settings: TrainSettings) -> str:
+    """Digest what a run depends on: its settings, its code, pictures, labels and classes."""
+    parts = [
+        settings.model_dump_json(),
+        json.dumps(dataset.provenance()),
+        fingerprint_items(dataset.items),
+        code_digest("datasets", "models", "inference", "evaluation", "training"),
+    ]
     if settings.encoder_weights is not None:
-        content += fingerprint([Path(settings.encoder_weights)])
-    return hashlib.sha256(content.encode()).hexdigest()
+        parts.append(file_sha256(Path(settings.encoder_weights)))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def write_models(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
-from sgcp.datasets.images import UInt8, write_png
-from sgcp.datasets.index import read_dataset, refuse_overlap
-from sgcp.datasets.loader import SegmentationDataset
+from sgcp.datasets.images import read_image, write_png
+from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap
 from sgcp.datasets.truth import read_truth
+from sgcp.errors import SgcpError
 from sgcp.evaluation.benchmark import benchmark_of
 from sgcp.evaluation.counts import count_picture, no_counts
 from sgcp.files import building_folder
@@ -44,25 +44,30 @@ def validate(layout: Layout, settings: ValidateSettings, machine: MachineSetting
     benchmark = benchmark_of(dataset)
 
     shown = set(np.linspace(0, len(items) - 1, min(settings.panels, len(items))).astype(int))
-    pairs = SegmentationDataset(items, layout.raw, layout.prepared, len(dataset.classes))
     counts = no_counts(benchmark)
-    with building_folder(layout.panels, key="validate") as folder:
-        for index in track(range(len(items)), "validating", len(items)):
-            image, label = as_arrays(*pairs.read(index))
+    with building_folder(layout.panels, run_key(settings, items)) as folder:
+        for index, item in enumerate(track(items, "validating", len(items))):
+            image = read_image(layout.raw / item.image)
+            truth = read_truth(layout.prepared, item, len(dataset.classes))
+            if image.shape[:2] != truth.segments.shape:
+                raise SgcpError(
+                    f"{layout.raw / item.image}: size {image.shape[:2]} differs from its label "
+                    f"{truth.segments.shape}; prepare again"
+                )
             prediction = table[model.segment(image, settings.input_size)]
-            truth = read_truth(layout.prepared, items[index])
             counts += count_picture(truth, to_label_ids[prediction], benchmark)
             if index in shown:
+                label = truth.train_ids[truth.segments]
                 picture = panel(image, label, prediction, dataset.classes)
-                write_png(folder / f"{items[index].stem}.png", picture)
+                write_png(folder / f"{item.stem}.png", picture)
     warn_of_other_protocol(model, dataset)
     origin = describe_model(model, items, settings)
     write_scores(layout.scores, dataset, items, counts, benchmark, origin)
 
 
-def as_arrays(image: Tensor, label: Tensor) -> tuple[UInt8, UInt8]:
-    """Turn tensors (3, H, W) and (H, W) into arrays (H, W, 3) and (H, W)."""
-    return image.permute(1, 2, 0).numpy(), label.numpy()
+def run_key(settings: ValidateSettings, items: list[Item]) -> str:
+    """Identify settings and split: a killed run's panels are not left among another's."""
+    return json.dumps([settings.model_dump(mode="json"), fingerprint_items(items)])
 
 
 def warn_of_other_protocol(model: Segmenter, dataset: Dataset) -> None:

@@ -88,6 +88,12 @@ class Checkpoints:
             write_bytes(self.folder / NAMES[self.next], pack(content))
             self.next = 1 - self.next
 
+    def clear(self) -> None:
+        """Remove both files; the first process does."""
+        if self.fabric.is_global_zero:
+            for name in NAMES:
+                (self.folder / name).unlink(missing_ok=True)
+
     def save_if_due(self, progress: Progress) -> None:
         """Write the state if the last one is old enough."""
         if time.monotonic() - self.saved_at >= self.seconds:

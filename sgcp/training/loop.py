@@ -112,7 +112,11 @@ def train_one_epoch(
         checkpoints.save_if_due(progress)
     losses = torch.tensor(progress.losses, device=run.fabric.device)
     mean: Any = run.fabric.all_reduce(losses.mean(), reduce_op="mean")
-    refuse_useless(float(mean))
+    try:
+        refuse_useless(float(mean))
+    except SgcpError:
+        checkpoints.clear()  # going on from here would end here
+        raise
     speed = images / seconds if seconds else 0.0
     return {"loss": float(mean), "lr": progress.lr, "images_per_second": speed}
 
@@ -130,7 +134,7 @@ def train_one_step(run: Run, image: torch.Tensor, label: torch.Tensor) -> float:
 
 
 def refuse_useless(loss: float) -> None:
-    """Stop before a checkpoint is written of an epoch that taught nothing.
+    """Stop after an epoch that taught nothing.
 
     Raises:
         SgcpError: the mean loss of an epoch is not finite, or zero.

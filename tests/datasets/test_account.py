@@ -137,4 +137,4 @@ def test_truncated_archive_leaves_no_raw_folder(site, project, packages, tmp_pat
     (tmp_path / name).write_bytes(packages[name][:-500])
     text = project.fails("download", "cityscapes", "--archive", tmp_path / name)
     assert "truncated" in text
-    assert not list((project.root / "data/raw").glob("*"))
+    assert not list((project.root / "data/raw").glob("[!.]*"))

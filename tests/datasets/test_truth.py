@@ -1,10 +1,16 @@
 import numpy as np
 import pytest
+from judge import train_ids_of
 from PIL import Image
 
 from sgcp.datasets.index import Item
 from sgcp.datasets.truth import read_truth, truth_of_instance_ids, write_segments
 from sgcp.errors import SgcpError
+
+
+def truth_of(ids):
+    return truth_of_instance_ids(ids, train_ids_of(ids))
+
 
 ITEM = Item("val", "a.png", "s", 6, 8, "d", "labels/a.png", "a.png", "l")
 
@@ -16,10 +22,10 @@ def test_segments_come_back_as_written_few_or_many(tmp_path, objects):
     ids = np.where(label > 20, label * 1000 + rng.integers(0, objects, label.shape), label)
     if objects > 1:  # more than a byte can number
         ids = np.pad(np.arange(26000, 26600).reshape(20, 30), ((0, 4), (0, 2)))
-    truth = truth_of_instance_ids(ids)
+    truth = truth_of(ids)
     write_segments(tmp_path / "a.png", truth)
     item = Item("val", "a.png", "s", *ids.shape, "d", "labels/a.png", "a.png", "l")
-    back = read_truth(tmp_path, item)
+    back = read_truth(tmp_path, item, 19)
     assert (back.segments == truth.segments).all()
     assert (back.train_ids == truth.train_ids).all()
     assert (back.objects == truth.objects).all()
@@ -29,9 +35,17 @@ def test_segments_come_back_as_written_few_or_many(tmp_path, objects):
 def test_label_map_alone_is_truth_enough(tmp_path):
     label = np.array([[0, 1, 255]], np.uint8)
     Image.fromarray(label).save(tmp_path / "a.png")
-    truth = read_truth(tmp_path, Item("val", "i.png", "s", 1, 3, "d", "a.png"))
+    truth = read_truth(tmp_path, Item("val", "i.png", "s", 1, 3, "d", "a.png"), 19)
     assert (truth.train_ids[truth.segments] == label).all()
-    assert not truth.objects.any()
+    assert (truth.objects == 255).all()
+
+
+def test_train_id_without_a_class_is_refused(tmp_path):
+    item = Item("val", "i.png", "s", 1, 3, "d", "a.png")
+    Image.fromarray(np.array([[0, 11, 255]], np.uint8)).save(tmp_path / "a.png")
+    assert read_truth(tmp_path, item, 12).segments.shape == (1, 3)
+    with pytest.raises(SgcpError, match=r"a\.png: train id 11 has no class"):
+        read_truth(tmp_path, item, 11)
 
 
 def test_drawn_segments_have_the_classes_of_the_drawn_labels(project):
@@ -47,24 +61,24 @@ def test_drawn_segments_have_the_classes_of_the_drawn_labels(project):
             folder / "segments") / name))  # fmt: skip
         relative = path.relative_to(folder)
         item = Item("val", "i.png", "s", *label.shape, "d", relative, relative)
-        truth = read_truth(folder, item)
+        truth = read_truth(folder, item, 19)
         assert (truth.train_ids[truth.segments] == label).all()
-        assert truth.objects.any()
+        assert (truth.objects < 19).any()
 
 
 @pytest.mark.parametrize(("segments", "kind"), [(255, "u1"), (256, "u1"), (257, "u2")])
 def test_a_byte_a_pixel_as_long_as_it_can_number_the_segments(tmp_path, segments, kind):
-    truth = truth_of_instance_ids(np.arange(26001, 26001 + segments)[None])
+    truth = truth_of(np.arange(26001, 26001 + segments)[None])
     assert truth.segments.dtype == np.dtype(kind)
     assert truth.segments.tolist() == [[*range(segments)]]
     write_segments(tmp_path / "a.png", truth)
     item = Item("val", "a.png", "s", 1, segments, "d", "l.png", "a.png", "l")
-    assert (read_truth(tmp_path, item).segments == truth.segments).all()
+    assert (read_truth(tmp_path, item, 19).segments == truth.segments).all()
 
 
 def test_picture_without_labels_has_no_truth(tmp_path):
     with pytest.raises(SgcpError, match=r"a\.png: has no label"):
-        read_truth(tmp_path, Item("test", "a.png", "s", 6, 8, "d"))
+        read_truth(tmp_path, Item("test", "a.png", "s", 6, 8, "d"), 19)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +86,7 @@ def test_picture_without_labels_has_no_truth(tmp_path):
 )
 def test_damaged_segments_are_refused_by_name(tmp_path, content):
     path = tmp_path / "a.png"
-    write_segments(path, truth_of_instance_ids(np.full((6, 8), 26001)))
+    write_segments(path, truth_of(np.full((6, 8), 26001)))
     if content == "none":
         path.unlink()
     elif content == "cut":
@@ -82,10 +96,10 @@ def test_damaged_segments_are_refused_by_name(tmp_path, content):
 
         info = PngInfo()
         if content != "no text":
-            owners = '{"train_ids": [0], "objects": [false]}'
+            owners = '{"train_ids": [0], "objects": [255]}'
             info.add_text("owners", "[" if content == "wrong text" else owners)
         size = (1, 2) if content == "size" else (6, 8)
         size += (3,) if content == "colours" else ()
         Image.fromarray(np.full(size, content == "short", np.uint8)).save(path, pnginfo=info)
     with pytest.raises(SgcpError, match=r"a\.png"):
-        read_truth(tmp_path, ITEM)
+        read_truth(tmp_path, ITEM, 19)

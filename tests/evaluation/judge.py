@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sgcp.datasets.classes import cityscapes_classes
 from sgcp.evaluation.benchmark import Benchmark
 from sgcp.evaluation.scores import Scores
 
@@ -16,15 +17,30 @@ def label_ids_of(instance_ids: np.ndarray) -> np.ndarray:
     return np.where(instance_ids >= 1000, instance_ids // 1000, instance_ids).astype(np.uint8)
 
 
-def judge(pairs: list[tuple[np.ndarray, np.ndarray]], folder: Path) -> dict[str, Any]:
-    """Score (instance ids, predicted label ids) with the official evaluator, from files."""
+def train_ids_of(instance_ids: np.ndarray) -> np.ndarray:
+    """The train-id map that belongs to an instance image."""
+    table = np.full(256, 255, np.uint8)
+    for item in cityscapes_classes():
+        table[item.label_id] = item.train_id
+    return table[label_ids_of(instance_ids)]
+
+
+def judge(
+    pairs: list[tuple[np.ndarray, np.ndarray]], folder: Path, labels: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Score (instance ids, predicted label ids) with the official evaluator, from files.
+
+    Args:
+        labels: label ids, where they are not those of the instance ids.
+    """
     from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official  # noqa: N813
 
     truths, predictions = [], []
     for index, (instance_ids, prediction) in enumerate(pairs):
         truths.append(str(folder / f"{index}_gtFine_labelIds.png"))
         predictions.append(str(folder / f"{index}.png"))
-        Image.fromarray(label_ids_of(instance_ids)).save(truths[-1])
+        label_ids = label_ids_of(instance_ids) if labels is None else labels
+        Image.fromarray(label_ids).save(truths[-1])
         instances = Image.fromarray(instance_ids.astype(np.int32))  # mode I, as published
         instances.save(truths[-1].replace("labelIds", "instanceIds"))
         Image.fromarray(prediction).save(predictions[-1])

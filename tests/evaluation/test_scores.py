@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from judge import assert_equal, judge, label_ids_of
+from judge import assert_equal, judge, label_ids_of, train_ids_of
 
 from sgcp.datasets.classes import IGNORE, camvid_classes, cityscapes_classes
 from sgcp.datasets.index import Dataset
@@ -28,11 +28,15 @@ def cityscapes() -> Benchmark:
     return cityscapes_benchmark(cityscapes_classes())
 
 
+def truth_of(instance_ids):
+    return truth_of_instance_ids(instance_ids, train_ids_of(instance_ids))
+
+
 def score(pairs):
     benchmark = cityscapes()
     counts = no_counts(benchmark)
     for instance_ids, prediction in pairs:
-        counts += count_picture(truth_of_instance_ids(instance_ids), prediction, benchmark)
+        counts += count_picture(truth_of(instance_ids), prediction, benchmark)
     return score_counts(counts, benchmark)
 
 
@@ -89,10 +93,21 @@ def test_object_sizes_are_those_of_the_official_evaluator():
 
 
 def test_segments_tell_class_and_object_apart():
-    truth = truth_of_instance_ids(np.array([[7, 26000, 26001, 26, 29001, 0, 4]]))
-    assert truth.train_ids[truth.segments].tolist() == [[0, 13, 13, 13, IGNORE, IGNORE, IGNORE]]
-    assert truth.objects[truth.segments].tolist() == [[0, 1, 1, 0, 1, 0, 0]]
+    truth = truth_of(np.array([[7, 26000, 26001, 26, 29001, 0, 4]]))
+    ignored = [IGNORE, IGNORE, IGNORE]
+    assert truth.train_ids[truth.segments].tolist() == [[0, 13, 13, 13, *ignored]]
+    assert truth.objects[truth.segments].tolist() == [[IGNORE, 13, 13, IGNORE, *ignored]]
     assert len(set(truth.segments.ravel().tolist())) == 7
+
+
+def test_class_of_the_thousandth_object_is_that_of_the_label(tmp_path):
+    """Its id reads as one of the next class: truck 0 in place of car 1000, for the judge too."""
+    instance_ids = np.array([[26999, 27000, 27001, 27]])
+    label_ids = np.array([[26, 26, 26, 27]], np.uint8)
+    label = np.array([[13, 13, 13, 14]], np.uint8)
+    counts = count_picture(truth_of_instance_ids(instance_ids, label), label_ids, cityscapes())
+    expected = judge([(instance_ids, label_ids)], tmp_path, label_ids)
+    assert_equal(score_counts(counts, cityscapes()), cityscapes(), expected)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +217,9 @@ def test_confusion_shares_of_a_true_class_sum_to_one():
 
 def test_table_names_each_class_with_its_category():
     counts = count_picture(
-        Truth(np.array([[0, 1]], np.uint8), np.array([13, 8], np.uint8), np.array([True, False])),
+        Truth(
+            np.array([[0, 1]], np.uint8), np.array([13, 8], np.uint8), np.array([13, 255], np.uint8)
+        ),
         np.array([[26, 21]], np.uint8),
         cityscapes(),
     )

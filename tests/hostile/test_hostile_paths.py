@@ -105,7 +105,7 @@ def test_city_that_no_index_can_name_is_refused_before_it_is_linked(project: Pro
     text = project.fails("download", "cityscapes", "--root", "root")
     assert "rename it" in text
     assert "\x1b" not in text
-    assert not list((project.root / "data/raw").glob("*"))
+    assert not list((project.root / "data/raw").glob("[!.]*"))
 
 
 def test_city_that_no_index_can_name_stops_prepare(project: Project):

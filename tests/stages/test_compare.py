@@ -68,3 +68,10 @@ def test_what_is_no_metrics_file_is_refused(two):
     (two.root / "old.json").write_text('{"miou": 0.5}')
     assert "lacks dataset" in two.fails("compare", METRICS, "old.json")
     assert "not found" in two.fails("compare", METRICS, "absent.json")
+    two.change(miou={"mean": 0.5})
+    assert "it is over several seeds" in two.fails("compare", METRICS, "other.json")
+
+
+def test_model_of_another_protocol_is_noted(two):
+    two.change(model={"protocol": "strict"})
+    assert "the model learnt protocol strict" in two.ok("compare", METRICS, "other.json")

@@ -4,7 +4,10 @@ import json
 import statistics
 
 import pytest
+from conftest import Project
 from kills import tree
+
+from sgcp.stages.seeds import render_seeds, summarize
 
 
 @pytest.fixture
@@ -53,5 +56,26 @@ def test_finished_seeds_are_not_run_again_unless_something_changed(prepared):
 
 def test_one_seed_and_torchrun_are_refused(prepared, monkeypatch):
     assert "one has no spread" in prepared.fails("train", "sample", "--seeds", "1")
+    prepared.set(machine__devices=2)
+    assert "runs on one device" in prepared.fails("train", "sample", "--seeds", "2")
+    prepared.set(machine__devices="auto")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert "not under torchrun" in prepared.fails("train", "sample", "--seeds", "2")
+
+
+def test_number_that_a_run_lacks_is_null_and_shown_as_a_dash():
+    runs = [{"dataset": "x", "split": "val", "protocol": "p", "miou": 0.5, "miiou": None,
+             "pixel_accuracy": 0.9, "iou": {"road": 0.5, "sky": value}, "model": {"epoch": 1}}
+            for value in (0.25, None)]  # fmt: skip
+    summary = summarize([1, 2], runs)
+    assert summary["miou"] == {"mean": 0.5, "std": 0.0, "values": [0.5, 0.5]}
+    assert summary["miiou"]["mean"] is summary["iou"]["sky"]["std"] is None
+    assert "model" not in summary
+    assert render_seeds(summary).row_count == 5
+
+
+def test_run_from_a_folder_below_is_the_same_run(prepared, monkeypatch):
+    """Not told apart by how its paths are written."""
+    prepared.ok("train", "sample", "--seeds", "2")
+    below = Project(prepared.root / "pipeline")
+    assert below.ok("train", "sample", "--seeds", "2").count("finished already") == 2

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 from conftest import Project
 from PIL import Image
 from safetensors.torch import load_file, save_file
+
+from sgcp.datasets.truth import read_truth
 
 
 def metrics(project: Project, name: str = "validate.json") -> dict:
@@ -132,7 +135,7 @@ def test_official_command_and_ours_agree_on_the_same_files(trained):
     files = [*trained.root.rglob("resultPixelLevelSemanticLabeling.json")]
     official = json.loads(files[0].read_text())
     trained.ok("validate", "sample", "--predictions", predictions)
-    for name in ("validate.json", "predictions/sample/validate.json"):
+    for name in ("validate.json", "predictions/predictions-sample/validate.json"):
         assert_official(metrics(trained, name), official)
 
 
@@ -166,9 +169,44 @@ def test_predictions_of_any_depth_and_ending_are_found(trained):
         (other / path.stem.split("_")[0]).mkdir(parents=True, exist_ok=True)
         path.rename(other / path.stem.split("_")[0] / f"{path.stem}_pred.png")
     before = metrics(trained)
-    trained.ok("validate", "sample", "--predictions", other)
-    assert metrics(trained, "predictions/mine/validate.json")["miou"] == before["miou"]
+    trained.ok("validate", "sample", "--predictions", other, "--name", "other")
+    assert metrics(trained, "predictions/other/validate.json")["miou"] == before["miou"]
     assert metrics(trained) == before
+
+
+def test_predictions_of_two_networks_do_not_share_a_place(trained):
+    trained.set(sample__predict__split="val")
+    trained.ok("predict", "sample")
+    for net in ("a", "b"):
+        shutil.copytree(trained.root / "data/predictions/sample", trained.root / net / "val")
+        trained.ok("validate", "sample", "--predictions", f"{net}/val")
+    found = sorted(p.name for p in (trained.root / "metrics/sample/predictions").iterdir())
+    assert found == ["a-val", "b-val"]
+    text = trained.fails("validate", "sample", "--predictions", "a/val", "--name", "../up")
+    assert "a plain name, got '../up'" in text
+    assert "which is not given" in trained.fails("validate", "sample", "--name", "x")
+
+
+def test_panels_of_other_settings_do_not_stay(trained, monkeypatch):
+    from sgcp.stages import validate
+
+    calls = []
+
+    def read_one(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return read_truth(*arguments)
+
+    trained.set(sample__validate__panels=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(validate, "read_truth", read_one)
+        assert trained.run("validate", "sample").exit_code == 130
+    trained.set(sample__validate__split="train", sample__validate__panels=1)
+    card = trained.root / "data/models/sample/model.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"trained_on": {}}))
+    trained.ok("validate", "sample")
+    assert len(list((trained.root / "data/panels/sample").iterdir())) == 1
 
 
 def test_wrong_prediction_folders_are_refused(trained):

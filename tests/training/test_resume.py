@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, Project
+from lightning_fabric import Fabric
 from PIL import Image
+
+from sgcp.config import load_params
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 COMMAND = [sys.executable, "-m", "sgcp", "train", "sample"]
@@ -89,6 +92,51 @@ def test_run_goes_on_in_the_middle_of_an_epoch(prepared, monkeypatch):
     assert "resuming at step 1 of 2 of epoch 1" in places[1]
     assert "resuming at step 1 of 2 of epoch 2" in places[3]
     assert results(prepared) == whole
+
+
+def test_run_stopped_while_it_validates_goes_on_there(prepared, monkeypatch):
+    from sgcp.training import loop
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    prepared.set(machine__checkpoint_seconds=3600)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "evaluate", stop)
+        assert prepared.run("train", "sample").exit_code == 130
+    assert "resuming at step 2 of 2 of epoch 1" in prepared.ok("train", "sample")
+
+
+def test_second_training_of_a_dataset_waits_and_is_refused(prepared, monkeypatch):
+    """Such as one left alone by a killed `dvc repro`: two would write one log."""
+    prepared.set(sample__train__epochs=500)
+    first = subprocess.Popen(
+        COMMAND, cwd=prepared.root, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+    )
+    for line in first.stdout:
+        if line.startswith("epoch 1/"):
+            break
+    monkeypatch.setattr("sgcp.locks.PATIENCE", 0.2)
+    assert "another sgcp is writing there" in prepared.fails("train", "sample")
+    first.kill()
+    first.communicate()
+
+
+def test_every_part_with_a_state_is_in_the_checkpoint():
+    from sgcp.models.network import Normalize, SGCPNet
+    from sgcp.settings import TrainSettings
+    from sgcp.training.loop import start
+
+    settings = load_params(ROOT / "params.yaml").sample.train
+    assert isinstance(settings, TrainSettings)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    run = start(fabric, SGCPNet(19), Normalize(), settings, steps=1)
+    assert run.parts() == {
+        "network": run.network,
+        "optimizer": run.optimizer,
+        "schedule": run.schedule,
+        "precision": fabric.strategy.precision,
+    }
 
 
 def test_two_processes_train_as_one(prepared):
@@ -195,8 +243,10 @@ def test_run_begun_by_other_code_is_not_gone_on_with(prepared, monkeypatch):
 
 def test_diverged_run_stops_and_leaves_no_model(prepared):
     prepared.set(sample__train__lr=1000, sample__train__optimizer="sgd", sample__train__warmup=0.0)
-    text = prepared.fails("train", "sample")
-    assert "the loss is not finite" in text
+    for _ in range(2):  # the second time too, not from where the first one ended
+        text = prepared.fails("train", "sample")
+        assert "the loss is not finite" in text
+    assert not list((prepared.root / "data/resume/sample").iterdir())
     assert not (prepared.root / "data/models/sample").exists()
 
 
