@@ -129,7 +129,7 @@ import os, pathlib, time
 from sgcp.progress import map_parallel
 def work(number):
     pathlib.Path({str(tmp_path)!r}, str(os.getpid())).touch()
-    time.sleep(0.2)
+    time.sleep(0.05)
 try:
     map_parallel(work, range(200), 2, "work")
 except KeyboardInterrupt:

@@ -98,11 +98,11 @@ def write_segments(path: Path, truth: Truth) -> None:
     write_bytes(path, buffer.getvalue(), flush=False)
 
 
-def read_truth(prepared: Path, item: Item, num_classes: int) -> Truth:
+def read_truth(prepared: Path, item: Item) -> Truth:
     """Read one picture's truth: its segments, or its label map where no objects are annotated.
 
     Raises:
-        SgcpError: there is none, it is damaged, of another size, or has a train id of no class.
+        SgcpError: there is none, or it is damaged or of another size.
     """
     if item.label is None:
         raise SgcpError(f"{item.image}: has no label")
@@ -111,10 +111,6 @@ def read_truth(prepared: Path, item: Item, num_classes: int) -> Truth:
     size = (item.height, item.width)
     if truth.segments.shape != size:
         raise SgcpError(f"{path}: size {truth.segments.shape}, its picture has {size}")
-    used = truth.train_ids[np.flatnonzero(np.bincount(truth.segments.ravel()))]
-    beyond = used[(used >= num_classes) & (used != IGNORE)]
-    if beyond.size:
-        raise SgcpError(f"{path}: train id {beyond[0]} has no class; prepare again")
     return truth
 
 

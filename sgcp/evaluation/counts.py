@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.images import UInt8
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def count_picture(truth: Truth, prediction: UInt8, benchmark: Benchmark) -> Coun
         prediction: (H, W) label ids.
 
     Raises:
-        ValueError: sizes differ, or an id that the benchmark does not know is predicted, be it
-            where the truth is ignored.
+        ValueError: sizes differ, the truth has a train id of no class, or an id that the benchmark
+            does not know is predicted, be it where the truth is ignored.
     """
     if truth.segments.shape != prediction.shape:
         raise ValueError(
@@ -60,6 +61,10 @@ def count_picture(truth: Truth, prediction: UInt8, benchmark: Benchmark) -> Coun
             f"ids {foreign[:8].tolist()} are no label ids (0 to {benchmark.label_ids - 1}){hint}"
         )
     joint = joint[:, : benchmark.label_ids]
+    used = truth.train_ids[joint.any(axis=1)]
+    beyond = used[(used >= len(benchmark.classes)) & (used != IGNORE)]
+    if beyond.size:
+        raise ValueError(f"the truth has train id {beyond[0]}, which is no class")
     classes = np.arange(len(benchmark.classes))[:, None]
     pixels = (truth.train_ids == classes).astype(np.int64) @ joint  # (K, S) @ (S, P)
     return Counts(pixels, weigh_objects(truth, joint, benchmark))

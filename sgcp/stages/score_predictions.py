@@ -101,7 +101,7 @@ def count_file(pair: tuple[Item, Path], prepared: Path, benchmark: Benchmark) ->
         SgcpError: naming the file.
     """
     item, path = pair
-    truth = read_truth(prepared, item, len(benchmark.classes))
+    truth = read_truth(prepared, item)
     try:
         return count_picture(truth, read_label(path), benchmark)
     except ValueError as error:

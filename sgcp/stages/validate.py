@@ -48,14 +48,12 @@ def validate(layout: Layout, settings: ValidateSettings, machine: MachineSetting
     with building_folder(layout.panels, run_key(settings, items)) as folder:
         for index, item in enumerate(track(items, "validating", len(items))):
             image = read_image(layout.raw / item.image)
-            truth = read_truth(layout.prepared, item, len(dataset.classes))
-            if image.shape[:2] != truth.segments.shape:
-                raise SgcpError(
-                    f"{layout.raw / item.image}: size {image.shape[:2]} differs from its label "
-                    f"{truth.segments.shape}; prepare again"
-                )
+            truth = read_truth(layout.prepared, item)
             prediction = table[model.segment(image, settings.input_size)]
-            counts += count_picture(truth, to_label_ids[prediction], benchmark)
+            try:
+                counts += count_picture(truth, to_label_ids[prediction], benchmark)
+            except ValueError as error:
+                raise SgcpError(f"{layout.raw / item.image}: {error}; prepare again") from None
             if index in shown:
                 label = truth.train_ids[truth.segments]
                 picture = panel(image, label, prediction, dataset.classes)

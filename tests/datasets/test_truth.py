@@ -25,7 +25,7 @@ def test_segments_come_back_as_written_few_or_many(tmp_path, objects):
     truth = truth_of(ids)
     write_segments(tmp_path / "a.png", truth)
     item = Item("val", "a.png", "s", *ids.shape, "d", "labels/a.png", "a.png", "l")
-    back = read_truth(tmp_path, item, 19)
+    back = read_truth(tmp_path, item)
     assert (back.segments == truth.segments).all()
     assert (back.train_ids == truth.train_ids).all()
     assert (back.objects == truth.objects).all()
@@ -35,17 +35,9 @@ def test_segments_come_back_as_written_few_or_many(tmp_path, objects):
 def test_label_map_alone_is_truth_enough(tmp_path):
     label = np.array([[0, 1, 255]], np.uint8)
     Image.fromarray(label).save(tmp_path / "a.png")
-    truth = read_truth(tmp_path, Item("val", "i.png", "s", 1, 3, "d", "a.png"), 19)
+    truth = read_truth(tmp_path, Item("val", "i.png", "s", 1, 3, "d", "a.png"))
     assert (truth.train_ids[truth.segments] == label).all()
     assert (truth.objects == 255).all()
-
-
-def test_train_id_without_a_class_is_refused(tmp_path):
-    item = Item("val", "i.png", "s", 1, 3, "d", "a.png")
-    Image.fromarray(np.array([[0, 11, 255]], np.uint8)).save(tmp_path / "a.png")
-    assert read_truth(tmp_path, item, 12).segments.shape == (1, 3)
-    with pytest.raises(SgcpError, match=r"a\.png: train id 11 has no class"):
-        read_truth(tmp_path, item, 11)
 
 
 def test_drawn_segments_have_the_classes_of_the_drawn_labels(project):
@@ -61,7 +53,7 @@ def test_drawn_segments_have_the_classes_of_the_drawn_labels(project):
             folder / "segments") / name))  # fmt: skip
         relative = path.relative_to(folder)
         item = Item("val", "i.png", "s", *label.shape, "d", relative, relative)
-        truth = read_truth(folder, item, 19)
+        truth = read_truth(folder, item)
         assert (truth.train_ids[truth.segments] == label).all()
         assert (truth.objects < 19).any()
 
@@ -73,12 +65,12 @@ def test_a_byte_a_pixel_as_long_as_it_can_number_the_segments(tmp_path, segments
     assert truth.segments.tolist() == [[*range(segments)]]
     write_segments(tmp_path / "a.png", truth)
     item = Item("val", "a.png", "s", 1, segments, "d", "l.png", "a.png", "l")
-    assert (read_truth(tmp_path, item, 19).segments == truth.segments).all()
+    assert (read_truth(tmp_path, item).segments == truth.segments).all()
 
 
 def test_picture_without_labels_has_no_truth(tmp_path):
     with pytest.raises(SgcpError, match=r"a\.png: has no label"):
-        read_truth(tmp_path, Item("test", "a.png", "s", 6, 8, "d"), 19)
+        read_truth(tmp_path, Item("test", "a.png", "s", 6, 8, "d"))
 
 
 @pytest.mark.parametrize(
@@ -102,4 +94,4 @@ def test_damaged_segments_are_refused_by_name(tmp_path, content):
         size += (3,) if content == "colours" else ()
         Image.fromarray(np.full(size, content == "short", np.uint8)).save(path, pnginfo=info)
     with pytest.raises(SgcpError, match=r"a\.png"):
-        read_truth(tmp_path, ITEM, 19)
+        read_truth(tmp_path, ITEM)

@@ -120,6 +120,16 @@ def test_unknown_ids_are_refused_even_where_nothing_is_scored(foreign, hint):
         count_picture(truth, np.full((2, 3), foreign, np.uint8), cityscapes())
 
 
+def test_train_id_without_a_class_is_refused():
+    label = np.array([[0, 11, 255]], np.uint8)
+    with pytest.raises(ValueError, match="the truth has train id 11, which is no class"):
+        count_picture(truth_of_labels(label), np.zeros((1, 3), np.uint8), PLAIN)
+    label[0, 1] = 10
+    assert (
+        count_picture(truth_of_labels(label), np.zeros((1, 3), np.uint8), PLAIN).pixels.sum() == 2
+    )
+
+
 def test_other_sizes_are_refused():
     truth = truth_of_labels(np.zeros((2, 3), np.uint8))
     with pytest.raises(ValueError, match=r"size \(3, 2\), expected \(2, 3\)"):
