@@ -121,11 +121,11 @@ def render_seeds(summary: dict[str, Any]) -> Table:
         view.add_column(name, justify="right")
     rows = {key: summary[key] for key in ("miou", "miiou", "pixel_accuracy") if key in summary}
     for name, row in (rows | summary["iou"]).items():
-        if row["mean"] is None:
-            view.add_row(name, "-", "-", "-", "-")
-            continue
-        values = (row["mean"], row["std"], min(row["values"]), max(row["values"]))
-        view.add_row(name, *(f"{100 * value:.2f}" for value in values))
+        shown = ["-"] * 4
+        if row["mean"] is not None:
+            values = (row["mean"], row["std"], min(row["values"]), max(row["values"]))
+            shown = [f"{100 * value:.2f}" for value in values]
+        view.add_row(MEANS.get(name, name), *shown)
         if name == [*rows][-1]:
             view.add_section()
     return view

@@ -61,6 +61,16 @@ def test_colour_file_with_mixed_tabs_and_no_last_newline_is_read(colors_file):
     assert colors["Wall"] == (64, 192, 0)
 
 
+def test_classes_that_the_protocol_needs_are_named_where_they_lack(colors_file):
+    colors_file.write_text(
+        "\n".join(line for line in COLORS.splitlines() if line.split()[3] not in ("Sky", "Car"))
+    )
+    with pytest.raises(SgcpError, match=r"label_colors\.txt: lacks Car, Sky, which the protocol"):
+        camvid_labels.color_table(colors_file, "strict")
+    with pytest.raises(SgcpError, match="no list of colours"):
+        camvid_labels.read_colors(colors_file.parent)
+
+
 def test_blank_lines_and_whole_bytes_are_read(colors_file):
     colors_file.write_text("\n0 0 255\tA\n\n255 0 0\tB\n")
     assert camvid_labels.read_colors(colors_file) == {"A": (0, 0, 255), "B": (255, 0, 0)}
