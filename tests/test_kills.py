@@ -66,7 +66,7 @@ def test_killed_stage_ends_as_an_uninterrupted_one_at_random_moments(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["package-submission", "prepare"])
+@pytest.mark.parametrize("stage", ["download", "package-submission", "prepare"])
 def test_killed_at_each_change_of_the_disk(stations, stage, tmp_path):
     """Where a stage changes the disk a few dozen times, every one of them is tried."""
     before, after, (changes, _) = stations[stage]

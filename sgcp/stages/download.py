@@ -20,7 +20,7 @@ from sgcp.datasets.fetch import MAX_BYTES, fetch
 from sgcp.datasets.links import link_folder, resolve_folder
 from sgcp.datasets.placement import Placement, only_once
 from sgcp.errors import SgcpError, printable
-from sgcp.files import building_folder, read_json, write_json
+from sgcp.files import PARTIAL, building_folder, read_json, write_json
 from sgcp.progress import say
 from sgcp.stages.source import MANIFEST, Archive, Edition, read_edition
 
@@ -155,7 +155,8 @@ def generate(layout: Layout, settings: Any, machine: MachineSettings) -> None:
         sample.generate_sample(
             folder, settings.seed, settings.size, counts, machine.prepare_workers
         )
-        count = sum(path.is_file() for path in folder.rglob("*.*") if path.suffix != ".partial")
+        (folder / MANIFEST).unlink(missing_ok=True)  # of a run killed just before its end
+        count = sum(path.is_file() for path in folder.rglob("*.*") if path.suffix != PARTIAL)
         write_json(folder / MANIFEST, identity | {"files": count})
     say(f"{layout.raw}: {sum(counts.values())} street scenes")
 
