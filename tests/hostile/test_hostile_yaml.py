@@ -101,7 +101,7 @@ ARCHIVE = {"file": "a.zip", "url": "http://127.0.0.1:9/a.zip", "size": None, "md
     "change",
     [
         {"file": "../../evil.zip"},
-        {"file": "/tmp/evil.zip"},
+        {"file": "/evil.zip"},
         {"file": ".."},
         {"file": ""},
         {"file": "a\0b.zip"},
