@@ -44,6 +44,8 @@ class MachineSettings(Section):
     """Processes on this machine, one a device; ``auto``: every GPU, or one CPU process."""
     num_nodes: Count
     """Machines that train together (under torchrun)."""
+    engine: Literal["auto", "torch", "openvino", "onnxruntime"]
+    """What runs a trained network on a CPU; ``auto``: the fastest that is installed."""
     loader_workers: Annotated[int, Field(ge=0, le=256)]
     """Processes that decode and augment, a training process; 0: in the training process."""
     prepare_workers: Literal["auto"] | Processes
@@ -175,6 +177,8 @@ class ValidateSettings(Section):
     """Split to score; it must not overlap the split trained on."""
     input_size: Size | None
     """Resize images to this before the network, or null: their own size."""
+    precision: Literal["fp32", "bf16", "fp16"]
+    """Arithmetic of the network: bf16 where the processor has it, fp16 on a GPU."""
     panels: Annotated[int, Field(ge=0)]
     """Image / truth / prediction panels to draw."""
 
@@ -186,6 +190,8 @@ class PredictSettings(Section):
     """Split to label."""
     input_size: Size | None
     """Resize images to this before the network, or null: their own size."""
+    precision: Literal["fp32", "bf16", "fp16"]
+    """Arithmetic of the network: bf16 where the processor has it, fp16 on a GPU."""
 
 
 class PackageSettings(Section):

@@ -1,4 +1,4 @@
-"""The forward path that training's validation, ``validate``, ``predict`` and users share."""
+"""The plain way from pictures to labels, on torch alone: training validates with it."""
 
 import torch
 from torch import Tensor, nn
@@ -24,23 +24,14 @@ class Predictor(nn.Module):
         self.normalize = normalize
 
     @torch.inference_mode()
-    def forward(self, image: Tensor, input_size: tuple[int, int] | None = None) -> Tensor:
-        """Label every pixel.
-
-        Args:
-            image: (B, 3, H, W) uint8 RGB.
-            input_size: (height, width) at which the network sees the image; None: as it is.
+    def forward(self, image: Tensor) -> Tensor:
+        """Label every pixel of (B, 3, H, W) uint8 RGB.
 
         Returns:
-            (B, H, W) uint8 train ids, at the size of ``image``.
+            (B, H, W) uint8 train ids.
         """
-        size = (image.shape[-2], image.shape[-1])
-        x = self.normalize(image)
-        if input_size is not None and input_size != size:
-            x = F.interpolate(
-                x, size=input_size, mode="bilinear", align_corners=False, antialias=True
-            )
-        logits = self.network(x.contiguous(memory_format=torch.channels_last))
+        x = self.normalize(image).contiguous(memory_format=torch.channels_last)
+        logits = resize_logits(self.network(x).float(), (image.shape[-2], image.shape[-1]))
         # max().indices is several times faster than argmax on a CPU, and equal.
-        labels: Tensor = resize_logits(logits.float(), size).max(dim=1).indices  # (B, H, W)
+        labels: Tensor = logits.max(dim=1).indices  # (B, H, W)
         return labels.to(torch.uint8)

@@ -1,36 +1,39 @@
 """``Segmenter``: a loaded model that turns pictures into label maps."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from sgcp.datasets.classes import SemanticClass, classes_from_json
 from sgcp.errors import SgcpError
-from sgcp.inference.predict import Predictor
-from sgcp.models.artifact import ModelCard, load_model
-from sgcp.models.network import Normalize, SGCPNet
+from sgcp.inference.engines import Engine, open_engine
+from sgcp.models.card import ModelCard, read_card, weights_path
 
 BUNDLED = Path(__file__).parent.parent / "weights"
+EXPORTED = (".onnx", ".xml")
 
 
 class Segmenter:
-    """Label every pixel of a picture.
+    """Label every pixel of a picture. Threads may share one.
 
     Args:
-        network: in evaluation mode.
+        engine: runs the network.
         card: what its outputs mean.
-        device: where to run, as torch names it.
     """
 
-    def __init__(self, network: SGCPNet, card: ModelCard, device: str = "cpu") -> None:
+    def __init__(self, engine: Engine, card: ModelCard) -> None:
         self.card = card
         self.classes: tuple[SemanticClass, ...] = classes_from_json(card.classes)
-        normalize = Normalize(card.mean, card.std)
-        self.device = torch.device(device)
-        network = network.to(memory_format=torch.channels_last)
-        self.predictor = Predictor(network, normalize).to(self.device).eval()
+        self.engine = engine
+        self.slots = threading.BoundedSemaphore(engine.callers)
+
+    @property
+    def workers(self) -> int:
+        """Threads that keep it busy where each also reads and writes the pictures' files."""
+        return max(2, self.engine.callers)
 
     def segment(
         self, image: NDArray[np.uint8], input_size: tuple[int, int] | None = None
@@ -52,18 +55,53 @@ class Segmenter:
                 f"image: expected (H, W, 3) uint8, got {image.shape} {image.dtype}; "
                 "convert greyscale or RGBA pictures to RGB first"
             )
-        x = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]  # (1, 3, H, W)
-        labels: NDArray[np.uint8] = self.predictor(x.to(self.device), input_size)[0].cpu().numpy()
-        return labels
+        size = image.shape[0], image.shape[1]
+        if input_size is not None and tuple(input_size) != size:
+            height, width = input_size
+            # Antialiased, as training resizes.
+            resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+            image = np.array(resized)
+        with self.slots:
+            return self.engine.label(image, size)
 
 
-def load(path_or_name: str | Path, device: str = "cpu") -> Segmenter:
-    """Load a model by path (folder or ``.safetensors``), or bundled weights by name.
+def load(
+    path_or_name: str | Path,
+    device: str = "cpu",
+    engine: str = "auto",
+    precision: str = "auto",
+    callers: int = 1,
+) -> Segmenter:
+    """Load a model by path, or bundled weights by name.
+
+    Args:
+        path_or_name: a folder or ``.safetensors`` of ours, or what ``sgcp export`` wrote.
+        device: cpu or cuda.
+        engine: auto (the fastest that is installed), torch, openvino or onnxruntime.
+        precision: auto (the fastest that the machine has), fp32, bf16 or fp16.
+        callers: how many threads will call it at the same time.
 
     Raises:
-        SgcpError: there is no such model, or its files are damaged.
+        SgcpError: there is no such model, its files are damaged, or engine or precision cannot be
+            had here.
+    """
+    path = find_model(path_or_name)
+    card = read_card(path.with_suffix(".json"))
+    try:
+        return Segmenter(open_engine(path, device, engine, precision, callers), card)
+    except ValueError as error:
+        raise SgcpError(f"{path}: damaged model description: {error}") from None
+
+
+def find_model(path_or_name: str | Path) -> Path:
+    """Return the file that a path or a bundled name means.
+
+    Raises:
+        SgcpError: there is no such model.
     """
     path = Path(path_or_name)
+    if path.suffix in EXPORTED:
+        return path
     bundled = BUNDLED / f"{path_or_name}.safetensors"
     if not path.exists() and path.name == str(path_or_name) and not path.suffix:
         if not bundled.is_file():
@@ -73,8 +111,4 @@ def load(path_or_name: str | Path, device: str = "cpu") -> Segmenter:
                 f"({', '.join(names) or 'none are bundled yet'})"
             )
         path = bundled
-    network, card = load_model(path)
-    try:
-        return Segmenter(network, card, device)
-    except ValueError as error:
-        raise SgcpError(f"{path}: damaged model description: {error}") from None
+    return weights_path(path)

@@ -6,9 +6,9 @@ from pathlib import Path
 from torch import Tensor
 
 from sgcp.errors import SgcpError
+from sgcp.models.card import MAX_CLASSES
 from sgcp.models.network import SGCPNet
 from sgcp.models.tensors import (
-    MAX_CLASSES,
     load_strictly,
     read_checkpoint_tensors,
     refuse_overflow,

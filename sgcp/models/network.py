@@ -1,19 +1,15 @@
 """SGCPNet, assembled: encoder -> laterals -> SGCP module -> classifier."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from sgcp.models.card import IMAGENET_MEAN, IMAGENET_STD, EncoderName
 from sgcp.models.encoder import CHANNELS, ENCODERS
 from sgcp.models.pyramid import WIDTH, TopDown, TopDownBottomUp
 
 LATERALS = (40, 112, 320)  # channels of c3, c4, c5 on their way into the pyramid
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-EncoderName = Literal["sgcp", "mobilenet_v3_small"]
 
 
 class SGCPNet(nn.Module):

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from sgcp.errors import SgcpError
 
 MAX_BYTES = 2**29  # of a checkpoint; ImageNet heads and optimizers come with some
-MAX_CLASSES = 255  # labels are bytes, and 255 is none
 
 
 def read_checkpoint_tensors(path: Path) -> dict[str, Tensor]:

@@ -13,8 +13,9 @@ from sgcp.datasets.classes import (
 )
 from sgcp.errors import SgcpError
 from sgcp.files import file_sha256
-from sgcp.models.artifact import ModelCard, save_model
+from sgcp.models.artifact import save_model
 from sgcp.models.authors import read_authors_checkpoint
+from sgcp.models.card import ModelCard
 from sgcp.progress import say
 
 # The authors' CamVid preparation numbers the classes alphabetically, by the names of its colours

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from sgcp.datasets.images import UInt8
 from sgcp.errors import SgcpError
+from sgcp.inference.engines.base import cores
 from sgcp.inference.segmenter import Segmenter, load
 
 if TYPE_CHECKING:
@@ -17,17 +18,35 @@ if TYPE_CHECKING:
     from sgcp.settings import MachineSettings
 
 
-def load_segmenter(path: Path, machine: MachineSettings) -> Segmenter:
-    """Load a model onto the machine's device.
+def load_segmenter(path: Path, machine: MachineSettings, precision: str) -> Segmenter:
+    """Load a model onto the machine's device, to be called by a thread a core.
 
     Raises:
-        SgcpError: there is no model, or no such device.
+        SgcpError: there is no model, or no such device, engine or precision.
     """
-    available = torch.cuda.is_available()
-    if machine.accelerator == "cuda" and not available:
+    return load(path, choose_device(machine), machine.engine, precision, callers=cores())
+
+
+def choose_device(machine: MachineSettings) -> str:
+    """Return cuda where there is a GPU and it is not forbidden, else cpu.
+
+    Raises:
+        SgcpError: a GPU is asked for, and there is none.
+    """
+    if machine.accelerator == "cpu" or (machine.accelerator == "auto" and not has_nvidia_driver()):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if machine.accelerator == "cuda":
         raise SgcpError("machine.accelerator: 'cuda', but torch finds no GPU; set auto or cpu")
-    device = "cuda" if available and machine.accelerator != "cpu" else "cpu"
-    return load(path, device)
+    return "cpu"
+
+
+def has_nvidia_driver() -> bool:
+    """Tell whether a GPU is worth looking for: torch takes a second and a half to import."""
+    return any(Path("/dev").glob("nvidia*")) or not sys.platform.startswith("linux")
 
 
 def translation(model: Segmenter, classes: tuple[SemanticClass, ...]) -> UInt8:

@@ -10,7 +10,7 @@ import numpy as np
 from sgcp.datasets.images import UInt8, read_image, write_png
 from sgcp.datasets.index import fingerprint_items, read_dataset
 from sgcp.files import building_folder, code_digest, file_sha256
-from sgcp.progress import say, track
+from sgcp.progress import map_threads, say, track
 from sgcp.stages.model import load_segmenter, translation
 
 if TYPE_CHECKING:
@@ -31,14 +31,19 @@ def predict(layout: Layout, settings: PredictSettings, machine: MachineSettings)
     """
     dataset = read_dataset(layout.prepared)
     items = dataset.split(settings.split, labelled=False)
-    model = load_segmenter(layout.model, machine)
+    model = load_segmenter(layout.model, machine, settings.precision)
     to_label_ids = label_id_table(model, dataset.classes)
     with building_folder(layout.predictions, key=run_key(layout, settings, items)) as folder:
-        for item in track(items, "predicting", len(items)):
+
+        def label(item: Item) -> None:
             target = folder / f"{item.submission_stem}.png"
             if not target.is_file():
                 labels = model.segment(read_image(layout.raw / item.image), settings.input_size)
                 write_png(target, to_label_ids[labels])
+
+        done = map_threads(label, items, model.workers)
+        for _ in track(done, "predicting", len(items)):
+            pass
     say(f"{layout.predictions}: {len(items)} label-id images of split '{settings.split}'")
 
 

@@ -23,8 +23,9 @@ from sgcp.errors import SgcpError
 from sgcp.files import building_folder, code_digest, file_sha256
 from sgcp.locks import only_writer
 from sgcp.memory import keep_freed_memory
-from sgcp.models.artifact import ModelCard, save_model
+from sgcp.models.artifact import save_model
 from sgcp.models.authors import load_encoder_weights
+from sgcp.models.card import ModelCard
 from sgcp.models.network import Normalize, SGCPNet
 from sgcp.progress import say
 from sgcp.training.checkpoints import Checkpoints, Progress

@@ -12,9 +12,9 @@ from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap
 from sgcp.datasets.truth import read_truth
 from sgcp.errors import SgcpError
 from sgcp.evaluation.benchmark import benchmark_of
-from sgcp.evaluation.counts import count_picture, no_counts
+from sgcp.evaluation.counts import Counts, count_picture, no_counts
 from sgcp.files import building_folder
-from sgcp.progress import say, track
+from sgcp.progress import map_threads, say, track
 from sgcp.reporting.panels import panel
 from sgcp.stages.model import load_segmenter, translation
 from sgcp.stages.scores import write_scores
@@ -37,7 +37,7 @@ def validate(layout: Layout, settings: ValidateSettings, machine: MachineSetting
     """
     dataset = read_dataset(layout.prepared)
     items = dataset.split(settings.split)
-    model = load_segmenter(layout.model, machine)
+    model = load_segmenter(layout.model, machine, settings.precision)
     refuse_overlap(model.card.trained_on, items)
     table = translation(model, dataset.classes)
     to_label_ids = np.array([item.label_id for item in dataset.classes], dtype=np.uint8)
@@ -46,18 +46,24 @@ def validate(layout: Layout, settings: ValidateSettings, machine: MachineSetting
     shown = set(np.linspace(0, len(items) - 1, min(settings.panels, len(items))).astype(int))
     counts = no_counts(benchmark)
     with building_folder(layout.panels, run_key(settings, items)) as folder:
-        for index, item in enumerate(track(items, "validating", len(items))):
+
+        def score(task: tuple[int, Item]) -> Counts:
+            index, item = task
             image = read_image(layout.raw / item.image)
             truth = read_truth(layout.prepared, item)
             prediction = table[model.segment(image, settings.input_size)]
-            try:
-                counts += count_picture(truth, to_label_ids[prediction], benchmark)
-            except ValueError as error:
-                raise SgcpError(f"{layout.raw / item.image}: {error}; prepare again") from None
             if index in shown:
                 label = truth.train_ids[truth.segments]
                 picture = panel(image, label, prediction, dataset.classes)
                 write_png(folder / f"{item.stem}.png", picture)
+            try:
+                return count_picture(truth, to_label_ids[prediction], benchmark)
+            except ValueError as error:
+                raise SgcpError(f"{layout.raw / item.image}: {error}; prepare again") from None
+
+        found = map_threads(score, enumerate(items), model.workers)
+        for picture_counts in track(found, "validating", len(items)):
+            counts += picture_counts
     warn_of_other_protocol(model, dataset)
     origin = describe_model(model, items, settings)
     write_scores(layout.scores, dataset, items, counts, benchmark, origin)

@@ -20,7 +20,8 @@ import sgcp
 from sgcp.datasets.classes import camvid_classes, classes_to_json
 from sgcp.errors import SgcpError
 from sgcp.models import SGCPNet, tensors
-from sgcp.models.artifact import ModelCard, load_model, save_model
+from sgcp.models.artifact import load_model, save_model
+from sgcp.models.card import ModelCard
 from sgcp.training.checkpoints import MAGIC
 
 

@@ -8,8 +8,7 @@ from sgcp.datasets.classes import camvid_classes, classes_to_json
 from sgcp.errors import SgcpError
 from sgcp.inference.segmenter import Segmenter
 from sgcp.models import SGCPNet
-from sgcp.models.artifact import ModelCard
-from sgcp.models.network import IMAGENET_MEAN, IMAGENET_STD
+from sgcp.models.card import IMAGENET_MEAN, IMAGENET_STD, ModelCard
 
 
 @pytest.fixture(scope="module")

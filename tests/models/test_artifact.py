@@ -6,7 +6,8 @@ import torch
 from sgcp.datasets.classes import camvid_classes, classes_to_json
 from sgcp.errors import SgcpError
 from sgcp.models import SGCPNet
-from sgcp.models.artifact import ModelCard, load_model, save_model
+from sgcp.models.artifact import load_model, save_model
+from sgcp.models.card import ModelCard
 
 
 @pytest.fixture

@@ -1,0 +1,90 @@
+"""What every engine offers, and the choice between them."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgcp.errors import SgcpError
+from sgcp.inference.labels import label_pixels
+
+UInt8 = NDArray[np.uint8]
+Float32 = NDArray[np.float32]
+
+COMPILED_SIZES = 8  # graphs for so many image sizes are kept
+
+
+class Engine(ABC):
+    """Run the network on single pictures; threads may call one engine at the same time."""
+
+    name: str
+    """torch, openvino or onnxruntime."""
+    precision: str
+    """The arithmetic it runs in."""
+    callers: int = 1
+    """How many threads it serves best at the same time."""
+    labels: bool = False
+    """Whether the graph ends in labels rather than scores."""
+
+    @abstractmethod
+    def run(self, image: UInt8) -> NDArray[np.generic]:
+        """Return what the graph makes of (H, W, 3) uint8: scores (K, h, w) or labels (H, W).
+
+        The array is the caller's until the same thread calls again.
+        """
+
+    def scores(self, image: UInt8) -> Float32:
+        """Score (H, W, 3) uint8 RGB: (K, ceil(H/8), ceil(W/8)) float32.
+
+        Raises:
+            SgcpError: the graph gives labels only.
+        """
+        if self.labels:
+            raise SgcpError("this model was exported with --labels: it has no scores to give")
+        return self.run(image).astype(np.float32)
+
+    def label(self, image: UInt8, size: tuple[int, int]) -> UInt8:
+        """Label (H, W, 3) uint8 RGB, perhaps at another size: (height, width) uint8.
+
+        Raises:
+            SgcpError: another size is wanted of a graph that gives labels of the image's.
+        """
+        output = self.run(image)
+        if not self.labels:
+            return label_pixels(np.asarray(output, np.float32), size)
+        if output.shape != size:
+            raise SgcpError(
+                "input_size: this model was exported with --labels, so it labels pictures at "
+                "their own size; use one exported without"
+            )
+        return output.astype(np.uint8)  # a copy
+
+
+def check_precision(wanted: str, offered: tuple[str, ...], engine: str) -> str:
+    """Return the precision that ``wanted`` means; ``auto``: the first on offer.
+
+    Raises:
+        SgcpError: this engine or machine does not have it.
+    """
+    if wanted == "auto":
+        return offered[0]
+    if wanted not in offered:
+        raise SgcpError(
+            f"precision: {engine} has {' and '.join(sorted(offered))} on this machine, "
+            f"not '{wanted}'"
+        )
+    return wanted
+
+
+def cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def title(model: bytes | Path) -> str:
+    """Name a model in messages."""
+    return str(model) if isinstance(model, Path) else "the exported model"

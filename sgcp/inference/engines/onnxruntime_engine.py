@@ -1,0 +1,72 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from sgcp.errors import SgcpError
+from sgcp.inference.engines.base import Engine, UInt8, check_precision, cores, title
+
+WARNINGS = 3  # severity from which ONNX Runtime speaks: errors
+
+
+class OnnxRuntimeEngine(Engine):
+    """Run an ONNX graph in fp32.
+
+    Args:
+        model: ONNX bytes, or the path of an ``.onnx``.
+        precision: fp32 or auto.
+        callers: threads to be served at the same time; each run then takes its share of the cores.
+        threads: cores to use.
+
+    Raises:
+        SgcpError: ONNX Runtime cannot read the model, or another precision is asked for.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(
+        self,
+        model: bytes | Path,
+        precision: str = "auto",
+        callers: int = 1,
+        threads: int | None = None,
+    ) -> None:
+        self.precision = check_precision(precision, ("fp32",), self.name)
+        self.callers = callers
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = max(1, (threads or cores()) // callers)
+        options.log_severity_level = WARNINGS
+        # Threads that spin while they wait would take the core that decodes the next picture.
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(callers == 1)))
+        content = model if isinstance(model, bytes) else str(model)
+        try:
+            self.session = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception:  # its own classes derive from Exception alone
+            raise SgcpError(
+                f"{title(model)}: ONNX Runtime cannot read it; export it again"
+            ) from None
+        self.input = self.session.get_inputs()[0]
+        self.labels = self.session.get_outputs()[0].type == "tensor(uint8)"
+
+    def run(self, image: UInt8) -> NDArray[np.generic]:
+        """Return what the graph makes of (H, W, 3) uint8.
+
+        Raises:
+            SgcpError: the graph was exported for another size.
+        """
+        for fixed, given in zip(self.input.shape[1:3], image.shape[:2], strict=True):
+            if isinstance(fixed, int) and fixed != given:
+                raise SgcpError(
+                    f"image: this model was exported for {self.input.shape[1]}x"
+                    f"{self.input.shape[2]}, got {image.shape[0]}x{image.shape[1]}; export it "
+                    "without --size"
+                )
+        output: NDArray[np.generic] = self.session.run(None, {self.input.name: image[None]})[0][0]
+        return output

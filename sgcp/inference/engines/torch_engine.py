@@ -1,0 +1,117 @@
+"""PyTorch: on the CPU in case nothing faster is installed, and on a GPU."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sgcp.inference.engines.base import COMPILED_SIZES, Engine, UInt8, check_precision
+from sgcp.inference.graph import InferenceGraph
+
+if TYPE_CHECKING:
+    from sgcp.models.card import ModelCard
+    from sgcp.models.network import SGCPNet
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class TorchEngine(Engine):
+    """Run the network in eager PyTorch, channels last.
+
+    Args:
+        network: in evaluation mode.
+        precision: fp32, bf16, or auto: fp32.
+
+    Raises:
+        SgcpError: another precision is asked for.
+    """
+
+    name = "torch"
+    device = "cpu"
+    precisions: tuple[str, ...] = ("fp32", "bf16")
+
+    def __init__(self, network: SGCPNet, card: ModelCard, precision: str = "auto") -> None:
+        self.precision = check_precision(precision, self.precisions, self.name)
+        self.graph = self._place(InferenceGraph(network, card))
+
+    def _place(self, graph: InferenceGraph) -> InferenceGraph:
+        graph.network.to(DTYPES[self.precision])
+        graph.network.to(memory_format=torch.channels_last)
+        return graph.to(self.device).eval()
+
+    @torch.inference_mode()
+    def run(self, image: UInt8) -> NDArray[np.generic]:
+        """Return the scores (K, h, w) of (H, W, 3) uint8."""
+        scores: NDArray[np.generic] = self.graph(_batch(image))[0].float().numpy()
+        return scores
+
+
+class CudaEngine(TorchEngine):
+    """Run the network on a GPU up to the labels: fp16, a recorded CUDA graph for each size.
+
+    Replaying a recording spares the launches of some 250 small kernels, which for a network of
+    this size take longer than the kernels.
+
+    Args:
+        precision: fp16, bf16, fp32, or auto: fp16.
+    """
+
+    device = "cuda"
+    precisions = ("fp16", "bf16", "fp32")
+
+    def __init__(self, network: SGCPNet, card: ModelCard, precision: str = "auto") -> None:
+        super().__init__(network, card, precision)
+        self.labelling = self._place(InferenceGraph(network, card, labels=True))
+        self.recorded: OrderedDict[tuple[int, ...], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]]
+        self.recorded = OrderedDict()
+        self.lock = threading.Lock()
+
+    @torch.inference_mode()
+    def run(self, image: UInt8) -> NDArray[np.generic]:
+        """Return the scores (K, h, w) of (H, W, 3) uint8."""
+        scores: NDArray[np.generic] = self.graph(_batch(image).cuda())[0].float().cpu().numpy()
+        return scores
+
+    @torch.inference_mode()
+    def label(self, image: UInt8, size: tuple[int, int]) -> UInt8:
+        """Label (H, W, 3) uint8 RGB, perhaps at another size: (height, width) uint8."""
+        if size != image.shape[:2]:
+            return super().label(image, size)
+        with self.lock:  # a recording has one place for its input and one for its output
+            recording, given, labels = self._recording(image.shape)
+            given.copy_(_batch(image))
+            recording.replay()
+            result: UInt8 = labels[0].cpu().numpy()
+        return result
+
+    def _recording(self, shape: tuple[int, ...]) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+        if shape not in self.recorded:
+            self.recorded[shape] = self._record(torch.zeros((1, *shape), dtype=torch.uint8).cuda())
+        self.recorded.move_to_end(shape)
+        while len(self.recorded) > COMPILED_SIZES:
+            self.recorded.popitem(last=False)
+        return self.recorded[shape]
+
+    def _record(self, given: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+        """Run thrice, so that libraries have chosen their kernels, then record one run."""
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                self.labelling(given)
+        torch.cuda.current_stream().wait_stream(side)
+        recording = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(recording):
+            labels = self.labelling(given)
+        return recording, given, labels
+
+
+def _batch(image: UInt8) -> Tensor:
+    """Return (1, H, W, 3) on the memory of (H, W, 3), or a copy where torch cannot share it."""
+    return torch.from_numpy(np.require(image, requirements=["C", "W"]))[None]

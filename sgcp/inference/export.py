@@ -1,0 +1,109 @@
+"""Write the inference graph in the forms that other programs run."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sgcp.errors import SgcpError
+from sgcp.inference.graph import INPUT, InferenceGraph, to_onnx
+
+if TYPE_CHECKING:
+    import openvino
+
+FORMATS = {".onnx": "ONNX", ".xml": "OpenVINO IR", ".pt2": "torch.export"}
+# Height and width that an exported program of any size accepts, pixels: below the first, the
+# coarsest level is a single score, which torch.export takes for another network.
+SMALLEST, LARGEST = 129, 16384
+
+
+def export_graph(
+    graph: InferenceGraph, path: Path, size: tuple[int, int] | None
+) -> dict[Path, bytes]:
+    """Return the files of a graph in the form that the suffix of ``path`` names.
+
+    Args:
+        size: (height, width) of the only images it takes; None: of any.
+
+    Raises:
+        SgcpError: there is no such form, or its package is not installed.
+    """
+    if path.suffix == ".pt2":
+        return {path: to_program(graph, size)}
+    content = to_onnx(graph, size)
+    return {path: content} if path.suffix == ".onnx" else ir_files(read_onnx(content), path)
+
+
+def check_format(path: Path) -> None:
+    """Refuse a file name whose suffix is no format.
+
+    Raises:
+        SgcpError: it is none.
+    """
+    if path.suffix not in FORMATS:
+        forms = ", ".join(f"{suffix} ({name})" for suffix, name in FORMATS.items())
+        raise SgcpError(f"{path}: the suffix says what is written; choose one of {forms}")
+
+
+def to_program(graph: InferenceGraph, size: tuple[int, int] | None) -> bytes:
+    """Return the graph as an exported program, for ``torch.export.load``: one image a call."""
+    image = torch.zeros((1, *(size or (320, 576)), 3), dtype=torch.uint8)
+    any_size = {
+        axis: torch.export.Dim(name, min=SMALLEST, max=LARGEST)
+        for axis, name in ((1, "height"), (2, "width"))
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own deprecations
+        program = torch.export.export(
+            graph.eval(), (image,), dynamic_shapes=None if size else {INPUT: any_size}
+        )
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return buffer.getvalue()
+
+
+def read_onnx(content: bytes) -> openvino.Model:
+    """Return an ONNX graph as OpenVINO's."""
+    import openvino
+
+    return openvino.Core().read_model(content)
+
+
+def ir_files(model: openvino.Model, path: Path) -> dict[Path, bytes]:
+    """Return the two files of an OpenVINO model, weights in full precision."""
+    import openvino
+
+    with TemporaryDirectory() as folder:
+        target = Path(folder) / "model.xml"
+        openvino.serialize(model, target, target.with_suffix(".bin"))
+        return {path.with_suffix(s): target.with_suffix(s).read_bytes() for s in (".xml", ".bin")}
+
+
+def quantize(model: openvino.Model, images: list[Any]) -> openvino.Model:
+    """Return the model in 8-bit integers, ranges taken from real images.
+
+    Squeeze-and-excite stays in floating point: its gates multiply whole channels, so that a
+    rounded gate moves every pixel (PEERS: the practice of others).
+
+    Args:
+        images: (H, W, 3) uint8 RGB, a few hundred.
+
+    Raises:
+        SgcpError: NNCF is not installed.
+    """
+    try:
+        import nncf
+    except ImportError:
+        raise SgcpError("--int8: needs NNCF; pip install 'sgcp[int8]'") from None
+    return nncf.quantize(
+        model,
+        nncf.Dataset([image[None] for image in images]),
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(images),
+        ignored_scope=nncf.IgnoredScope(patterns=[".*/se/.*"], validate=False),
+    )

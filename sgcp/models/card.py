@@ -1,0 +1,99 @@
+"""What a model's numbers mean: the JSON beside its weights. Read without importing torch."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from typing_extensions import TypedDict
+
+from sgcp.errors import SgcpError
+from sgcp.files import read_json
+
+FORMAT = 1
+MAX_CLASSES = 255  # labels are bytes, and 255 is none
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+EncoderName = Literal["sgcp", "mobilenet_v3_small"]
+Byte = Annotated[int, Field(ge=0, le=255)]
+Mean = Annotated[float, Field(ge=0, le=1)]
+Deviation = Annotated[float, Field(ge=1e-3, le=10)]  # pictures are divided by it
+
+
+class ClassRow(TypedDict):
+    """One class in the order of the network's outputs."""
+
+    train_id: Byte
+    label_id: Byte
+    name: str
+    color: Annotated[list[Byte], Field(min_length=3, max_length=3)]
+
+
+@dataclass(frozen=True, config=ConfigDict(strict=True))
+class ModelCard:
+    """What a model's numbers mean: its classes in order, its input, where it comes from."""
+
+    classes: Annotated[list[ClassRow], Field(min_length=1, max_length=MAX_CLASSES)]
+    """A row a class, in order of train id."""
+    dataset: str
+    edition: str
+    protocol: str
+    encoder: EncoderName = "sgcp"
+    mean: tuple[Mean, Mean, Mean] = IMAGENET_MEAN
+    std: tuple[Deviation, Deviation, Deviation] = IMAGENET_STD
+    trained_size: tuple[int, int] | None = None
+    """Crop (height, width) it was trained on, pixels; None if unknown."""
+    trained_on: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Pictures it learnt from, which it is never scored on: digest of the pixels by stem."""
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Settings, seed, epoch, versions; or the imported file."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of the JSON file."""
+        return {"format": FORMAT, "architecture": "SGCPNet"} | dataclasses.asdict(self)
+
+
+CARD = TypeAdapter(ModelCard)
+
+
+def weights_path(path: Path) -> Path:
+    """Return the file of weights that a path means: itself, or ``model.safetensors`` in a folder.
+
+    Raises:
+        SgcpError: another kind of file.
+    """
+    path = path / "model.safetensors" if path.is_dir() else path
+    if path.suffix != ".safetensors":
+        raise SgcpError(
+            f"{path}: expected a .safetensors file or its folder; an authors' .pth.tar is turned "
+            "into one by `sgcp import-checkpoint FILE OUT`"
+        )
+    return path
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read the JSON beside a model's weights.
+
+    Raises:
+        SgcpError: missing, damaged, or not of this format.
+    """
+    content = read_json(path, made_by="sgcp train")
+    if content.pop("format", None) != FORMAT or content.pop("architecture", None) != "SGCPNet":
+        raise SgcpError(f"{path}: not a model description of format {FORMAT}")
+    # A description without, say, `trained_on` would let a model be scored on what it learnt.
+    fields = {field.name for field in dataclasses.fields(ModelCard)}
+    if odd := sorted(fields ^ content.keys()):
+        raise SgcpError(f"{path}: damaged model description: lacks or has too much: {odd[:5]}")
+    try:
+        card = CARD.validate_json(json.dumps(content))
+    except ValidationError as error:
+        finding = error.errors()[0]
+        name = ".".join(map(str, finding["loc"]))
+        raise SgcpError(f"{path}: damaged model description: {name}: {finding['msg']}") from None
+    names = [row["name"] for row in card.classes]
+    if len(set(names)) < len(names):
+        raise SgcpError(f"{path}: damaged model description: a class stands there twice")
+    return card
