@@ -24,3 +24,17 @@ def keep_freed_memory() -> bool:
         return False
     settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, 256 << 20))
     return all(mallopt(parameter, value) == 1 for parameter, value in settings)
+
+
+def peak_bytes() -> int:
+    """Return the most memory this process has held at once, in bytes."""
+    import resource
+    from pathlib import Path
+
+    status = Path("/proc/self/status")
+    if status.is_file():  # getrusage would count what the parent held before it started us
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -194,6 +194,21 @@ class PredictSettings(Section):
     """Arithmetic of the network: bf16 where the processor has it, fp16 on a GPU."""
 
 
+class BenchmarkSettings(Section):
+    """What speed is measured on."""
+
+    size: Size
+    """Height and width of the pictures, to which those of the dataset are resized."""
+    images: Annotated[int, Field(ge=1, le=1000)]
+    """Pictures of the validation split in the folder that is labelled."""
+    rounds: Annotated[int, Field(ge=1, le=1000)]
+    """Turns of each contender, of three timed runs each."""
+    threads: Processes | None
+    """Cores to use, or null: all."""
+    peers: tuple[Literal["LR-ASPP MobileNetV3-Large", "LinkNet MobileNetV3-Small"], ...]
+    """Networks of others to compare with."""
+
+
 class PackageSettings(Section):
     """How predictions are packed."""
 
@@ -208,6 +223,7 @@ class DatasetSettings(Section):
     validate_: ValidateSettings = Field(alias="validate")
     predict: PredictSettings
     package: PackageSettings
+    benchmark: BenchmarkSettings
 
 
 class SampleSettings(DatasetSettings):

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sgcp.inference.predict import resize_logits
+from sgcp.models.network import SGCPNet
 
 if TYPE_CHECKING:
     from sgcp.models.card import ModelCard
-    from sgcp.models.network import SGCPNet
 
 OPSET = 20  # of ONNX; the first with antialiased resizing in every runtime is 18
 INPUT = "image"
@@ -27,7 +27,7 @@ class InferenceGraph(nn.Module):
     """Normalise, run the network; then, if wanted, resize its scores and take the best class.
 
     Args:
-        network: in evaluation mode; it is copied.
+        network: in evaluation mode, normalised (B, 3, H, W) in, scores out; it is copied.
         card: tells mean and deviation.
         labels: return labels of the image's size rather than scores.
     """
@@ -35,10 +35,11 @@ class InferenceGraph(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, network: SGCPNet, card: ModelCard, labels: bool = False) -> None:
+    def __init__(self, network: nn.Module, card: ModelCard, labels: bool = False) -> None:
         super().__init__()
         self.network = copy.deepcopy(network)
-        fold_batch_norm(self.network)
+        if isinstance(network, SGCPNet):  # others are not built by the rule that folding follows
+            fold_batch_norm(self.network)
         self.labels = labels
         mean, std = torch.tensor(card.mean) * 255, torch.tensor(card.std) * 255
         self.register_buffer("scale", 1 / std, persistent=False)
@@ -58,7 +59,7 @@ class InferenceGraph(nn.Module):
         rows = image.reshape(batch, height, width * channels).float()
         rows = rows * self.scale.repeat(width) + self.shift.repeat(width)
         x = rows.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
-        scores: Tensor = self.network(x.to(self.network.classifier.weight.dtype))
+        scores: Tensor = self.network(x.to(next(self.network.parameters()).dtype))
         if not self.labels:
             return scores
         return resize_logits(scores.float(), (height, width)).argmax(1).to(torch.uint8)

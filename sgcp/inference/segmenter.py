@@ -71,6 +71,7 @@ def load(
     engine: str = "auto",
     precision: str = "auto",
     callers: int = 1,
+    threads: int | None = None,
 ) -> Segmenter:
     """Load a model by path, or bundled weights by name.
 
@@ -80,6 +81,7 @@ def load(
         engine: auto (the fastest that is installed), torch, openvino or onnxruntime.
         precision: auto (the fastest that the machine has), fp32, bf16 or fp16.
         callers: how many threads will call it at the same time.
+        threads: processors to use; None: all that this process may use.
 
     Raises:
         SgcpError: there is no such model, its files are damaged, or engine or precision cannot be
@@ -88,7 +90,7 @@ def load(
     path = find_model(path_or_name)
     card = read_card(path.with_suffix(".json"))
     try:
-        return Segmenter(open_engine(path, device, engine, precision, callers), card)
+        return Segmenter(open_engine(path, device, engine, precision, callers, threads), card)
     except ValueError as error:
         raise SgcpError(f"{path}: damaged model description: {error}") from None
 

@@ -92,6 +92,11 @@ class Layout:
         return panels.with_name(f"{panels.name}-{self.variant}") if self.variant else panels
 
     @property
+    def speed(self) -> Path:
+        """Times and memory on the machine at hand."""
+        return self.metrics / "speed.json"
+
+    @property
     def predictions(self) -> Path:
         """Predicted label-id images."""
         return self.root / "data" / "predictions" / self.dataset

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from sgcp.inference.engines.base import COMPILED_SIZES, Engine, UInt8, check_precision
 from sgcp.inference.graph import InferenceGraph
 
 if TYPE_CHECKING:
     from sgcp.models.card import ModelCard
-    from sgcp.models.network import SGCPNet
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -36,7 +35,7 @@ class TorchEngine(Engine):
     device = "cpu"
     precisions: tuple[str, ...] = ("fp32", "bf16")
 
-    def __init__(self, network: SGCPNet, card: ModelCard, precision: str = "auto") -> None:
+    def __init__(self, network: nn.Module, card: ModelCard, precision: str = "auto") -> None:
         self.precision = check_precision(precision, self.precisions, self.name)
         self.graph = self._place(InferenceGraph(network, card))
 
@@ -65,7 +64,7 @@ class CudaEngine(TorchEngine):
     device = "cuda"
     precisions = ("fp16", "bf16", "fp32")
 
-    def __init__(self, network: SGCPNet, card: ModelCard, precision: str = "auto") -> None:
+    def __init__(self, network: nn.Module, card: ModelCard, precision: str = "auto") -> None:
         super().__init__(network, card, precision)
         self.labelling = self._place(InferenceGraph(network, card, labels=True))
         self.recorded: OrderedDict[tuple[int, ...], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]]

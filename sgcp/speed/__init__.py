@@ -1,0 +1,1 @@
+"""How fast, in how much memory: engines, the authors' way and other networks, side by side."""

@@ -1,0 +1,104 @@
+"""Which contenders there are, and how a process opens one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sgcp.errors import SgcpError
+from sgcp.inference.segmenter import Segmenter, load
+from sgcp.models.card import read_card
+from sgcp.speed.contender import Contender, Ours, Peer
+
+if TYPE_CHECKING:
+    from sgcp.inference.engines.base import Engine
+
+OWN = "SGCPNet"
+REFERENCE = "reference"  # SGCPNet in the authors' way
+
+
+@dataclass(frozen=True)
+class Job:
+    """One contender, told in what crosses to another process."""
+
+    network: str
+    """``SGCPNet``, ``reference``, or a key of ``PEERS``."""
+    engine: str
+    precision: str
+    model: Path
+    """Weights of SGCPNet; its description tells classes and normalisation for all."""
+    size: tuple[int, int]
+    threads: int
+    device: str = "cpu"
+
+    def open(self) -> Contender:
+        """Load it, in the process that runs it.
+
+        Raises:
+            SgcpError: it cannot be had here: no package, processor or size for it.
+        """
+        if self.device == "cpu":
+            self._limit_threads()
+        if self.network == OWN:
+            one = self._load(callers=1)
+            return Ours(one, lambda: self._load(callers=self.threads))
+        if self.network == REFERENCE:
+            return self._open_reference()
+        return Peer(self._open_peer())
+
+    def _limit_threads(self) -> None:
+        if self.engine == "torch":
+            import torch
+
+            torch.set_num_threads(self.threads)
+        if self.network == REFERENCE and find_spec("cv2"):
+            import cv2
+
+            cv2.setNumThreads(self.threads)
+
+    def _load(self, callers: int) -> Segmenter:
+        return load(self.model, self.device, self.engine, self.precision, callers, self.threads)
+
+    def _open_reference(self) -> Contender:
+        if not find_spec("cv2"):
+            raise SgcpError("needs OpenCV: pip install 'sgcp[benchmark]'")
+        from sgcp.models.artifact import load_model
+        from sgcp.speed.reference import Reference
+
+        return Reference(*load_model(self.model))
+
+    def _open_peer(self) -> Engine:
+        from sgcp.inference.engines.openvino_engine import OpenVinoEngine
+        from sgcp.inference.engines.torch_engine import CudaEngine, TorchEngine
+        from sgcp.inference.graph import InferenceGraph, to_onnx
+        from sgcp.speed.peers import PEERS
+
+        card = read_card(self.model.with_suffix(".json"))
+        network = PEERS[self.network](len(card.classes)).eval()
+        if self.engine == "torch":
+            kind = CudaEngine if self.device == "cuda" else TorchEngine
+            return kind(network, card, self.precision)
+        graph = to_onnx(InferenceGraph(network, card), self.size)
+        return OpenVinoEngine(graph, self.precision, threads=self.threads)
+
+
+def contenders(model: Path, size: tuple[int, int], threads: int, peers: list[str]) -> list[Job]:
+    """Return what is compared on a CPU: the reference first, then every engine, then peers."""
+    rows = [(REFERENCE, "torch", "fp32")]
+    rows += [(OWN, "torch", precision) for precision in ("fp32", "bf16")]
+    rows += [(OWN, "onnxruntime", "fp32")]
+    rows += [(OWN, "openvino", precision) for precision in ("fp32", "bf16")]
+    for peer in peers:
+        rows += [(peer, "torch", "fp32"), (peer, "openvino", "fp32"), (peer, "openvino", "bf16")]
+    return [Job(*row, model, size, threads) for row in rows]
+
+
+def gpu_contenders(model: Path, size: tuple[int, int], peers: list[str]) -> list[Job]:
+    """Return what is compared on a GPU."""
+    return [
+        Job(network, "torch", precision, model, size, 1, "cuda")
+        for network in (OWN, *peers)
+        for precision in ("fp32", "fp16")
+    ]

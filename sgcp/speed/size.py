@@ -1,0 +1,38 @@
+"""How large a network is: parameters and arithmetic."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sgcp.models.card import read_card
+
+if TYPE_CHECKING:
+    from sgcp.speed.jobs import Job
+
+
+def size_of(job: Job, size: tuple[int, int]) -> dict[str, Any]:
+    """Return parameters, and GFLOP (two a multiply-add) of one picture, of a contender's network.
+
+    Counted in PyTorch on tensors without content, so no arithmetic is done.
+    """
+    card = read_card(job.model.with_suffix(".json"))
+    return _count(job.network, len(card.classes), card.encoder, size)
+
+
+@cache
+def _count(network: str, classes: int, encoder: Any, size: tuple[int, int]) -> dict[str, Any]:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from sgcp.models.network import SGCPNet
+    from sgcp.speed.peers import PEERS
+
+    with torch.device("meta"):
+        module = PEERS[network](classes) if network in PEERS else SGCPNet(classes, encoder)
+        image = torch.empty(1, 3, *size)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.inference_mode():
+        module.eval()(image)
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return {"parameters": parameters, "gflop": round(counter.get_total_flops() / 1e9, 2)}

@@ -1,0 +1,227 @@
+"""Stage ``benchmark``: model and prepared pictures -> how fast, in how much memory."""
+
+from __future__ import annotations
+
+import platform
+from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+from rich.table import Table
+
+from sgcp.datasets.images import UInt8, read_image
+from sgcp.datasets.index import read_dataset
+from sgcp.errors import SgcpError
+from sgcp.files import write_json
+from sgcp.inference.engines.base import cores
+from sgcp.progress import say, track
+from sgcp.speed.contender import TASKS
+from sgcp.speed.jobs import OWN, REFERENCE, Job, contenders, gpu_contenders
+from sgcp.speed.runner import TIMED_RUNS, Runner, write_pictures
+from sgcp.speed.size import size_of
+from sgcp.stages.model import choose_device
+
+if TYPE_CHECKING:
+    from sgcp.settings import BenchmarkSettings, MachineSettings
+    from sgcp.stages.layout import Layout
+
+PACKAGES = ("torch", "openvino", "onnxruntime", "opencv-python-headless", "numpy", "pillow")
+
+
+def benchmark(layout: Layout, settings: BenchmarkSettings, machine: MachineSettings) -> None:
+    """Time every engine, the authors' way and the peers by turns; write ``layout.speed``.
+
+    Raises:
+        SgcpError: there is no model or no picture, or nothing could be timed.
+    """
+    model = layout.model / "model.safetensors"
+    if not model.is_file():
+        raise SgcpError(f"{model}: no such file; run `sgcp train {layout.dataset}` first")
+    device, threads = choose_device(machine), settings.threads or cores()
+    jobs = contenders(model, settings.size, threads, list(settings.peers))
+    if device == "cuda":
+        jobs = gpu_contenders(model, settings.size, list(settings.peers)) + jobs
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        pictures = write_pictures(load_pictures(layout, settings), Path(folder))
+        runners, left_out = start(jobs, pictures, stack)
+        rows = [Row(runner, threads) for runner in runners]
+        take_turns(rows, settings.rounds)
+        agree(rows)
+    content = describe(settings, device, threads) | {
+        "rows": [row.to_json(settings.size) for row in rows],
+        "left_out": left_out,
+    }
+    write_json(layout.speed, content)
+    show(rows, left_out, settings.size)
+    say(f"{layout.speed}: {len(rows)} contenders")
+
+
+def load_pictures(layout: Layout, settings: BenchmarkSettings) -> list[UInt8]:
+    """Read pictures of the validation split, resized to the size that is timed."""
+    items = read_dataset(layout.prepared).split("val", labelled=False)
+    chosen = np.linspace(0, len(items) - 1, min(settings.images, len(items))).astype(int)
+    height, width = settings.size
+    pictures = []
+    for index in chosen:
+        image = Image.fromarray(read_image(layout.raw / items[index].image))
+        pictures.append(np.array(image.resize((width, height), Image.Resampling.BICUBIC)))
+    return pictures
+
+
+def start(
+    jobs: list[Job], pictures: list[Path], stack: ExitStack
+) -> tuple[list[Runner], dict[str, str]]:
+    """Start the contenders one after the other; return them, and why others are left out."""
+    runners, left_out = [], {}
+    for job in track(jobs, "starting", len(jobs)):
+        runner = Runner(job, pictures)
+        stack.callback(runner.close)
+        try:
+            runner.ask("network")  # loads, compiles, warms up
+            runners.append(runner)
+        except SgcpError as error:
+            left_out[title(job)] = str(error)
+    if not runners:
+        raise SgcpError(f"nothing could be timed: {'; '.join(left_out.values())}")
+    return runners, left_out
+
+
+class Row:
+    """One contender's times, in seconds, and what else is known of it."""
+
+    def __init__(self, runner: Runner, threads: int) -> None:
+        self.runner = runner
+        self.job = runner.job
+        self.threads = threads
+        self.seconds: dict[str, list[float]] = {task: [] for task in runner.tasks}
+        self.peak: dict[str, int] = {}
+        self.labels: list[UInt8] = []
+        self.agreement = float("nan")
+
+    def take_turn(self, task: str) -> None:
+        """Time a task once more."""
+        self.seconds[task] += self.runner.ask(task)
+        self.peak["files" if task == "files" else "labels"] = self.runner.ask("memory")
+
+    def milliseconds(self, task: str, percentile: int = 50) -> float:
+        """Return a percentile of a task's times."""
+        return float(np.percentile(self.seconds[task], percentile)) * 1e3
+
+    def to_json(self, size: tuple[int, int]) -> dict[str, Any]:
+        """Return what the metrics file says of it."""
+        tasks = {
+            task: {
+                "p50_ms": round(self.milliseconds(task), 2),
+                "p95_ms": round(self.milliseconds(task, 95), 2),
+                "images_per_second": round(1e3 / self.milliseconds(task), 2),
+            }
+            for task in self.seconds
+        }
+        return {
+            "network": self.job.network,
+            "engine": self.job.engine,
+            "precision": self.job.precision,
+            "device": self.job.device,
+            "threads": self.threads,
+            **tasks,
+            "peak_mib": {task: round(peak / 2**20) for task, peak in self.peak.items()},
+            "same_labels": self.agreement if self.agreement == self.agreement else None,
+            **size_of(self.job, size),
+        }
+
+
+def take_turns(rows: list[Row], rounds: int) -> None:
+    """Time every task of every contender, by turns, so that a noisy moment hits all alike."""
+    turns = [
+        (row, task)
+        for task in TASKS  # the folder last: its second engine adds to the peak memory
+        for _ in range(rounds)
+        for row in rows
+        if task in row.seconds
+    ]
+    for row, task in track(turns, "timing", len(turns)):
+        row.take_turn(task)
+
+
+def agree(rows: list[Row]) -> None:
+    """Compare the labels of every way of running our network with the first plain one's."""
+    ours = [row for row in rows if row.job.network in (OWN, REFERENCE)]
+    for row in ours:
+        row.labels = row.runner.ask("label")
+    plain = next((row for row in ours if row.job.network == OWN), ours[0] if ours else None)
+    for row in ours:
+        assert plain is not None
+        pairs = zip(row.labels, plain.labels, strict=True)
+        row.agreement = float(np.mean([np.mean(one == other) for one, other in pairs]))
+
+
+def describe(settings: BenchmarkSettings, device: str, threads: int) -> dict[str, Any]:
+    """Return where and how was timed."""
+    return {
+        "size": list(settings.size),
+        "batch": 1,
+        "threads": threads,
+        "device": device,
+        "processor": processor(),
+        "pictures": settings.images,
+        "warm_up": "loading and one run, then one run before each turn",
+        "runs": settings.rounds * TIMED_RUNS,
+        "tasks": TASKS,
+        "versions": {name: found for name in PACKAGES if (found := installed(name))},
+    }
+
+
+def installed(name: str) -> str | None:
+    """Return a package's version, if it is there."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def processor() -> str:
+    """Return the processor's name, and how many cores of it this process may use."""
+    name = platform.processor() or platform.machine()
+    described = Path("/proc/cpuinfo")
+    if described.is_file():
+        for line in described.read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    return f"{cores()} cores of {name}"
+
+
+def title(job: Job) -> str:
+    """Name a contender in one line."""
+    place = " on the GPU" if job.device == "cuda" else ""
+    return f"{job.network}, {job.engine} {job.precision}{place}"
+
+
+def show(rows: list[Row], left_out: dict[str, str], size: tuple[int, int]) -> None:
+    """Print the table, with ratios to the authors' way."""
+    reference = next((row for row in rows if row.job.network == REFERENCE), None)
+    table = Table(title=f"{size[0]}x{size[1]}, medians in ms (times as fast as the reference)")
+    table.add_column("network, engine")
+    for heading in ("network", "labels", "files", "peak MiB", "same labels"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        cells = [cell(row, reference, task) for task in TASKS]
+        agreement = "" if row.agreement != row.agreement else f"{row.agreement:.2%}"
+        table.add_row(title(row.job), *cells, f"{row.peak['labels'] / 2**20:.0f}", agreement)
+    say(table)
+    for name, reason in left_out.items():
+        say(f"left out: {name}: {reason}")
+
+
+def cell(row: Row, reference: Row | None, task: str) -> str:
+    """Return a time and its ratio to the authors'."""
+    if task not in row.seconds:
+        return ""
+    took = row.milliseconds(task)
+    if reference is None:
+        return f"{took:.1f}"
+    return f"{took:.1f} ({reference.milliseconds(task) / took:.1f}x)"
