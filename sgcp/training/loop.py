@@ -13,7 +13,8 @@ from lightning_fabric import Fabric
 from sgcp.datasets.loader import EpochSampler, Loader, batches
 from sgcp.errors import SgcpError
 from sgcp.training.checkpoints import Checkpoints, Progress
-from sgcp.training.optimization import make_optimizer, make_schedule, segmentation_loss
+from sgcp.training.losses import segmentation_loss
+from sgcp.training.optimization import make_optimizer, make_schedule
 from sgcp.training.validation import evaluate
 
 if TYPE_CHECKING:
