@@ -79,9 +79,8 @@ def score_band(scores: Tensor, label: Tensor, label_smoothing: float) -> Tensor:
 
     With p the softmax and t the smoothed one-hot truth, the gradient is p - t; 0 where ignored.
     """
-    truth = label.long().unsqueeze(0)  # (1, R, W)
-    valid = truth != IGNORE
-    truth = truth.where(valid, 0)
+    valid = (label != IGNORE).unsqueeze(0)  # (1, R, W)
+    truth = label.unsqueeze(0).where(valid, 0).long()
     scores -= scores.amax(0, keepdim=True)
     expected = scores.gather(0, truth)
     if label_smoothing:
