@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=48, help="of an epoch")
     parser.add_argument("--epochs", type=int, default=2, help="that count, after the first one")
-    parser.add_argument("--workers", type=int, default=1, help="loader processes")
+    parser.add_argument("--workers", type=int, default=0, help="loader processes, of all")
     parser.add_argument("--compile", action="store_true", help="compiled too: takes minutes more")
     parser.add_argument("--short", action="store_true", help="the authors' way and ours alone")
     parser.add_argument("--way", help=argparse.SUPPRESS)
