@@ -64,10 +64,25 @@ class WideDepthwise(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             x_gradient = gradients(x, weight, 2, [True, False, False])[0]
         weight_gradient = torch.empty_like(weight)
-        for first, sides in ((0, (2, 0)), (5 - NARROW, (0, 2))):
-            part = weight[..., first : first + NARROW]
-            moved = F.pad(x, sides)
+        for first, before, after in ((0, 2, 0), (5 - NARROW, 0, 2)):
+            part = weight[..., first : first + NARROW].contiguous()
+            moved = pad_columns(x, before, after)
             weight_gradient[..., first : first + NARROW] = gradients(
-                moved, part.contiguous(), 0, [False, True, False]
+                moved, part, 0, [False, True, False]
             )[1]
         return x_gradient, weight_gradient, None
+
+
+def pad_columns(x: Tensor, before: int, after: int) -> Tensor:
+    """Put columns of zeros on either side of x; ``F.pad`` would clear all of the result first."""
+    width = x.shape[-1]
+    padded = torch.empty(
+        (*x.shape[:-1], before + width + after),
+        dtype=x.dtype,
+        device=x.device,
+        memory_format=torch.channels_last,
+    )
+    padded[..., :before] = 0
+    padded[..., before + width :] = 0
+    padded[..., before : before + width] = x
+    return padded

@@ -44,18 +44,44 @@ def test_share_of_waiting_is_told_but_not_logged(prepared):
         assert path.is_dir() or "waiting" not in path.read_text()
 
 
+def results(project) -> dict[str, bytes]:
+    """Train; return weights, descriptions and curves."""
+    project.ok("train", "sample")
+    files = [*(project.root / "metrics").rglob("*.*"), *project.root.glob("data/models/*/*")]
+    return {path.name: path.read_bytes() for path in files if path.is_file()}
+
+
 def test_losses_read_late_are_the_same(prepared, monkeypatch):
     """As on a GPU, which is let run ahead."""
     prepared.set(machine__checkpoint_seconds=0)
-
-    def results():
-        prepared.ok("train", "sample")
-        files = [*(prepared.root / "metrics").rglob("*.*"), *prepared.root.glob("data/models/*/*")]
-        return {path.name: path.read_bytes() for path in files if path.is_file()}
-
-    first = results()
+    first = results(prepared)
     monkeypatch.setattr(loop, "LOSSES_READ_EVERY", {"cpu": 16})
-    assert results() == first
+    assert results(prepared) == first
+
+
+@pytest.mark.slow
+def test_compiled_run_ends_alike_twice_and_resumed(prepared, monkeypatch):
+    prepared.set(machine__compile=True, machine__checkpoint_seconds=0)
+    first = results(prepared)
+    step, taken = loop.train_one_step, []
+
+    def stop_after_three(*arguments):
+        if len(taken) == 3:
+            raise KeyboardInterrupt
+        taken.append(1)
+        return step(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_one_step", stop_after_three)
+        assert prepared.run("train", "sample").exit_code == 130
+    assert len(taken) == 3
+    # Uncompiled, it begins anew: the two round otherwise.
+    prepared.set(machine__compile=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_one_step", stop_after_three)
+        assert "resuming" not in prepared.run("train", "sample").output
+    prepared.set(machine__compile=True)
+    assert results(prepared) == first
 
 
 @pytest.mark.parametrize(
