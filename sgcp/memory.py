@@ -10,8 +10,8 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 def keep_freed_memory() -> bool:
     """Tell glibc not to hand freed memory back to the system; other C libraries are left alone.
 
-    By default every large array is mapped anew and its pages cleared, each time. Measured by
-    ``benchmarks/training_step.py``; docs/results.md has the ratio. Worker processes inherit it.
+    By default every large array is mapped anew and its pages cleared, each time.
+    ``benchmarks/training_throughput.py`` measures it. Worker processes inherit it.
 
     Returns:
         Whether the setting took effect.

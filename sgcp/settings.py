@@ -46,8 +46,12 @@ class MachineSettings(Section):
     """Machines that train together (under torchrun)."""
     engine: Literal["auto", "torch", "openvino", "onnxruntime"]
     """What runs a trained network on a CPU; ``auto``: the fastest that is installed."""
-    loader_workers: Annotated[int, Field(ge=0, le=256)]
-    """Processes that decode and augment, a training process; 0: in the training process."""
+    loader_workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)]
+    """Processes that decode and augment, a training process; 0: threads of the training process."""
+    cache_megabytes: Annotated[int, Field(ge=0, le=1_000_000)]
+    """Memory for decoded training pictures, of all loader processes of a training process; MiB."""
+    compile: Literal["auto"] | bool
+    """Compile the network for training; ``auto``: on long runs, where there is a C++ compiler."""
     prepare_workers: Literal["auto"] | Processes
     """Processes that convert and compare labels; ``auto``: one a core."""
     checkpoint_seconds: Annotated[float, Field(ge=0, le=86400)]

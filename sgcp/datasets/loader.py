@@ -1,26 +1,32 @@
 """Feed prepared datasets to training and evaluation."""
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from threading import Lock
 
 import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
-from torchvision import tv_tensors
-from torchvision.transforms import v2
 
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.images import read_image, read_label
 from sgcp.datasets.index import Item
-from sgcp.datasets.transforms import as_tensors, seed_sample
+from sgcp.datasets.transforms import Transform, sample_generator
 from sgcp.errors import SgcpError
 
 
 class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Images (3, H, W) uint8 and labels (H, W) int64 of one split.
+    """Images (3, H, W) and labels (H, W) of one split, both uint8.
 
     A training sample is asked for by (epoch, index), so that its augmentation is a function of
     (seed, epoch, index) in whichever process it is made.
+
+    Args:
+        cache_bytes: decoded pairs up to this size are kept in memory. The first ones stay: in a
+            shuffled epoch, pushing out the oldest would find none of a split that does not fit.
     """
 
     def __init__(
@@ -29,8 +35,9 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
         raw: Path,
         prepared: Path,
         num_classes: int,
-        transform: v2.Transform | None = None,
+        transform: Transform | None = None,
         seed: int = 0,
+        cache_bytes: int = 0,
     ) -> None:
         self.items = items
         self.raw = raw
@@ -38,20 +45,50 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
         self.num_classes = num_classes
         self.transform = transform
         self.seed = seed
+        self.cache_bytes = cache_bytes
+        self.cache: dict[int, tuple[Tensor, Tensor]] = {}
+        self.pool: ThreadPoolExecutor | None = None
+        self.lock: AbstractContextManager[object] = nullcontext()
+
+    def use_threads(self) -> None:
+        """Make a batch's samples on all cores at once, where no other process makes them.
+
+        Between two steps the cores are idle. A process beside the step would take one of its cores
+        away, and the step's other threads would wait for that one.
+        """
+        cores = len(os.sched_getaffinity(0))
+        torch.set_num_threads(torch.get_num_threads())  # fixed for this thread, before the others
+        self.pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
+        self.lock = Lock()
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, key: int | tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        image, label = self.read(index)
-        if self.transform is not None:
-            with torch.random.fork_rng(devices=[]):
-                seed_sample(self.seed, epoch, index)
-                image, label = self.transform(image, label)
-        return as_tensors(image, label)
+        image, label = self.cached(index)
+        if self.transform is None:
+            return image, label
+        return self.transform(image, label, sample_generator(self.seed, epoch, index))
 
-    def read(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> list[tuple[Tensor, Tensor]]:
+        """Return the samples of a batch; what a ``DataLoader`` asks for."""
+        make = self.pool.map if self.pool else map
+        return list(make(self.__getitem__, keys))
+
+    def cached(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return a pair from memory, or read it and keep it if there is room."""
+        if index in self.cache:
+            return self.cache[index]
+        pair = self.read(index)
+        size = sum(part.nbytes for part in pair)
+        with self.lock:
+            if size <= self.cache_bytes:
+                self.cache_bytes -= size
+                self.cache[index] = pair
+        return pair
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
         """Read one pair as stored.
 
         Raises:
@@ -70,7 +107,7 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
         beyond = (label >= self.num_classes) & (label != IGNORE)
         if beyond.any():
             raise SgcpError(f"{path}: train id {int(label[beyond][0])} has no class; prepare again")
-        return tv_tensors.Image(image), tv_tensors.Mask(label)
+        return image, label
 
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
@@ -156,6 +193,8 @@ def train_loader(
             f"norm needs two: set {2 * world} or more"
         )
     sampler = EpochSampler(len(dataset), batch_size, dataset.seed, rank, world)
+    if workers == 0:
+        dataset.use_threads()
     return (
         DataLoader(
             dataset,

@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sgcp.models.depthwise import DepthwiseConv2d
+
 
 class ConvNorm(nn.Sequential):
     """Convolve without bias, then batch-normalise: (B, C_in, H, W) -> (B, C_out, H/s, W/s)."""
@@ -11,7 +13,11 @@ class ConvNorm(nn.Sequential):
         self, c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups: int = 1
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.conv = (
+            DepthwiseConv2d(c_in, kernel, stride)
+            if groups == c_in == c_out
+            else nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
+        )
         self.norm = nn.BatchNorm2d(c_out)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import shutil
 from contextlib import nullcontext
@@ -18,7 +19,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from sgcp.datasets.classes import classes_to_json
 from sgcp.datasets.index import Dataset, Item, fingerprint_items, read_dataset, refuse_overlap
 from sgcp.datasets.loader import SegmentationDataset, eval_loader, train_loader
-from sgcp.datasets.transforms import train_transform
+from sgcp.datasets.transforms import TrainTransform
 from sgcp.errors import SgcpError
 from sgcp.files import building_folder, code_digest, file_sha256
 from sgcp.locks import only_writer
@@ -78,11 +79,11 @@ def run_training(
             f"{len(learned)} images of {dataset.name}, {settings.epochs} epochs, "
             f"{len(data.train)} steps each, {fabric.world_size} x {fabric.device.type}"
         )
-    run = start(fabric, network, normalize, settings, len(data.train))
+    run = start(fabric, network, normalize, settings, len(data.train), machine.compile)
+    fingerprint = run_fingerprint(dataset, settings) + ("-compiled" if run.compiled else "")
     checkpoints = Checkpoints(
-        fabric, layout.resume, run.parts(), run_fingerprint(dataset, settings),
-        machine.checkpoint_seconds,
-    )  # fmt: skip
+        fabric, layout.resume, run.parts(), fingerprint, machine.checkpoint_seconds
+    )
     images = len(data.sampler) * fabric.world_size
     with Reporter(layout.curves, settings.epochs, images, fabric.is_global_zero) as reporter:
         reporter.describe(dataset.provenance() | describe_splits(learned, scored))
@@ -137,7 +138,7 @@ def make_data(
     fabric: Fabric,
 ) -> Data:
     """Return the loaders of the two splits for this process."""
-    transform = train_transform(
+    transform = TrainTransform(
         settings.crop,
         settings.scale,
         settings.min_short_side,
@@ -146,17 +147,30 @@ def make_data(
     )
     folders = (layout.raw, layout.prepared, len(dataset.classes))
     rank, world = fabric.global_rank, fabric.world_size
+    workers = loader_processes(machine, fabric, learned)
+    # Each loader process keeps pictures of its own.
+    cache_bytes = machine.cache_megabytes * 2**20 // max(1, workers)
     loader, sampler = train_loader(
-        SegmentationDataset(learned, *folders, transform, settings.seed),
+        SegmentationDataset(learned, *folders, transform, settings.seed, cache_bytes),
         settings.batch_size,
-        machine.loader_workers,
+        workers,
         rank,
         world,
     )
-    validation = eval_loader(
-        SegmentationDataset(scored, *folders), machine.loader_workers, rank, world
-    )
+    if machine.loader_workers == "auto":
+        workers = max(1, workers)  # validation reads each picture once, so no cache helps it
+    validation = eval_loader(SegmentationDataset(scored, *folders), workers, rank, world)
     return Data(loader, sampler, validation)
+
+
+def loader_processes(machine: MachineSettings, fabric: Fabric, learned: list[Item]) -> int:
+    """Return ``machine.loader_workers``, or what suits this machine and these pictures."""
+    if machine.loader_workers != "auto":
+        return machine.loader_workers
+    if fabric.device.type != "cpu":
+        return max(1, len(os.sched_getaffinity(0)) * machine.num_nodes // fabric.world_size - 1)
+    decoded = sum(item.height * item.width * 4 for item in learned)
+    return 0 if decoded <= machine.cache_megabytes * 2**20 else 1
 
 
 def run_fingerprint(dataset: Dataset, settings: TrainSettings) -> str:
@@ -203,7 +217,7 @@ def write_models(
         save_model(network, last, card(settings.epochs), folder / "last.safetensors")
     say(
         f"kept epoch {epoch} of {settings.epochs} (mIoU {progress.best_miou:.4f} at best on "
-        f"'{settings.validate_split}', epoch {progress.best_epoch}), {progress.seconds:.0f} s"
+        f"'{settings.validate_split}', epoch {progress.best_epoch}), {progress.speed()}"
     )
 
 

@@ -41,7 +41,19 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     """One row an epoch: what DVCLive logs, replayed after a resume."""
     seconds: float = 0.0
-    """Training time so far, over all sessions."""
+    """Training time so far, over all sessions, without validation."""
+    waited: float = 0.0
+    """Seconds of it spent waiting for data."""
+    images: int = 0
+    """Images trained on in that time, by all processes together."""
+
+    def speed(self) -> str:
+        """Return how fast the run was, in words."""
+        seconds = max(self.seconds, 1e-9)
+        return (
+            f"{self.seconds:.0f} s, {self.images / seconds:.1f} images/s, "
+            f"{self.waited / seconds:.1%} of it waiting for data"
+        )
 
 
 class Checkpoints:

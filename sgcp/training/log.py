@@ -13,6 +13,8 @@ from sgcp.errors import SgcpError
 from sgcp.progress import progress_bar, say
 from sgcp.training.checkpoints import Progress
 
+TIMINGS = ("images_per_second", "waiting")  # differ between equal runs: shown, not logged
+
 
 def open_log(folder: Path) -> Live:
     """Open DVCLive's log, empty: rows are replayed from the checkpoint after a resume.
@@ -94,7 +96,7 @@ class Reporter:
             self.logged += 1
             self.live.step = self.logged
             for name, value in row.items():
-                if name != "images_per_second":  # differs between equal runs
+                if name not in TIMINGS:
                     self.live.log_metric(name, value, timestamp=False)
             self.live.make_summary()
             self.miou = row.get("miou", self.miou)
@@ -104,5 +106,5 @@ class Reporter:
             miou = f"  mIoU {row['miou']:.4f}" if "miou" in row else ""
             say(
                 f"epoch {progress.epoch}/{self.epochs}  loss {row['loss']:.4f}{miou}  "
-                f"{row['images_per_second']:.1f} images/s"
+                f"{row['images_per_second']:.1f} images/s, {row['waiting']:.1%} waiting for data"
             )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -13,13 +14,18 @@ from lightning_fabric import Fabric
 from sgcp.datasets.loader import EpochSampler, Loader, batches
 from sgcp.errors import SgcpError
 from sgcp.training.checkpoints import Checkpoints, Progress
-from sgcp.training.optimization import make_optimizer, make_schedule, segmentation_loss
+from sgcp.training.compilation import compile_network
+from sgcp.training.losses import segmentation_loss
+from sgcp.training.optimization import make_optimizer, make_schedule
 from sgcp.training.validation import evaluate
 
 if TYPE_CHECKING:
     from sgcp.models.network import Normalize, SGCPNet
     from sgcp.settings import TrainSettings
     from sgcp.training.log import Reporter
+
+# Reading a loss waits for the device; a GPU is let run ahead by this many steps.
+LOSSES_READ_EVERY = {"cpu": 1, "cuda": 16}
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,8 @@ class Run:
     optimizer: Any
     schedule: Any
     settings: TrainSettings
+    compiled: bool
+    """Whether ``wrapped`` is compiled, which rounds otherwise: no run goes on as the other."""
 
     def parts(self) -> dict[str, Any]:
         """Return what has a state, for checkpoints."""
@@ -55,18 +63,30 @@ class Run:
 
 
 def start(
-    fabric: Fabric, network: SGCPNet, normalize: Normalize, settings: TrainSettings, steps: int
+    fabric: Fabric,
+    network: SGCPNet,
+    normalize: Normalize,
+    settings: TrainSettings,
+    steps: int,
+    compiling: Literal["auto"] | bool,
 ) -> Run:
-    """Place the network, its optimizer and schedule on the device; ``steps`` are an epoch's."""
-    network = network.to(memory_format=torch.channels_last)
+    """Place the network, its optimizer and schedule on the device; ``steps`` are an epoch's.
+
+    Raises:
+        SgcpError: ``compiling`` is true and not possible.
+    """
+    network = network.to(fabric.device).to(memory_format=torch.channels_last)
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         # Statistics over the whole batch, as the authors train; it exists on GPUs alone.
         torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    shape = (settings.batch_size // fabric.world_size, 3, *settings.crop)
     optimizer = make_optimizer(network, settings)
-    wrapped, optimizer = fabric.setup(network, optimizer)
+    called = compile_network(fabric, network, shape, steps * settings.epochs, compiling)
+    wrapped, optimizer = fabric.setup(called, optimizer)
     schedule = make_schedule(optimizer, steps * settings.epochs, settings)
     normalize = normalize.to(fabric.device)
-    return Run(fabric, network, wrapped, normalize, optimizer, schedule, settings)
+    compiled = called is not network
+    return Run(fabric, network, wrapped, normalize, optimizer, schedule, settings, compiled)
 
 
 def fit(run: Run, data: Data, checkpoints: Checkpoints, reporter: Reporter) -> Progress:
@@ -99,15 +119,18 @@ def train_one_epoch(
     """Take the rest of one pass over the training split; return its mean loss, rate and speed."""
     run.wrapped.train()
     data.sampler.seek(progress.epoch, progress.step)
-    before, images, seconds = time.perf_counter(), 0, 0.0
-    for image, label in batches(data.train):
+    read_every = LOSSES_READ_EVERY[run.fabric.device.type]
+    unread: list[torch.Tensor] = []
+    clock = Clock(progress)
+    for image, label in clock.waiting_for(batches(data.train)):
         progress.lr = run.schedule.get_last_lr()[-1]
-        progress.losses.append(train_one_step(run, image, label))
+        unread.append(train_one_step(run, image, label))
         progress.step += 1
-        images += len(image) * run.fabric.world_size
-        now = time.perf_counter()
-        seconds, progress.seconds = seconds + now - before, progress.seconds + now - before
-        before = now
+        if len(unread) < read_every and progress.step < len(data.train):
+            continue
+        progress.losses += torch.stack(unread).tolist()
+        clock.tick(len(unread) * len(image) * run.fabric.world_size)
+        unread.clear()
         reporter.step(progress.step * len(image) * run.fabric.world_size, progress.losses[-1])
         checkpoints.save_if_due(progress)
     losses = torch.tensor(progress.losses, device=run.fabric.device)
@@ -117,12 +140,11 @@ def train_one_epoch(
     except SgcpError:
         checkpoints.clear()  # going on from here would end here
         raise
-    speed = images / seconds if seconds else 0.0
-    return {"loss": float(mean), "lr": progress.lr, "images_per_second": speed}
+    return {"loss": float(mean), "lr": progress.lr, **clock.read()}
 
 
-def train_one_step(run: Run, image: torch.Tensor, label: torch.Tensor) -> float:
-    """Learn from one batch, image (B, 3, H, W) uint8 and label (B, H, W); return its loss."""
+def train_one_step(run: Run, image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """Learn from one batch, image (B, 3, H, W) and label (B, H, W), both uint8; return its loss."""
     image, label = run.fabric.to_device((image, label))
     x = run.normalize(image).contiguous(memory_format=torch.channels_last)
     loss = segmentation_loss(run.wrapped(x), label, run.settings.label_smoothing)
@@ -130,7 +152,43 @@ def train_one_step(run: Run, image: torch.Tensor, label: torch.Tensor) -> float:
     run.fabric.backward(loss)
     run.optimizer.step()
     run.schedule.step()
-    return float(loss.detach())
+    return loss.detach()
+
+
+class Clock:
+    """Where the time of an epoch goes; what it adds to ``progress`` spans all sessions of a run."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.last = time.perf_counter()
+        self.seconds, self.waited, self.images = 0.0, 0.0, 0
+
+    def waiting_for(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """Yield each batch, counting how long it was waited for."""
+        iterator = iter(batches)
+        while True:
+            before = time.perf_counter()
+            batch = next(iterator, None)
+            seconds = time.perf_counter() - before
+            self.waited += seconds
+            self.progress.waited += seconds
+            if batch is None:
+                return
+            yield batch
+
+    def tick(self, images: int) -> None:
+        """Count ``images`` as done by now."""
+        now = time.perf_counter()
+        seconds, self.last = now - self.last, now
+        self.seconds += seconds
+        self.images += images
+        self.progress.seconds += seconds
+        self.progress.images += images
+
+    def read(self) -> dict[str, float]:
+        """Return the epoch's speed and the share of its time spent waiting for data."""
+        seconds = self.seconds or math.inf
+        return {"images_per_second": self.images / seconds, "waiting": self.waited / seconds}
 
 
 def refuse_useless(loss: float) -> None:

@@ -1,4 +1,4 @@
-"""Optimizer, learning-rate schedule and loss, as the settings ask."""
+"""Optimizer and learning-rate schedule, as the settings ask."""
 
 from __future__ import annotations
 
@@ -6,12 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
-
-from sgcp.datasets.classes import IGNORE
-from sgcp.inference.predict import resize_logits
 
 if TYPE_CHECKING:
     from sgcp.models.network import SGCPNet
@@ -19,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def make_optimizer(network: SGCPNet, settings: TrainSettings) -> torch.optim.Optimizer:
-    """Return SGD or AdamW over two groups: the encoder, and everything after it."""
+    """Return SGD or AdamW over two groups: the encoder, and everything after it.
+
+    ``fused``: one pass over all parameters instead of ten small operations for each of them, 2 ms
+    a step instead of 9 (``benchmarks/training_throughput.py``).
+    """
     encoder = list(network.encoder.parameters())
     inside = {id(parameter) for parameter in encoder}
     decoder = [p for p in network.parameters() if id(p) not in inside]
@@ -29,10 +28,10 @@ def make_optimizer(network: SGCPNet, settings: TrainSettings) -> torch.optim.Opt
     ]
     if settings.optimizer == "sgd":
         return torch.optim.SGD(
-            groups, momentum=settings.momentum, weight_decay=settings.weight_decay
+            groups, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
         )
     return torch.optim.AdamW(
-        groups, betas=(settings.momentum, 0.999), weight_decay=settings.weight_decay
+        groups, betas=(settings.momentum, 0.999), weight_decay=settings.weight_decay, fused=True
     )
 
 
@@ -56,15 +55,3 @@ def make_schedule(
 ) -> LambdaLR:
     """Return a schedule to be stepped once a training step."""
     return LambdaLR(optimizer, lambda step: rate_factor(step, steps, settings))
-
-
-def segmentation_loss(logits: Tensor, label: Tensor, label_smoothing: float) -> Tensor:
-    """Cross-entropy of logits (B, K, h, w), resized to label (B, H, W), over unignored pixels.
-
-    A batch without one labelled pixel has loss 0, not NaN.
-    """
-    scores = resize_logits(logits.float(), (label.shape[-2], label.shape[-1]))
-    total = F.cross_entropy(
-        scores, label, ignore_index=IGNORE, label_smoothing=label_smoothing, reduction="sum"
-    )
-    return total / (label != IGNORE).sum().clamp(min=1)

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as tv
 
+from sgcp.datasets import transforms
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.index import Item
 from sgcp.datasets.loader import EpochSampler, SegmentationDataset, train_loader
-from sgcp.datasets.transforms import RandomScale, train_transform
+from sgcp.datasets.transforms import TrainTransform, View, sample_generator
 from sgcp.errors import SgcpError
 
 
@@ -27,7 +28,7 @@ def items(tmp_path):
     return made
 
 
-TRANSFORM = train_transform((32, 32), (0.5, 2.0), 0, 0.5, 0.0)
+TRANSFORM = TrainTransform((32, 32), (0.5, 2.0), 0, 0.5, 0.0)
 
 
 def dataset(items, folder, transform=TRANSFORM, seed=1):
@@ -42,7 +43,7 @@ def test_image_and_label_are_transformed_together(items, tmp_path):
             image, label = data[epoch, index]
             assert image.shape == (3, 32, 32)
             assert image.dtype == torch.uint8
-            assert label.dtype == torch.int64
+            assert label.dtype == torch.uint8
             seen = label != IGNORE
             guess = (image[0].float() / 60).round()
             agree += (guess == label)[seen].sum().item()
@@ -51,7 +52,7 @@ def test_image_and_label_are_transformed_together(items, tmp_path):
 
 
 def test_padding_is_the_mean_in_the_image_and_ignored_in_the_label(items, tmp_path):
-    data = dataset(items, tmp_path, train_transform((64, 64), (0.5, 0.5), 0, 0.0, 0.0))
+    data = dataset(items, tmp_path, TrainTransform((64, 64), (0.5, 0.5), 0, 0.0, 0.0))
     image, label = data[0, 0]
     padded = label == IGNORE
     assert 0 < padded.sum() < padded.numel()
@@ -116,13 +117,85 @@ def test_processes_share_one_order_without_overlap():
 
 
 def test_scale_keeps_the_short_side():
-    transform = RandomScale((0.1, 0.1), min_short_side=30)
-    image, label = transform(
-        tv_tensors.Image(torch.zeros(3, 40, 80, dtype=torch.uint8)),
-        tv_tensors.Mask(torch.zeros(40, 80, dtype=torch.uint8)),
-    )
-    assert image.shape == (3, 30, 60)
-    assert label.shape == (30, 60)
+    transform = TrainTransform((8, 8), (0.1, 0.1), 30, 0.0, 0.0)
+    assert transform.draw_view((40, 80), sample_generator(0, 0, 0)).size == (30, 60)
+
+
+def test_views_are_spread_evenly_and_hold_all_of_the_picture_they_can():
+    transform = TrainTransform((30, 30), (0.5, 1.0), 0, 0.25, 0.0)
+    views = [transform.draw_view((40, 80), sample_generator(1, 0, index)) for index in range(4000)]
+    for view in views:
+        assert min(0, view.size[0] - 30) <= view.top <= max(0, view.size[0] - 30)
+        assert min(0, view.size[1] - 30) <= view.left <= max(0, view.size[1] - 30)
+    heights = np.array([view.size[0] for view in views])
+    assert heights.min() == 20
+    assert heights.max() == 40
+    assert abs(heights.mean() - 30) < 0.5
+    assert abs(np.mean([view.mirrored for view in views]) - 0.25) < 0.03
+    lefts = np.array([view.left / (view.size[1] - 30) for view in views])
+    assert abs(np.histogram(lefts, 5, (0, 1))[0] / 4000 - 0.2).max() < 0.04
+    assert {view.top for view in views if view.size[0] == 28} == {-2, -1, 0}
+
+
+@pytest.mark.parametrize("size", [(23, 31), (64, 80), (81, 103)])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_crop_is_the_resized_picture_padded_and_cut(size, mirrored):
+    """Against torchvision's own steps, one after the other."""
+    rng = np.random.default_rng(3)
+    image = torch.from_numpy(rng.integers(0, 256, (40, 50, 3), np.uint8)).permute(2, 0, 1)
+    label = torch.from_numpy(rng.integers(0, 19, (40, 50), np.uint8))
+    for top, left in ((0, 0), (-9, 3), (size[0] - 32, size[1] - 32)):
+        view = View(size, top, left, mirrored)
+        window = (top, left, 32, 32)
+        expected = tv.resize(image, size, antialias=True)
+        expected = tv.crop(expected, *window)
+        inside = tv.crop(torch.ones(1, *size, dtype=torch.uint8), *window)[0] == 1
+        fill = torch.tensor([124, 116, 104], dtype=torch.uint8).view(3, 1, 1)
+        expected = expected.where(inside, fill)
+        exact = tv.resize(label[None], size, tv.InterpolationMode.NEAREST_EXACT)
+        truth = tv.crop(exact, *window)[0].where(inside, IGNORE)
+        if mirrored:
+            expected, truth = expected.flip(-1), truth.flip(-1)
+        assert torch.equal(transforms.crop_image(image, view, (32, 32)), expected)
+        assert torch.equal(transforms.crop_label(label, view, (32, 32)), truth)
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.4])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (transforms.scale_brightness, tv.adjust_brightness),
+        (transforms.scale_contrast, tv.adjust_contrast),
+        (transforms.scale_saturation, tv.adjust_saturation),
+    ],
+)
+def test_colours_change_as_torchvision_changes_them(ours, theirs, factor):
+    rng = np.random.default_rng(4)
+    image = torch.from_numpy(rng.integers(0, 256, (3, 20, 30), np.uint8))
+    pixels = image.float()
+    ours(pixels, factor)
+    assert (pixels - theirs(image, factor).float()).abs().max() < 2  # it cuts off, we round
+
+
+def test_colour_jitter_draws_each_factor_and_leaves_the_label_alone(items, tmp_path):
+    plain = dataset(items, tmp_path)[0, 0]
+    seen = dataset(items, tmp_path, TrainTransform((32, 32), (0.5, 2.0), 0, 0.5, 0.5))[0, 0]
+    assert torch.equal(plain[1], seen[1])
+    assert not torch.equal(plain[0], seen[0])
+    assert seen[0].dtype == torch.uint8
+
+
+def test_pictures_are_read_once_while_there_is_room(items, tmp_path):
+    pair = 40 * 48 * 4  # bytes of an image and its label
+    data = SegmentationDataset(items, tmp_path, tmp_path, 4, TRANSFORM, 1, cache_bytes=3 * pair)
+    first = [data[0, index] for index in range(7)]
+    assert sorted(data.cache) == [0, 1, 2]
+    for index in (0, 1, 2):
+        (tmp_path / f"i{index}.png").unlink()
+    again = [data[0, index] for index in range(7)]
+    for a, b in zip(first, again, strict=True):
+        assert torch.equal(a[0], b[0])
+        assert torch.equal(a[1], b[1])
 
 
 def test_batch_beyond_the_split_and_uneven_batches_are_refused(items, tmp_path):
@@ -146,3 +219,10 @@ def test_truncated_image_is_named(items, tmp_path):
     path.write_bytes(path.read_bytes()[:80])
     with pytest.raises(SgcpError, match=r"i1\.png"):
         dataset(items, tmp_path)[0, 1]
+
+
+def test_threads_of_the_loader_leave_the_step_its_cores(items, tmp_path):
+    before = torch.get_num_threads()
+    loader, _ = train_loader(dataset(items, tmp_path), 2, 0)
+    assert len(list(loader)) == 3
+    assert torch.get_num_threads() == before

@@ -1,16 +1,9 @@
 import pytest
-import torch
 from conftest import ROOT
 
 from sgcp.config import load_params
-from sgcp.datasets.classes import IGNORE
 from sgcp.models import SGCPNet
-from sgcp.training.optimization import (
-    make_optimizer,
-    make_schedule,
-    rate_factor,
-    segmentation_loss,
-)
+from sgcp.training.optimization import make_optimizer, make_schedule, rate_factor
 
 
 @pytest.fixture(scope="module")
@@ -49,24 +42,3 @@ def test_encoder_and_decoder_have_their_own_rates_and_nothing_is_left_out(settin
     assert schedule.get_last_lr() == pytest.approx([0.15, 0.3])
     grouped = [id(p) for group in optimizer.param_groups for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in network.parameters())
-
-
-def test_loss_is_cross_entropy_over_unignored_pixels():
-    logits = torch.zeros(1, 4, 2, 2)
-    label = torch.tensor([[[0, 1], [2, IGNORE]]])
-    assert segmentation_loss(logits, label, 0.0).item() == pytest.approx(1.3862943)  # ln 4
-
-
-def test_ignored_pixels_have_no_gradient():
-    logits = torch.randn(1, 3, 2, 2, requires_grad=True)
-    label = torch.full((1, 2, 2), IGNORE)
-    loss = segmentation_loss(logits, label, 0.0)
-    loss.backward()
-    assert loss.item() == 0
-    assert torch.equal(logits.grad, torch.zeros_like(logits))
-
-
-def test_logits_are_resized_to_the_label():
-    logits = torch.randn(2, 3, 4, 5)
-    label = torch.randint(0, 3, (2, 31, 37))
-    assert torch.isfinite(segmentation_loss(logits, label, 0.1))

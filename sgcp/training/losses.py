@@ -1,0 +1,127 @@
+"""The loss: cross-entropy at the label's size, of scores that the network gives at an eighth."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from sgcp.datasets.classes import IGNORE
+from sgcp.inference.predict import resize_logits
+
+BAND = 2**19  # scores held at full size at a time, 2 MiB: what the cache of a core holds
+
+
+def segmentation_loss(logits: Tensor, label: Tensor, label_smoothing: float) -> Tensor:
+    """Cross-entropy of logits (B, K, h, w), resized to label (B, H, W), over unignored pixels.
+
+    A batch without one labelled pixel has loss 0, not NaN. Logits of 16 bits are widened to 32.
+
+    On a CPU the full-size scores are never held as a whole, a third of the time of the plain way
+    (``benchmarks/training_throughput.py``); a GPU, which has the bandwidth, takes the plain way.
+    """
+    scores = logits if logits.dtype == torch.float64 else logits.float()
+    if logits.device.type == "cpu":
+        loss: Tensor = BandedCrossEntropy.apply(scores, label, label_smoothing)
+        return loss
+    return plain_loss(scores, label, label_smoothing)
+
+
+def plain_loss(logits: Tensor, label: Tensor, label_smoothing: float) -> Tensor:
+    """Return the same in torch's own words; what the banded way is tested against."""
+    scores = resize_logits(logits, (label.shape[-2], label.shape[-1]))
+    total = F.cross_entropy(
+        scores, label.long(), ignore_index=IGNORE, label_smoothing=label_smoothing, reduction="sum"
+    )
+    return total / (label != IGNORE).sum().clamp(min=1)
+
+
+class BandedCrossEntropy(torch.autograd.Function):
+    """Resize and score a band of rows at a time; the gradient falls out of the same pass.
+
+    Resizing is linear, so it is a product with a matrix on either side, and its gradient the
+    product with their transposes. Of a band's scores nothing is kept but their share of the
+    gradient of the small logits.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, label: Tensor, label_smoothing: float) -> Tensor:
+        """Take logits (B, K, h, w) and label (B, H, W); return the loss, a scalar."""
+        across = resizing_matrix(logits.shape[-1], label.shape[-1], logits)  # (W, w)
+        bands = row_bands(logits, label)
+        gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
+        total = torch.zeros((), dtype=torch.float64)
+        for image, truth, image_gradient in zip(logits, label, gradient, strict=True):
+            wide = image.contiguous() @ across.T  # (K, h, W)
+            wide_gradient = torch.zeros_like(wide)
+            for rows, sources, down in bands:
+                scores = down @ wide[:, sources]  # (K, R, W)
+                total += score_band(scores, truth[rows], label_smoothing)
+                wide_gradient[:, sources] += down.T @ scores
+            torch.matmul(wide_gradient, across, out=image_gradient)
+        count = (label != IGNORE).sum().clamp(min=1)
+        ctx.save_for_backward(gradient.div_(count))
+        return (total / count).to(logits.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, loss_gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Hand on the gradient that the forward pass computed."""
+        (gradient,) = ctx.saved_tensors
+        return gradient * loss_gradient, None, None
+
+
+def score_band(scores: Tensor, label: Tensor, label_smoothing: float) -> Tensor:
+    """Return the summed loss of scores (K, R, W) against label (R, W); turn scores into gradients.
+
+    With p the softmax and t the smoothed one-hot truth, the gradient is p - t; 0 where ignored.
+    """
+    valid = (label != IGNORE).unsqueeze(0)  # (1, R, W)
+    truth = label.unsqueeze(0).where(valid, 0).long()
+    scores -= scores.amax(0, keepdim=True)
+    expected = scores.gather(0, truth)
+    if label_smoothing:
+        mean = scores.mean(0, keepdim=True)
+        expected = expected * (1 - label_smoothing) + mean * label_smoothing
+    total = scores.exp_().sum(0, keepdim=True)
+    loss = ((total.log() - expected) * valid).sum()
+    scores *= valid / total
+    hit = valid.to(scores.dtype)
+    scores.scatter_add_(0, truth, hit * (label_smoothing - 1))
+    if label_smoothing:
+        scores -= hit * (label_smoothing / len(scores))
+    return loss
+
+
+class Band(NamedTuple):
+    """Some rows of the label, and what they are computed from."""
+
+    rows: slice
+    """Of the label."""
+    sources: slice
+    """Rows of the logits that these lie between."""
+    down: Tensor
+    """(rows, sources): their shares."""
+
+
+def row_bands(logits: Tensor, label: Tensor) -> list[Band]:
+    """Cut the rows of label (B, H, W) into bands of about ``BAND`` scores."""
+    height, width = label.shape[-2:]
+    matrix = resizing_matrix(logits.shape[-2], height, logits)  # (H, h)
+    step = max(1, BAND // (logits.shape[1] * width))
+    bands = []
+    for first in range(0, height, step):
+        rows = slice(first, min(first + step, height))
+        used = matrix[rows].any(0).nonzero()
+        sources = slice(int(used[0]), int(used[-1]) + 1)
+        bands.append(Band(rows, sources, matrix[rows, sources].contiguous()))
+    return bands
+
+
+def resizing_matrix(source: int, target: int, like: Tensor) -> Tensor:
+    """Return (target, source): what bilinear resizing does along one side, torch's own numbers."""
+    unit = torch.eye(source, dtype=like.dtype).unsqueeze(0)
+    return F.interpolate(unit, size=target, mode="linear", align_corners=False)[0].T.contiguous()

@@ -1,0 +1,85 @@
+"""Compiling is tried out at once; without a working compiler training goes on, or says why not."""
+
+import pytest
+import torch
+import torch._inductor.config
+from lightning_fabric import Fabric
+from torch import nn
+
+from sgcp.errors import SgcpError
+from sgcp.training import compilation
+from sgcp.training.compilation import PAYS_FROM_STEPS, compile_network
+
+SHAPE = (2, 3, 8, 8)
+
+
+@pytest.fixture
+def fabric() -> Fabric:
+    return Fabric(accelerator="cpu", devices=1)
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    torch._dynamo.reset()
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Hardswish())
+
+
+@pytest.fixture(params=["hidden", "broken"])
+def no_compiler(request, monkeypatch, tmp_path):
+    """Hide the compiler, or put one in its place that fails."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    compiler = tmp_path / "g++"
+    if request.param == "broken":
+        compiler.write_text("#!/bin/sh\nexit 1\n")
+        compiler.chmod(0o755)
+    with torch._inductor.config.patch({"cpp.cxx": (str(compiler),)}):  # read from CXX on import
+        yield
+
+
+def test_auto_goes_on_without_a_compiler_and_says_so_in_one_line(
+    fabric, network, no_compiler, capfd
+):
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert compile_network(fabric, network, SHAPE, PAYS_FROM_STEPS, "auto") is network
+    told = capfd.readouterr()
+    assert "training goes on uncompiled" in told.out
+    assert told.out.count("\n") == 2  # this line, and that it compiles
+    assert not told.err
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_compiling_that_is_asked_for_fails_with_one_message(fabric, network, no_compiler):
+    with pytest.raises(SgcpError, match=r"machine\.compile: true, but compiling failed") as caught:
+        compile_network(fabric, network, SHAPE, 1, True)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("steps", "wanted"), [(PAYS_FROM_STEPS - 1, "auto"), (10**6, False)], ids=["short", "off"]
+)
+def test_short_runs_are_not_compiled(fabric, network, steps, wanted, monkeypatch):
+    monkeypatch.setattr(compilation, "try_out", lambda *_: pytest.fail("compiled"))
+    assert compile_network(fabric, network, SHAPE, steps, wanted) is network
+
+
+def test_compiled_network_is_the_same_network(fabric, network):
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    try:
+        compiled = compile_network(fabric, network, SHAPE, 1, True)
+    except SgcpError:
+        pytest.skip("no C++ compiler here")
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    x = torch.randn(SHAPE).contiguous(memory_format=torch.channels_last)
+    results = []
+    for way in (network, compiled):
+        network.load_state_dict(before)
+        network.zero_grad()
+        scores = way(x)
+        scores.square().mean().backward()
+        gradients = [parameter.grad.clone() for parameter in network.parameters()]
+        results.append([scores.detach(), *gradients, network[1].running_mean.clone()])
+    torch.testing.assert_close(results[1], results[0])
