@@ -27,6 +27,7 @@ Size = tuple[Side, Side]  # (height, width), pixels
 Factor = Annotated[float, Field(ge=0.01, le=16)]
 Split = Literal["train", "val", "test"]
 Protocol = Literal["strict", "grouped"]
+Contender = Literal["reference", "torch", "onnxruntime", "openvino", "lraspp", "linknet"]
 
 
 class Section(BaseModel):
@@ -209,8 +210,8 @@ class BenchmarkSettings(Section):
     """Turns of each contender, of three timed runs each."""
     threads: Processes | None
     """Cores to use, or null: all."""
-    peers: tuple[Literal["LR-ASPP MobileNetV3-Large", "LinkNet MobileNetV3-Small"], ...]
-    """Networks of others to compare with."""
+    contenders: Annotated[tuple[Contender, ...], Field(min_length=1)]
+    """Engines, the authors' way and other networks to time by turns."""
 
 
 class PackageSettings(Section):

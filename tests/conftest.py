@@ -35,6 +35,10 @@ TINY = {
     "sample.train.crop": [64, 64],
     "sample.train.validate_every": 1,
     "sample.validate.panels": 1,
+    "sample.benchmark.size": [64, 128],
+    "sample.benchmark.images": 2,
+    "sample.benchmark.rounds": 1,
+    "sample.benchmark.contenders": ["openvino"],
 }
 
 

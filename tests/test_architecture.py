@@ -17,8 +17,10 @@ LAYERS = {
     "evaluation": BASE | {"datasets", "models"},
     "inference": BASE | {"datasets", "models"},
     "reporting": BASE | {"datasets", "models"},
+    "speed": BASE | {"datasets", "models", "inference"},
     "training": BASE | {"datasets", "models", "evaluation", "inference"},
-    "stages": BASE | {"datasets", "models", "evaluation", "inference", "reporting", "training"},
+    "stages": BASE
+    | {"datasets", "models", "evaluation", "inference", "reporting", "speed", "training"},
     "failures": {"errors"},
     "cli": {"errors", "failures", "config", "settings", "stages"},
 }

@@ -17,6 +17,7 @@ STAGES = {
     "prepare": "prepare",
     "train": "train",
     "validate": "validate",
+    "benchmark": "benchmark",
     "predict": "predict",
     "package": "package_submission",
 }
@@ -107,7 +108,7 @@ class Recorder:
 
 def test_every_setting_is_read_by_its_stage(tmp_path):
     """A key that no stage reads would rerun it for nothing."""
-    from sgcp.stages import download, package, predict, prepare, train, validate
+    from sgcp.stages import benchmark, download, package, predict, prepare, train, validate
 
     set_params_file = tmp_path / "params.yaml"
     set_params_file.write_text((ROOT / "params.yaml").read_text())
@@ -121,6 +122,7 @@ def test_every_setting_is_read_by_its_stage(tmp_path):
         (prepare.prepare, params.sample.prepare, (params.machine,)),
         (train.train, params.sample.train, (params.machine,)),
         (validate.validate, params.sample.validate_, (params.machine,)),
+        (benchmark.benchmark, params.sample.benchmark, (params.machine,)),
         (predict.predict, params.sample.predict, (params.machine,)),
         (package.package_submission, params.sample.package, ()),
     ]

@@ -170,7 +170,7 @@ def _is_plain(image: Image.Image, layout: str) -> bool:
 
 
 def _decode(path: Path) -> UInt8:
-    """Decode a plain PNG by libpng, in two thirds of Pillow's time (benchmarks/png_read.py).
+    """Decode a plain PNG by libpng, in two thirds of Pillow's time (benchmarks/inference_parts.py).
 
     Where something follows the pixels that Pillow should look at, Pillow decodes.
 

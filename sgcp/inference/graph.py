@@ -98,7 +98,7 @@ def to_onnx(graph: InferenceGraph, size: tuple[int, int] | None = None) -> bytes
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a loop over two weights, and of deprecation
         # The exporter by tracing: a third of a second, where torch.export takes seven, for a
-        # graph that runs as fast (`python benchmarks/exporters.py`).
+        # graph that runs as fast (benchmarks/inference_parts.py).
         torch.onnx.export(
             graph.eval(),
             (image,),

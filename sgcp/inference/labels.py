@@ -6,7 +6,7 @@ disagree need arithmetic: one in eight on street scenes. There two winners of co
 candidates; a third class that is nowhere above one of them, or above their mean, cannot win.
 
 At 1024x2048 this takes about a fifteenth of the time of resizing all scores and taking the argmax
-in torch: ``benchmarks/label_pixels.py``.
+in torch: ``benchmarks/inference_parts.py``.
 """
 
 from functools import lru_cache

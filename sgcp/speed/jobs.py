@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -84,21 +85,31 @@ class Job:
         return OpenVinoEngine(graph, self.precision, threads=self.threads)
 
 
-def contenders(model: Path, size: tuple[int, int], threads: int, peers: list[str]) -> list[Job]:
-    """Return what is compared on a CPU: the reference first, then every engine, then peers."""
-    rows = [(REFERENCE, "torch", "fp32")]
-    rows += [(OWN, "torch", precision) for precision in ("fp32", "bf16")]
-    rows += [(OWN, "onnxruntime", "fp32")]
-    rows += [(OWN, "openvino", precision) for precision in ("fp32", "bf16")]
-    for peer in peers:
-        rows += [(peer, "torch", "fp32"), (peer, "openvino", "fp32"), (peer, "openvino", "bf16")]
-    return [Job(*row, model, size, threads) for row in rows]
+# What is run of each contender: network, engine, precision.
+ON_CPU: dict[str, list[tuple[str, str, str]]] = {
+    "reference": [(REFERENCE, "torch", "fp32")],
+    "torch": [(OWN, "torch", "fp32"), (OWN, "torch", "bf16")],
+    "onnxruntime": [(OWN, "onnxruntime", "fp32")],
+    "openvino": [(OWN, "openvino", "fp32"), (OWN, "openvino", "bf16")],
+    **{
+        peer: [(peer, "torch", "fp32"), (peer, "openvino", "fp32"), (peer, "openvino", "bf16")]
+        for peer in ("lraspp", "linknet")
+    },
+}
 
 
-def gpu_contenders(model: Path, size: tuple[int, int], peers: list[str]) -> list[Job]:
-    """Return what is compared on a GPU."""
+def jobs_on_cpu(
+    model: Path, size: tuple[int, int], threads: int, names: Sequence[str]
+) -> list[Job]:
+    """Return what is timed on a CPU of the contenders ``names``, keys of ``ON_CPU``."""
+    return [Job(*row, model, size, threads) for name in names for row in ON_CPU[name]]
+
+
+def jobs_on_gpu(model: Path, size: tuple[int, int], names: Sequence[str]) -> list[Job]:
+    """Return what is timed on a GPU: our network and the peers, in PyTorch."""
+    networks = {row[0] for name in names for row in ON_CPU[name]} - {REFERENCE}
     return [
         Job(network, "torch", precision, model, size, 1, "cuda")
-        for network in (OWN, *peers)
+        for network in sorted(networks)
         for precision in ("fp32", "fp16")
     ]

@@ -50,7 +50,4 @@ def linknet(num_classes: int) -> nn.Module:
     return network
 
 
-PEERS: dict[str, Callable[[int], nn.Module]] = {
-    "LR-ASPP MobileNetV3-Large": lraspp,
-    "LinkNet MobileNetV3-Small": linknet,
-}
+PEERS: dict[str, Callable[[int], nn.Module]] = {"lraspp": lraspp, "linknet": linknet}

@@ -20,7 +20,7 @@ from sgcp.files import write_json
 from sgcp.inference.engines.base import cores
 from sgcp.progress import say, track
 from sgcp.speed.contender import TASKS
-from sgcp.speed.jobs import OWN, REFERENCE, Job, contenders, gpu_contenders
+from sgcp.speed.jobs import OWN, REFERENCE, Job, jobs_on_cpu, jobs_on_gpu
 from sgcp.speed.runner import TIMED_RUNS, Runner, write_pictures
 from sgcp.speed.size import size_of
 from sgcp.stages.model import choose_device
@@ -42,9 +42,9 @@ def benchmark(layout: Layout, settings: BenchmarkSettings, machine: MachineSetti
     if not model.is_file():
         raise SgcpError(f"{model}: no such file; run `sgcp train {layout.dataset}` first")
     device, threads = choose_device(machine), settings.threads or cores()
-    jobs = contenders(model, settings.size, threads, list(settings.peers))
+    jobs = jobs_on_cpu(model, settings.size, threads, settings.contenders)
     if device == "cuda":
-        jobs = gpu_contenders(model, settings.size, list(settings.peers)) + jobs
+        jobs = jobs_on_gpu(model, settings.size, settings.contenders) + jobs
     with TemporaryDirectory() as folder, ExitStack() as stack:
         pictures = write_pictures(load_pictures(layout, settings), Path(folder))
         runners, left_out = start(jobs, pictures, stack)

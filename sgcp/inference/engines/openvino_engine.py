@@ -27,7 +27,7 @@ class OpenVinoEngine(Engine):
     """Run an ONNX or IR graph, compiled anew for each size of image.
 
     A graph of fixed size runs a tenth faster than one of any size, and takes a quarter of a
-    second to compile (``sgcp benchmark``).
+    second to compile (``benchmarks/inference_parts.py``).
 
     Args:
         model: ONNX bytes, or the path of an ``.onnx`` or ``.xml``.

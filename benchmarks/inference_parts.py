@@ -1,0 +1,150 @@
+"""Compare each part of inference with the plain way to do it, by turns in one run.
+
+    python benchmarks/inference_parts.py MODEL PICTURE.png
+
+Prints medians and ratios for: reading the picture, labelling from the scores, writing the labels,
+normalising inside the graph, graphs of fixed and of any size, and exporting by tracing.
+"""
+
+import argparse
+import io
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+import sgcp
+from sgcp.datasets.images import read_image, write_png
+from sgcp.inference.graph import InferenceGraph, to_onnx
+from sgcp.inference.labels import label_pixels
+from sgcp.models.artifact import load_model
+
+Ways = dict[str, Callable[[], Any]]
+
+
+def compare(title: str, ways: Ways, runs: int) -> None:
+    """Time the ways by turns; print medians, and how many times as fast as the first each is."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for run in range(runs + 1):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way()
+            if run:  # the first warms up
+                seconds[name].append(time.perf_counter() - started)
+    medians = {name: statistics.median(values) * 1e3 for name, values in seconds.items()}
+    first = next(iter(medians.values()))
+    print(title)
+    for name, median in medians.items():
+        print(f"    {name:44} {median:8.1f} ms  x{first / median:.1f}")
+
+
+def reading(picture: Path) -> Ways:
+    """Pillow against what the project does, checks included."""
+    return {"Pillow": lambda: np.array(Image.open(picture)), "ours": lambda: read_image(picture)}
+
+
+def labelling(scores: np.ndarray, size: tuple[int, int]) -> Ways:
+    """Full-size scores against none."""
+    tensor = torch.from_numpy(scores)[None]
+
+    def resized() -> torch.Tensor:
+        return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False)
+
+    return {
+        "torch: resize, argmax": lambda: resized().argmax(1).byte(),
+        "torch: resize, max().indices": lambda: resized().max(1).indices.byte(),
+        "ours": lambda: label_pixels(scores, size),
+    }
+
+
+def writing(labels: np.ndarray, folder: Path) -> Ways:
+    """Pillow's encoder against ours."""
+
+    def pillow() -> None:
+        buffer = io.BytesIO()
+        Image.fromarray(labels).save(buffer, "PNG")
+        (folder / "pillow.png").write_bytes(buffer.getvalue())
+
+    return {"Pillow": pillow, "ours": lambda: write_png(folder / "ours.png", labels)}
+
+
+class PixelByPixel(InferenceGraph):
+    """Normalises (H, W, 3) rather than whole rows."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Score (B, H, W, 3) uint8."""
+        x = image.permute(0, 3, 1, 2).float() * self.scale[:, None, None]
+        return self.network(x + self.shift[:, None, None])
+
+
+def graphs(model: Path, image: np.ndarray, precision: str) -> Ways:
+    """Run OpenVINO on graphs that differ in one thing."""
+    network, card = load_model(model)
+    core = openvino.Core()
+
+    def run(graph: InferenceGraph, fixed: bool) -> Callable[[], Any]:
+        read = core.read_model(to_onnx(graph))
+        read.reshape([1, *(image.shape[:2] if fixed else (-1, -1)), 3])
+        compiled = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+        request = compiled.create_infer_request()
+        tensor = openvino.Tensor(image[None].copy())
+        return lambda: request.infer([tensor])
+
+    return {
+        "normalised by pixels, fixed size": run(PixelByPixel(network, card), True),
+        "normalised by rows, any size": run(InferenceGraph(network, card), False),
+        "normalised by rows, fixed size: ours": run(InferenceGraph(network, card), True),
+    }
+
+
+def exporting(model: Path, folder: Path) -> Ways:
+    """torch.export against tracing."""
+    graph = InferenceGraph(*load_model(model)).eval()
+    image = torch.zeros((1, 320, 576, 3), dtype=torch.uint8)
+    sizes = {axis: torch.export.Dim(name, min=129) for axis, name in ((1, "height"), (2, "width"))}
+
+    def by_export() -> None:
+        torch.onnx.export(
+            graph, (image,), folder / "export.onnx", dynamo=True, verbose=False, opset_version=20,
+            dynamic_shapes={"image": sizes},
+        )  # fmt: skip
+
+    return {
+        "torch.onnx.export by torch.export": by_export,
+        "by tracing: ours": lambda: to_onnx(graph),
+    }
+
+
+def main() -> None:
+    """Print every comparison."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("--runs", type=int, default=15)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    image = read_image(options.picture)
+    size = (image.shape[0], image.shape[1])
+    segmenter = sgcp.load(options.model)
+    scores = segmenter.engine.scores(image)
+    print(f"{size[0]}x{size[1]}, {segmenter.engine.name} {segmenter.engine.precision}")
+    with tempfile.TemporaryDirectory() as folder:
+        compare("read the picture", reading(options.picture), options.runs)
+        compare("labels from scores", labelling(scores, size), options.runs)
+        compare("write labels", writing(segmenter.segment(image), Path(folder)), options.runs)
+        for precision in ("f32", segmenter.engine.precision.replace("fp32", "f32")):
+            compare(f"graph, {precision}", graphs(options.model, image, precision), options.runs)
+        compare("export to ONNX", exporting(options.model, Path(folder)), 2)
+
+
+if __name__ == "__main__":
+    main()
