@@ -76,6 +76,8 @@ class Job:
         from sgcp.inference.graph import InferenceGraph, to_onnx
         from sgcp.speed.peers import PEERS
 
+        if self.network == "linknet" and (self.size[0] % 32 or self.size[1] % 32):
+            raise SgcpError(f"takes sides divisible by 32, not {self.size[0]}x{self.size[1]}")
         card = read_card(self.model.with_suffix(".json"))
         network = PEERS[self.network](len(card.classes)).eval()
         if self.engine == "torch":

@@ -45,7 +45,7 @@ def linknet(num_classes: int) -> nn.Module:
             "needs segmentation-models-pytorch: pip install 'sgcp[benchmark]'"
         ) from None
     network: nn.Module = segmentation_models_pytorch.Linknet(
-        "timm-mobilenetv3_small_100", encoder_weights=None, classes=num_classes
+        "tu-mobilenetv3_small_100", encoder_weights=None, classes=num_classes
     )
     return network
 

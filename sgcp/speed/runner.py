@@ -26,11 +26,7 @@ TIMED_RUNS = 3  # of a contender's turn, after one that is not counted
 
 
 class Runner:
-    """The parent's end of a contender's process.
-
-    Raises:
-        SgcpError: the contender cannot be had here.
-    """
+    """The parent's end of a contender's process."""
 
     def __init__(self, job: Job, pictures: Sequence[Path]) -> None:
         context = multiprocessing.get_context("spawn")
@@ -41,7 +37,16 @@ class Runner:
         )
         self.process.start()
         theirs.close()
-        self.tasks: tuple[str, ...] = self.ask("tasks")
+        self.tasks: tuple[str, ...] = ()
+
+    def start(self) -> None:
+        """Wait until the contender is loaded and has run once.
+
+        Raises:
+            SgcpError: it cannot be had here.
+        """
+        self.tasks = self.ask("tasks")
+        self.ask("network")
 
     def ask(self, *request: Any) -> Any:
         """Send a request and return its answer.
@@ -49,10 +54,10 @@ class Runner:
         Raises:
             SgcpError: it failed, or its process is gone.
         """
-        self.pipe.send(request)
         try:
+            self.pipe.send(request)
             answer = self.pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):
             raise SgcpError("its process ended, perhaps for want of memory") from None
         if isinstance(answer, SgcpError):
             raise answer

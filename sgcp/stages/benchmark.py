@@ -81,7 +81,7 @@ def start(
         runner = Runner(job, pictures)
         stack.callback(runner.close)
         try:
-            runner.ask("network")  # loads, compiles, warms up
+            runner.start()
             runners.append(runner)
         except SgcpError as error:
             left_out[title(job)] = str(error)
@@ -127,7 +127,7 @@ class Row:
             "precision": self.job.precision,
             "device": self.job.device,
             "threads": self.threads,
-            **tasks,
+            "tasks": tasks,
             "peak_mib": {task: round(peak / 2**20) for task, peak in self.peak.items()},
             "same_labels": self.agreement if self.agreement == self.agreement else None,
             **size_of(self.job, size),

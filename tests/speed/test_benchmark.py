@@ -1,0 +1,140 @@
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sgcp.config import load_params
+from sgcp.datasets.classes import cityscapes_classes, classes_to_json
+from sgcp.errors import SgcpError
+from sgcp.memory import peak_bytes
+from sgcp.models.artifact import save_model
+from sgcp.models.card import ModelCard
+from sgcp.models.network import SGCPNet
+from sgcp.speed.contender import TASKS
+from sgcp.speed.jobs import ON_CPU, Job, jobs_on_gpu
+from sgcp.speed.runner import Runner
+from sgcp.speed.size import size_of
+from sgcp.stages.benchmark import benchmark
+from sgcp.stages.layout import Layout
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """Write a network that tells classes apart: random weights, random statistics."""
+    torch.manual_seed(3)
+    network = SGCPNet(19).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    card = ModelCard(classes_to_json(cityscapes_classes()), "cityscapes", "fine", "cityscapes-19")
+    save_model(network, network.state_dict(), card, path)
+    return path
+
+
+@pytest.fixture
+def picture(tmp_path) -> Path:
+    noise = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((128, 96)).save(tmp_path / "picture.png")
+    return tmp_path / "picture.png"
+
+
+def job(model, network="SGCPNet", engine="torch", precision="fp32", size=(96, 128)):
+    return Job(network, engine, precision, model, size, threads=1)
+
+
+def test_every_contender_is_timed_or_named_as_left_out(trained):
+    trained.set(
+        sample__benchmark__contenders=["reference", "openvino", "linknet"],
+        sample__benchmark__size=[72, 128],  # LinkNet wants multiples of 32
+    )
+    params = load_params(trained.root / "params.yaml")
+    layout = Layout(trained.root, "sample")
+    benchmark(layout, params.sample.benchmark, params.machine)
+    content = json.loads(layout.speed.read_text())
+    named = {(row["network"], row["engine"], row["precision"]) for row in content["rows"]}
+    assert {("reference", "torch", "fp32"), ("SGCPNet", "openvino", "fp32")} <= named
+    assert any(
+        "linknet" in name and "divisible" in why for name, why in content["left_out"].items()
+    )
+    assert content["batch"] == 1
+    assert content["runs"] == 3
+    assert content["threads"] >= 1
+    for row in content["rows"]:
+        for task in TASKS:
+            assert 0 < row["tasks"][task]["p50_ms"] <= row["tasks"][task]["p95_ms"]
+        assert row["peak_mib"]["labels"] <= row["peak_mib"]["files"]
+        assert row["same_labels"] > 0.95
+
+
+def test_no_model_is_one_message(project):
+    params = load_params(project.root / "params.yaml")
+    with pytest.raises(SgcpError, match="run `sgcp train sample` first"):
+        benchmark(Layout(project.root, "sample"), params.sample.benchmark, params.machine)
+
+
+def test_reference_scores_as_the_plain_network_does(model, picture):
+    reference = job(model, "reference").open()
+    image = np.array(Image.open(picture))
+    ours = job(model).open()
+    scores = reference.network(image)()[0].numpy()
+    np.testing.assert_allclose(scores, ours.network(image)(), atol=1e-4)
+    assert np.mean(reference.label(image) == ours.label(image)) > 0.9  # bicubic, not bilinear
+
+
+def test_folders_get_the_labels_of_single_pictures(model, picture, tmp_path):
+    (tmp_path / "out").mkdir()
+    for network in ("reference", "SGCPNet"):
+        contender = job(model, network).open()
+        contender.label_files([picture], tmp_path / "out")
+        written = np.array(Image.open(tmp_path / "out" / picture.name))
+        np.testing.assert_array_equal(written, contender.label(np.array(Image.open(picture))))
+
+
+@pytest.mark.parametrize("peer", ["lraspp", "linknet"])
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_peers_label_pictures_of_their_size(model, picture, peer, engine):
+    labels = job(model, peer, engine).open().label(np.array(Image.open(picture)))
+    assert labels.shape == (96, 128)
+    assert labels.max() < 19
+
+
+def test_a_killed_contender_is_one_message(model, picture):
+    runner = Runner(job(model), [picture])
+    runner.process.kill()
+    runner.process.join()
+    assert runner.process.exitcode == -signal.SIGKILL
+    with pytest.raises(SgcpError, match="its process ended"):
+        runner.ask("network")
+
+
+def test_size_is_that_of_the_published_network(model):
+    found = size_of(job(model), (1024, 2048))
+    assert found == {"parameters": 607_826, "gflop": 6.55}
+
+
+def test_peak_memory_counts_what_was_freed():
+    before = peak_bytes()
+    block = np.ones(before + 2**26, dtype=np.uint8)
+    assert peak_bytes() >= len(block)
+    del block
+    assert peak_bytes() >= before + 2**26
+
+
+def test_settings_name_every_contender():
+    from sgcp.settings import Contender
+
+    assert set(Contender.__args__) == set(ON_CPU)
+
+
+def test_a_gpu_runs_the_networks_in_pytorch(model):
+    jobs = jobs_on_gpu(model, (96, 128), ["reference", "torch", "openvino", "lraspp"])
+    assert {(j.network, j.engine, j.device) for j in jobs} == {
+        ("SGCPNet", "torch", "cuda"),
+        ("lraspp", "torch", "cuda"),
+    }
