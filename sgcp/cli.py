@@ -193,15 +193,23 @@ def compare(
 
 
 @app.command()
-def predict(dataset: DatasetArgument = None) -> None:
+def predict(
+    dataset: DatasetArgument = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Label one of N shards; the last to finish joins them."),
+    ] = None,
+) -> None:
     """Label the test images: one PNG of label ids each, at original size.
 
-    Example: sgcp predict cityscapes
+    Under torchrun, each process labels its shard.
+
+    Example: sgcp predict cityscapes --shard 2/8
     """
     params, section, layout = open_project(dataset)
     from sgcp.stages.predict import predict as stage
 
-    stage(layout, section.predict, params.machine)
+    stage(layout, section.predict, params.machine, shard)
 
 
 @app.command()

@@ -14,24 +14,31 @@ PATIENCE = 10.0  # seconds to wait for another process that writes the same
 LOCK = ".lock"
 
 
+class HeldError(SgcpError):
+    """Another process writes there."""
+
+
 @contextmanager
-def only_writer(target: Path) -> Iterator[None]:
+def only_writer(target: Path, patience: float | None = None) -> Iterator[None]:
     """Hold ``target`` for this process and the workers that it forks.
 
     A killed run's workers may live on for a moment; until they are gone, a new run waits. The lock
     is an empty file beside ``target``, which stays there.
 
+    Args:
+        patience: seconds to wait for another process; None: ``PATIENCE``.
+
     Raises:
-        SgcpError: it is still held after ``PATIENCE`` seconds.
+        HeldError: it is still held then.
     """
     path = target.with_name(f".{target.name}{LOCK}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + (PATIENCE if patience is None else patience)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         while not _try_lock(descriptor):
             if time.monotonic() > deadline:
-                raise SgcpError(
+                raise HeldError(
                     f"{target}: another sgcp is writing there; wait for it, or stop it "
                     f"(`fuser {path}` tells its process)"
                 )

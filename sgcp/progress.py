@@ -1,5 +1,6 @@
 """Progress a person can read: a bar on a terminal, plain lines elsewhere; and parallel work."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -56,15 +57,23 @@ def map_parallel(
     Args:
         workers: processes, or ``auto`` for one a core; 1 runs in this process.
     """
+    return list(each_parallel(function, tasks, workers, description))
+
+
+def each_parallel(
+    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int | str, description: str
+) -> Iterator[Result]:
+    """Yield what ``map_parallel`` returns, one by one: for results to be added up, not kept."""
     count = len(os.sched_getaffinity(0)) if workers == "auto" else int(workers)
     count = min(count, len(tasks))
     if count <= 1:
-        return list(track(map(function, tasks), description, len(tasks)))
+        yield from track(map(function, tasks), description, len(tasks))
+        return
     chunk = max(1, min(32, len(tasks) // (4 * count)))
     with ProcessPoolExecutor(count, initializer=_follow_parent) as pool:
         try:
             results = pool.map(function, tasks, chunksize=chunk)
-            return list(track(results, description, len(tasks)))
+            yield from track(results, description, len(tasks))
         except BrokenProcessPool:
             raise SgcpError(
                 "a worker process was killed, perhaps for want of memory; run the command again, "
@@ -99,6 +108,7 @@ def map_threads(
 def _follow_parent() -> None:
     """Leave Ctrl-C to the parent, and end when it is gone, even killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()  # looking through what is inherited would copy it: half of a worker's memory
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

@@ -36,7 +36,7 @@ class Countdown:
 
 
 def run(root: Path, stage: str, kill_at: int | None) -> None:
-    """Run one stage on the sample; the entry point of a forked process."""
+    """Run one stage, with its options, on the sample; the entry point of a forked process."""
     os.chdir(root)
     multiprocessing.set_start_method("fork", force=True)  # as a command line started afresh
     log = os.open(root / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -47,7 +47,8 @@ def run(root: Path, stage: str, kill_at: int | None) -> None:
     countdown = Countdown(kill_at)
     sys.addaudithook(countdown)
     try:
-        app([stage, "sample"])
+        name, *options = stage.split()
+        app([name, "sample", *options])
     finally:
         (root / "changes.txt").write_text(str(countdown.seen))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Mapping
@@ -14,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sgcp.datasets.classes import CITYSCAPES_PROTOCOL, cityscapes_classes
-from sgcp.datasets.images import read_image, read_label
+from sgcp.datasets.images import read_image, read_label, write_png
 from sgcp.datasets.index import SPLITS, Dataset, Item, check_counts, digest_pixels
 from sgcp.datasets.truth import truth_of_instance_ids, write_segments
 from sgcp.documents import parse_json, read_document
 from sgcp.errors import SgcpError
-from sgcp.files import write_bytes
 from sgcp.progress import map_parallel
 
 if TYPE_CHECKING:
@@ -171,7 +169,7 @@ def convert_scene(scene: Scene, raw: Path, out: Path) -> Item:
 
 
 def draw_maps(annotation: Annotation, label: Path, segments: Path) -> None:
-    """Draw an annotation: train ids byte for byte as ``csCreateTrainIdLabelImgs``, and objects.
+    """Draw an annotation: train ids pixel for pixel as ``csCreateTrainIdLabelImgs``, and objects.
 
     The objects are those that ``csCreateTrainIdInstanceImgs`` and the evaluator know: a group
     (``cargroup``) is none.
@@ -179,12 +177,10 @@ def draw_maps(annotation: Annotation, label: Path, segments: Path) -> None:
     from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
     from cityscapesscripts.preparation.json2labelImg import createLabelImage
 
-    drawn = createLabelImage(annotation, "trainIds")
+    drawn = np.array(createLabelImage(annotation, "trainIds"))
     instance_ids = np.array(createInstanceImage(annotation, "ids"))
-    write_segments(segments, truth_of_instance_ids(instance_ids, np.array(drawn)))
-    buffer = io.BytesIO()
-    drawn.save(buffer, "PNG")
-    write_bytes(label, buffer.getvalue(), flush=False)
+    write_segments(segments, truth_of_instance_ids(instance_ids, drawn))
+    write_png(label, drawn)
 
 
 def prepare_cityscapes(

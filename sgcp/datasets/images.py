@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from sgcp.datasets.png import has_every_row
+from sgcp.datasets.png import PACKING, encode_labels, has_every_row
 from sgcp.errors import SgcpError
 from sgcp.files import write_bytes
 
@@ -100,9 +100,14 @@ def read_size(path: Path) -> tuple[int, int]:
 
 def write_png(path: Path, array: UInt8) -> None:
     """Write (H, W) as mode L or (H, W, 3) as RGB, whole or not at all."""
+    write_bytes(path, encode_labels(array) if array.ndim == 2 else _encode(array), flush=False)
+
+
+def _encode(rgb: UInt8) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "PNG")
-    write_bytes(path, buffer.getvalue(), flush=False)
+    # Half the time of Pillow's own choice for 2 to 7 % more bytes (benchmarks/png_level.py).
+    Image.fromarray(rgb).save(buffer, "PNG", compress_type=PACKING)
+    return buffer.getvalue()
 
 
 @contextmanager

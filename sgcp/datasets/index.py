@@ -142,15 +142,17 @@ def read_dataset(folder: Path) -> Dataset:
     content = read_json(folder / "dataset.json", made_by=command)
     try:
         with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file, strict=True))
-        if not rows or tuple(rows[0]) != COLUMNS or len(rows) == 1:
+            rows = csv.reader(file, strict=True)
+            columns = tuple(next(rows, ()))
+            items = tuple(map(_item_from_row, rows)) if columns == COLUMNS else ()
+        if not items:
             raise ValueError(f"index.csv: expected the columns {', '.join(COLUMNS)} and rows")
         return Dataset(
             name=str(content["dataset"]),
             edition=str(content["edition"]),
             protocol=str(content["protocol"]),
             classes=classes_from_json(content["classes"]),
-            items=tuple(_item_from_row(row) for row in rows[1:]),
+            items=items,
         )
     except (OSError, KeyError, ValueError, TypeError, OverflowError, csv.Error) as error:
         raise SgcpError(f"{folder}: damaged ({error}); run `{command}` again") from None

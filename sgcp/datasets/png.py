@@ -1,7 +1,8 @@
-"""What Pillow does not ask of a PNG: are there as many pixels as the header says?
+"""Two things about PNG that Pillow leaves out.
 
-A stream that ends early, at the end of a row, is decoded without complaint, and the rows that it
-lacks are zeros: black, or the first class.
+It does not ask whether there are as many pixels as the header says: a stream that ends early, at
+the end of a row, is decoded without complaint, and the rows that it lacks are zeros: black, or the
+first class. And it always filters the rows of a grey picture, which for a label map only costs.
 """
 
 import struct
@@ -9,6 +10,13 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# Run lengths, without line filters: a label map is written three to four times and read twice as
+# fast as Pillow's of mode L, in 1.1 to 2 times its bytes (benchmarks/png_level.py).
+PACKING = zlib.Z_RLE
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 # First column, first row and steps of the seven passes of an interlaced picture.
 PASSES = (
@@ -16,6 +24,35 @@ PASSES = (
     (0, 1, 1, 2),
 )  # fmt: skip
 PIECE = 2**20  # bytes unpacked at once
+
+
+def encode_labels(
+    labels: NDArray[np.uint8],
+    level: int = zlib.Z_DEFAULT_COMPRESSION,
+    strategy: int = PACKING,
+) -> bytes:
+    """Encode a label map (H, W) as a PNG of one 8-bit channel without line filters.
+
+    Args:
+        level: zlib's, 0 .. 9; without effect on run lengths.
+        strategy: zlib's.
+    """
+    height, width = labels.shape
+    rows = np.zeros((height, 1 + width), dtype=np.uint8)  # filter type 0, then the pixels
+    rows[:, 1:] = labels
+    stream = zlib.compressobj(level, strategy=strategy)
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)  # 8 bits, grey
+    chunks = {
+        b"IHDR": header,
+        b"IDAT": stream.compress(rows.tobytes()) + stream.flush(),
+        b"IEND": b"",
+    }
+    return SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks.items())
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(content, zlib.crc32(kind))
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
 
 
 def has_every_row(path: Path) -> bool:

@@ -20,6 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.images import DAMAGED, UInt8, read_label
 from sgcp.datasets.index import Item
+from sgcp.datasets.png import PACKING
 from sgcp.errors import SgcpError
 from sgcp.files import write_bytes
 
@@ -85,7 +86,8 @@ def write_segments(path: Path, truth: Truth) -> None:
     """Write segments as a PNG with their owners, whole or not at all.
 
     Up to 256 segments it is a palette image, so that a viewer shows them in colours, and without
-    PNG's line filters, which halves the time to read it; beyond, it has 16 bits.
+    PNG's line filters, which halves the time to read it; beyond, it has 16 bits. Packed as run
+    lengths, it is written in half the time (``benchmarks/png_level.py``).
     """
     owners = {"train_ids": truth.train_ids.tolist(), "objects": truth.objects.tolist()}
     info = PngInfo()
@@ -94,7 +96,7 @@ def write_segments(path: Path, truth: Truth) -> None:
     if truth.segments.dtype == np.uint8:
         image.putpalette(np.random.default_rng(0).integers(0, 256, 768, dtype=np.uint8).tobytes())
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", pnginfo=info)
+    image.save(buffer, "PNG", pnginfo=info, compress_type=PACKING)
     write_bytes(path, buffer.getvalue(), flush=False)
 
 

@@ -12,8 +12,17 @@ from sgcp.datasets.index import fingerprint_items, read_dataset
 from sgcp.files import building_folder, code_digest, file_sha256
 from sgcp.progress import map_threads, say, track
 from sgcp.stages.model import load_segmenter, translation
+from sgcp.stages.shards import (
+    choose_shard,
+    is_finished,
+    join_shards,
+    mark_finished,
+    take_own_gpu,
+)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sgcp.datasets.classes import SemanticClass
     from sgcp.datasets.index import Item
     from sgcp.inference.segmenter import Segmenter
@@ -21,30 +30,68 @@ if TYPE_CHECKING:
     from sgcp.stages.layout import Layout
 
 
-def predict(layout: Layout, settings: PredictSettings, machine: MachineSettings) -> None:
+def predict(
+    layout: Layout, settings: PredictSettings, machine: MachineSettings, shard: str | None = None
+) -> None:
     """Label every image of a split; write one PNG of label ids each to ``layout.predictions``.
 
     After an interruption, images already labelled by the same model are not labelled again.
 
+    Args:
+        shard: ``I/N`` to label one of N shards, as ``choose_shard`` says; the process that
+            finishes the last of them writes ``layout.predictions``.
+
     Raises:
-        SgcpError: model or images are missing or damaged, or their classes differ.
+        SgcpError: model or images are missing or damaged, or their classes differ; no such shard.
     """
+    part = choose_shard(shard)
+    if part is not None:
+        take_own_gpu()
     dataset = read_dataset(layout.prepared)
     items = dataset.split(settings.split, labelled=False)
     model = load_segmenter(layout.model, machine, settings.precision)
     to_label_ids = label_id_table(model, dataset.classes)
-    with building_folder(layout.predictions, key=run_key(layout, settings, items)) as folder:
-
-        def label(item: Item) -> None:
-            target = folder / f"{item.submission_stem}.png"
-            if not target.is_file():
-                labels = model.segment(read_image(layout.raw / item.image), settings.input_size)
-                write_png(target, to_label_ids[labels])
-
-        done = map_threads(label, items, model.workers)
-        for _ in track(done, "predicting", len(items)):
-            pass
+    key = run_key(layout, settings, items)
+    if part is None:
+        with building_folder(layout.predictions, key) as folder:
+            label_images(layout, settings, items, model, to_label_ids, folder)
+    else:
+        place = part.folder(layout.predictions)
+        if not is_finished(place, key):
+            with building_folder(place, key) as folder:
+                own = part.take(items)
+                label_images(layout, settings, own, model, to_label_ids, folder)
+                mark_finished(folder, key)
+        names = [prediction_name(item) for item in items]
+        if not join_shards(layout.predictions, part.count, key, names):
+            say(f"shard {part} is done; the last to finish makes {layout.predictions}")
+            return
     say(f"{layout.predictions}: {len(items)} label-id images of split '{settings.split}'")
+
+
+def label_images(
+    layout: Layout,
+    settings: PredictSettings,
+    items: list[Item],
+    model: Segmenter,
+    to_label_ids: UInt8,
+    folder: Path,
+) -> None:
+    """Label images into a folder, leaving out those that are there."""
+
+    def label(item: Item) -> None:
+        target = folder / prediction_name(item)
+        if not target.is_file():
+            labels = model.segment(read_image(layout.raw / item.image), settings.input_size)
+            write_png(target, to_label_ids[labels])
+
+    for _ in track(map_threads(label, items, model.workers), "predicting", len(items)):
+        pass
+
+
+def prediction_name(item: Item) -> str:
+    """Return the file name under which the evaluator finds a prediction."""
+    return f"{item.submission_stem}.png"
 
 
 def label_id_table(model: Segmenter, classes: tuple[SemanticClass, ...]) -> UInt8:

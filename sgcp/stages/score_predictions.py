@@ -22,7 +22,7 @@ from sgcp.evaluation.findings import describe, group_by_kind
 from sgcp.evaluation.kinds import DOUBLE
 from sgcp.evaluation.submission import match_files
 from sgcp.memory import keep_freed_memory
-from sgcp.progress import map_parallel
+from sgcp.progress import each_parallel
 from sgcp.stages.scores import write_scores
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def score_predictions(
     score = partial(count_file, prepared=layout.prepared, benchmark=benchmark)
     keep_freed_memory()
     pairs = [(item, files[item.submission_stem]) for item in items]
-    counts = sum(
-        map_parallel(score, pairs, machine.prepare_workers, "scoring"), no_counts(benchmark)
-    )
+    # Added up as they come: kept, they are 6 KB a picture (benchmarks/scaling.py).
+    each = each_parallel(score, pairs, machine.prepare_workers, "scoring")
+    counts = sum(each, no_counts(benchmark))
     origin = {"predictions": name}
     place = replace(layout, variant=Path("predictions", layout.variant, name).as_posix())
     write_scores(place.scores, dataset, items, counts, benchmark, origin)

@@ -100,24 +100,40 @@ def launch(settings: TrainSettings, machine: MachineSettings) -> Fabric:
     Raises:
         SgcpError: the machine lacks what ``machine`` asks for.
     """
-    devices: int | str = machine.devices
-    if devices == "auto" and (machine.accelerator == "cpu" or not torch.cuda.is_available()):
-        devices = 1
+    devices, nodes = count_processes(machine)
     try:
         fabric = Fabric(
             accelerator=machine.accelerator,
             devices=devices,
-            num_nodes=machine.num_nodes,
+            num_nodes=nodes,
             precision=settings.precision,
         )
         fabric.launch()
     except (RuntimeError, ValueError, MisconfigurationException) as error:
         raise SgcpError(
-            f"machine (accelerator {machine.accelerator}, devices {machine.devices}, num_nodes "
-            f"{machine.num_nodes}) or train.precision {settings.precision} do not fit this "
+            f"machine (accelerator {machine.accelerator}, devices {devices}, num_nodes "
+            f"{nodes}) or train.precision {settings.precision} do not fit this "
             f"machine: {' '.join(str(error).split())[:200]}"
         ) from None
     return fabric
+
+
+def count_processes(machine: MachineSettings) -> tuple[int | str, int]:
+    """Return the processes of each machine, and the machines: torchrun's, or else as set.
+
+    Raises:
+        SgcpError: torchrun starts more processes on one machine than on another.
+    """
+    local, world = os.environ.get("LOCAL_WORLD_SIZE", ""), os.environ.get("WORLD_SIZE", "")
+    if local.isdecimal() and world.isdecimal() and int(local):
+        if int(world) % int(local):
+            raise SgcpError(f"{world} processes on machines of {local}: start as many on each")
+        return int(local), int(world) // int(local)
+    if machine.devices == "auto" and (
+        machine.accelerator == "cpu" or not torch.cuda.is_available()
+    ):
+        return 1, machine.num_nodes
+    return machine.devices, machine.num_nodes
 
 
 def make_network(num_classes: int, settings: TrainSettings) -> SGCPNet:

@@ -81,8 +81,9 @@ def check_precision(wanted: str, offered: tuple[str, ...], engine: str) -> str:
 
 
 def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Return how many processors this process may use: its share, where torchrun started several."""
+    together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, len(os.sched_getaffinity(0)) // together)
 
 
 def title(model: bytes | Path) -> str:
