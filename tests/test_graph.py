@@ -54,7 +54,7 @@ def test_listed_code_is_what_the_stage_imports(stage):
 def test_listed_params_are_the_section_that_the_command_reads(stage):
     """The command hands its stage one section (and machine, which changes no result)."""
     assert GRAPH[stage]["params"] == [f"${{item.dataset}}.{stage}"]
-    tree = ast.parse((ROOT / "sgcp" / "cli.py").read_text())
+    tree = ast.parse((ROOT / "sgcp" / "cli" / "pipeline.py").read_text())
     command = next(
         node
         for node in tree.body
