@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sgcp.cli.project import place
+from sgcp.cli.project import open_project, place
 from sgcp.config import find_project
 from sgcp.errors import SgcpError
 from sgcp.settings import DATASET_NAMES
@@ -97,3 +97,50 @@ def import_checkpoint(
         raise SgcpError(f"--trained-size: height and width in pixels, got {trained_size}")
 
     stage(file, out, classes, trained_size)
+
+
+@app.command()
+def export(
+    model: Annotated[
+        str, typer.Argument(help="Folder, .safetensors or bundled name.", show_default=False)
+    ],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help=".onnx, .xml (OpenVINO IR) or .pt2 (torch.export).", show_default=False
+        ),
+    ],
+    size: Annotated[
+        tuple[int, int] | None,
+        typer.Option(metavar="H W", help="Height and width of the only images; else any."),
+    ] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Give labels of the image's size, not scores.")
+    ] = False,
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8", help="In 8-bit integers (.xml), and what that costs in mIoU on prepared data."
+        ),
+    ] = False,
+    images: Annotated[
+        int | None,
+        typer.Option(help="Training images from which --int8 takes its ranges; 300."),
+    ] = None,
+) -> None:
+    """Write a model for other programs; it is compared with PyTorch before it is written.
+
+    Example: sgcp export data/models/cityscapes street.onnx --labels
+    """
+    from sgcp.stages.export import ExportOptions, model_dataset
+    from sgcp.stages.export import export as stage
+
+    if images is not None and (not int8 or images < 1):
+        raise SgcpError("--images: how many training images --int8 looks at, 1 or more")
+    calibration = None
+    if int8:
+        from sgcp.stages.calibration import Calibration
+
+        _, section, layout = open_project(model_dataset(model))
+        calibration = Calibration(layout, section.train.split, section.validate_, images or 300)
+    stage(model, out, ExportOptions(size, labels), calibration)
