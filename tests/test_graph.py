@@ -55,7 +55,7 @@ def test_listed_code_is_what_the_stage_imports(stage):
 def test_listed_params_are_the_section_that_the_command_reads(stage):
     """The command hands its stage one section (and machine, which changes no result)."""
     assert GRAPH[stage]["params"] == [f"${{item.dataset}}.{stage}"]
-    tree = ast.parse((ROOT / "sgcp" / "cli.py").read_text())
+    tree = ast.parse((ROOT / "sgcp" / "cli" / "pipeline.py").read_text())
     command = next(
         node
         for node in tree.body
@@ -122,7 +122,7 @@ def test_every_setting_is_read_by_its_stage(tmp_path):
         (prepare.prepare, params.sample.prepare, (params.machine,)),
         (train.train, params.sample.train, (params.machine,)),
         (validate.validate, params.sample.validate_, (params.machine,)),
-        (benchmark.benchmark, params.sample.benchmark, (params.machine,)),
+        (benchmark.benchmark, params.sample.benchmark, (params.machine, None, None)),
         (predict.predict, params.sample.predict, (params.machine,)),
         (package.package_submission, params.sample.package, ()),
     ]

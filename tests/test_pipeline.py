@@ -104,7 +104,7 @@ def test_second_run_does_nothing(clone):
 
 
 def test_help_text_and_unrelated_code_rerun_nothing(clone):
-    for name in ("cli.py", "config.py", "settings.py", "stages/import_checkpoint.py"):
+    for name in ("cli/pipeline.py", "config.py", "settings.py", "stages/import_checkpoint.py"):
         path = clone.root / "sgcp" / name
         path.write_text(path.read_text() + "\n# a remark\n")
     output = clone.call("dvc", "repro", "--dry")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,9 +18,22 @@ if TYPE_CHECKING:
     import openvino
 
 FORMATS = {".onnx": "ONNX", ".xml": "OpenVINO IR", ".pt2": "torch.export"}
-# Height and width that an exported program of any size accepts, pixels: below the first, the
-# coarsest level is a single score, which torch.export takes for another network.
+# Height and width that a .pt2 of any size accepts, pixels: below the first, the coarsest level is
+# a single score, which torch.export takes for another network.
 SMALLEST, LARGEST = 129, 16384
+
+
+def check_format(path: Path) -> None:
+    """Refuse a file name whose suffix is no format, or one that needs a package not installed.
+
+    Raises:
+        SgcpError: it is.
+    """
+    if path.suffix not in FORMATS:
+        forms = ", ".join(f"{suffix} ({name})" for suffix, name in FORMATS.items())
+        raise SgcpError(f"{path}: the suffix says what is written; choose one of {forms}")
+    if path.suffix == ".xml" and not find_spec("openvino"):
+        raise SgcpError(f"{path}: needs OpenVINO; pip install openvino")
 
 
 def export_graph(
@@ -28,26 +42,13 @@ def export_graph(
     """Return the files of a graph in the form that the suffix of ``path`` names.
 
     Args:
+        path: with a suffix of ``FORMATS``.
         size: (height, width) of the only images it takes; None: of any.
-
-    Raises:
-        SgcpError: there is no such form, or its package is not installed.
     """
     if path.suffix == ".pt2":
         return {path: to_program(graph, size)}
     content = to_onnx(graph, size)
     return {path: content} if path.suffix == ".onnx" else ir_files(read_onnx(content), path)
-
-
-def check_format(path: Path) -> None:
-    """Refuse a file name whose suffix is no format.
-
-    Raises:
-        SgcpError: it is none.
-    """
-    if path.suffix not in FORMATS:
-        forms = ", ".join(f"{suffix} ({name})" for suffix, name in FORMATS.items())
-        raise SgcpError(f"{path}: the suffix says what is written; choose one of {forms}")
 
 
 def to_program(graph: InferenceGraph, size: tuple[int, int] | None) -> bytes:
@@ -62,6 +63,9 @@ def to_program(graph: InferenceGraph, size: tuple[int, int] | None) -> bytes:
         program = torch.export.export(
             graph.eval(), (image,), dynamic_shapes=None if size else {INPUT: any_size}
         )
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it names files of this machine
+    program.example_inputs = None  # a picture of zeros, larger than the weights
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     return buffer.getvalue()
@@ -82,28 +86,3 @@ def ir_files(model: openvino.Model, path: Path) -> dict[Path, bytes]:
         target = Path(folder) / "model.xml"
         openvino.serialize(model, target, target.with_suffix(".bin"))
         return {path.with_suffix(s): target.with_suffix(s).read_bytes() for s in (".xml", ".bin")}
-
-
-def quantize(model: openvino.Model, images: list[Any]) -> openvino.Model:
-    """Return the model in 8-bit integers, ranges taken from real images.
-
-    Squeeze-and-excite stays in floating point: its gates multiply whole channels, so that a
-    rounded gate moves every pixel (PEERS: the practice of others).
-
-    Args:
-        images: (H, W, 3) uint8 RGB, a few hundred.
-
-    Raises:
-        SgcpError: NNCF is not installed.
-    """
-    try:
-        import nncf
-    except ImportError:
-        raise SgcpError("--int8: needs NNCF; pip install 'sgcp[int8]'") from None
-    return nncf.quantize(
-        model,
-        nncf.Dataset([image[None] for image in images]),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(images),
-        ignored_scope=nncf.IgnoredScope(patterns=[".*/se/.*"], validate=False),
-    )

@@ -56,13 +56,18 @@ class Segmenter:
                 "convert greyscale or RGBA pictures to RGB first"
             )
         size = image.shape[0], image.shape[1]
-        if input_size is not None and tuple(input_size) != size:
-            height, width = input_size
-            # Antialiased, as training resizes.
-            resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-            image = np.array(resized)
+        image = resize_input(image, input_size)
         with self.slots:
             return self.engine.label(image, size)
+
+
+def resize_input(image: NDArray[np.uint8], size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """Return (H, W, 3) as the network is to see it: at another (height, width); None: as it is."""
+    if size is None or tuple(size) == image.shape[:2]:
+        return image
+    height, width = size
+    # Antialiased, as training resizes.
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def load(
@@ -88,7 +93,8 @@ def load(
             had here.
     """
     path = find_model(path_or_name)
-    card = read_card(path.with_suffix(".json"))
+    made_by = "sgcp export" if path.suffix in EXPORTED else "sgcp train"
+    card = read_card(path.with_suffix(".json"), made_by)
     try:
         return Segmenter(open_engine(path, device, engine, precision, callers, threads), card)
     except ValueError as error:
@@ -102,6 +108,10 @@ def find_model(path_or_name: str | Path) -> Path:
         SgcpError: there is no such model.
     """
     path = Path(path_or_name)
+    if path.suffix == ".pt2":
+        raise SgcpError(
+            f"{path}: torch.export.load opens it, which can run code from the file; sgcp does not"
+        )
     if path.suffix in EXPORTED:
         return path
     bundled = BUNDLED / f"{path_or_name}.safetensors"

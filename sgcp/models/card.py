@@ -74,13 +74,13 @@ def weights_path(path: Path) -> Path:
     return path
 
 
-def read_card(path: Path) -> ModelCard:
-    """Read the JSON beside a model's weights.
+def read_card(path: Path, made_by: str = "sgcp train") -> ModelCard:
+    """Read the JSON beside a model's weights; ``made_by`` is the command that makes it.
 
     Raises:
         SgcpError: missing, damaged, or not of this format.
     """
-    content = read_json(path, made_by="sgcp train")
+    content = read_json(path, made_by)
     if content.pop("format", None) != FORMAT or content.pop("architecture", None) != "SGCPNet":
         raise SgcpError(f"{path}: not a model description of format {FORMAT}")
     # A description without, say, `trained_on` would let a model be scored on what it learnt.

@@ -32,12 +32,24 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "openvino", "onnxruntime", "opencv-python-headless", "numpy", "pillow")
 
 
-def benchmark(layout: Layout, settings: BenchmarkSettings, machine: MachineSettings) -> None:
-    """Time every engine, the authors' way and the peers by turns; write ``layout.speed``.
+def benchmark(
+    layout: Layout,
+    settings: BenchmarkSettings,
+    machine: MachineSettings,
+    images: Path | None,
+    out: Path | None,
+) -> None:
+    """Time every engine, the authors' way and the peers by turns.
+
+    Args:
+        images: folder of pictures to take instead of the dataset's.
+        out: what is measured goes there, or only to the terminal.
 
     Raises:
         SgcpError: there is no model or no picture, or nothing could be timed.
     """
+    if images is not None and not (images.is_dir() and any(images.iterdir())):
+        raise SgcpError(f"{images}: no folder of pictures")
     model = layout.model / "model.safetensors"
     if not model.is_file():
         raise SgcpError(f"{model}: no such file; run `sgcp train {layout.dataset}` first")
@@ -46,7 +58,8 @@ def benchmark(layout: Layout, settings: BenchmarkSettings, machine: MachineSetti
     if device == "cuda":
         jobs = jobs_on_gpu(model, settings.size, settings.contenders) + jobs
     with TemporaryDirectory() as folder, ExitStack() as stack:
-        pictures = write_pictures(load_pictures(layout, settings), Path(folder))
+        files = sorted(images.iterdir()) if images else dataset_pictures(layout)
+        pictures = write_pictures(load_pictures(files, settings), Path(folder))
         runners, left_out = start(jobs, pictures, stack)
         rows = [Row(runner, threads) for runner in runners]
         take_turns(rows, settings.rounds)
@@ -55,20 +68,29 @@ def benchmark(layout: Layout, settings: BenchmarkSettings, machine: MachineSetti
         "rows": [row.to_json(settings.size) for row in rows],
         "left_out": left_out,
     }
-    write_json(layout.speed, content)
     show(rows, left_out, settings.size)
-    say(f"{layout.speed}: {len(rows)} contenders")
+    if out is not None:
+        write_json(out, content)
+        say(f"{out}: {len(rows)} contenders")
 
 
-def load_pictures(layout: Layout, settings: BenchmarkSettings) -> list[UInt8]:
-    """Read pictures of the validation split, resized to the size that is timed."""
+def dataset_pictures(layout: Layout) -> list[Path]:
+    """Return the pictures of the validation split."""
     items = read_dataset(layout.prepared).split("val", labelled=False)
-    chosen = np.linspace(0, len(items) - 1, min(settings.images, len(items))).astype(int)
+    return [layout.raw / item.image for item in items]
+
+
+def load_pictures(files: list[Path], settings: BenchmarkSettings) -> list[UInt8]:
+    """Read some of the pictures, from first to last, resized to the size that is timed."""
+    chosen = np.linspace(0, len(files) - 1, min(settings.images, len(files))).astype(int)
     height, width = settings.size
     pictures = []
     for index in chosen:
-        image = Image.fromarray(read_image(layout.raw / items[index].image))
-        pictures.append(np.array(image.resize((width, height), Image.Resampling.BICUBIC)))
+        image = read_image(files[index])
+        if image.shape[:2] != settings.size:
+            resized = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
+            image = np.array(resized)
+        pictures.append(image)
     return pictures
 
 

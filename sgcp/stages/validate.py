@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sgcp.datasets.images import read_image, write_png
+from sgcp.datasets.images import write_png
 from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap
-from sgcp.datasets.truth import read_truth
-from sgcp.errors import SgcpError
-from sgcp.evaluation.benchmark import benchmark_of
-from sgcp.evaluation.counts import Counts, count_picture, no_counts
+from sgcp.evaluation.counts import Counts, no_counts
 from sgcp.files import building_folder
 from sgcp.progress import map_threads, say, track
 from sgcp.reporting.panels import panel
-from sgcp.stages.model import load_segmenter, translation
+from sgcp.stages.model import load_segmenter
+from sgcp.stages.scorer import Scorer
 from sgcp.stages.scores import write_scores
 
 if TYPE_CHECKING:
@@ -39,34 +37,27 @@ def validate(layout: Layout, settings: ValidateSettings, machine: MachineSetting
     items = dataset.split(settings.split)
     model = load_segmenter(layout.model, machine, settings.precision)
     refuse_overlap(model.card.trained_on, items)
-    table = translation(model, dataset.classes)
-    to_label_ids = np.array([item.label_id for item in dataset.classes], dtype=np.uint8)
-    benchmark = benchmark_of(dataset)
+    scorer = Scorer(layout, dataset, model, settings.input_size)
 
     shown = set(np.linspace(0, len(items) - 1, min(settings.panels, len(items))).astype(int))
-    counts = no_counts(benchmark)
+    counts = no_counts(scorer.benchmark)
     with building_folder(layout.panels, run_key(settings, items)) as folder:
 
         def score(task: tuple[int, Item]) -> Counts:
             index, item = task
-            image = read_image(layout.raw / item.image)
-            truth = read_truth(layout.prepared, item)
-            prediction = table[model.segment(image, settings.input_size)]
+            scored = scorer.score(item)
             if index in shown:
-                label = truth.train_ids[truth.segments]
-                picture = panel(image, label, prediction, dataset.classes)
+                label = scored.truth.train_ids[scored.truth.segments]
+                picture = panel(scored.image, label, scored.prediction, dataset.classes)
                 write_png(folder / f"{item.stem}.png", picture)
-            try:
-                return count_picture(truth, to_label_ids[prediction], benchmark)
-            except ValueError as error:
-                raise SgcpError(f"{layout.raw / item.image}: {error}; prepare again") from None
+            return scored.counts
 
         found = map_threads(score, enumerate(items), model.workers)
         for picture_counts in track(found, "validating", len(items)):
             counts += picture_counts
     warn_of_other_protocol(model, dataset)
     origin = describe_model(model, items, settings)
-    write_scores(layout.scores, dataset, items, counts, benchmark, origin)
+    write_scores(layout.scores, dataset, items, counts, scorer.benchmark, origin)
 
 
 def run_key(settings: ValidateSettings, items: list[Item]) -> str:

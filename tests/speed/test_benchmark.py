@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from sgcp.config import load_params
 from sgcp.datasets.classes import cityscapes_classes, classes_to_json
 from sgcp.errors import SgcpError
 from sgcp.memory import peak_bytes
@@ -18,7 +17,6 @@ from sgcp.speed.contender import TASKS
 from sgcp.speed.jobs import ON_CPU, Job, jobs_on_gpu
 from sgcp.speed.runner import Runner
 from sgcp.speed.size import size_of
-from sgcp.stages.benchmark import benchmark
 from sgcp.stages.layout import Layout
 
 
@@ -53,10 +51,8 @@ def test_every_contender_is_timed_or_named_as_left_out(trained):
         sample__benchmark__contenders=["reference", "openvino", "linknet"],
         sample__benchmark__size=[72, 128],  # LinkNet wants multiples of 32
     )
-    params = load_params(trained.root / "params.yaml")
-    layout = Layout(trained.root, "sample")
-    benchmark(layout, params.sample.benchmark, params.machine)
-    content = json.loads(layout.speed.read_text())
+    trained.ok("benchmark", "sample")
+    content = json.loads(Layout(trained.root, "sample").speed.read_text())
     named = {(row["network"], row["engine"], row["precision"]) for row in content["rows"]}
     assert {("reference", "torch", "fp32"), ("SGCPNet", "openvino", "fp32")} <= named
     assert any(
@@ -73,9 +69,24 @@ def test_every_contender_is_timed_or_named_as_left_out(trained):
 
 
 def test_no_model_is_one_message(project):
-    params = load_params(project.root / "params.yaml")
-    with pytest.raises(SgcpError, match="run `sgcp train sample` first"):
-        benchmark(Layout(project.root, "sample"), params.sample.benchmark, params.machine)
+    assert "run `sgcp train sample` first" in project.fails("benchmark", "sample")
+
+
+def test_options_leave_the_tracked_numbers_alone(trained, picture):
+    trained.ok("benchmark", "sample", "--images", picture.parent, "--out", "mine.json")
+    content = json.loads((trained.root / "mine.json").read_text())
+    assert content["size"] == [64, 128]
+    trained.ok("benchmark", "sample", "--size", "32", "64")
+    assert not Layout(trained.root, "sample").speed.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [(("--size", "0", "64"), "size"), (("--device", "tpu"), "accelerator"),
+     (("--images", "nowhere"), "nowhere: no folder of pictures"), (("--device", "cuda"), "no GPU")],
+)  # fmt: skip
+def test_impossible_options_are_one_message(trained, option, named):
+    assert named in trained.fails("benchmark", "sample", *option)
 
 
 def test_reference_scores_as_the_plain_network_does(model, picture):

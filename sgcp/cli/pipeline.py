@@ -1,57 +1,15 @@
-"""The ``sgcp`` command: parse, call one stage, turn errors into exit codes.
+"""Commands that are stages of ``dvc.yaml``, in its order."""
 
-Stages import torch and friends, so each is imported inside its command: ``sgcp --help`` is quick.
-"""
-
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from sgcp.config import PARAMS_FILE, find_project, load_params
+from sgcp.cli.project import DatasetArgument, open_project, override
 from sgcp.errors import SgcpError
-from sgcp.failures import FriendlyGroup
-from sgcp.settings import DATASET_NAMES, Params
-from sgcp.stages.layout import Layout
 
-app = typer.Typer(
-    cls=FriendlyGroup,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    help="Real-time semantic segmentation with SGCPNet: from raw archives to a checked zip.",
-)
-
-DatasetArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="DATASET",
-        help="sample, camvid or cityscapes; may be left out where params.yaml enables one.",
-        show_default=False,
-    ),
-]
-
-
-def open_project(dataset: str | None) -> tuple[Params, Any, Layout]:
-    """Return all parameters, the dataset's section and its paths."""
-    root = find_project(Path.cwd())
-    params = load_params(root / PARAMS_FILE)
-    name = dataset or params.only_dataset()
-    section = params.dataset(name)
-    return params, section, Layout(place(root), name)
-
-
-def place(root: Path) -> Path:
-    """Return a folder as a path that reads well in messages: relative where the user stands."""
-    return Path() if root == Path.cwd().resolve() else root
-
-
-def override(settings: Any, **changes: Any) -> Any:
-    """Return settings with the command line's non-empty changes, validated again."""
-    given = {key: value for key, value in changes.items() if value is not None}
-    return type(settings).model_validate_json(settings.model_copy(update=given).model_dump_json())
+app = typer.Typer()
 
 
 @app.command()
@@ -172,24 +130,37 @@ def validate(
 
 
 @app.command()
-def compare(
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE...", help="Metrics files of `sgcp validate`, or REV:PATH in git."
+def benchmark(
+    dataset: DatasetArgument = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda, instead of machine.accelerator.")
+    ] = None,
+    size: Annotated[
+        tuple[int, int] | None, typer.Option(help="Height and width, instead of params.yaml's.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Your pictures, instead of the dataset's.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Where to write; else metrics/DATASET/speed.json, or, with options, nowhere.",
         ),
-    ],
-    anyway: Annotated[
-        bool, typer.Option("--anyway", help="Show numbers that do not compare, marked as such.")
-    ] = False,
+    ] = None,
 ) -> None:
-    """Put metrics files side by side; refuse those of different protocols, splits or data.
+    """Time every engine, the authors' way and other networks by turns, on this machine.
 
-    Example: sgcp compare HEAD:metrics/camvid/validate.json metrics/camvid/validate.json
+    Example: sgcp benchmark camvid --size 768 1536 --out speed-768.json
     """
-    from sgcp.stages.compare import compare as stage
+    params, section, layout = open_project(dataset)
+    from sgcp.stages.benchmark import benchmark as stage
 
-    stage(files, anyway)
+    machine = override(params.machine, accelerator=device)
+    settings = override(section.benchmark, size=size)
+    if out is None and not (device or size or images):
+        out = layout.speed  # DVC's own, of the settings in params.yaml
+    stage(layout, settings, machine, images, out)
 
 
 @app.command()
@@ -222,74 +193,3 @@ def package_submission(dataset: DatasetArgument = None) -> None:
     from sgcp.stages.package import package_submission as stage
 
     stage(layout, section.package)
-
-
-@app.command()
-def check_submission(
-    file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE.zip", help="A zip, or a folder.", show_default=False),
-    ],
-    images: Annotated[
-        Path | None,
-        typer.Option(help="Cityscapes' leftImg8bit/test: names and sizes to compare with."),
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="A prepared dataset of this project to compare with.")
-    ] = None,
-    json: Annotated[
-        str | None,
-        typer.Option(metavar="FILE|-", help="Every finding for scripts; - prints no table."),
-    ] = None,
-) -> None:
-    """Check anybody's zip for the Cityscapes server; exit code 1 if it has a problem.
-
-    Compared with --images, or with what this project has prepared (its whole cityscapes, or
-    --dataset), or else with what is public of the test split.
-
-    Example: sgcp check-submission test_result.zip --images /data/cityscapes/leftImg8bit/test
-    """
-    if images is not None and dataset is not None:
-        raise typer.BadParameter("--images and --dataset: compare with one of them")
-    if dataset not in (None, *DATASET_NAMES):
-        raise SgcpError(f"unknown dataset '{dataset}'; choose one of {', '.join(DATASET_NAMES)}")
-    try:
-        project = place(find_project(Path.cwd()))
-    except SgcpError:
-        if dataset is not None:
-            raise
-        project = None  # anybody's zip wants no project
-    from sgcp.stages.check_submission import check_submission as stage
-
-    if not stage(file, images, project, dataset, json):
-        raise typer.Exit(1)
-
-
-@app.command()
-def import_checkpoint(
-    file: Annotated[Path, typer.Argument(help="The authors' .pth.tar.", show_default=False)],
-    out: Annotated[Path, typer.Argument(help="Folder for our model files.", show_default=False)],
-    classes: Annotated[
-        str | None,
-        typer.Option(help="cityscapes, camvid or camvid-authors: what the outputs stand for."),
-    ] = None,
-    trained_size: Annotated[
-        tuple[int, int] | None, typer.Option(help="Height and width it was trained at.")
-    ] = None,
-) -> None:
-    """Turn an authors' checkpoint into model.safetensors and model.json in the folder OUT.
-
-    Example: sgcp import-checkpoint model_best.pth.tar data/models/cityscapes
-    """
-    from sgcp.stages.import_checkpoint import import_checkpoint as stage
-
-    if trained_size is not None and min(trained_size) < 1:
-        raise SgcpError(f"--trained-size: height and width in pixels, got {trained_size}")
-
-    stage(file, out, classes, trained_size)
-
-
-main: Callable[[], None] = app
-
-if __name__ == "__main__":
-    main()

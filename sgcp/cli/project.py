@@ -1,0 +1,50 @@
+"""What the commands share: the project they stand in, and changes to its settings."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from sgcp.config import PARAMS_FILE, find_project, load_params
+from sgcp.errors import SgcpError
+from sgcp.settings import Params
+from sgcp.stages.layout import Layout
+
+DatasetArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATASET",
+        help="sample, camvid or cityscapes; may be left out where params.yaml enables one.",
+        show_default=False,
+    ),
+]
+
+
+def open_project(dataset: str | None) -> tuple[Params, Any, Layout]:
+    """Return all parameters, the dataset's section and its paths."""
+    root = find_project(Path.cwd())
+    params = load_params(root / PARAMS_FILE)
+    name = dataset or params.only_dataset()
+    section = params.dataset(name)
+    return params, section, Layout(place(root), name)
+
+
+def place(root: Path) -> Path:
+    """Return a folder as a path that reads well in messages: relative where the user stands."""
+    return Path() if root == Path.cwd().resolve() else root
+
+
+def override(settings: Any, **changes: Any) -> Any:
+    """Return settings with the command line's non-empty changes, validated again.
+
+    Raises:
+        SgcpError: a change is no possible value.
+    """
+    given = {key: value for key, value in changes.items() if value is not None}
+    changed = settings.model_copy(update=given).model_dump_json(warnings=False)
+    try:
+        return type(settings).model_validate_json(changed)
+    except ValidationError as error:
+        finding = error.errors()[0]
+        raise SgcpError(f"{'.'.join(map(str, finding['loc']))}: {finding['msg']}") from None

@@ -1,0 +1,83 @@
+"""The inference graph in 8-bit integers, by NNCF's post-training quantisation."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import rich
+from numpy.typing import NDArray
+
+from sgcp.errors import SgcpError
+
+if TYPE_CHECKING:
+    import openvino
+
+Source = TypeVar("Source")
+
+# What stays in floating point, by the names of nodes in the ONNX graph.
+FLOATING = (
+    # Squeeze-and-excite: its gates multiply whole channels, so a rounded gate moves every pixel.
+    r".*/se/.*",
+    r".*/block\.\d+/(avgpool|fc1|activation|fc2|scale_activation|Mul).*",  # torchvision's
+    # Sums of maps: rounding each term costs more than adding bytes saves.
+    r".*/top_down.*/(Mul|Add|Sigmoid).*",
+    r".*/encoder/.*/Add.*",
+)
+
+
+def check_installed() -> None:
+    """Refuse where NNCF is missing.
+
+    Raises:
+        SgcpError: it is.
+    """
+    if not find_spec("nncf"):
+        raise SgcpError("--int8: needs NNCF; pip install 'sgcp[int8]'")
+
+
+def quantize(
+    model: openvino.Model, sources: Sequence[Source], read: Callable[[Source], NDArray[np.uint8]]
+) -> openvino.Model:
+    """Return the model with its convolutions in 8 bits, ranges taken from real images.
+
+    Args:
+        sources: of a few hundred images.
+        read: turns one into (H, W, 3) uint8 RGB; called when its turn comes, so that they need
+            not all be in memory.
+    """
+    with _quiet():
+        import nncf
+        from openvino._offline_transformations import apply_moc_transformations
+
+        model = model.clone()
+        apply_moc_transformations(model, cf=True)  # folds constants; x * sigmoid(x) becomes one
+        return nncf.quantize(
+            model,
+            nncf.Dataset(sources, lambda source: read(source)[None]),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(sources),
+            ignored_scope=nncf.IgnoredScope(patterns=list(FLOATING), validate=False),
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep NNCF from a line for every node, from bars, and from telling the web that it is used."""
+    os.environ.setdefault("NNCF_CI", "1")  # its only switch: no usage statistics are sent
+    logging.disable(logging.WARNING)
+    console = rich.get_console()  # on which it draws its bars
+    before, console.quiet = console.quiet, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        console.quiet = before
+        logging.disable(logging.NOTSET)
