@@ -158,9 +158,7 @@ def benchmark(
 
     machine = override(params.machine, accelerator=device)
     settings = override(section.benchmark, size=size)
-    if out is None and not (device or size or images):
-        out = layout.speed  # DVC's own, of the settings in params.yaml
-    stage(layout, settings, machine, images, out)
+    stage(layout, settings, machine, images, out, by_hand=bool(device or size or images))
 
 
 @app.command()

@@ -36,20 +36,20 @@ def benchmark(
     layout: Layout,
     settings: BenchmarkSettings,
     machine: MachineSettings,
-    images: Path | None,
-    out: Path | None,
+    images: Path | None = None,
+    out: Path | None = None,
+    by_hand: bool = False,
 ) -> None:
     """Time every engine, the authors' way and the peers by turns.
 
     Args:
         images: folder of pictures to take instead of the dataset's.
-        out: what is measured goes there, or only to the terminal.
+        out: where to write; None: ``layout.speed``, which holds what params.yaml asks for.
+        by_hand: something else than that is asked for: without ``out``, nothing is written.
 
     Raises:
         SgcpError: there is no model or no picture, or nothing could be timed.
     """
-    if images is not None and not (images.is_dir() and any(images.iterdir())):
-        raise SgcpError(f"{images}: no folder of pictures")
     model = layout.model / "model.safetensors"
     if not model.is_file():
         raise SgcpError(f"{model}: no such file; run `sgcp train {layout.dataset}` first")
@@ -58,7 +58,7 @@ def benchmark(
     if device == "cuda":
         jobs = jobs_on_gpu(model, settings.size, settings.contenders) + jobs
     with TemporaryDirectory() as folder, ExitStack() as stack:
-        files = sorted(images.iterdir()) if images else dataset_pictures(layout)
+        files = folder_pictures(images) if images else dataset_pictures(layout)
         pictures = write_pictures(load_pictures(files, settings), Path(folder))
         runners, left_out = start(jobs, pictures, stack)
         rows = [Row(runner, threads) for runner in runners]
@@ -69,15 +69,29 @@ def benchmark(
         "left_out": left_out,
     }
     show(rows, left_out, settings.size)
-    if out is not None:
-        write_json(out, content)
-        say(f"{out}: {len(rows)} contenders")
+    target = out or (None if by_hand else layout.speed)
+    if target is not None:
+        write_json(target, content)
+        say(f"{target}: {len(rows)} contenders")
 
 
 def dataset_pictures(layout: Layout) -> list[Path]:
     """Return the pictures of the validation split."""
     items = read_dataset(layout.prepared).split("val", labelled=False)
     return [layout.raw / item.image for item in items]
+
+
+def folder_pictures(folder: Path) -> list[Path]:
+    """Return the pictures of a folder, by their names.
+
+    Raises:
+        SgcpError: it has none.
+    """
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    pictures = [file for file in files if file.suffix.lower() in (".png", ".jpg", ".jpeg")]
+    if not pictures:
+        raise SgcpError(f"{folder}: no folder of PNG or JPEG pictures")
+    return pictures
 
 
 def load_pictures(files: list[Path], settings: BenchmarkSettings) -> list[UInt8]:

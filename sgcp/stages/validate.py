@@ -87,4 +87,6 @@ def describe_model(
             "protocol": model.card.protocol,
             "epoch": model.card.provenance.get("epoch"),
         },
+        "engine": model.engine.name,
+        "precision": model.engine.precision,
     }

@@ -83,7 +83,7 @@ def test_options_leave_the_tracked_numbers_alone(trained, picture):
 @pytest.mark.parametrize(
     ("option", "named"),
     [(("--size", "0", "64"), "size"), (("--device", "tpu"), "accelerator"),
-     (("--images", "nowhere"), "nowhere: no folder of pictures"), (("--device", "cuda"), "no GPU")],
+     (("--images", "nowhere"), "nowhere: no folder of PNG"), (("--device", "cuda"), "no GPU")],
 )  # fmt: skip
 def test_impossible_options_are_one_message(trained, option, named):
     assert named in trained.fails("benchmark", "sample", *option)
