@@ -188,7 +188,7 @@ def test_predictions_of_two_networks_do_not_share_a_place(trained):
 
 
 def test_panels_of_other_settings_do_not_stay(trained, monkeypatch):
-    from sgcp.stages import validate
+    from sgcp.stages import scorer
 
     calls = []
 
@@ -200,7 +200,7 @@ def test_panels_of_other_settings_do_not_stay(trained, monkeypatch):
 
     trained.set(sample__validate__panels=2)
     with monkeypatch.context() as patch:
-        patch.setattr(validate, "read_truth", read_one)
+        patch.setattr(scorer, "read_truth", read_one)
         assert trained.run("validate", "sample").exit_code == 130
     trained.set(sample__validate__split="train", sample__validate__panels=1)
     card = trained.root / "data/models/sample/model.json"
