@@ -1,15 +1,20 @@
-"""What the commands share: the project they stand in, and changes to its settings."""
+"""What the commands share: the project they stand in, and changes to its settings.
+
+Settings are imported when a command runs: pydantic would double the time of ``sgcp --help``.
+"""
+
+from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
-from sgcp.config import PARAMS_FILE, find_project, load_params
 from sgcp.errors import SgcpError
-from sgcp.settings import Params
 from sgcp.stages.layout import Layout
+
+if TYPE_CHECKING:
+    from sgcp.settings import Params
 
 DatasetArgument = Annotated[
     str | None,
@@ -23,6 +28,8 @@ DatasetArgument = Annotated[
 
 def open_project(dataset: str | None) -> tuple[Params, Any, Layout]:
     """Return all parameters, the dataset's section and its paths."""
+    from sgcp.config import PARAMS_FILE, find_project, load_params
+
     root = find_project(Path.cwd())
     params = load_params(root / PARAMS_FILE)
     name = dataset or params.only_dataset()
@@ -41,6 +48,8 @@ def override(settings: Any, **changes: Any) -> Any:
     Raises:
         SgcpError: a change is no possible value.
     """
+    from pydantic import ValidationError
+
     given = {key: value for key, value in changes.items() if value is not None}
     changed = settings.model_copy(update=given).model_dump_json(warnings=False)
     try:

@@ -6,9 +6,7 @@ from typing import Annotated
 import typer
 
 from sgcp.cli.project import open_project, place
-from sgcp.config import find_project
 from sgcp.errors import SgcpError
-from sgcp.settings import DATASET_NAMES
 
 app = typer.Typer()
 
@@ -59,6 +57,9 @@ def check_submission(
 
     Example: sgcp check-submission test_result.zip --images /data/cityscapes/leftImg8bit/test
     """
+    from sgcp.config import find_project
+    from sgcp.settings import DATASET_NAMES
+
     if images is not None and dataset is not None:
         raise typer.BadParameter("--images and --dataset: compare with one of them")
     if dataset not in (None, *DATASET_NAMES):
