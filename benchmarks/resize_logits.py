@@ -13,8 +13,8 @@ import torch
 from torch.nn import functional as F
 
 import sgcp
+from sgcp.datasets.images import read_image, read_label
 from sgcp.datasets.index import read_dataset
-from sgcp.datasets.loader import SegmentationDataset
 from sgcp.evaluation.scores import mean_iou
 from sgcp.progress import track
 from sgcp.stages.layout import Layout
@@ -27,13 +27,12 @@ def main(name: str) -> None:
     layout = Layout(Path(), name)
     dataset = read_dataset(layout.prepared)
     items = dataset.split("val")
-    predictor = sgcp.load(layout.model).predictor
+    model = sgcp.load(layout.model, precision="fp32")
     size = len(dataset.classes)
-    pairs = SegmentationDataset(items, layout.raw, layout.prepared, size)
     counts = {mode: torch.zeros(size, size, dtype=torch.int64) for mode in ("bilinear", "bicubic")}
-    for index in track(range(len(items)), "scoring", len(items)):
-        image, label = pairs.read(index)
-        logits = predictor.network(predictor.normalize(image[None]))
+    for item in track(items, "scoring", len(items)):
+        label = torch.from_numpy(read_label(layout.prepared / str(item.label)))
+        logits = torch.from_numpy(model.engine.scores(read_image(layout.raw / item.image)))[None]
         for mode in counts:
             scores = F.interpolate(logits, size=label.shape, mode=mode, align_corners=False)
             counts[mode] += count_confusion(label, scores.argmax(1)[0], size)

@@ -13,8 +13,6 @@ from sgcp.models.card import ModelCard, read_card, weights_path
 from sgcp.models.network import SGCPNet
 from sgcp.models.tensors import load_strictly, refuse_overflow
 
-MAX_BYTES = 2**26  # of weights; the larger encoder's are below 2**23
-
 
 def save_model(network: SGCPNet, weights: dict[str, Tensor], card: ModelCard, path: Path) -> None:
     """Write ``path`` (``.safetensors``) and the JSON beside it.
@@ -50,10 +48,6 @@ def load_model(path: Path) -> tuple[SGCPNet, ModelCard]:
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise SgcpError(f"{path}: no such file; train first, or give another path")
-    if path.stat().st_size > MAX_BYTES:
-        raise SgcpError(f"{path}: {path.stat().st_size:,} bytes, far more than this network has")
     try:
         return load_tensors(path.read_bytes())
     # KeyError: a type that torch does not have; RuntimeError: a shape that it cannot make.

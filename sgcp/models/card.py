@@ -13,6 +13,7 @@ from sgcp.errors import SgcpError
 from sgcp.files import read_json
 
 FORMAT = 1
+MAX_BYTES = 2**26  # of weights; the larger encoder's are below 2**23
 MAX_CLASSES = 255  # labels are bytes, and 255 is none
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -63,7 +64,7 @@ def weights_path(path: Path) -> Path:
     """Return the file of weights that a path means: itself, or ``model.safetensors`` in a folder.
 
     Raises:
-        SgcpError: another kind of file.
+        SgcpError: another kind of file, none, or a far too long one.
     """
     path = path / "model.safetensors" if path.is_dir() else path
     if path.suffix != ".safetensors":
@@ -71,6 +72,10 @@ def weights_path(path: Path) -> Path:
             f"{path}: expected a .safetensors file or its folder; an authors' .pth.tar is turned "
             "into one by `sgcp import-checkpoint FILE OUT`"
         )
+    if not path.is_file():
+        raise SgcpError(f"{path}: no such file; train first, or give another path")
+    if path.stat().st_size > MAX_BYTES:
+        raise SgcpError(f"{path}: {path.stat().st_size:,} bytes, far more than this network has")
     return path
 
 

@@ -19,6 +19,7 @@ def test_imported_checkpoint_keeps_its_outputs_and_names_them(
 ):
     import sgcp
     from sgcp.models import read_authors_checkpoint
+    from sgcp.models.artifact import load_model
 
     source = shared / "reference" / f"{name}.pth.tar"
     project.ok("import-checkpoint", source, "out", *options, "--trained-size", "1024", "2048")
@@ -29,7 +30,7 @@ def test_imported_checkpoint_keeps_its_outputs_and_names_them(
     assert model.card.provenance["imported_from"] == source.name
     x = torch.randn(1, 3, 40, 56)
     with torch.inference_mode():
-        ours, theirs = model.predictor.network(x), read_authors_checkpoint(source)(x)
+        ours, theirs = load_model(project.root / "out")[0](x), read_authors_checkpoint(source)(x)
     assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 

@@ -80,7 +80,7 @@ def main(out: str, broken: str = "") -> None:
 
 
 def json_project():
-    from sgcp.cli import open_project
+    from sgcp.cli.project import open_project
 
     params, section, layout = open_project("sample")
     return layout, section.train, params.machine
