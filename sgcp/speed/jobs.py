@@ -34,6 +34,11 @@ class Job:
     threads: int
     device: str = "cpu"
 
+    @property
+    def exports_itself(self) -> bool:
+        """Whether its process makes the graph that it runs, which takes more than running it."""
+        return self.network not in (OWN, REFERENCE) and self.engine != "torch"
+
     def open(self) -> Contender:
         """Load it, in the process that runs it.
 

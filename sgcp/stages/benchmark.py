@@ -18,6 +18,7 @@ from sgcp.datasets.index import read_dataset
 from sgcp.errors import SgcpError
 from sgcp.files import write_json
 from sgcp.inference.engines.base import cores
+from sgcp.inference.engines.choice import onnx_of
 from sgcp.progress import say, track
 from sgcp.speed.contender import TASKS
 from sgcp.speed.jobs import OWN, REFERENCE, Job, jobs_on_cpu, jobs_on_gpu
@@ -53,6 +54,7 @@ def benchmark(
     model = layout.model / "model.safetensors"
     if not model.is_file():
         raise SgcpError(f"{model}: no such file; run `sgcp train {layout.dataset}` first")
+    onnx_of(model)  # kept in the cache, so that no contender's process has to make it
     device, threads = choose_device(machine), settings.threads or cores()
     jobs = jobs_on_cpu(model, settings.size, threads, settings.contenders)
     if device == "cuda":
@@ -141,7 +143,8 @@ class Row:
     def take_turn(self, task: str) -> None:
         """Time a task once more."""
         self.seconds[task] += self.runner.ask(task)
-        self.peak["files" if task == "files" else "labels"] = self.runner.ask("memory")
+        if not self.job.exports_itself:
+            self.peak["files" if task == "files" else "labels"] = self.runner.ask("memory")
 
     def milliseconds(self, task: str, percentile: int = 50) -> float:
         """Return a percentile of a task's times."""
@@ -247,7 +250,8 @@ def show(rows: list[Row], left_out: dict[str, str], size: tuple[int, int]) -> No
     for row in rows:
         cells = [cell(row, reference, task) for task in TASKS]
         agreement = "" if row.agreement != row.agreement else f"{row.agreement:.2%}"
-        table.add_row(title(row.job), *cells, f"{row.peak['labels'] / 2**20:.0f}", agreement)
+        peak = f"{row.peak['labels'] / 2**20:.0f}" if row.peak else ""
+        table.add_row(title(row.job), *cells, peak, agreement)
     say(table)
     for name, reason in left_out.items():
         say(f"left out: {name}: {reason}")
