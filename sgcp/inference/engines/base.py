@@ -81,7 +81,7 @@ def check_precision(wanted: str, offered: tuple[str, ...], engine: str) -> str:
 
 
 def cores() -> int:
-    """Return how many processors this process may use: its share, where torchrun started several."""
+    """Return how many processors this process may use: its share of them under torchrun."""
     together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, len(os.sched_getaffinity(0)) // together)
 
