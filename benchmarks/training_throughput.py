@@ -4,9 +4,10 @@
 
 Trains at 360x480 on real CamVid pictures if the archive is given, else on generated ones. The
 authors' way (benchmarks/authors_way.py), this project's own loop and loader with the settings of
-params.yaml, and the latter with one part at a time taken back or added, run by turns, each in a
-process of its own. Prints images/s (medians over the rounds), ratios, the share of time spent
-waiting for data, and the peak memory. The first epoch of each, which fills caches, is not counted.
+params.yaml, in 32 bits and in bfloat16, and the former with one part at a time taken back or added,
+run by turns, each in a process of its own. Prints images/s (medians over the rounds), ratios, the
+share of time spent waiting for data, and the peak memory. The first epoch of each, which fills
+caches, is not counted.
 """
 
 import argparse
@@ -50,8 +51,10 @@ LESS = {
     "cache": "less the cache of pictures",
     "transforms": "less our transforms (torchvision's)",
 }
-COMPILED = "compiled as well"
-WAYS = {AUTHORS: "", OURS: "", **{f"ours, {text}": key for key, text in LESS.items()}}
+BF16, COMPILED, BF16_COMPILED = (
+    "ours, bf16-mixed", "ours, compiled", "ours, bf16-mixed, compiled",
+)  # fmt: skip
+WAYS = {AUTHORS: "", OURS: "", BF16: "", **{f"ours, {text}": key for key, text in LESS.items()}}
 
 
 class Nobody:
@@ -86,10 +89,11 @@ def torchvision_transform(settings: TrainSettings) -> Any:
     return lambda image, label, _: steps(tv_tensors.Image(image), tv_tensors.Mask(label))
 
 
-def our_epochs(project: Project, less: str, compiled: bool) -> Iterator[dict[str, Any]]:
+def our_epochs(project: Project, less: str, compiled: bool, bf16: bool) -> Iterator[dict[str, Any]]:
     """Train without end by the project's own loop, without the part ``less``."""
     settings, machine = project.settings, project.machine
-    fabric = Fabric(accelerator="cpu", devices=1)
+    precision = "bf16-mixed" if bf16 else "32-true"
+    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
     transform: Any = TrainTransform(
         settings.crop, settings.scale, settings.min_short_side, settings.flip, settings.color_jitter
     )
@@ -155,7 +159,9 @@ def measure(project: Project, way: str, epochs: int) -> dict[str, float]:
     else:
         if less != "memory" and not keep_freed_memory():
             raise SystemExit("this C library has no mallopt: there is no memory to keep")
-        passes = our_epochs(project, less, way == COMPILED)
+        passes = our_epochs(
+            project, less, way in (COMPILED, BF16_COMPILED), way in (BF16, BF16_COMPILED)
+        )
     next(passes)
     rows = [next(passes) for _ in range(epochs)]
     passes.close()
@@ -204,7 +210,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2, help="that count, after the first one")
     parser.add_argument("--workers", type=int, default=0, help="loader processes, of all")
     parser.add_argument("--compile", action="store_true", help="compiled too: takes minutes more")
-    parser.add_argument("--short", action="store_true", help="the authors' way and ours alone")
+    parser.add_argument("--short", action="store_true", help="the authors' way and ours as a whole")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -212,8 +218,8 @@ def main() -> None:
         project = open_project(options.folder, options.images, options.workers)
         print(json.dumps(measure(project, options.way, options.epochs)))
         return
-    ways = [*WAYS][:2] if options.short else [*WAYS]
-    ways += [COMPILED] if options.compile else []
+    ways = [AUTHORS, OURS, BF16] if options.short else [*WAYS]
+    ways += [COMPILED, BF16_COMPILED] if options.compile else []
     with tempfile.TemporaryDirectory() as folder:
         make_project(Path(folder), options.archive)
         results: dict[str, list[dict[str, float]]] = {way: [] for way in ways}

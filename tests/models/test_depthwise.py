@@ -1,30 +1,88 @@
-"""The quick gradient of wide depthwise kernels is torch's own."""
+"""The quick gradients of depthwise kernels are torch's own, in 32 bits and in 16."""
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from sgcp.models import SGCPNet
-from sgcp.models.depthwise import DepthwiseConv2d, WideDepthwise
+from sgcp.models.depthwise import DepthwiseConv2d, QuickDepthwise
 
 
 @pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [3, 5])
 @pytest.mark.parametrize("size", [(7, 9), (8, 6), (1, 1), (2, 3)])
-def test_gradients_are_those_of_torch(size, stride):
+def test_gradients_are_those_of_torch(size, kernel, stride):
     torch.manual_seed(0)
     x = torch.randn(2, 16, *size, dtype=torch.float64)
     x = x.contiguous(memory_format=torch.channels_last)
-    conv = DepthwiseConv2d(16, 5, stride).double()
+    conv = DepthwiseConv2d(16, kernel, stride).double()
     results = []
     for way in (
-        lambda a, w: F.conv2d(a, w, stride=stride, padding=2, groups=16),
-        lambda a, w: WideDepthwise.apply(a, w, stride),
+        lambda a, w: F.conv2d(a, w, stride=stride, padding=kernel // 2, groups=16),
+        lambda a, w: QuickDepthwise.apply(a, w, stride),
     ):
         leaves = [x.clone().requires_grad_(), conv.weight.detach().clone().requires_grad_()]
         y = way(*leaves)
         (y * torch.arange(y.numel()).view_as(y)).sum().backward()
         results.append([y.detach(), *(leaf.grad for leaf in leaves)])
     torch.testing.assert_close(results[1], results[0])
+
+
+def bf16_and_fp32(kernel: int, stride: int, size: tuple[int, int]) -> list[list[torch.Tensor]]:
+    """Return output and gradients of x and of the weights, by autocast and by torch in 32 bits.
+
+    Numbers that bfloat16 holds exactly, so that only sums and products are rounded.
+    """
+    torch.manual_seed(0)
+    x = torch.randn(2, 16, *size).bfloat16().float().contiguous(memory_format=torch.channels_last)
+    conv = DepthwiseConv2d(16, kernel, stride).to(memory_format=torch.channels_last)
+    conv.weight.data = conv.weight.data.bfloat16().float()
+    results = []
+    for bf16 in (True, False):
+        leaf, weight = x.clone().requires_grad_(), conv.weight.detach().clone().requires_grad_()
+        conv.weight = nn.Parameter(weight)
+        conv.train(bf16)  # in evaluation it is nn.Conv2d
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            y = conv(leaf)
+        factors = torch.linspace(-1, 1, y.numel()).view_as(y).bfloat16().float()
+        (y.float() * factors).sum().backward()
+        results.append([y.detach(), leaf.grad, conv.weight.grad])
+    return results
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(7, 9), (8, 6), (1, 1), (2, 3)])
+def test_bf16_gradients_are_those_of_fp32_rounded(size, stride, kernel):
+    quick, plain = bf16_and_fp32(kernel, stride, size)
+    assert [value.dtype for value in quick] == [torch.bfloat16, torch.float32, torch.float32]
+    for name, got, expected in zip(("y", "x", "weight"), quick, plain, strict=True):
+        scale = expected.abs().max().item()
+        exact = name == "weight"  # it is computed from what is exact, and never rounded
+        error = (got.float() - expected).abs().max().item()
+        assert error <= scale * (1e-5 if exact else 2**-8), name
+
+
+@pytest.mark.parametrize(
+    ("mode", "bf16", "kernel", "quick"),
+    [
+        (True, True, 3, True), (True, True, 5, True), (True, False, 5, True),
+        (True, False, 3, False), (False, True, 3, False), (False, False, 5, False),
+    ],
+)  # fmt: skip
+def test_quick_way_is_taken_in_training_where_torch_is_slow(mode, bf16, kernel, quick):
+    conv = DepthwiseConv2d(16, kernel).train(mode)
+    x = torch.randn(1, 16, 8, 8).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        y = conv(x)
+    assert (type(y.grad_fn).__name__ == "QuickDepthwiseBackward") == quick
+
+
+def test_every_depthwise_kernel_of_the_network_learns_the_quick_way():
+    depthwise = [m for m in SGCPNet(5).modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
+    assert len(depthwise) > 11
+    assert all(isinstance(m, DepthwiseConv2d) for m in depthwise)
 
 
 def test_network_learns_alike_in_both_layouts():
