@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from typer.testing import CliRunner, Result
 ROOT = Path(__file__).parent.parent
 # Tiny networks are quickest on one thread, and far quicker where other work shares the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Graphs for the engines go into a cache of the tests' own, gone with them.
+CACHE = tempfile.TemporaryDirectory(prefix="sgcp-cache-")
+os.environ["XDG_CACHE_HOME"] = CACHE.name
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "evaluation")]
 
 # `make mutants` wants to know whether a test fails, not on which smallest input.
@@ -91,6 +95,17 @@ class Project:
         assert "Traceback" not in result.output
         assert "unexpected" not in result.stderr or "unexpected '" in result.stderr, result.stderr
         return result.stderr
+
+
+def run_python(code: str, **environment: str) -> str:
+    """Run code in a process of its own, on this repository; return what it printed."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
 
 
 @cache

@@ -1,0 +1,283 @@
+"""Every engine gives what the network gives in eager PyTorch."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from conftest import run_python
+from networks import eager_scores, picture, random_card, random_network, save_random
+
+import sgcp
+from sgcp.errors import SgcpError
+from sgcp.inference.engines import choice, open_engine
+from sgcp.inference.graph import InferenceGraph, to_onnx
+from sgcp.inference.predict import Predictor
+from sgcp.models.network import Normalize
+
+ENGINES = ("openvino", "onnxruntime", "torch")
+ENCODERS = ("sgcp", "mobilenet_v3_small")
+SIZES = ((1, 1), (33, 47), (121, 65), (64, 128))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A file for each encoder."""
+    return {name: save_random(tmp_path_factory.mktemp(name), name) for name in ENCODERS}
+
+
+def engine(path, name="auto", precision="fp32", callers=1):
+    if name in ("openvino", "onnxruntime"):
+        pytest.importorskip(name)
+    return open_engine(path, "cpu", name, precision, callers, threads=1)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("name", ENGINES)
+def test_scores_are_those_of_eager_torch(models, name, encoder):
+    network, card = random_network(encoder), random_card(encoder)
+    runner = engine(models[encoder], name)
+    for size in SIZES:
+        image = picture(*size)
+        wanted = eager_scores(network, card, image)
+        found = runner.scores(image)
+        assert found.shape == wanted.shape == (11, -(-size[0] // 8), -(-size[1] // 8))
+        assert found.dtype == np.float32
+        assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max(), size
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_labels_are_those_of_training(models, name):
+    predictor = Predictor(random_network(), Normalize(random_card().mean, random_card().std))
+    image = picture(121, 95)
+    wanted = predictor(torch.from_numpy(image).permute(2, 0, 1)[None])[0].numpy()
+    assert len(np.unique(wanted)) > 2, "a picture of one label tests nothing"
+    found = engine(models["sgcp"], name).label(image, (121, 95))
+    assert (found == wanted).mean() > 0.9995
+
+
+@pytest.mark.parametrize("name", ["openvino", "torch"])
+def test_bf16_is_off_by_its_rounding_alone(models, name):
+    """Eight bits of precision a step: far from fp32's rounding, near in scores."""
+    if name == "openvino":
+        import openvino
+
+        if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            pytest.skip("this processor does not multiply in bf16")
+    image = picture(121, 95)
+    wanted = eager_scores(random_network(), random_card(), image)
+    found = engine(models["sgcp"], name, "bf16").scores(image)
+    off = np.abs(found - wanted).max() / np.abs(wanted).max()
+    assert 1e-5 < off < 0.15
+
+
+@pytest.fixture
+def few_sizes(monkeypatch):
+    """Keep graphs for two sizes, since compiling takes a quarter of a second."""
+    from sgcp.inference.engines import openvino_engine
+
+    monkeypatch.setattr(openvino_engine, "COMPILED_SIZES", 2)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_threads_sharing_an_engine_change_nothing(models, name, few_sizes):
+    """Several sizes at once, more of them than are kept compiled."""
+    images = [picture(32 + 8 * (i // 2 % 3), 40, seed=i) for i in range(12)]
+    alone = engine(models["sgcp"], name)
+    wanted = [alone.label(image, image.shape[:2]) for image in images]
+    model = sgcp.Segmenter(engine(models["sgcp"], name, callers=3), random_card())
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(model.segment, images))
+    assert all((a == b).mean() > 0.999 for a, b in zip(found, wanted, strict=True))
+
+
+def test_compiled_sizes_are_not_kept_for_ever(models, few_sizes):
+    runner = engine(models["sgcp"], "openvino")
+    first = runner.scores(picture(32, 40))
+    for width in (48, 56, 64):
+        runner.scores(picture(32, width))
+    assert list(runner.compiled) == [(32, 56, 3), (32, 64, 3)]
+    assert np.array_equal(runner.scores(picture(32, 40)), first)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_scores_outlive_the_next_call(models, name):
+    runner = engine(models["sgcp"], name)
+    first = runner.scores(picture(40, 48, seed=1))
+    copy = first.copy()
+    runner.scores(picture(40, 48, seed=2))
+    assert np.array_equal(first, copy)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_arrays_of_any_layout_are_read_right(models, name):
+    runner = engine(models["sgcp"], name)
+    image = picture(40, 60)
+    wanted = runner.scores(image)
+    frozen = image.copy()
+    frozen.setflags(write=False)
+    mirrored = np.ascontiguousarray(image[:, ::-1])[:, ::-1]  # negative strides
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1)).transpose(1, 2, 0)
+    part = np.pad(image, ((3, 2), (5, 1), (0, 0)))[3:-2, 5:-1]
+    for given in (frozen, mirrored, planes, part):
+        assert np.array_equal(runner.scores(given), wanted)
+    assert np.array_equal(frozen, image)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_input_size_is_what_the_network_sees(models, name):
+    model = sgcp.Segmenter(engine(models["sgcp"], name), random_card())
+    image = picture(60, 90)
+    seen = []
+    run = model.engine.run
+    model.engine.run = lambda given: seen.append(given.shape) or run(given)
+    assert model.segment(image, (40, 72)).shape == (60, 90)
+    assert seen == [(40, 72, 3)]
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_another_size_than_the_exported_is_refused(tmp_path, name):
+    path = tmp_path / "fixed.onnx"
+    path.write_bytes(to_onnx(InferenceGraph(random_network(), random_card()), (40, 48)))
+    runner = engine(path, name)
+    assert runner.scores(picture(40, 48)).shape == (11, 5, 6)
+    with pytest.raises(SgcpError, match="exported for 40x48, got 48x40; export it without"):
+        runner.scores(picture(48, 40))
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_a_damaged_export_is_refused(tmp_path, name):
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(b"no graph at all")
+    with pytest.raises(SgcpError, match="cannot read it; export it again"):
+        engine(path, name)
+
+
+def test_labels_alone_have_no_scores_and_no_other_size(tmp_path):
+    path = tmp_path / "labels.onnx"
+    path.write_bytes(to_onnx(InferenceGraph(random_network(), random_card(), labels=True)))
+    runner = engine(path)
+    with pytest.raises(SgcpError, match="exported with --labels: it has no scores"):
+        runner.scores(picture(40, 48))
+    with pytest.raises(SgcpError, match="input_size"):
+        runner.label(picture(40, 48), (80, 96))
+
+
+def without(monkeypatch, *names):
+    monkeypatch.setattr(choice, "find_spec", lambda name: name not in names or None)
+
+
+def test_auto_takes_what_is_installed_the_fastest_first(models, monkeypatch):
+    assert engine(models["sgcp"]).name == "openvino"
+    without(monkeypatch, "openvino")
+    assert engine(models["sgcp"]).name == "onnxruntime"
+    without(monkeypatch, "openvino", "onnxruntime")
+    assert engine(models["sgcp"]).name == "torch"
+
+
+def test_what_cannot_be_had_is_refused(models, monkeypatch, tmp_path):
+    path = models["sgcp"]
+    with pytest.raises(SgcpError, match="'tensorrt' is none of auto, openvino"):
+        sgcp.load(path, engine="tensorrt")
+    with pytest.raises(SgcpError, match="onnxruntime has fp32 on this machine, not 'bf16'"):
+        sgcp.load(path, engine="onnxruntime", precision="bf16")
+    with pytest.raises(SgcpError, match="torch has bf16 and fp32 on this machine, not 'fp16'"):
+        sgcp.load(path, engine="torch", precision="fp16")
+    with pytest.raises(SgcpError, match="on a GPU the engine is torch"):
+        sgcp.load(path, device="cuda", engine="openvino")
+    without(monkeypatch, "openvino")
+    with pytest.raises(SgcpError, match="not installed here; pip install openvino, or take one of"):
+        sgcp.load(path, engine="openvino")
+    without(monkeypatch, "openvino", "onnxruntime")
+    (tmp_path / "m.onnx").write_bytes(b"x")
+    with pytest.raises(SgcpError, match="is run by openvino or onnxruntime, not by torch"):
+        open_engine(tmp_path / "m.onnx", "cpu", "auto", "auto", 1)
+
+
+def test_a_processor_without_bf16_runs_in_fp32(models, monkeypatch):
+    from sgcp.inference.engines import openvino_engine
+
+    monkeypatch.setattr(openvino_engine.OpenVinoEngine, "precisions", lambda self: ("fp32",))
+    assert sgcp.load(models["sgcp"], engine="openvino").engine.precision == "fp32"
+    with pytest.raises(SgcpError, match="openvino has fp32 on this machine, not 'bf16'"):
+        sgcp.load(models["sgcp"], engine="openvino", precision="bf16")
+
+
+LOAD = """
+import sys
+{before}
+import numpy as np, sgcp
+model = sgcp.load(r"{path}")
+labels = model.segment(np.zeros((40, 48, 3), np.uint8))
+print(labels.shape, model.engine.name, "torch" in sys.modules)
+"""
+
+
+def load_elsewhere(path, cache, before=""):
+    """Load and use a model in a process of its own; returns what it printed."""
+    return run_python(LOAD.format(path=path, before=before), XDG_CACHE_HOME=str(cache)).strip()
+
+
+def test_the_second_load_imports_no_torch(models, tmp_path):
+    """And neither load needs what the base install lacks."""
+    absent = "sys.modules['onnxruntime'] = sys.modules['nncf'] = sys.modules['onnxscript'] = None"
+    first = load_elsewhere(models["sgcp"], tmp_path, absent)
+    assert first == "(40, 48) openvino True"
+    assert load_elsewhere(models["sgcp"], tmp_path, absent) == "(40, 48) openvino False"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache of its own, where each making of a graph leaves another content."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made = iter(range(100))
+    monkeypatch.setattr(choice, "_export", lambda path: b"graph" * 1000 + bytes([next(made)]))
+    return tmp_path / "cache" / "sgcp" / "graphs"
+
+
+def test_a_damaged_cache_is_made_anew(models, cache):
+    first = choice.onnx_of(models["sgcp"])
+    assert choice.onnx_of(models["sgcp"]) == first
+    (file,) = cache.iterdir()
+    content = file.read_bytes()
+    for index, damaged in enumerate((b"", content[:-1], content[:500] + b"0" + content[501:]), 1):
+        file.write_bytes(damaged)
+        assert choice.onnx_of(models["sgcp"])[-1] == index
+        assert choice.onnx_of(models["sgcp"])[-1] == index
+
+
+def test_a_cache_that_cannot_be_written_does_no_harm(models, cache):
+    cache.parent.parent.write_text("no folder")
+    assert [choice.onnx_of(models["sgcp"])[-1] for _ in range(2)] == [0, 1]
+
+
+def test_a_changed_model_is_not_taken_for_the_cached(tmp_path, cache):
+    first = choice.onnx_of(save_random(tmp_path))
+    assert choice.onnx_of(save_random(tmp_path, mean=(0.1, 0.2, 0.3))) != first
+    assert choice.onnx_of(save_random(tmp_path)) == first
+
+
+def test_the_cache_keeps_the_newest(tmp_path, monkeypatch):
+    monkeypatch.setattr(choice, "KEPT", 3)
+    for index in range(5):
+        choice._write_cached(tmp_path / "graphs" / str(index), b"graph")
+        os.utime(tmp_path / "graphs" / str(index), (index, index))
+    assert {file.name for file in (tmp_path / "graphs").iterdir()} == {"2", "3", "4"}
+
+
+def test_gpu_gives_what_the_cpu_gives(models):
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    model = sgcp.load(models["sgcp"], device="cuda", precision="fp32")
+    network, card = random_network(), random_card()
+    for size in ((121, 95), (64, 128), (121, 95)):
+        image = picture(*size, seed=size[0])
+        wanted = eager_scores(network, card, image)
+        assert np.abs(model.engine.scores(image) - wanted).max() < 2e-3 * np.abs(wanted).max()
+        plain = engine(models["sgcp"], "torch").label(image, size)
+        assert (model.segment(image) == plain).mean() > 0.995
+        assert (model.segment(image, (64, 64)) < 11).all()
+    half = sgcp.load(models["sgcp"], device="cuda")
+    assert half.engine.precision == "fp16"
+    assert (half.segment(image) == plain).mean() > 0.95
