@@ -30,6 +30,13 @@ Result = TypeVar("Result")
 console = Console(highlight=False, soft_wrap=True, markup=False)
 
 
+def usable_cores() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def progress_bar(*columns: ProgressColumn) -> Progress:
     """Return a bar with time left and any further columns; off a terminal it stays silent."""
     return Progress(
@@ -64,7 +71,7 @@ def each_parallel(
     function: Callable[[Task], Result], tasks: Sequence[Task], workers: int | str, description: str
 ) -> Iterator[Result]:
     """Yield what ``map_parallel`` returns, one by one: for results to be added up, not kept."""
-    count = len(os.sched_getaffinity(0)) if workers == "auto" else int(workers)
+    count = usable_cores() if workers == "auto" else int(workers)
     count = min(count, len(tasks))
     if count <= 1:
         yield from track(map(function, tasks), description, len(tasks))

@@ -6,6 +6,7 @@ A picture is refused, never repaired, where its bytes can be understood in two w
 
 import io
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -29,6 +30,9 @@ MAX_BYTES = 2**28
 PICTURE_MODES = ("1", "L", "P", "RGB", "LA", "RGBA")
 LABEL_LAYOUTS = ("L", "P", "P;1", "P;2", "P;4")  # "L;4" would be stretched from 0..15 to 0..255
 
+# Chunks that may stand behind the pixels and say that the picture is turned.
+TOLD_BEHIND = (b"eXIf", b"iTXt", b"zTXt", b"tEXt")
+
 # What Pillow raises on damaged files, beyond OSError.
 DAMAGED = (
     OSError,
@@ -48,6 +52,37 @@ DAMAGED = (
     RuntimeWarning,
     RuntimeError,  # libpng's
 )
+
+
+class _GuessesRefused:
+    """Turn Pillow's warnings into errors while any thread is inside.
+
+    It warns where it goes on with a guess: broken EXIF, broken animation, bombs. The filters are
+    the process's, and ``catch_warnings`` alone would leave them behind where threads overlap.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.before = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.inside == 0:
+                self.before = warnings.catch_warnings()
+                self.before.__enter__()
+                for category in (UserWarning, RuntimeWarning):
+                    warnings.simplefilter("error", category)
+            self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.before.__exit__(None, None, None)
+
+
+GUESSES_REFUSED = _GuessesRefused()
 
 
 def read_image(path: Path) -> UInt8:
@@ -118,13 +153,9 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     if path.stat().st_size > MAX_BYTES:
         raise SgcpError(f"{path}: {path.stat().st_size:,} bytes; no picture of a dataset is so big")
     try:
-        with warnings.catch_warnings():
-            # Pillow warns where it goes on with a guess: broken EXIF, broken animation, bombs.
-            for category in (UserWarning, RuntimeWarning):
-                warnings.simplefilter("error", category)
-            with Image.open(path, formats=FORMATS) as image:
-                _check_header(image, path)
-                yield image
+        with GUESSES_REFUSED, Image.open(path, formats=FORMATS) as image:
+            _check_header(image, path)
+            yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise SgcpError(f"{path}: {_too_big()}") from None
     except DAMAGED as error:
@@ -184,7 +215,7 @@ def _decode(path: Path) -> UInt8:
     """
     content = path.read_bytes()
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        if b"eXIf" in content:
+        if any(kind in content for kind in TOLD_BEHIND):  # a chance match only costs time
             _load(image, path)
             return np.array(image)
         image.verify()  # the checksums of chunks that libpng passes over

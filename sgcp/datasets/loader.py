@@ -1,6 +1,5 @@
 """Feed prepared datasets to training and evaluation."""
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +15,7 @@ from sgcp.datasets.images import read_image, read_label
 from sgcp.datasets.index import Item
 from sgcp.datasets.transforms import Transform, sample_generator
 from sgcp.errors import SgcpError
+from sgcp.progress import usable_cores
 
 
 class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -56,7 +56,7 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
         Between two steps the cores are idle. A process beside the step would take one of its cores
         away, and the step's other threads would wait for that one.
         """
-        cores = len(os.sched_getaffinity(0))
+        cores = usable_cores()
         torch.set_num_threads(torch.get_num_threads())  # fixed for this thread, before the others
         self.pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
         self.lock = Lock()

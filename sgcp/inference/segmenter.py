@@ -95,6 +95,9 @@ def load(
     path = find_model(path_or_name)
     made_by = "sgcp export" if path.suffix in EXPORTED else "sgcp train"
     card = read_card(path.with_suffix(".json"), made_by)
+    int8 = (card.provenance.get("export") or {}).get("int8") is not None
+    if int8 and precision == "auto":
+        precision = "fp32"  # of what is not in 8 bits, as it was scored
     try:
         return Segmenter(open_engine(path, device, engine, precision, callers, threads), card)
     except ValueError as error:

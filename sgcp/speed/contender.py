@@ -76,9 +76,9 @@ class Ours(Contender):
 
 
 class Peer(Contender):
-    """Another network, on one of our engines, its scores resized and labelled as ours."""
+    """Another network, untrained, on one of our engines; its random scores are not labelled."""
 
-    tasks = ("network", "labels")
+    tasks = ("network",)
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

@@ -7,6 +7,7 @@ a user's program would take. While one is timed the others wait for their pipe.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
@@ -71,12 +72,15 @@ class Runner:
 
 def serve(job: Job, pictures: list[Path], pipe: Connection) -> None:
     """Open a contender and answer requests until the pipe closes."""
+    if job.device == "cpu" and hasattr(os, "sched_setaffinity"):
+        # However many threads its libraries start, it has these cores.
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: job.threads])
     try:
         contender: Contender | SgcpError = job.open()
     except SgcpError as error:
         contender = error
     except Exception as error:  # a library's own: it is told, and the others go on
-        contender = SgcpError(f"{type(error).__name__}: {str(error).splitlines()[0][:200]}")
+        contender = SgcpError(_one_line(error))
     while True:
         try:
             request = pipe.recv()
@@ -91,7 +95,12 @@ def serve(job: Job, pictures: list[Path], pipe: Connection) -> None:
         except SgcpError as error:
             pipe.send(error)
         except Exception as error:
-            pipe.send(SgcpError(f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"))
+            pipe.send(SgcpError(_one_line(error)))
+
+
+def _one_line(error: Exception) -> str:
+    """Return what kind of error it is, and the first line of what it says."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
 
 
 def _answer(contender: Contender, pictures: list[Path], kind: str, *details: Any) -> Any:

@@ -28,7 +28,7 @@ from sgcp.models.artifact import save_model
 from sgcp.models.authors import load_encoder_weights
 from sgcp.models.card import ModelCard
 from sgcp.models.network import Normalize, SGCPNet
-from sgcp.progress import say
+from sgcp.progress import say, usable_cores
 from sgcp.training.checkpoints import Checkpoints, Progress
 from sgcp.training.log import Reporter
 from sgcp.training.loop import Data, fit, start
@@ -184,7 +184,7 @@ def loader_processes(machine: MachineSettings, fabric: Fabric, learned: list[Ite
     if machine.loader_workers != "auto":
         return machine.loader_workers
     if fabric.device.type != "cpu":
-        return max(1, len(os.sched_getaffinity(0)) * machine.num_nodes // fabric.world_size - 1)
+        return max(1, usable_cores() * machine.num_nodes // fabric.world_size - 1)
     decoded = sum(item.height * item.width * 4 for item in learned)
     return 0 if decoded <= machine.cache_megabytes * 2**20 else 1
 

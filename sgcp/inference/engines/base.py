@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from sgcp.errors import SgcpError
 from sgcp.inference.labels import label_pixels
+from sgcp.progress import usable_cores
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 
-COMPILED_SIZES = 8  # graphs for so many image sizes are kept
+COMPILED_SIZES = 4  # so many sizes of images get a graph of their own
 
 
 class Engine(ABC):
@@ -82,8 +83,8 @@ def check_precision(wanted: str, offered: tuple[str, ...], engine: str) -> str:
 
 def cores() -> int:
     """Return how many processors this process may use: its share of them under torchrun."""
-    together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, len(os.sched_getaffinity(0)) // together)
+    together = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(1, usable_cores() // max(1, int(together) if together.isdecimal() else 1))
 
 
 def title(model: bytes | Path) -> str:

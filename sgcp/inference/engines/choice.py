@@ -36,12 +36,12 @@ def open_engine(
     if device == "cuda":
         if engine not in ("auto", "torch") or exported:
             raise SgcpError("engine: on a GPU the engine is torch, with weights in .safetensors")
-        return _torch_engine(path, device, precision)
+        return _torch_engine(path, device, precision, threads)
     name = installed_engine(engine)
     if exported:
         name = _engine_of_export(path, name, asked=engine != "auto")
     if name == "torch":
-        return _torch_engine(path, device, precision)
+        return _torch_engine(path, device, precision, threads)
     model = path if exported else onnx_of(path)
     if name == "openvino":
         from sgcp.inference.engines.openvino_engine import OpenVinoEngine
@@ -82,10 +82,14 @@ def _engine_of_export(path: Path, name: str, asked: bool) -> str:
     return others[0]
 
 
-def _torch_engine(path: Path, device: str, precision: str) -> Engine:
+def _torch_engine(path: Path, device: str, precision: str, threads: int | None) -> Engine:
+    import torch
+
     from sgcp.inference.engines.torch_engine import CudaEngine, TorchEngine
     from sgcp.models.artifact import load_model
 
+    if threads is not None:
+        torch.set_num_threads(threads)  # of the whole process: torch has no other
     kind = CudaEngine if device == "cuda" else TorchEngine
     return kind(*load_model(path), precision)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +19,12 @@ from sgcp.inference.engines.base import (
     title,
 )
 
+MOST_CALLERS = 16  # each takes 27 MiB at 1024x2048
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
 class OpenVinoEngine(Engine):
-    """Run an ONNX or IR graph, compiled anew for each size of image.
+    """Run an ONNX or IR graph, compiled anew for each of the first few sizes of images.
 
     A graph of fixed size runs a tenth faster than one of any size, and takes a quarter of a
     second to compile (``benchmarks/inference_parts.py``).
@@ -50,14 +50,14 @@ class OpenVinoEngine(Engine):
     ) -> None:
         self.core = openvino.Core()
         self.precision = check_precision(precision, self.precisions(), self.name)
-        self.callers = callers
+        self.callers = min(callers, MOST_CALLERS)
         self.threads = threads or cores()
         try:
             self.model = self.core.read_model(model)
         except RuntimeError:
             raise SgcpError(f"{title(model)}: OpenVINO cannot read it; export it again") from None
         self.labels = self.model.output(0).get_element_type() == openvino.Type.u8
-        self.compiled: OrderedDict[tuple[int, ...], openvino.CompiledModel] = OrderedDict()
+        self.compiled: dict[tuple[int, ...], openvino.CompiledModel] = {}
         self.lock = threading.Lock()
         self.local = threading.local()
 
@@ -87,11 +87,10 @@ class OpenVinoEngine(Engine):
 
     def _compile(self, shape: tuple[int, ...]) -> openvino.CompiledModel:
         with self.lock:
+            if shape not in self.compiled and len(self.compiled) >= COMPILED_SIZES:
+                shape = (-1, -1, 3)  # a folder of many sizes: one graph for all the others
             if shape not in self.compiled:
                 self.compiled[shape] = self._compile_new(shape)
-            self.compiled.move_to_end(shape)
-            while len(self.compiled) > COMPILED_SIZES:
-                self.compiled.popitem(last=False)
             return self.compiled[shape]
 
     def _compile_new(self, shape: tuple[int, ...]) -> openvino.CompiledModel:

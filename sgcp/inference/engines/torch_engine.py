@@ -17,6 +17,9 @@ from sgcp.inference.graph import InferenceGraph
 if TYPE_CHECKING:
     from sgcp.models.card import ModelCard
 
+Recording = tuple[torch.cuda.CUDAGraph, Tensor, Tensor]
+"""A recorded run, where its input is put, and where its output is found."""
+
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -67,14 +70,15 @@ class CudaEngine(TorchEngine):
     def __init__(self, network: nn.Module, card: ModelCard, precision: str = "auto") -> None:
         super().__init__(network, card, precision)
         self.labelling = self._place(InferenceGraph(network, card, labels=True))
-        self.recorded: OrderedDict[tuple[int, ...], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]]
-        self.recorded = OrderedDict()
+        self.recorded: OrderedDict[tuple[int, ...], Recording] = OrderedDict()
+        if self.precision == "fp32":  # else convolutions would round to TF32's ten bits
+            torch.backends.cudnn.allow_tf32 = False
         self.lock = threading.Lock()
 
     @torch.inference_mode()
     def run(self, image: UInt8) -> NDArray[np.generic]:
         """Return the scores (K, h, w) of (H, W, 3) uint8."""
-        scores: NDArray[np.generic] = self.graph(_batch(image).cuda())[0].float().cpu().numpy()
+        scores: NDArray[np.generic] = self._replay(image, labels=False).float().numpy()
         return scores
 
     @torch.inference_mode()
@@ -82,33 +86,36 @@ class CudaEngine(TorchEngine):
         """Label (H, W, 3) uint8 RGB, perhaps at another size: (height, width) uint8."""
         if size != image.shape[:2]:
             return super().label(image, size)
-        with self.lock:  # a recording has one place for its input and one for its output
-            recording, given, labels = self._recording(image.shape)
-            given.copy_(_batch(image))
-            recording.replay()
-            result: UInt8 = labels[0].cpu().numpy()
+        result: UInt8 = self._replay(image, labels=True).numpy()
         return result
 
-    def _recording(self, shape: tuple[int, ...]) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
-        if shape not in self.recorded:
-            self.recorded[shape] = self._record(torch.zeros((1, *shape), dtype=torch.uint8).cuda())
-        self.recorded.move_to_end(shape)
-        while len(self.recorded) > COMPILED_SIZES:
-            self.recorded.popitem(last=False)
-        return self.recorded[shape]
+    def _replay(self, image: UInt8, labels: bool) -> Tensor:
+        """Run one picture through the recording for its size; return the result on the CPU."""
+        key = (*image.shape, labels)
+        with self.lock:  # a recording has one place for its input and one for its output
+            if key not in self.recorded:
+                given = torch.zeros((1, *image.shape), dtype=torch.uint8).cuda()
+                self.recorded[key] = self._record(self.labelling if labels else self.graph, given)
+            self.recorded.move_to_end(key)
+            while len(self.recorded) > COMPILED_SIZES:
+                self.recorded.popitem(last=False)
+            recording, given, output = self.recorded[key]
+            given.copy_(_batch(image))
+            recording.replay()
+            return output[0].cpu()
 
-    def _record(self, given: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+    def _record(self, graph: InferenceGraph, given: Tensor) -> Recording:
         """Run thrice, so that libraries have chosen their kernels, then record one run."""
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):
-                self.labelling(given)
+                graph(given)
         torch.cuda.current_stream().wait_stream(side)
         recording = torch.cuda.CUDAGraph()
         with torch.cuda.graph(recording):
-            labels = self.labelling(given)
-        return recording, given, labels
+            output = graph(given)
+        return recording, given, output
 
 
 def _batch(image: UInt8) -> Tensor:
