@@ -1,6 +1,6 @@
 """Show where a training step's time goes on a CPU: batch 8 at 360x480, 11 classes.
 
-    python benchmarks/training_profile.py [--plain-loss]
+    python benchmarks/training_profile.py [--plain-loss] [--compile]
 
 Steps of this project's network, loss and optimizer on random pictures, under torch.profiler; its
 operators are summed up by what they belong to.
@@ -16,8 +16,9 @@ from sgcp.memory import keep_freed_memory
 from sgcp.models import SGCPNet
 from sgcp.training.losses import plain_loss, segmentation_loss
 
-STEPS = 5
+WARM_UP, STEPS = 20, 10  # before that many steps, memory is still being fetched from the system
 KINDS = {
+    "compiled: norms, activations, sums": ("cpp_fused",),
     "convolution, backward": ("convolution_backward", "constant_pad"),
     "convolution": ("convolution",),
     "batch norm, backward": ("batch_norm_backward",),
@@ -44,23 +45,27 @@ def kind(operator: str) -> str:
 
 
 def main() -> None:
-    """Profile a few steps after two of warm-up and print ms a step and shares."""
+    """Profile some steps and print ms a step and shares."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--plain-loss", action="store_true", help="resize all scores, then score")
-    loss = plain_loss if parser.parse_args().plain_loss else segmentation_loss
+    parser.add_argument("--compile", action="store_true", help="the compiled network")
+    options = parser.parse_args()
+    loss = plain_loss if options.plain_loss else segmentation_loss
     keep_freed_memory()
+    torch._inductor.config.cpp.enable_kernel_profile = True  # else its kernels have no names
     network = SGCPNet(11).train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3, fused=True)
+    called = torch.compile(network, dynamic=False) if options.compile else network
     image = torch.randn(8, 3, 360, 480).contiguous(memory_format=torch.channels_last)
     label = torch.randint(0, 11, (8, 360, 480), dtype=torch.uint8)
 
     def step() -> None:
         optimizer.zero_grad()
-        loss(network(image), label, 0.0).backward()
+        loss(called(image), label, 0.0).backward()
         optimizer.step()
 
-    step()
-    step()
+    for _ in range(WARM_UP):
+        step()
     with profile() as recorded:
         for _ in range(STEPS):
             step()

@@ -4,7 +4,7 @@
 
 Trains at 360x480 on real CamVid pictures if the archive is given, else on generated ones. The
 authors' way (benchmarks/authors_way.py), this project's own loop and loader with the settings of
-params.yaml, in 32 bits and in bfloat16, and the former with one part at a time taken back or added,
+params.yaml, in 32 bits and in bfloat16, compiled and not, and with one part at a time taken back,
 run by turns, each in a process of its own. Prints images/s (medians over the rounds), ratios, the
 share of time spent waiting for data, and the peak memory. The first epoch of each, which fills
 caches, is not counted.
@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import torch
 from lightning_fabric import Fabric
+from torch.nn import functional as F
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -33,6 +34,7 @@ from sgcp.datasets.index import Dataset, read_dataset
 from sgcp.datasets.loader import SegmentationDataset, eval_loader, train_loader
 from sgcp.datasets.transforms import IMAGENET_MEAN_BYTES, TrainTransform
 from sgcp.memory import keep_freed_memory
+from sgcp.models import blocks, pyramid
 from sgcp.models.network import Normalize, SGCPNet
 from sgcp.settings import MachineSettings, TrainSettings
 from sgcp.stages.layout import Layout
@@ -42,19 +44,38 @@ from sgcp.training.losses import plain_loss
 
 ROOT = Path(__file__).parent.parent
 SIZE = (360, 480)
-AUTHORS, OURS = "authors' way", "ours"
+
+
+class Way(NamedTuple):
+    """How this project trains."""
+
+    less: str = ""
+    """The part that is taken back."""
+    compiled: bool = False
+    bf16: bool = False
+
+
 LESS = {
-    "memory": "less kept memory (sgcp/memory.py)",
-    "layout": "less channels-last",
-    "loss": "less the banded loss",
-    "optimizer": "less the fused optimizer",
-    "cache": "less the cache of pictures",
-    "transforms": "less our transforms (torchvision's)",
+    "memory": "kept memory (sgcp/memory.py)",
+    "layout": "channels-last",
+    "loss": "the banded loss",
+    "moments": "norms by moments (sgcp/models/moments.py)",
+    "optimizer": "the fused optimizer",
+    "cache": "the cache of pictures",
+    "transforms": "our transforms (torchvision's)",
 }
-BF16, COMPILED, BF16_COMPILED = (
-    "ours, bf16-mixed", "ours, compiled", "ours, bf16-mixed, compiled",
-)  # fmt: skip
-WAYS = {AUTHORS: "", OURS: "", BF16: "", **{f"ours, {text}": key for key, text in LESS.items()}}
+AUTHORS, OURS, COMPILED = "authors' way", "ours", "ours, compiled"
+SHORT = {AUTHORS: None, OURS: Way(), "ours, bf16-mixed": Way(bf16=True)}
+PARTS = {f"ours, less {text}": Way(less) for less, text in LESS.items()}
+SHORT_COMPILED = {
+    COMPILED: Way(compiled=True),
+    "ours, compiled, bf16-mixed": Way(compiled=True, bf16=True),
+}
+PARTS_COMPILED = {
+    "ours, compiled, less norms by moments": Way("moments", compiled=True),
+    "ours, compiled, less doubling (pyramid.py)": Way("doubling", compiled=True),
+}
+WAYS: dict[str, Way | None] = {**SHORT, **PARTS, **SHORT_COMPILED, **PARTS_COMPILED}
 
 
 class Nobody:
@@ -89,10 +110,10 @@ def torchvision_transform(settings: TrainSettings) -> Any:
     return lambda image, label, _: steps(tv_tensors.Image(image), tv_tensors.Mask(label))
 
 
-def our_epochs(project: Project, less: str, compiled: bool, bf16: bool) -> Iterator[dict[str, Any]]:
-    """Train without end by the project's own loop, without the part ``less``."""
-    settings, machine = project.settings, project.machine
-    precision = "bf16-mixed" if bf16 else "32-true"
+def our_epochs(project: Project, way: Way) -> Iterator[dict[str, Any]]:
+    """Train without end by the project's own loop, without the part ``way.less``."""
+    settings, machine, less = project.settings, project.machine, way.less
+    precision = "bf16-mixed" if way.bf16 else "32-true"
     fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
     transform: Any = TrainTransform(
         settings.crop, settings.scale, settings.min_short_side, settings.flip, settings.color_jitter
@@ -105,7 +126,11 @@ def our_epochs(project: Project, less: str, compiled: bool, bf16: bool) -> Itera
     pictures = SegmentationDataset(items, *folders, transform, settings.seed, cache)
     loader, sampler = train_loader(pictures, settings.batch_size, machine.loader_workers)
     data = loop.Data(loader, sampler, eval_loader(pictures, 0))
-    run = loop.start(fabric, SGCPNet(classes), Normalize(), settings, len(loader), compiled)
+    if less == "moments":
+        blocks.by_moments_pays = lambda *_: False
+    if less == "doubling":
+        pyramid.double = lambda x, *size: F.interpolate(x, size=size, mode="nearest")
+    run = loop.start(fabric, SGCPNet(classes), Normalize(), settings, len(loader), way.compiled)
     take_back(run, less)
     nobody: Any = Nobody()
     progress = Progress("")
@@ -145,8 +170,8 @@ class Contiguous(torch.nn.Module):
 
 def measure(project: Project, way: str, epochs: int) -> dict[str, float]:
     """Train one warm-up epoch, then ``epochs`` that count."""
-    less = WAYS.get(way, "")
-    if way == AUTHORS:
+    ours = WAYS[way]
+    if ours is None:
         from authors_way import Pictures
         from authors_way import epochs as authors_epochs
 
@@ -157,11 +182,9 @@ def measure(project: Project, way: str, epochs: int) -> dict[str, float]:
             pictures, len(dataset.classes), settings.batch_size, project.machine.loader_workers
         )
     else:
-        if less != "memory" and not keep_freed_memory():
+        if ours.less != "memory" and not keep_freed_memory():
             raise SystemExit("this C library has no mallopt: there is no memory to keep")
-        passes = our_epochs(
-            project, less, way in (COMPILED, BF16_COMPILED), way in (BF16, BF16_COMPILED)
-        )
+        passes = our_epochs(project, ours)
     next(passes)
     rows = [next(passes) for _ in range(epochs)]
     passes.close()
@@ -211,6 +234,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="loader processes, of all")
     parser.add_argument("--compile", action="store_true", help="compiled too: takes minutes more")
     parser.add_argument("--short", action="store_true", help="the authors' way and ours as a whole")
+    parser.add_argument("--only", nargs="+", choices=WAYS, help="these alone, by their names")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -218,8 +242,10 @@ def main() -> None:
         project = open_project(options.folder, options.images, options.workers)
         print(json.dumps(measure(project, options.way, options.epochs)))
         return
-    ways = [AUTHORS, OURS, BF16] if options.short else [*WAYS]
-    ways += [COMPILED, BF16_COMPILED] if options.compile else []
+    ways = [*SHORT] + [*PARTS] * (not options.short)
+    if options.compile:
+        ways += [*SHORT_COMPILED] + [*PARTS_COMPILED] * (not options.short)
+    ways = options.only or ways
     with tempfile.TemporaryDirectory() as folder:
         make_project(Path(folder), options.archive)
         results: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
@@ -235,11 +261,11 @@ def main() -> None:
 
 
 def print_table(results: dict[str, list[dict[str, float]]], title: str) -> None:
-    """Print the medians of each way, and the authors' way as 1."""
-    threads = torch.get_num_threads()
-    print(f"{title}, {threads} cores, medians of {len(results[OURS])} rounds")
+    """Print the medians of each way, and the first as 1."""
+    threads, rounds = torch.get_num_threads(), len(next(iter(results.values())))
+    print(f"{title}, {threads} cores, medians of {rounds} rounds")
     print(f"{'':46} images/s  ratio  waiting  peak GiB")
-    base = statistics.median(row["speed"] for row in results[AUTHORS])
+    base = statistics.median(row["speed"] for row in next(iter(results.values())))
     for way, rows in results.items():
         speed, waiting, memory = (
             statistics.median(row[key] for row in rows) for key in ("speed", "waiting", "memory")

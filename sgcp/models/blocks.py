@@ -4,6 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sgcp.models.depthwise import DepthwiseConv2d
+from sgcp.models.moments import by_moments_pays, norm_by_moments
 
 
 class ConvNorm(nn.Sequential):
@@ -19,6 +20,18 @@ class ConvNorm(nn.Sequential):
             else nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
         )
         self.norm = nn.BatchNorm2d(c_out)
+
+
+class ExpandNorm(ConvNorm):
+    """A 1x1 ``ConvNorm`` to as many channels or more; trains by the moments of its input."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__(c_in, c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and by_moments_pays(x, self.norm):
+            return norm_by_moments(x, self.conv, self.norm)
+        return super().forward(x)
 
 
 class SqueezeExcite(nn.Module):
@@ -56,7 +69,7 @@ class InvertedResidual(nn.Module):
         stride: int,
     ) -> None:
         super().__init__()
-        self.expand = ConvNorm(c_in, c_expand)
+        self.expand = ExpandNorm(c_in, c_expand)
         self.depthwise = ConvNorm(c_expand, c_expand, kernel, stride, groups=c_expand)
         self.project = ConvNorm(c_expand, c_out)
         self.activation = activation()

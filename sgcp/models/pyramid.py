@@ -33,7 +33,25 @@ def halve(x: Tensor) -> Tensor:
 
 def upsample_to(x: Tensor, target: Tensor) -> Tensor:
     """Repeat pixels until ``x`` has the height and width of ``target``."""
-    return F.interpolate(x, size=target.shape[-2:], mode="nearest")
+    height, width = target.shape[-2:]
+    if x.requires_grad and torch.compiler.is_compiling():
+        if x.shape == target.shape:
+            return x
+        if x.shape[-2:] == (-(-height // 2), -(-width // 2)):
+            return double(x, height, width)
+    return F.interpolate(x, size=(height, width), mode="nearest")
+
+
+def double(x: Tensor, height: int, width: int) -> Tensor:
+    """Repeat each pixel of a map twice, and cut: nearest resizing, where its size was halved.
+
+    For training steps that are compiled: the gradient becomes sums of four pixels, that of
+    ``F.interpolate`` additions scattered one by one (``benchmarks/training_throughput.py``).
+    """
+    batch, channels, rows, columns = x.shape
+    pixels = x.permute(0, 2, 3, 1)[:, :, None, :, None]  # (B, h, 1, w, 1, C)
+    twice = pixels.expand(-1, -1, 2, -1, 2, -1).reshape(batch, 2 * rows, 2 * columns, channels)
+    return twice[:, :height, :width].permute(0, 3, 1, 2)
 
 
 def downsample_to(x: Tensor, target: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from sgcp.errors import SgcpError
 from sgcp.progress import say
 
 # Compiling takes a minute or two and makes a step about 7 % shorter (docs/results.md).
-PAYS_FROM_STEPS = 10_000
+PAYS_FROM_STEPS = 3_000
 
 
 def compile_network(

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from sgcp.datasets.classes import IGNORE
 from sgcp.inference.predict import resize_logits
 
-BAND = 2**19  # scores held at full size at a time, 2 MiB: what the cache of a core holds
+BAND = 2**20  # scores held at full size at a time, 4 MiB: what the caches of two cores hold
+DEEPEST = -80.0  # exp() of less, in 32 bits, is on its way to zero
 
 
 def segmentation_loss(logits: Tensor, label: Tensor, label_smoothing: float) -> Tensor:
@@ -45,6 +46,10 @@ class BandedCrossEntropy(torch.autograd.Function):
     Resizing is linear, so it is a product with a matrix on either side, and its gradient the
     product with their transposes. Of a band's scores nothing is kept but their share of the
     gradient of the small logits.
+
+    Softmax is the same for scores less any number, the same for all classes: less the winner's
+    before they are resized, they are at most 0 and, unless some logit lies 80 below the winner
+    beside it, exp() of them is never 0. So no maximum is needed at full size.
     """
 
     @staticmethod
@@ -52,17 +57,25 @@ class BandedCrossEntropy(torch.autograd.Function):
         """Take logits (B, K, h, w) and label (B, H, W); return the loss, a scalar."""
         across = resizing_matrix(logits.shape[-1], label.shape[-1], logits)  # (W, w)
         bands = row_bands(logits, label)
-        gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
+        below = (logits - logits.amax(1, keepdim=True)).contiguous()
+        deep = bool(below.amin() < DEEPEST)
+        ignored = label == IGNORE
+        truths, weights = label.masked_fill(ignored, 0).long(), (~ignored).to(logits.dtype)
+        gradient = torch.empty_like(below)
         total = torch.zeros((), dtype=torch.float64)
-        for image, truth, image_gradient in zip(logits, label, gradient, strict=True):
-            wide = image.contiguous() @ across.T  # (K, h, W)
+        for image, truth, weight, image_gradient in zip(
+            below, truths, weights, gradient, strict=True
+        ):
+            wide = image @ across.T  # (K, h, W)
             wide_gradient = torch.zeros_like(wide)
             for rows, sources, down in bands:
                 scores = down @ wide[:, sources]  # (K, R, W)
-                total += score_band(scores, truth[rows], label_smoothing)
+                if deep:
+                    scores -= scores.amax(0)
+                total += score_band(scores, truth[rows], weight[rows], label_smoothing)
                 wide_gradient[:, sources] += down.T @ scores
             torch.matmul(wide_gradient, across, out=image_gradient)
-        count = (label != IGNORE).sum().clamp(min=1)
+        count = weights.sum().clamp(min=1)
         ctx.save_for_backward(gradient.div_(count))
         return (total / count).to(logits.dtype)
 
@@ -74,25 +87,27 @@ class BandedCrossEntropy(torch.autograd.Function):
         return gradient * loss_gradient, None, None
 
 
-def score_band(scores: Tensor, label: Tensor, label_smoothing: float) -> Tensor:
-    """Return the summed loss of scores (K, R, W) against label (R, W); turn scores into gradients.
+def score_band(scores: Tensor, truth: Tensor, weight: Tensor, label_smoothing: float) -> Tensor:
+    """Return the summed loss of scores (K, R, W); turn them into its gradient.
 
     With p the softmax and t the smoothed one-hot truth, the gradient is p - t; 0 where ignored.
+
+    Args:
+        scores: near 0 at their highest.
+        truth: (R, W) int64 classes; any where ignored.
+        weight: (R, W), 1 or, where ignored, 0.
     """
-    valid = (label != IGNORE).unsqueeze(0)  # (1, R, W)
-    truth = label.unsqueeze(0).where(valid, 0).long()
-    scores -= scores.amax(0, keepdim=True)
+    truth, weight = truth.unsqueeze(0), weight.unsqueeze(0)
     expected = scores.gather(0, truth)
     if label_smoothing:
         mean = scores.mean(0, keepdim=True)
         expected = expected * (1 - label_smoothing) + mean * label_smoothing
     total = scores.exp_().sum(0, keepdim=True)
-    loss = ((total.log() - expected) * valid).sum()
-    scores *= valid / total
-    hit = valid.to(scores.dtype)
-    scores.scatter_add_(0, truth, hit * (label_smoothing - 1))
+    loss = (total.log() - expected).mul_(weight).sum()
+    scores *= weight / total
+    scores.scatter_add_(0, truth, weight * (label_smoothing - 1))
     if label_smoothing:
-        scores -= hit * (label_smoothing / len(scores))
+        scores -= weight * (label_smoothing / len(scores))
     return loss
 
 

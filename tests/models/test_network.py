@@ -1,10 +1,11 @@
 import pytest
 import torch
+from torch.nn import functional as F
 
 from sgcp.models import SGCPNet
 from sgcp.models.encoder import CHANNELS
 from sgcp.models.network import Normalize
-from sgcp.models.pyramid import FusionNode, downsample_to, halve
+from sgcp.models.pyramid import FusionNode, double, downsample_to, halve
 
 
 @pytest.mark.parametrize(("classes", "parameters"), [(19, 607_826), (11, 607_306)])
@@ -64,6 +65,15 @@ def test_downsampling_meets_odd_targets():
     x = torch.randn(1, 64, 9, 7)
     assert halve(x).shape[-2:] == (5, 4)
     assert downsample_to(x, torch.empty(1, 64, 4, 4)).shape[-2:] == (4, 4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 8), (45, 60), (23, 30)])
+def test_doubling_is_nearest_resizing_of_a_halved_map(size):
+    halved = torch.randn(2, 3, *(-(-side // 2) for side in size), requires_grad=True)
+    gradient = torch.randn(2, 3, *size)
+    ways = double(halved, *size), F.interpolate(halved, size=size, mode="nearest")
+    assert torch.equal(*ways)
+    torch.testing.assert_close(*(torch.autograd.grad(y, halved, gradient) for y in ways))
 
 
 def test_normalize_maps_mean_to_zero_and_one_deviation_to_one():

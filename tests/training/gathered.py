@@ -54,8 +54,9 @@ def main(out: str, broken: str = "") -> None:
     make, step, begin = train.make_network, loop.train_one_step, loop.start
 
     def record(*arguments):
-        losses.append(step(*arguments))
-        return losses[-1]
+        loss = step(*arguments)
+        losses.append(float(loss))
+        return loss
 
     def start(*arguments):
         run = begin(*arguments)

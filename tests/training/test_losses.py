@@ -72,6 +72,21 @@ def test_large_logits_do_not_overflow():
     assert segmentation_loss(logits, label + 1, 0.0).item() == pytest.approx(2e4)
 
 
+@pytest.mark.parametrize("gap", [70.0, 300.0, 3000.0])
+def test_pixels_between_cells_far_apart_are_scored_exactly(gap):
+    """Half-way between two such winners, exp() of both would be 0 if only they were subtracted."""
+    logits = torch.zeros(1, 3, 2, 2)
+    logits[0, 0, :, 0] = logits[0, 1, :, 1] = gap
+    label = torch.ones(1, 16, 16, dtype=torch.uint8)
+    results = []
+    for way in (plain_loss, segmentation_loss):
+        leaf = logits.clone().requires_grad_()
+        loss = way(leaf, label, 0.0)
+        loss.backward()
+        results.append((loss.detach(), leaf.grad))
+    torch.testing.assert_close(results[1], results[0], rtol=2e-5, atol=2e-6)
+
+
 def test_diverged_logits_give_no_number():
     assert segmentation_loss(
         torch.full((1, 3, 2, 2), float("nan")), torch.zeros(1, 4, 4).long(), 0.0
