@@ -27,7 +27,7 @@ Size = tuple[Side, Side]  # (height, width), pixels
 Factor = Annotated[float, Field(ge=0.01, le=16)]
 Split = Literal["train", "val", "test"]
 Protocol = Literal["strict", "grouped"]
-Contender = Literal["reference", "torch", "onnxruntime", "openvino", "lraspp", "linknet"]
+Contender = Literal["reference", "torch", "onnxruntime", "openvino", "int8", "lraspp", "linknet"]
 
 
 class Section(BaseModel):

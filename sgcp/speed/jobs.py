@@ -29,7 +29,7 @@ class Job:
     engine: str
     precision: str
     model: Path
-    """Weights of SGCPNet; its description tells classes and normalisation for all."""
+    """SGCPNet's weights, or its export; the description beside it serves all."""
     size: tuple[int, int]
     threads: int
     device: str = "cpu"
@@ -65,7 +65,8 @@ class Job:
             cv2.setNumThreads(self.threads)
 
     def _load(self, callers: int) -> Segmenter:
-        return load(self.model, self.device, self.engine, self.precision, callers, self.threads)
+        precision = "auto" if self.precision == "int8" else self.precision  # the model has its own
+        return load(self.model, self.device, self.engine, precision, callers, self.threads)
 
     def _open_reference(self) -> Contender:
         if not find_spec("cv2"):
@@ -98,6 +99,7 @@ ON_CPU: dict[str, list[tuple[str, str, str]]] = {
     "torch": [(OWN, "torch", "fp32"), (OWN, "torch", "bf16")],
     "onnxruntime": [(OWN, "onnxruntime", "fp32")],
     "openvino": [(OWN, "openvino", "fp32"), (OWN, "openvino", "bf16")],
+    "int8": [(OWN, "openvino", "int8")],
     **{
         peer: [(peer, "torch", "fp32"), (peer, "openvino", "fp32"), (peer, "openvino", "bf16")]
         for peer in ("lraspp", "linknet")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
-from rich.table import Table
 
 from sgcp.datasets.images import UInt8, read_image
 from sgcp.datasets.index import read_dataset
@@ -19,17 +18,20 @@ from sgcp.errors import SgcpError
 from sgcp.files import write_json
 from sgcp.inference.engines.base import cores
 from sgcp.inference.engines.choice import onnx_of
+from sgcp.inference.engines.processor import processor_name
 from sgcp.progress import say, track
 from sgcp.speed.contender import TASKS
+from sgcp.speed.int8 import write_int8
 from sgcp.speed.jobs import OWN, REFERENCE, Job, jobs_on_cpu, jobs_on_gpu
+from sgcp.speed.rows import Row, show, title
 from sgcp.speed.runner import Runner, write_pictures
-from sgcp.speed.size import size_of
 from sgcp.stages.model import choose_device
 
 if TYPE_CHECKING:
     from sgcp.settings import BenchmarkSettings, MachineSettings
     from sgcp.stages.layout import Layout
 
+INT8_IMAGES = 100  # training pictures that ranges are taken from
 PACKAGES = ("torch", "openvino", "onnxruntime", "opencv-python-headless", "numpy", "pillow")
 
 
@@ -62,7 +64,8 @@ def benchmark(
     with TemporaryDirectory() as folder, ExitStack() as stack:
         files = folder_pictures(images) if images else dataset_pictures(layout)
         pictures = write_pictures(load_pictures(files, settings), Path(folder))
-        runners, left_out = start(jobs, pictures, stack)
+        jobs, left_out = give_int8(jobs, layout, Path(folder))
+        runners = start(jobs, pictures, stack, left_out)
         rows = [Row(runner, threads) for runner in runners]
         take_turns(rows, settings.rounds)
         agree(rows, plain_labels(model, pictures))
@@ -111,11 +114,25 @@ def load_pictures(files: list[Path], settings: BenchmarkSettings) -> list[UInt8]
     return pictures
 
 
+def give_int8(jobs: list[Job], layout: Layout, folder: Path) -> tuple[list[Job], dict[str, str]]:
+    """Quantise the network for the job that wants it; return the jobs, and why it is left out."""
+    if not any(job.precision == "int8" for job in jobs):
+        return jobs, {}
+    plain = [job for job in jobs if job.precision != "int8"]
+    try:
+        learnt = read_dataset(layout.prepared).split("train", labelled=False)
+        places = np.linspace(0, len(learnt) - 1, min(INT8_IMAGES, len(learnt))).astype(int)
+        model = write_int8(jobs[0].model, [layout.raw / learnt[i].image for i in places], folder)
+    except SgcpError as error:
+        return plain, {f"{OWN}, openvino int8": str(error)}
+    return [replace(job, model=model) if job.precision == "int8" else job for job in jobs], {}
+
+
 def start(
-    jobs: list[Job], pictures: list[Path], stack: ExitStack
-) -> tuple[list[Runner], dict[str, str]]:
-    """Start the contenders one after the other; return them, and why others are left out."""
-    runners, left_out = [], {}
+    jobs: list[Job], pictures: list[Path], stack: ExitStack, left_out: dict[str, str]
+) -> list[Runner]:
+    """Start the contenders one after the other; add to ``left_out`` why others could not."""
+    runners = []
     for job in track(jobs, "starting", len(jobs)):
         runner = Runner(job, pictures)
         stack.callback(runner.close)
@@ -126,53 +143,7 @@ def start(
             left_out[title(job)] = str(error)
     if not runners:
         raise SgcpError(f"nothing could be timed: {'; '.join(left_out.values())}")
-    return runners, left_out
-
-
-class Row:
-    """One contender's times, in seconds, and what else is known of it."""
-
-    def __init__(self, runner: Runner, threads: int) -> None:
-        self.runner = runner
-        self.job = runner.job
-        self.threads = threads
-        self.seconds: dict[str, list[float]] = {task: [] for task in runner.tasks}
-        self.peak: dict[str, int] = {}
-        self.others: int | None = None
-        """Pixels labelled otherwise than by eager PyTorch in fp32, over all pictures."""
-
-    def take_turn(self, task: str) -> None:
-        """Time a task once more."""
-        self.seconds[task] += self.runner.ask(task)
-        if not self.job.exports_itself:
-            self.peak["files" if task == "files" else "labels"] = self.runner.ask("memory")
-
-    def milliseconds(self, task: str, percentile: int = 50) -> float:
-        """Return a percentile of a task's times."""
-        return float(np.percentile(self.seconds[task], percentile)) * 1e3
-
-    def to_json(self, size: tuple[int, int]) -> dict[str, Any]:
-        """Return what the metrics file says of it."""
-        tasks = {
-            task: {
-                "p50_ms": round(self.milliseconds(task), 2),
-                "p95_ms": round(self.milliseconds(task, 95), 2),
-                "images_per_second": round(1e3 / self.milliseconds(task), 2),
-                "runs": len(self.seconds[task]),
-            }
-            for task in self.seconds
-        }
-        return {
-            "network": self.job.network,
-            "engine": self.job.engine,
-            "precision": self.job.precision,
-            "device": self.job.device,
-            "threads": self.threads,
-            "tasks": tasks,
-            "peak_mib": {task: round(peak / 2**20) for task, peak in self.peak.items()},
-            "other_labels": self.others,
-            **size_of(self.job, size),
-        }
+    return runners
 
 
 def take_turns(rows: list[Row], rounds: int) -> None:
@@ -217,7 +188,7 @@ def describe(settings: BenchmarkSettings, device: str, threads: int) -> dict[str
         "batch": 1,
         "threads": threads,
         "device": device,
-        "processor": processor(),
+        "processor": f"{cores()} cores of {processor_name()}",
         "warm_up": "loading and one run, then one run before each turn",
         "timed": "network and labels: the first picture; files: all, a picture's share",
         "tasks": TASKS,
@@ -231,48 +202,3 @@ def installed(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def processor() -> str:
-    """Return the processor's name, and how many cores of it this process may use."""
-    name = platform.processor() or platform.machine()
-    described = Path("/proc/cpuinfo")
-    if described.is_file():
-        for line in described.read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.partition(":")[2].strip()
-                break
-    return f"{cores()} cores of {name}"
-
-
-def title(job: Job) -> str:
-    """Name a contender in one line."""
-    place = " on the GPU" if job.device == "cuda" else ""
-    return f"{job.network}, {job.engine} {job.precision}{place}"
-
-
-def show(rows: list[Row], left_out: dict[str, str], size: tuple[int, int]) -> None:
-    """Print the table, with ratios to the authors' way."""
-    reference = next((row for row in rows if row.job.network == REFERENCE), None)
-    table = Table(title=f"{size[0]}x{size[1]}, medians in ms (times as fast as the reference)")
-    table.add_column("network, engine")
-    for heading in ("network", "labels", "files", "peak MiB", "other labels"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        cells = [cell(row, reference, task) for task in TASKS]
-        others = "" if row.others is None else f"{row.others:,}"
-        peak = f"{row.peak['labels'] / 2**20:.0f}" if row.peak else ""
-        table.add_row(title(row.job), *cells, peak, others)
-    say(table)
-    for name, reason in left_out.items():
-        say(f"left out: {name}: {reason}")
-
-
-def cell(row: Row, reference: Row | None, task: str) -> str:
-    """Return a time and its ratio to the authors'."""
-    if task not in row.seconds:
-        return ""
-    took = row.milliseconds(task)
-    if reference is None:
-        return f"{took:.1f}"
-    return f"{took:.1f} ({reference.milliseconds(task) / took:.1f}x)"

@@ -1,5 +1,6 @@
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from sgcp.models.artifact import save_model
 from sgcp.models.card import ModelCard
 from sgcp.models.network import SGCPNet
 from sgcp.speed.contender import TASKS
+from sgcp.speed.int8 import write_int8
 from sgcp.speed.jobs import ON_CPU, Job, jobs_on_gpu
 from sgcp.speed.runner import Runner
 from sgcp.speed.size import size_of
+from sgcp.stages.benchmark import give_int8
 from sgcp.stages.layout import Layout
 
 
@@ -115,6 +118,26 @@ def test_peers_score_pictures_at_their_stride(model, picture, peer, engine):
     scores = contender.network(np.array(Image.open(picture)))()
     assert scores.shape == ((19, 12, 16) if peer == "lraspp" else (19, 96, 128))
     assert contender.tasks == ("network",)
+
+
+def test_the_network_in_8_bits_labels_nearly_alike(model, picture, tmp_path):
+    pytest.importorskip("nncf")
+    file = write_int8(model, [picture], tmp_path)
+    image = np.array(Image.open(picture))
+    int8, plain = replace(job(model, "SGCPNet", "openvino", "int8"), model=file).open(), job(model)
+    scores, wanted = int8.network(image)(), plain.open().network(image)()
+    assert 0 < np.abs(scores - wanted).max() < 0.2 * np.abs(wanted).max()
+
+
+def test_8_bits_without_nncf_are_left_out_with_the_reason(trained, monkeypatch):
+    import sgcp.inference.quantize as quantize
+
+    monkeypatch.setattr(quantize, "find_spec", lambda _: None)
+    wanted = [job(trained.root / "data/models/sample/model.safetensors", engine="openvino")]
+    wanted += [replace(wanted[0], precision="int8")]
+    jobs, left_out = give_int8(wanted, Layout(trained.root, "sample"), trained.root)
+    assert jobs == wanted[:1]
+    assert "pip install" in left_out["SGCPNet, openvino int8"]
 
 
 def test_a_killed_contender_is_one_message(model, picture):

@@ -18,6 +18,7 @@ from sgcp.inference.engines.base import (
     cores,
     title,
 )
+from sgcp.inference.engines.processor import multiplies_bf16_quickly
 
 MOST_CALLERS = 16  # each takes 27 MiB at 1024x2048
 HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -31,7 +32,7 @@ class OpenVinoEngine(Engine):
 
     Args:
         model: ONNX bytes, or the path of an ``.onnx`` or ``.xml``.
-        precision: fp32, bf16 or auto: bf16 where the processor multiplies in it.
+        precision: fp32, bf16 or auto: bf16 where the processor has units for it, else fp32.
         callers: threads to be served at the same time, one core each; 1: all cores for one.
         threads: cores to use.
 
@@ -63,8 +64,9 @@ class OpenVinoEngine(Engine):
 
     def precisions(self) -> tuple[str, ...]:
         """Return what the processor multiplies in, the fastest first."""
-        capabilities = self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        return ("bf16", "fp32") if "BF16" in capabilities else ("fp32",)
+        if "BF16" not in self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            return ("fp32",)
+        return ("bf16", "fp32") if multiplies_bf16_quickly() else ("fp32", "bf16")
 
     def run(self, image: UInt8) -> NDArray[np.generic]:
         """Return what the graph makes of (H, W, 3) uint8.
