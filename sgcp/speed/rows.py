@@ -21,6 +21,7 @@ class Row:
     def __init__(self, runner: Runner, threads: int) -> None:
         self.runner = runner
         self.job = runner.job
+        self.size = size_of(self.job)
         self.threads = threads
         self.seconds: dict[str, list[float]] = {task: [] for task in runner.tasks}
         self.peak: dict[str, int] = {}
@@ -37,7 +38,7 @@ class Row:
         """Return a percentile of a task's times."""
         return float(np.percentile(self.seconds[task], percentile)) * 1e3
 
-    def to_json(self, size: tuple[int, int]) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return what the metrics file says of it."""
         tasks = {
             task: {
@@ -57,7 +58,7 @@ class Row:
             "tasks": tasks,
             "peak_mib": {task: round(peak / 2**20) for task, peak in self.peak.items()},
             "other_labels": self.others,
-            **size_of(self.job, size),
+            **self.size,
         }
 
 

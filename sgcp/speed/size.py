@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from sgcp.speed.jobs import Job
 
 
-def size_of(job: Job, size: tuple[int, int]) -> dict[str, Any]:
+def size_of(job: Job) -> dict[str, Any]:
     """Return parameters, and GFLOP (two a multiply-add) of one picture, of a contender's network.
 
     Counted in PyTorch on tensors without content, so no arithmetic is done.
     """
     card = read_card(job.model.with_suffix(".json"))
-    return _count(job.network, len(card.classes), card.encoder, size)
+    return _count(job.network, len(card.classes), card.encoder, job.size)
 
 
 @cache

@@ -71,7 +71,7 @@ def benchmark(
         agree(rows, plain_labels(model, pictures))
     content = describe(settings, device, threads) | {
         "pictures": {"from": str(images) if images else layout.dataset, "number": len(pictures)},
-        "rows": [row.to_json(settings.size) for row in rows],
+        "rows": [row.to_json() for row in rows],
         "left_out": left_out,
     }
     show(rows, left_out, settings.size)
