@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 import sgcp
 from sgcp.datasets.images import read_image, write_png
+from sgcp.inference.engines.openvino_engine import HINTS
 from sgcp.inference.graph import InferenceGraph, to_onnx
 from sgcp.inference.labels import label_pixels
 from sgcp.models.artifact import load_model
@@ -141,7 +142,7 @@ def main() -> None:
         compare("read the picture", reading(options.picture), options.runs)
         compare("labels from scores", labelling(scores, size), options.runs)
         compare("write labels", writing(segmenter.segment(image), Path(folder)), options.runs)
-        for precision in ("f32", segmenter.engine.precision.replace("fp32", "f32")):
+        for precision in dict.fromkeys(["f32", HINTS[segmenter.engine.precision]]):
             compare(f"graph, {precision}", graphs(options.model, image, precision), options.runs)
         compare("export to ONNX", exporting(options.model, Path(folder)), 2)
 

@@ -253,10 +253,10 @@ def main() -> None:
             for way in ways:
                 command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
                 command += ["--folder", folder]
-                output = subprocess.check_output(
-                    command, text=True, env=environment(), stderr=subprocess.DEVNULL
-                )
-                results[way].append(json.loads(output.splitlines()[-1]))
+                done = subprocess.run(command, text=True, env=environment(), capture_output=True)
+                if done.returncode:
+                    raise SystemExit(f"{way}: exit code {done.returncode}\n{done.stderr}")
+                results[way].append(json.loads(done.stdout.splitlines()[-1]))
     print_table(results, f"{'CamVid' if options.archive else 'generated scenes'} at 360x480")
 
 

@@ -75,6 +75,8 @@ def show(rows: list[Row], left_out: dict[str, str], size: tuple[int, int]) -> No
         title=f"{size[0]}x{size[1]}, medians in ms; x: times as fast as the reference",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
+        show_edge=False,
+        pad_edge=False,
     )
     table.add_column("network, engine", no_wrap=True)
     for heading in ("network", "labels", "files", "MiB", "differ"):

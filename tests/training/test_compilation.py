@@ -57,6 +57,20 @@ def test_compiling_that_is_asked_for_fails_with_one_message(fabric, network, no_
     assert len(str(caught.value)) < 400
 
 
+def test_compiling_that_fails_by_chance_is_tried_again(fabric, network, monkeypatch):
+    """A run that was compiled before would otherwise begin anew, uncompiled."""
+    tries = []
+
+    def fail_once(*_):
+        tries.append(1)
+        if len(tries) == 1:
+            raise RuntimeError("Failed to import a kernel")
+
+    monkeypatch.setattr(compilation, "try_out", fail_once)
+    assert compile_network(fabric, network, SHAPE, PAYS_FROM_STEPS, "auto") is not network
+    assert len(tries) == 2
+
+
 @pytest.mark.parametrize(
     ("steps", "wanted"), [(PAYS_FROM_STEPS - 1, "auto"), (10**6, False)], ids=["short", "off"]
 )
