@@ -59,7 +59,7 @@ LESS = {
     "memory": "kept memory (sgcp/memory.py)",
     "layout": "channels-last",
     "loss": "the banded loss",
-    "moments": "norms by moments (sgcp/models/moments.py)",
+    "moments": "norms by moments",
     "optimizer": "the fused optimizer",
     "cache": "the cache of pictures",
     "transforms": "our transforms (torchvision's)",
