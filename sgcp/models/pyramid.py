@@ -34,7 +34,7 @@ def halve(x: Tensor) -> Tensor:
 def upsample_to(x: Tensor, target: Tensor) -> Tensor:
     """Repeat pixels until ``x`` has the height and width of ``target``."""
     height, width = target.shape[-2:]
-    if x.requires_grad and torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
         if x.shape == target.shape:
             return x
         if x.shape[-2:] == (-(-height // 2), -(-width // 2)):
@@ -45,7 +45,7 @@ def upsample_to(x: Tensor, target: Tensor) -> Tensor:
 def double(x: Tensor, height: int, width: int) -> Tensor:
     """Repeat each pixel of a map twice, and cut: nearest resizing, where its size was halved.
 
-    For training steps that are compiled: the gradient becomes sums of four pixels, that of
+    For what is compiled, to be trained: the gradient becomes sums of four pixels, that of
     ``F.interpolate`` additions scattered one by one (``benchmarks/training_throughput.py``).
     """
     batch, channels, rows, columns = x.shape
