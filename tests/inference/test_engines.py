@@ -11,7 +11,7 @@ from networks import eager_scores, picture, random_card, random_network, save_ra
 
 import sgcp
 from sgcp.errors import SgcpError
-from sgcp.inference.engines import choice, open_engine, processor
+from sgcp.inference.engines import choice, open_engine
 from sgcp.inference.graph import InferenceGraph, to_onnx
 from sgcp.inference.predict import Predictor
 from sgcp.models.network import Normalize
@@ -218,25 +218,6 @@ def test_auto_is_bf16_only_where_that_is_quicker(models, monkeypatch, tiles):
     made = engine(models["sgcp"], "openvino", "auto")
     assert made.precision == ("bf16" if tiles else "fp32")
     assert set(made.precisions()) == {"bf16", "fp32"}
-
-
-@pytest.mark.parametrize(
-    ("flags", "quick"), [("avx512f amx_bf16 amx_tile", True), ("avx512f avx512_bf16", False)]
-)
-def test_the_processor_is_read_from_linux(monkeypatch, tmp_path, flags, quick):
-    text = f"processor\t: 0\nmodel name\t: A Core\nflags\t\t: {flags}\n\nprocessor\t: 1\n"
-    (tmp_path / "cpuinfo").write_text(text)
-    monkeypatch.setattr(processor, "DESCRIBED", tmp_path / "cpuinfo")
-    processor.described.cache_clear()
-    try:
-        assert processor.multiplies_bf16_quickly() is quick
-        assert processor.processor_name() == "A Core"
-        monkeypatch.setattr(processor, "DESCRIBED", tmp_path / "none")
-        processor.described.cache_clear()
-        assert not processor.multiplies_bf16_quickly()
-        assert processor.processor_name()
-    finally:
-        processor.described.cache_clear()
 
 
 LOAD = """

@@ -1,0 +1,22 @@
+import pytest
+
+from sgcp.inference.engines import processor
+
+
+@pytest.mark.parametrize(
+    ("flags", "quick"), [("avx512f amx_bf16 amx_tile", True), ("avx512f avx512_bf16", False)]
+)
+def test_the_processor_is_read_from_linux(monkeypatch, tmp_path, flags, quick):
+    text = f"processor\t: 0\nmodel name\t: A Core\nflags\t\t: {flags}\n\nprocessor\t: 1\n"
+    (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setattr(processor, "DESCRIBED", tmp_path / "cpuinfo")
+    processor.described.cache_clear()
+    try:
+        assert processor.multiplies_bf16_quickly() is quick
+        assert processor.processor_name() == "A Core"
+        monkeypatch.setattr(processor, "DESCRIBED", tmp_path / "none")
+        processor.described.cache_clear()
+        assert not processor.multiplies_bf16_quickly()
+        assert processor.processor_name()
+    finally:
+        processor.described.cache_clear()
