@@ -16,7 +16,7 @@ from sgcp.progress import say
 
 # Compiling takes a minute or two and makes a step about 50 ms shorter (docs/results.md).
 PAYS_FROM_STEPS = 3_000
-ATTEMPTS = 2  # one in ten failed to import a kernel that it had written, and the next did not
+ATTEMPTS = 2  # 2 of some 15 could not import a kernel just written; the next could
 
 
 def compile_network(

@@ -28,7 +28,7 @@ def multiplies_bf16_quickly() -> bool:
     """Tell whether bf16 is quicker than fp32: with AMX's units for tiles of a matrix.
 
     AVX-512's instructions for bf16 alone do not make up for what converting costs: on two cores
-    with AMX bf16 took 0.65 of the time of fp32, on two that have only those 1.45
+    with AMX bf16 took 0.65 of the time of fp32, on two that have only those 1.47
     (docs/speed.md).
     """
     return "amx_bf16" in described().get("flags", "").split()
