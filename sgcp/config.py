@@ -3,7 +3,7 @@
 import difflib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -85,6 +85,9 @@ def _keys_beside(location: tuple[Any, ...]) -> list[str]:
     section: type[BaseModel] = Params
     for part in location[:-1]:
         for key, field in section.model_fields.items():
-            if (field.alias or key) == part and isinstance(field.annotation, type):
-                section = field.annotation
+            if (field.alias or key) == part:
+                # A map, as of recipes, has such sections for its values.
+                kinds = [*get_args(field.annotation), field.annotation]
+                inside = [k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)]
+                section = inside[0] if inside else section
     return [field.alias or key for key, field in section.model_fields.items()]

@@ -47,11 +47,16 @@ TINY = {
 
 
 def set_params(path: Path, changes: dict[str, Any]) -> None:
-    """Change keys of a params.yaml, by dotted name; None as a value deletes nothing."""
+    """Change keys of a params.yaml, by dotted name; None as a value deletes nothing.
+
+    ``DATASET.train.KEY`` means that key of the recipe that the file selects.
+    """
     yaml = YAML()
     content = yaml.load(path.read_text())
     for name, value in changes.items():
         *sections, key = name.split(".")
+        if sections[1:] == ["train"]:
+            sections.append(content["recipe"])
         section = content
         for part in sections:
             section = section[part]

@@ -53,7 +53,7 @@ def test_stage_before_its_turn_names_the_one_to_run(project: Project, command, a
 def test_invalid_params_stop_every_command(project: Project):
     project.set(sample__train__lr=-1)
     for command in ("download", "train", "package-submission"):
-        assert "sample.train.lr: should be greater than 0" in project.fails(command, "sample")
+        assert "sample.train.quick.lr: should be greater than 0" in project.fails(command, "sample")
 
 
 @pytest.mark.parametrize(

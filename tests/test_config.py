@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from conftest import ROOT, set_params
@@ -7,7 +8,7 @@ from pydantic import BaseModel
 
 from sgcp.config import load_params
 from sgcp.errors import SgcpError
-from sgcp.settings import Params
+from sgcp.settings import Params, TrainSettings
 
 
 @pytest.fixture
@@ -58,21 +59,21 @@ def test_settings_cannot_be_changed_after_loading(params_file):
 def test_wrong_value_is_refused_by_full_name(params_file, key, value, right):
     set_params(params_file, {key: value})
     text = message(params_file)
-    assert key in text
+    assert key.replace(".train.", ".train.quick.") in text
     assert right in text
 
 
 def test_unknown_key_is_refused_with_the_nearest_known(params_file):
     set_params(params_file, {"camvid.train.learning_rate": 1, "camvid.train.epoch": 3})
     text = message(params_file)
-    assert "camvid.train.epoch: unknown key; did you mean 'epochs'?" in text
-    assert "camvid.train.learning_rate: unknown key; known here: seed, split" in text
+    assert "camvid.train.quick.epoch: unknown key; did you mean 'epochs'?" in text
+    assert "camvid.train.quick.learning_rate: unknown key; known here: seed, split" in text
 
 
 def test_missing_key_is_refused_by_full_name(params_file):
-    text = params_file.read_text().replace("    batch_size: 36\n", "")
+    text = params_file.read_text().replace("      batch_size: 36\n", "")
     params_file.write_text(text)
-    assert "cityscapes.train.batch_size: missing" in message(params_file)
+    assert "cityscapes.train.paper.batch_size: missing" in message(params_file)
 
 
 @pytest.mark.parametrize("content", ["", "[1, 2]", "datasets: [", "datasets: [a]\ndatasets: [b]"])
@@ -94,12 +95,14 @@ def test_binary_file_is_refused(params_file):
 def all_sections(model: type[BaseModel]) -> set[type[BaseModel]]:
     found = {model}
     for field in model.model_fields.values():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            found |= all_sections(field.annotation)
+        for kind in (field.annotation, *get_args(field.annotation)):  # of a map, its values
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                found |= all_sections(kind)
     return found
 
 
 def test_no_setting_has_a_silent_default():
+    assert TrainSettings in all_sections(Params)
     for section in all_sections(Params):
         for name, field in section.model_fields.items():
             assert field.is_required(), f"{section.__name__}.{name}"

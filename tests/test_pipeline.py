@@ -104,7 +104,7 @@ def test_second_run_does_nothing(clone):
 
 
 def test_help_text_and_unrelated_code_rerun_nothing(clone):
-    for name in ("cli/pipeline.py", "config.py", "settings.py", "stages/import_checkpoint.py"):
+    for name in ("cli/pipeline.py", "config.py", "settings/base.py", "stages/import_checkpoint.py"):
         path = clone.root / "sgcp" / name
         path.write_text(path.read_text() + "\n# a remark\n")
     output = clone.call("dvc", "repro", "--dry")
@@ -138,7 +138,7 @@ def test_changed_rate_reruns_training_and_what_follows_and_compares(clone):
     output = clone.call("dvc", "repro")
     assert clone.ran(output) == ["train", "validate", "predict", "package"]
     params = clone.call("dvc", "params", "diff")
-    assert "sample.train.lr" in params
+    assert "sample.train.quick.lr" in params
     assert "0.02" in params
     metrics = clone.call("dvc", "metrics", "diff")
     assert "metrics/sample/validate.json" in metrics
@@ -162,7 +162,7 @@ def test_removing_a_key_is_an_error_not_a_silent_change(clone):
     path.write_text("\n".join(x for x in before.splitlines() if "poly_power" not in x))
     output = clone.call("dvc", "repro", check=False)
     path.write_text(before)
-    assert "sample.train.poly_power: missing" in output
+    assert "sample.train.quick.poly_power: missing" in output
 
 
 def test_push_and_pull_bring_results_without_recomputing(clone, tmp_path):
@@ -181,8 +181,8 @@ def test_push_and_pull_bring_results_without_recomputing(clone, tmp_path):
 
 
 def test_experiment_runs_and_is_shown(clone):
-    clone.call("dvc", "exp", "run", "-n", "gentle", "-S", "sample.train.lr=0.005")
+    clone.call("dvc", "exp", "run", "-n", "gentle", "-S", "sample.train.quick.lr=0.005")
     shown = clone.call("dvc", "exp", "show", "--csv", "--drop", ".*sgcp.*")
     assert "gentle" in shown
     assert "0.005" in shown
-    assert "sample.train.lr" in clone.call("dvc", "params", "diff")
+    assert "sample.train.quick.lr" in clone.call("dvc", "params", "diff")

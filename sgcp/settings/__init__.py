@@ -1,0 +1,266 @@
+"""The sections of ``params.yaml`` as frozen objects; ``sgcp.config`` reads the file into them.
+
+Every key must be written in the file: a knob with a silent default is a knob nobody can trace.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from sgcp.errors import SgcpError
+from sgcp.settings.base import (
+    Count,
+    Factor,
+    Images,
+    PathText,
+    Processes,
+    Section,
+    Seed,
+    Size,
+    Split,
+)
+from sgcp.settings.training import TrainSettings as TrainSettings
+
+Protocol = Literal["strict", "grouped"]
+Contender = Literal["reference", "torch", "onnxruntime", "openvino", "int8", "lraspp", "linknet"]
+
+
+class MachineSettings(Section):
+    """What the machine has. Not tracked by DVC: it changes speed, never a stage's task."""
+
+    accelerator: Literal["auto", "cpu", "cuda"]
+    """Device kind to train and predict on."""
+    devices: Literal["auto"] | Processes
+    """Processes on this machine, one a device; ``auto``: every GPU, or one CPU process."""
+    num_nodes: Count
+    """Machines that train together (under torchrun)."""
+    engine: Literal["auto", "torch", "openvino", "onnxruntime"]
+    """What runs a trained network on a CPU; ``auto``: the fastest that is installed."""
+    loader_workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)]
+    """Processes that decode and augment, a training process; 0: threads of the training process."""
+    cache_megabytes: Annotated[int, Field(ge=0, le=1_000_000)]
+    """Memory for decoded training pictures, of all loader processes of a training process; MiB."""
+    compile: Literal["auto"] | bool
+    """Compile the network for training; ``auto``: on long runs, where there is a C++ compiler."""
+    prepare_workers: Literal["auto"] | Processes
+    """Processes that convert and compare labels; ``auto``: one a core."""
+    checkpoint_seconds: Annotated[float, Field(ge=0, le=86400)]
+    """Training saves its state this often: at most this much work is lost; 0: every step."""
+
+
+class SampleDownload(Section):
+    """How the embedded sample is generated."""
+
+    seed: Seed
+    """Same seed, same bytes."""
+    size: Size
+    """Height and width of every image, pixels."""
+    train: Images
+    """Images of the training split."""
+    val: Images
+    """Images of the validation split."""
+    test: Images
+    """Images of the test split (no labels)."""
+
+
+class ArchiveDownload(Section):
+    """Where a public dataset comes from."""
+
+    edition: str
+    """Which edition listed in ``pipeline/datasets`` to fetch."""
+    archives: tuple[PathText, ...]
+    """Archives already on disk, used instead of downloading."""
+
+
+class CamVidDownload(ArchiveDownload):
+    """CamVid: an edition, downloaded or from archives on disk."""
+
+    edition: Literal["segnet", "cambridge"]
+    """``segnet``: 480x360, 11 classes; ``cambridge``: 960x720, 32 classes."""
+
+
+class CityscapesDownload(ArchiveDownload):
+    """Cityscapes: an existing folder, archives on disk, or an account."""
+
+    edition: Literal["fine"]
+    """``fine``: gtFine and leftImg8bit, 5000 images."""
+    root: PathText | None
+    """Folder that holds ``leftImg8bit`` and ``gtFine``, linked rather than copied."""
+
+
+class PolygonPrepare(Section):
+    """Polygons to train-id label maps, by cityscapesScripts."""
+
+    allow_missing: bool
+    """Go on when images of the published splits are absent."""
+
+
+class CamVidPrepare(Section):
+    """CamVid labels to 11 classes."""
+
+    protocol: Protocol
+    """How 32 classes become 11: ``strict`` ignores the other 21, ``grouped`` merges as SegNet."""
+    allow_missing: bool
+    """Go on when frames of the published splits are absent."""
+
+
+class LabelSettings(Section):
+    """How a split is labelled."""
+
+    split: Split
+    """Split to label."""
+    input_size: Size | None
+    """Resize images to this before the network, or null: their own size."""
+    flip: bool
+    """Look at each image mirrored too, and average."""
+    scales: Annotated[tuple[Factor, ...], Field(min_length=1)]
+    """Look at each image at these multiples of its input size, and average."""
+    window: Size | None
+    """Look through overlapping windows of this height and width, or null: at all at once."""
+    precision: Literal["fp32", "bf16", "fp16"]
+    """Arithmetic of the network: bf16 where the processor has it, fp16 on a GPU."""
+
+
+class ValidateSettings(LabelSettings):
+    """How a model is scored, on a split that does not overlap the one trained on."""
+
+    panels: Annotated[int, Field(ge=0)]
+    """Image / truth / prediction panels to draw."""
+
+
+class PredictSettings(LabelSettings):
+    """How test images are labelled."""
+
+
+class BenchmarkSettings(Section):
+    """What speed is measured on."""
+
+    size: Size
+    """Height and width of the pictures, to which those of the dataset are resized."""
+    images: Annotated[int, Field(ge=1, le=1000)]
+    """Pictures of the validation split in the folder that is labelled."""
+    rounds: Annotated[int, Field(ge=1, le=1000)]
+    """Turns of each contender, of three timed runs each."""
+    threads: Processes | None
+    """Cores to use, or null: all."""
+    contenders: Annotated[tuple[Contender, ...], Field(min_length=1)]
+    """Engines, the authors' way and other networks to time by turns."""
+
+
+class PackageSettings(Section):
+    """How predictions are packed."""
+
+    compression: Annotated[int, Field(ge=0, le=9)]
+    """Deflate level of the zip; PNGs hardly shrink, so 0 stores them."""
+
+
+class DatasetSettings(Section):
+    """What every dataset has, a subsection a stage."""
+
+    recipes: Annotated[dict[str, TrainSettings], Field(min_length=1, alias="train")]
+    """Ways to train, by name."""
+    validate_: ValidateSettings = Field(alias="validate")
+    predict: PredictSettings
+    package: PackageSettings
+    benchmark: BenchmarkSettings
+
+    _dataset: str = ""
+    _recipe: str = ""
+
+    def select(self, recipe: str) -> None:
+        """Let ``train`` be this recipe."""
+        self._recipe = recipe
+
+    @property
+    def train(self) -> TrainSettings:
+        """The recipe that ``recipe`` selects.
+
+        Raises:
+            SgcpError: this dataset has none of that name.
+        """
+        if self._recipe not in self.recipes:
+            raise SgcpError(
+                f"recipe: {self._dataset} has no '{self._recipe}'; it has "
+                f"{', '.join(self.recipes)}, or write one below {self._dataset}.train"
+            )
+        return self.recipes[self._recipe]
+
+
+class SampleSettings(DatasetSettings):
+    """The embedded sample."""
+
+    download: SampleDownload
+    prepare: PolygonPrepare
+
+
+class CamVidSettings(DatasetSettings):
+    """CamVid."""
+
+    download: CamVidDownload
+    prepare: CamVidPrepare
+
+
+class CityscapesSettings(DatasetSettings):
+    """Cityscapes."""
+
+    download: CityscapesDownload
+    prepare: PolygonPrepare
+
+
+DatasetName = Literal["sample", "camvid", "cityscapes"]
+
+
+class Params(Section):
+    """All of ``params.yaml``."""
+
+    datasets: Annotated[tuple[DatasetName, ...], Field(min_length=1)]
+    """Datasets that ``dvc repro`` takes through the chain."""
+    recipe: str
+    """Which of its recipes each dataset is trained by."""
+    machine: MachineSettings
+    sample: SampleSettings
+    camvid: CamVidSettings
+    cityscapes: CityscapesSettings
+
+    @model_validator(mode="after")
+    def check_datasets(self) -> "Params":
+        """Refuse a dataset named twice."""
+        if len(set(self.datasets)) < len(self.datasets):
+            raise ValueError(f"datasets: names one twice: {', '.join(self.datasets)}")
+        return self
+
+    @model_validator(mode="after")
+    def select_recipe(self) -> "Params":
+        """Tell each section which recipe is meant."""
+        for name in DATASET_NAMES:
+            section = self.dataset(name)
+            section._dataset = name
+            section.select(self.recipe)
+        return self
+
+    def dataset(self, name: str) -> SampleSettings | CamVidSettings | CityscapesSettings:
+        """Return the section of one dataset.
+
+        Raises:
+            SgcpError: there is no such dataset.
+        """
+        if name not in DATASET_NAMES:
+            raise SgcpError(f"unknown dataset '{name}'; choose one of {', '.join(DATASET_NAMES)}")
+        section: SampleSettings | CamVidSettings | CityscapesSettings = getattr(self, name)
+        return section
+
+    def only_dataset(self) -> str:
+        """Return the enabled dataset where there is exactly one.
+
+        Raises:
+            SgcpError: several are enabled, so one must be named.
+        """
+        if len(self.datasets) > 1:
+            raise SgcpError(
+                f"params.yaml enables {len(self.datasets)} datasets: "
+                f"name one of {', '.join(self.datasets)}"
+            )
+        return self.datasets[0]
+
+
+DATASET_NAMES = ("sample", "camvid", "cityscapes")

@@ -1,0 +1,89 @@
+"""The recipe: what is learned, from what, for how long."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from sgcp.settings.base import Count, Factor, PathText, Section, Seed, Side, Size, Split
+
+SMALLEST = 8  # pixels of a crop's side, of which Lovász-Softmax looks at one
+
+
+class TrainSettings(Section):
+    """The recipe: what is learned, from what, for how long."""
+
+    seed: Seed
+    """Seeds initial weights, order and augmentation."""
+    split: Split | Literal["trainval"]
+    """Split to learn from; ``trainval``: two of them, once nothing is left to be chosen."""
+    encoder: Literal["sgcp", "mobilenet_v3_small"]
+    """The authors' encoder, or torchvision's MobileNetV3-Small."""
+    encoder_weights: PathText | None
+    """Checkpoint that initialises the encoder, or null: from scratch."""
+    init: PathText | None
+    """Model to begin with: ours (its folder), or an authors' checkpoint; null: none."""
+    epochs: Count
+    """Passes over the training split."""
+    batch_size: Annotated[int, Field(ge=2)]
+    """Images a step, over all processes together; 2 at least, for batch norm."""
+    optimizer: Literal["sgd", "adamw"]
+    """SGD with momentum (the authors'), or AdamW."""
+    lr: Annotated[float, Field(gt=0, le=1000)]
+    """Peak learning rate."""
+    encoder_lr_factor: Annotated[float, Field(ge=0, le=1000)]
+    """The encoder's learning rate, as a multiple of ``lr``."""
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    """Momentum of SGD, first beta of AdamW."""
+    weight_decay: Annotated[float, Field(ge=0, le=10)]
+    """Decay of all parameters."""
+    schedule: Literal["poly", "one-cycle"]
+    """``poly``: (1 - step / steps) ** power; ``one-cycle``: warm-up, then cosine."""
+    poly_power: Annotated[float, Field(gt=0)]
+    """Power of the poly schedule."""
+    warmup: Annotated[float, Field(ge=0, lt=1)]
+    """Share of all steps over which the rate rises to its peak."""
+    crop: Size
+    """Height and width of a training crop, pixels."""
+    input_side: Side | None
+    """Short side at which the network sees a picture, pixels, or null: the picture's own."""
+    scale: tuple[Factor, Factor]
+    """Range of the random resizing factor, on top of ``input_side``."""
+    min_short_side: Annotated[int, Field(ge=0, le=16384)]
+    """Resizing never takes the short side below this, pixels."""
+    flip: Annotated[float, Field(ge=0, le=1)]
+    """Probability of mirroring left and right."""
+    color_jitter: Annotated[float, Field(ge=0, lt=1)]
+    """Strength of random brightness, contrast and saturation; 0: none."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    """Share of the target spread over all classes."""
+    class_balance: Annotated[float, Field(ge=0, le=1)]
+    """A class weighs as its share of pixels to the power -b: 0: pixels alike, 1: classes alike."""
+    lovasz: Annotated[float, Field(ge=0, le=100)]
+    """Weight of the Lovász-Softmax loss beside cross-entropy; 0: none."""
+    auxiliary: Annotated[float, Field(ge=0, le=100)]
+    """Weight of the mean loss of three heads on inner features, in training alone; 0: no heads."""
+    mix: Annotated[float, Field(ge=0, le=1)]
+    """Probability that half of another crop's classes are laid over a crop."""
+    average: Annotated[float, Field(ge=0, lt=1)]
+    """Decay, a step, of the averaged weights (EMA) that are scored and kept; 0: the last ones."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    """Arithmetic of the forward and backward pass."""
+    validate_every: Count
+    """Epochs between two validations; the last epoch is always validated."""
+    validate_split: Split | None
+    """Split that chooses the best epoch, or null: none, and the last is kept."""
+    keep: Literal["best", "last"]
+    """Which epoch becomes ``model.safetensors``."""
+
+    @model_validator(mode="after")
+    def check_ranges(self) -> "TrainSettings":
+        """Refuse what contradicts itself."""
+        if min(self.crop) < SMALLEST and (self.lovasz or self.auxiliary):
+            raise ValueError(f"crop: {SMALLEST} at least, with lovasz or auxiliary")
+        if self.validate_split is None and self.keep == "best":
+            raise ValueError("keep: best of what? with validate_split null it must be last")
+        if self.init is not None and self.encoder_weights is not None:
+            raise ValueError("init: brings an encoder; set encoder_weights to null, or init")
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale: the range must rise, got {list(self.scale)}")
+        return self
