@@ -79,12 +79,13 @@ class Dataset:
     items: tuple[Item, ...]
 
     def split(self, name: str, labelled: bool = True) -> list[Item]:
-        """Return one split, in the order of the index.
+        """Return one split, in the order of the index; ``trainval``: train and val together.
 
         Raises:
             SgcpError: the split is empty, or has no labels where they are asked for.
         """
-        items = [item for item in self.items if item.split == name]
+        parts = ("train", "val") if name == "trainval" else (name,)
+        items = [item for item in self.items if item.split in parts]
         if not items:
             raise SgcpError(f"{self.name}: split '{name}' is empty; see its index.csv")
         if labelled and any(item.label is None for item in items):

@@ -13,7 +13,13 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.images import read_image, read_label
 from sgcp.datasets.index import Item
-from sgcp.datasets.transforms import Transform, sample_generator
+from sgcp.datasets.transforms import (
+    Transform,
+    integer,
+    lay_over,
+    sample_generator,
+    uniform,
+)
 from sgcp.errors import SgcpError
 from sgcp.progress import usable_cores
 
@@ -27,6 +33,7 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
     Args:
         cache_bytes: decoded pairs up to this size are kept in memory. The first ones stay: in a
             shuffled epoch, pushing out the oldest would find none of a split that does not fit.
+        mix: probability that half of the classes of another sample are laid over a sample.
     """
 
     def __init__(
@@ -38,6 +45,7 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
         transform: Transform | None = None,
         seed: int = 0,
         cache_bytes: int = 0,
+        mix: float = 0.0,
     ) -> None:
         self.items = items
         self.raw = raw
@@ -46,6 +54,7 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
         self.transform = transform
         self.seed = seed
         self.cache_bytes = cache_bytes
+        self.mix = mix
         self.cache: dict[int, tuple[Tensor, Tensor]] = {}
         self.pool: ThreadPoolExecutor | None = None
         self.lock: AbstractContextManager[object] = nullcontext()
@@ -66,10 +75,15 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, key: int | tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        image, label = self.cached(index)
+        pair = self.cached(index)
         if self.transform is None:
-            return image, label
-        return self.transform(image, label, sample_generator(self.seed, epoch, index))
+            return pair
+        generator = sample_generator(self.seed, epoch, index)
+        pair = self.transform(*pair, generator)
+        if self.mix and uniform(0, 1, generator) < self.mix:
+            other = self.cached(integer(0, len(self) - 1, generator))
+            pair = lay_over(pair, self.transform(*other, generator), generator)
+        return pair
 
     def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> list[tuple[Tensor, Tensor]]:
         """Return the samples of a batch; what a ``DataLoader`` asks for."""

@@ -12,7 +12,8 @@ from sgcp.datasets.classes import IGNORE
 IMAGENET_MEAN_BYTES = (124, 116, 104)  # what padding is filled with: zero after normalisation
 LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601: how bright red, green and blue look
 
-Transform = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
+Pair = tuple[Tensor, Tensor]  # an image and its label
+Transform = Callable[[Tensor, Tensor, Generator], Pair]
 
 
 class View(NamedTuple):
@@ -32,10 +33,11 @@ class TrainTransform:
 
     Args:
         crop: (height, width) of what comes out.
-        scale: range of the resizing factor, drawn uniformly; the aspect ratio is kept.
+        scale: range of the resizing factor beyond that, drawn uniformly; the aspect ratio is kept.
         min_short_side: the factor is raised where the short side would fall below this, pixels.
         flip: probability of mirroring.
         color_jitter: j: brightness, contrast and saturation change by factors 1 - j .. 1 + j.
+        input_side: short side, pixels, to which a picture is resized first; None: its own.
     """
 
     def __init__(
@@ -45,8 +47,10 @@ class TrainTransform:
         min_short_side: int,
         flip: float,
         color_jitter: float,
+        input_side: int | None = None,
     ) -> None:
         self.crop = crop
+        self.input_side = input_side
         self.scale = scale
         self.min_short_side = min_short_side
         self.flip = flip
@@ -66,6 +70,8 @@ class TrainTransform:
     def draw_view(self, size: tuple[int, int], generator: Generator) -> View:
         """Draw scale, place and mirroring for a picture of this (height, width)."""
         factor = uniform(*self.scale, generator)
+        if self.input_side is not None:
+            factor *= self.input_side / min(size)
         factor = max(factor, self.min_short_side / min(size))
         height, width = (max(1, round(side * factor)) for side in size)
         top, left = (
@@ -158,6 +164,19 @@ def gray(pixels: Tensor) -> Tensor:
     """Return the brightness (H, W) of (3, H, W)."""
     red, green, blue = LUMA
     return (pixels[0] * red).add_(pixels[1], alpha=green).add_(pixels[2], alpha=blue)
+
+
+def lay_over(below: Pair, above: Pair, generator: Generator) -> Pair:
+    """Lay the pixels of half of the classes of one crop over another of its size.
+
+    ClassMix (Olsson et al., 2021) between labelled crops: each of the classes of ``above`` is drawn
+    with probability 1/2; its objects come with their own outlines into other surroundings.
+    """
+    (image, label), (other_image, other_label) = below, above
+    drawn = torch.rand(IGNORE + 1, generator=generator) < 0.5
+    drawn[IGNORE] = False
+    mask = torch.from_numpy(drawn.numpy()[other_label.numpy()])
+    return other_image.where(mask, image), other_label.where(mask, label)
 
 
 def uniform(low: float, high: float, generator: Generator) -> float:

@@ -47,10 +47,16 @@ class ModelCard:
     std: tuple[Deviation, Deviation, Deviation] = IMAGENET_STD
     trained_size: tuple[int, int] | None = None
     """Crop (height, width) it was trained on, pixels; None if unknown."""
+    input_side: Annotated[int, Field(ge=1, le=16384)] | None = None
+    """Short side, pixels, at which the network is to see any picture; None: the picture's own."""
     trained_on: dict[str, str] = dataclasses.field(default_factory=dict)
     """Pictures it learnt from, which it is never scored on: digest of the pixels by stem."""
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Settings, seed, epoch, versions; or the imported file."""
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the (height, width) at which the network is to see a picture of this size."""
+        return input_size(height, width, self.input_side)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of the JSON file."""
@@ -58,6 +64,15 @@ class ModelCard:
 
 
 CARD = TypeAdapter(ModelCard)
+LATER = {"input_side"}  # fields that descriptions of this format did not have from the beginning
+
+
+def input_size(height: int, width: int, side: int | None) -> tuple[int, int]:
+    """Return a size of the same proportions whose short side is ``side``; None: as it is."""
+    if side is None:
+        return height, width
+    factor = side / min(height, width)
+    return max(1, round(height * factor)), max(1, round(width * factor))
 
 
 def weights_path(path: Path) -> Path:
@@ -90,7 +105,7 @@ def read_card(path: Path, made_by: str = "sgcp train") -> ModelCard:
         raise SgcpError(f"{path}: not a model description of format {FORMAT}")
     # A description without, say, `trained_on` would let a model be scored on what it learnt.
     fields = {field.name for field in dataclasses.fields(ModelCard)}
-    if odd := sorted(fields ^ content.keys()):
+    if odd := sorted((fields ^ content.keys()) - (LATER - content.keys())):
         raise SgcpError(f"{path}: damaged model description: lacks or has too much: {odd[:5]}")
     try:
         card = CARD.validate_json(json.dumps(content))

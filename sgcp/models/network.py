@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from sgcp.models.card import IMAGENET_MEAN, IMAGENET_STD, EncoderName
-from sgcp.models.encoder import CHANNELS, ENCODERS
-from sgcp.models.pyramid import WIDTH, TopDown, TopDownBottomUp
+from sgcp.models.encoder import CHANNELS, ENCODERS, Features
+from sgcp.models.pyramid import WIDTH, Pyramid, TopDown, TopDownBottomUp
 
 LATERALS = (40, 112, 320)  # channels of c3, c4, c5 on their way into the pyramid
 
@@ -45,9 +45,15 @@ class SGCPNet(nn.Module):
         Returns:
             Logits (B, K, ceil(H/8), ceil(W/8)).
         """
-        c3, c4, c5 = self.encoder(image)
-        pyramid = self.top_down_bottom_up(self.lateral3(c3), self.lateral4(c4), self.lateral5(c5))
-        return self.classifier(self.top_down(pyramid))
+        return self.classifier(self.top_down(self.first_unit(self.encoder(image))))
+
+    def first_unit(self, features: Features) -> Pyramid:
+        """Return the levels that the first unit of the SGCP module makes of the features."""
+        c3, c4, c5 = features
+        pyramid: Pyramid = self.top_down_bottom_up(
+            self.lateral3(c3), self.lateral4(c4), self.lateral5(c5)
+        )
+        return pyramid
 
 
 class Normalize(nn.Module):

@@ -5,33 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import shutil
+from collections.abc import Mapping
 from contextlib import nullcontext
-from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from lightning_fabric import Fabric, seed_everything
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor
 
-from sgcp.datasets.classes import classes_to_json
+from sgcp.datasets.images import read_label
 from sgcp.datasets.index import Dataset, Item, fingerprint_items, read_dataset, refuse_overlap
 from sgcp.datasets.loader import SegmentationDataset, eval_loader, train_loader
 from sgcp.datasets.transforms import TrainTransform
 from sgcp.errors import SgcpError
-from sgcp.files import building_folder, code_digest, file_sha256
+from sgcp.files import code_digest
 from sgcp.locks import only_writer
 from sgcp.memory import keep_freed_memory
-from sgcp.models.artifact import save_model
-from sgcp.models.authors import load_encoder_weights
-from sgcp.models.card import ModelCard
-from sgcp.models.network import Normalize, SGCPNet
-from sgcp.progress import say, usable_cores
-from sgcp.training.checkpoints import Checkpoints, Progress
+from sgcp.models.network import Normalize
+from sgcp.progress import map_threads, say, track, usable_cores
+from sgcp.stages.beginning import Beginning, make_network, read_beginning
+from sgcp.stages.trained import describe_splits, digests_by_stem, write_models
+from sgcp.training.balance import class_weights, count_pixels
+from sgcp.training.checkpoints import Checkpoints
 from sgcp.training.log import Reporter
-from sgcp.training.loop import Data, fit, start
+from sgcp.training.loop import Data, fit
+from sgcp.training.run import start
 
 if TYPE_CHECKING:
     from sgcp.settings import MachineSettings, TrainSettings
@@ -49,14 +49,16 @@ def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> 
     """
     dataset = read_dataset(layout.prepared)
     learned = dataset.split(settings.split)
-    scored = dataset.split(settings.validate_split)
+    scored = dataset.split(settings.validate_split) if settings.validate_split else []
     refuse_overlap(digests_by_stem(learned), scored)
+    beginning = read_beginning(layout, settings)
+    refuse_overlap(beginning.trained_on, scored)
 
     keep_freed_memory()
     fabric = launch(settings, machine)
     # One process writes for all of them.
     with only_writer(layout.resume) if fabric.is_global_zero else nullcontext():
-        run_training(layout, dataset, learned, scored, settings, machine, fabric)
+        run_training(layout, dataset, learned, scored, beginning, settings, machine, fabric)
 
 
 def run_training(
@@ -64,23 +66,29 @@ def run_training(
     dataset: Dataset,
     learned: list[Item],
     scored: list[Item],
+    beginning: Beginning,
     settings: TrainSettings,
     machine: MachineSettings,
     fabric: Fabric,
 ) -> None:
     """Train from the last checkpoint, if there is one, to the end, and write the models."""
     seed_everything(settings.seed, verbose=False)
-    network = make_network(len(dataset.classes), settings)
+    network, told = make_network(dataset, settings, beginning)
     normalize = Normalize()
     data = make_data(layout, dataset, learned, scored, settings, machine, fabric)
     if fabric.is_global_zero:
+        if told:
+            say(told)
         say(
             f"training SGCPNet ({sum(p.numel() for p in network.parameters()):,} parameters) on "
             f"{len(learned)} images of {dataset.name}, {settings.epochs} epochs, "
             f"{len(data.train)} steps each, {fabric.world_size} x {fabric.device.type}"
         )
-    run = start(fabric, network, normalize, settings, len(data.train), machine.compile)
-    fingerprint = run_fingerprint(dataset, settings) + ("-compiled" if run.compiled else "")
+    weights = balance_classes(layout, dataset, learned, settings.class_balance, fabric)
+    run = start(fabric, network, normalize, settings, len(data.train), machine.compile, weights)
+    fingerprint = run_fingerprint(dataset, settings, beginning.digests) + (
+        "-compiled" if run.compiled else ""
+    )
     checkpoints = Checkpoints(
         fabric, layout.resume, run.parts(), fingerprint, machine.checkpoint_seconds
     )
@@ -89,7 +97,7 @@ def run_training(
         reporter.describe(dataset.provenance() | describe_splits(learned, scored))
         progress = fit(run, data, checkpoints, reporter)
     if fabric.is_global_zero:
-        write_models(layout, dataset, learned, network, settings, progress)
+        write_models(layout, dataset, learned, run.learnt, beginning, settings, progress)
         shutil.rmtree(layout.resume, ignore_errors=True)
     fabric.barrier()
 
@@ -136,12 +144,21 @@ def count_processes(machine: MachineSettings) -> tuple[int | str, int]:
     return machine.devices, machine.num_nodes
 
 
-def make_network(num_classes: int, settings: TrainSettings) -> SGCPNet:
-    """Build the network, its encoder initialised as asked."""
-    network = SGCPNet(num_classes, settings.encoder)
-    if settings.encoder_weights is not None:
-        load_encoder_weights(network, settings.encoder_weights)
-    return network
+def balance_classes(
+    layout: Layout, dataset: Dataset, learned: list[Item], balance: float, fabric: Fabric
+) -> Tensor | None:
+    """Return the weight of each class in the loss, or None where all pixels weigh the same.
+
+    One process counts the pixels for all.
+    """
+    if not balance:
+        return None
+    if not fabric.is_global_zero:
+        return fabric.broadcast(None)
+    paths = [layout.prepared / item.label for item in learned if item.label is not None]
+    labels = track(map_threads(read_label, paths, usable_cores()), "counting", len(paths))
+    weights = class_weights(count_pixels(labels, len(dataset.classes)), balance)
+    return fabric.broadcast(weights)
 
 
 def make_data(
@@ -160,6 +177,7 @@ def make_data(
         settings.min_short_side,
         settings.flip,
         settings.color_jitter,
+        settings.input_side,
     )
     folders = (layout.raw, layout.prepared, len(dataset.classes))
     rank, world = fabric.global_rank, fabric.world_size
@@ -167,7 +185,7 @@ def make_data(
     # Each loader process keeps pictures of its own.
     cache_bytes = machine.cache_megabytes * 2**20 // max(1, workers)
     loader, sampler = train_loader(
-        SegmentationDataset(learned, *folders, transform, settings.seed, cache_bytes),
+        SegmentationDataset(learned, *folders, transform, settings.seed, cache_bytes, settings.mix),
         settings.batch_size,
         workers,
         rank,
@@ -176,7 +194,7 @@ def make_data(
     if machine.loader_workers == "auto":
         workers = max(1, workers)  # validation reads each picture once, so no cache helps it
     validation = eval_loader(SegmentationDataset(scored, *folders), workers, rank, world)
-    return Data(loader, sampler, validation)
+    return Data(loader, sampler, validation if scored else None)
 
 
 def loader_processes(machine: MachineSettings, fabric: Fabric, learned: list[Item]) -> int:
@@ -189,7 +207,9 @@ def loader_processes(machine: MachineSettings, fabric: Fabric, learned: list[Ite
     return 0 if decoded <= machine.cache_megabytes * 2**20 else 1
 
 
-def run_fingerprint(dataset: Dataset, settings: TrainSettings) -> str:
+def run_fingerprint(
+    dataset: Dataset, settings: TrainSettings, begun_with: Mapping[str, str | None]
+) -> str:
     """Digest what a run depends on: its settings, its code, pictures, labels and classes."""
     parts = [
         settings.model_dump_json(),
@@ -197,72 +217,5 @@ def run_fingerprint(dataset: Dataset, settings: TrainSettings) -> str:
         fingerprint_items(dataset.items),
         code_digest("datasets", "models", "inference", "evaluation", "training"),
     ]
-    if settings.encoder_weights is not None:
-        parts.append(file_sha256(Path(settings.encoder_weights)))
+    parts += [digest for digest in begun_with.values() if digest]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def write_models(
-    layout: Layout,
-    dataset: Dataset,
-    learned: list[Item],
-    network: SGCPNet,
-    settings: TrainSettings,
-    progress: Progress,
-) -> None:
-    """Write ``last`` and, as ``settings.keep`` says, ``model``, with their descriptions."""
-    last = network.state_dict()
-    chosen = progress.best_weights if settings.keep == "best" else last
-    epoch = progress.best_epoch if settings.keep == "best" else settings.epochs
-
-    def card(epoch: int) -> ModelCard:
-        return ModelCard(
-            classes=classes_to_json(dataset.classes),
-            encoder=settings.encoder,
-            trained_size=settings.crop,
-            trained_on=digests_by_stem(learned),
-            provenance=describe_run(settings, epoch)
-            | {"train_split_fingerprint": fingerprint_items(learned)},
-            dataset=dataset.name,
-            edition=dataset.edition,
-            protocol=dataset.protocol,
-        )
-
-    with building_folder(layout.model, key="train") as folder:
-        save_model(network, chosen, card(epoch), folder / "model.safetensors")
-        save_model(network, last, card(settings.epochs), folder / "last.safetensors")
-    say(
-        f"kept epoch {epoch} of {settings.epochs} (mIoU {progress.best_miou:.4f} at best on "
-        f"'{settings.validate_split}', epoch {progress.best_epoch}), {progress.speed()}"
-    )
-
-
-def digests_by_stem(items: list[Item]) -> dict[str, str]:
-    """Return what ``refuse_overlap`` and the model card know pictures by."""
-    return {item.stem: item.image_digest for item in items}
-
-
-def describe_splits(learned: list[Item], scored: list[Item]) -> dict[str, Any]:
-    """Return what the curves were measured on, for their metrics file."""
-    return {
-        "split": scored[0].split,
-        "split_fingerprint": fingerprint_items(scored),
-        "train_split_fingerprint": fingerprint_items(learned),
-        "scored_size": [scored[0].height, scored[0].width],
-    }
-
-
-def describe_run(settings: TrainSettings, epoch: int) -> dict[str, Any]:
-    """Return where a model comes from, without anything that differs between equal runs."""
-    weights = settings.encoder_weights
-    return {
-        "trained_by": "sgcp train",
-        "encoder_weights_sha256": file_sha256(Path(weights)) if weights else None,
-        "epoch": epoch,
-        "settings": json.loads(settings.model_dump_json()),
-        "versions": {
-            "sgcp": version("sgcp"),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
-    }

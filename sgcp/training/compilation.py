@@ -73,8 +73,9 @@ def try_out(
     network.train()
     try:
         with fabric.autocast():
-            scores = compiled(image)
-        scores.float().mean().backward()
+            output = compiled(image)
+        scores = [output] if isinstance(output, torch.Tensor) else [output[0], *output[1]]
+        torch.stack([part.float().mean() for part in scores]).sum().backward()
     finally:
         network.zero_grad()
         for name, buffer in network.named_buffers():

@@ -6,22 +6,18 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 
 from sgcp.datasets.loader import EpochSampler, Loader, batches
 from sgcp.errors import SgcpError
 from sgcp.training.checkpoints import Checkpoints, Progress
-from sgcp.training.compilation import compile_network
-from sgcp.training.losses import segmentation_loss
-from sgcp.training.optimization import make_optimizer, make_schedule
+from sgcp.training.run import Run
 from sgcp.training.validation import evaluate
 
 if TYPE_CHECKING:
-    from sgcp.models.network import Normalize, SGCPNet
-    from sgcp.settings import TrainSettings
+    from sgcp.models.network import SGCPNet
     from sgcp.training.log import Reporter
 
 # Reading a loss waits for the device; a GPU is let run ahead by this many steps.
@@ -34,66 +30,15 @@ class Data:
 
     train: Loader
     sampler: EpochSampler
-    validate: Loader
-
-
-@dataclass
-class Run:
-    """Everything that one training run moves forward."""
-
-    fabric: Fabric
-    network: SGCPNet
-    wrapped: Any
-    """Fabric's wrapper of the network, which training calls."""
-    normalize: Normalize
-    optimizer: Any
-    schedule: Any
-    settings: TrainSettings
-    compiled: bool
-    """Whether ``wrapped`` is compiled, which rounds otherwise: no run goes on as the other."""
-
-    def parts(self) -> dict[str, Any]:
-        """Return what has a state, for checkpoints."""
-        return {
-            "network": self.network,
-            "optimizer": self.optimizer,
-            "schedule": self.schedule,
-            "precision": self.fabric.strategy.precision,  # the loss scale of 16-bit training
-        }
-
-
-def start(
-    fabric: Fabric,
-    network: SGCPNet,
-    normalize: Normalize,
-    settings: TrainSettings,
-    steps: int,
-    compiling: Literal["auto"] | bool,
-) -> Run:
-    """Place the network, its optimizer and schedule on the device; ``steps`` are an epoch's.
-
-    Raises:
-        SgcpError: ``compiling`` is true and not possible.
-    """
-    network = network.to(fabric.device).to(memory_format=torch.channels_last)
-    if fabric.world_size > 1 and fabric.device.type == "cuda":
-        # Statistics over the whole batch, as the authors train; it exists on GPUs alone.
-        torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    shape = (settings.batch_size // fabric.world_size, 3, *settings.crop)
-    optimizer = make_optimizer(network, settings)
-    called = compile_network(fabric, network, shape, steps * settings.epochs, compiling)
-    wrapped, optimizer = fabric.setup(called, optimizer)
-    schedule = make_schedule(optimizer, steps * settings.epochs, settings)
-    normalize = normalize.to(fabric.device)
-    compiled = called is not network
-    return Run(fabric, network, wrapped, normalize, optimizer, schedule, settings, compiled)
+    validate: Loader | None
+    """None: nothing is left to be scored."""
 
 
 def fit(run: Run, data: Data, checkpoints: Checkpoints, reporter: Reporter) -> Progress:
     """Train from where the checkpoints stand, or from the beginning, to the last epoch.
 
     Returns:
-        The finished run; ``run.network`` holds the weights of the last epoch.
+        The finished run; ``run.learnt`` holds the weights of the last epoch.
     """
     settings = run.settings
     progress = checkpoints.restore()
@@ -102,10 +47,13 @@ def fit(run: Run, data: Data, checkpoints: Checkpoints, reporter: Reporter) -> P
     while progress.epoch < settings.epochs:
         row = train_one_epoch(run, data, progress, checkpoints, reporter)
         last = progress.epoch + 1 == settings.epochs
-        if last or (progress.epoch + 1) % settings.validate_every == 0:
+        due = last or (progress.epoch + 1) % settings.validate_every == 0
+        if data.validate is not None and due:
             checkpoints.save(progress)  # validation may take long
-            row |= evaluate(run.fabric, run.network, run.normalize, data.validate)
-            keep_best(progress, run.network, row["miou"])
+            row |= evaluate(
+                run.fabric, run.learnt, run.normalize, data.validate, settings.input_side
+            )
+            keep_best(progress, run.learnt, row["miou"])
         progress.history.append(row)
         progress.epoch, progress.step, progress.losses = progress.epoch + 1, 0, []
         checkpoints.save_if_due(progress)
@@ -147,11 +95,13 @@ def train_one_step(run: Run, image: torch.Tensor, label: torch.Tensor) -> torch.
     """Learn from one batch, image (B, 3, H, W) and label (B, H, W), both uint8; return its loss."""
     image, label = run.fabric.to_device((image, label))
     x = run.normalize(image).contiguous(memory_format=torch.channels_last)
-    loss = segmentation_loss(run.wrapped(x), label, run.settings.label_smoothing)
+    loss = run.objective(run.wrapped(x), label)
     run.optimizer.zero_grad()
     run.fabric.backward(loss)
     run.optimizer.step()
     run.schedule.step()
+    if run.average is not None:
+        run.average.update_parameters(run.network)
     return loss.detach()
 
 

@@ -16,9 +16,12 @@ BAND = 2**20  # scores held at full size at a time, 4 MiB: what the caches of tw
 DEEPEST = -80.0  # exp() of less, in 32 bits, is on its way to zero
 
 
-def segmentation_loss(logits: Tensor, label: Tensor, label_smoothing: float) -> Tensor:
+def segmentation_loss(
+    logits: Tensor, label: Tensor, label_smoothing: float, class_weights: Tensor | None = None
+) -> Tensor:
     """Cross-entropy of logits (B, K, h, w), resized to label (B, H, W), over unignored pixels.
 
+    A mean over pixels, weighted by ``class_weights`` (K,) of their true classes if there are some.
     A batch without one labelled pixel has loss 0, not NaN. Logits of 16 bits are widened to 32.
 
     On a CPU the full-size scores are never held as a whole, a third of the time of the plain way
@@ -26,18 +29,36 @@ def segmentation_loss(logits: Tensor, label: Tensor, label_smoothing: float) -> 
     """
     scores = logits if logits.dtype == torch.float64 else logits.float()
     if logits.device.type == "cpu":
-        loss: Tensor = BandedCrossEntropy.apply(scores, label, label_smoothing)
+        loss: Tensor = BandedCrossEntropy.apply(scores, label, label_smoothing, class_weights)
         return loss
-    return plain_loss(scores, label, label_smoothing)
+    return plain_loss(scores, label, label_smoothing, class_weights)
 
 
-def plain_loss(logits: Tensor, label: Tensor, label_smoothing: float) -> Tensor:
+def plain_loss(
+    logits: Tensor, label: Tensor, label_smoothing: float, class_weights: Tensor | None = None
+) -> Tensor:
     """Return the same in torch's own words; what the banded way is tested against."""
     scores = resize_logits(logits, (label.shape[-2], label.shape[-1]))
-    total = F.cross_entropy(
-        scores, label.long(), ignore_index=IGNORE, label_smoothing=label_smoothing, reduction="sum"
+    losses = F.cross_entropy(
+        scores, label.long(), ignore_index=IGNORE, label_smoothing=label_smoothing, reduction="none"
     )
-    return total / (label != IGNORE).sum().clamp(min=1)
+    weights = pixel_weights(label, class_weights, logits)
+    return (losses * weights).sum() / divisor(weights)
+
+
+def pixel_weights(label: Tensor, class_weights: Tensor | None, like: Tensor) -> Tensor:
+    """Return the weight of each pixel of label (B, H, W): its class's, or 1; 0 where ignored."""
+    if class_weights is None:
+        return (label != IGNORE).to(like.dtype)
+    table = torch.zeros(IGNORE + 1, dtype=like.dtype, device=like.device)
+    table[: len(class_weights)] = class_weights
+    return table[label.long()]
+
+
+def divisor(weights: Tensor) -> Tensor:
+    """Return the sum of the weights, or 1 where no pixel has any."""
+    total = weights.sum()
+    return total.where(total > 0, 1.0)
 
 
 class BandedCrossEntropy(torch.autograd.Function):
@@ -53,14 +74,20 @@ class BandedCrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, label: Tensor, label_smoothing: float) -> Tensor:
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        label: Tensor,
+        label_smoothing: float,
+        class_weights: Tensor | None,
+    ) -> Tensor:
         """Take logits (B, K, h, w) and label (B, H, W); return the loss, a scalar."""
         across = resizing_matrix(logits.shape[-1], label.shape[-1], logits)  # (W, w)
         bands = row_bands(logits, label)
         below = (logits - logits.amax(1, keepdim=True)).contiguous()
         deep = bool(below.amin() < DEEPEST)
-        ignored = label == IGNORE
-        truths, weights = label.masked_fill(ignored, 0).long(), (~ignored).to(logits.dtype)
+        truths = label.masked_fill(label == IGNORE, 0).long()
+        weights = pixel_weights(label, class_weights, logits)
         gradient = torch.empty_like(below)
         total = torch.zeros((), dtype=torch.float64)
         for image, truth, weight, image_gradient in zip(
@@ -75,16 +102,16 @@ class BandedCrossEntropy(torch.autograd.Function):
                 total += score_band(scores, truth[rows], weight[rows], label_smoothing)
                 wide_gradient[:, sources] += down.T @ scores
             torch.matmul(wide_gradient, across, out=image_gradient)
-        count = weights.sum().clamp(min=1)
+        count = divisor(weights)
         ctx.save_for_backward(gradient.div_(count))
         return (total / count).to(logits.dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, loss_gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, loss_gradient: Tensor) -> tuple[Tensor, None, None, None]:
         """Hand on the gradient that the forward pass computed."""
         (gradient,) = ctx.saved_tensors
-        return gradient * loss_gradient, None, None
+        return gradient * loss_gradient, None, None, None
 
 
 def score_band(scores: Tensor, truth: Tensor, weight: Tensor, label_smoothing: float) -> Tensor:
@@ -95,7 +122,7 @@ def score_band(scores: Tensor, truth: Tensor, weight: Tensor, label_smoothing: f
     Args:
         scores: near 0 at their highest.
         truth: (R, W) int64 classes; any where ignored.
-        weight: (R, W), 1 or, where ignored, 0.
+        weight: (R, W), of each pixel; 0 where ignored.
     """
     truth, weight = truth.unsqueeze(0), weight.unsqueeze(0)
     expected = scores.gather(0, truth)

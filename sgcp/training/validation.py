@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.nn import functional as F
 
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.loader import Loader, batches
 from sgcp.errors import SgcpError
 from sgcp.evaluation.scores import mean_iou, share
 from sgcp.inference.predict import Predictor
+from sgcp.models.card import input_size
 
 if TYPE_CHECKING:
     from sgcp.models.network import Normalize, SGCPNet
@@ -35,9 +37,16 @@ def count_confusion(label: Tensor, prediction: Tensor, num_classes: int) -> Tens
 
 
 def evaluate(
-    fabric: Fabric, network: SGCPNet, normalize: Normalize, loader: Loader
+    fabric: Fabric,
+    network: SGCPNet,
+    normalize: Normalize,
+    loader: Loader,
+    input_side: int | None = None,
 ) -> dict[str, float]:
-    """Score the network on single images at their own size, over all processes.
+    """Score the network on single images, over all processes, at the labels' own size.
+
+    Args:
+        input_side: short side, pixels, at which the network sees them; None: their own.
 
     Returns:
         ``miou`` and ``pixel_accuracy``, as ``sgcp validate`` computes them.
@@ -48,11 +57,15 @@ def evaluate(
     share_buffers(fabric, network)
     network.eval()
     predictor = Predictor(network, normalize)
-    size = (network.num_classes, network.num_classes)
-    confusion = torch.zeros(size, dtype=torch.int64, device=fabric.device)
+    square = (network.num_classes, network.num_classes)
+    confusion = torch.zeros(square, dtype=torch.int64, device=fabric.device)
     for image, label in batches(loader):
+        size = label.shape[1], label.shape[2]
+        seen = input_size(*size, input_side)
+        if seen != size:
+            image = F.interpolate(image, seen, mode="bilinear", antialias=True)
         image, label = fabric.to_device((image, label))
-        confusion += count_confusion(label, predictor(image), network.num_classes)
+        confusion += count_confusion(label, predictor(image, size), network.num_classes)
     total: Any = fabric.all_reduce(confusion, reduce_op="sum")
     counts = total.cpu().numpy()
     miou = mean_iou(counts)

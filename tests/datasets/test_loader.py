@@ -10,7 +10,7 @@ from sgcp.datasets import transforms
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.index import Item
 from sgcp.datasets.loader import EpochSampler, SegmentationDataset, train_loader
-from sgcp.datasets.transforms import TrainTransform, View, sample_generator
+from sgcp.datasets.transforms import TrainTransform, View, lay_over, sample_generator
 from sgcp.errors import SgcpError
 
 
@@ -226,3 +226,32 @@ def test_threads_of_the_loader_leave_the_step_its_cores(items, tmp_path):
     loader, _ = train_loader(dataset(items, tmp_path), 2, 0)
     assert len(list(loader)) == 3
     assert torch.get_num_threads() == before
+
+
+def test_drawn_classes_come_over_with_their_own_pixels():
+    below = torch.full((3, 20, 30), 9, dtype=torch.uint8), torch.zeros(20, 30, dtype=torch.uint8)
+    label = torch.arange(1, 21, dtype=torch.uint8).repeat_interleave(30).view(20, 30)
+    label[3] = IGNORE
+    image = label.expand(3, 20, 30).clone()
+    mixed, mixed_label = lay_over(below, (image, label), sample_generator(0, 0, 0))
+    taken = [row for row in range(20) if mixed_label[row, 0] != 0]
+    assert 4 <= len(taken) <= 16  # each of 19 with probability 1/2
+    assert 3 not in taken  # what is unlabelled has no outline
+    for row in range(20):
+        whence = (image, label) if row in taken else below
+        assert torch.equal(mixed[:, row], whence[0][:, row])
+        assert torch.equal(mixed_label[row], whence[1][row])
+
+
+def test_mixing_is_drawn_by_seed_epoch_and_index_too(items, tmp_path):
+    plain, mixed, again = (
+        SegmentationDataset(items, tmp_path, tmp_path, 4, TRANSFORM, seed=4, mix=mix)
+        for mix in (0.0, 0.5, 0.5)
+    )
+    keys = [(epoch, index) for epoch in range(8) for index in range(len(items))]
+    differing = 0
+    for key in keys:
+        assert torch.equal(mixed[key][0], again[key][0])
+        assert torch.equal(mixed[key][1], again[key][1])
+        differing += not torch.equal(mixed[key][1], plain[key][1])
+    assert 0 < differing < len(keys)

@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from networks import save_random
 
 from sgcp.datasets.classes import camvid_classes, classes_to_json
 from sgcp.errors import SgcpError
@@ -84,3 +85,13 @@ def test_a_pickle_is_never_opened(tmp_path):
     (tmp_path / "model.pth.tar").write_bytes(b"x")
     with pytest.raises(SgcpError, match="import-checkpoint"):
         load_model(tmp_path / "model.pth.tar")
+
+
+def test_description_from_before_a_field_is_read(tmp_path):
+    path = save_random(tmp_path)
+    described = json.loads(path.with_suffix(".json").read_text())
+    del described["input_side"]
+    path.with_suffix(".json").write_text(json.dumps(described))
+    _, card = load_model(path)
+    assert card.input_side is None
+    assert card.input_size(360, 480) == (360, 480)

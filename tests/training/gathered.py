@@ -51,7 +51,7 @@ def gather(module: nn.Module) -> nn.Module:
 def main(out: str, broken: str = "") -> None:
     torch.set_default_dtype(torch.float64)  # lest rounding grow, in a few steps, to a thousandth
     losses: list[float] = []
-    make, step, begin = train.make_network, loop.train_one_step, loop.start
+    make, step, begin = train.make_network, loop.train_one_step, train.start
 
     def record(*arguments):
         loss = step(*arguments)
@@ -60,13 +60,20 @@ def main(out: str, broken: str = "") -> None:
 
     def start(*arguments):
         run = begin(*arguments)
+        if run.heads is not None and broken != "own":
+            gather(run.heads)
         if broken == "gradients":
             run.wrapped.module.require_backward_grad_sync = False
             run.wrapped._forward_module.require_backward_grad_sync = False
         return run
 
     if broken != "own":
-        train.make_network = lambda *arguments: gather(make(*arguments))
+
+        def gathering(*arguments):
+            network, told = make(*arguments)
+            return gather(network), told
+
+        train.make_network = gathering
     loop.train_one_step, train.start = record, start
     if broken == "data":
         iterate = loader.EpochSampler.__iter__

@@ -8,7 +8,7 @@ from sgcp.training.optimization import make_optimizer, make_schedule, rate_facto
 
 @pytest.fixture(scope="module")
 def settings():
-    return load_params(ROOT / "params.yaml").cityscapes.train
+    return load_params(ROOT / "params.yaml").cityscapes.recipes["paper"]
 
 
 def test_cityscapes_recipe_is_the_authors(settings):
@@ -37,7 +37,7 @@ def test_one_cycle_rises_to_the_peak_then_falls(settings):
 def test_encoder_and_decoder_have_their_own_rates_and_nothing_is_left_out(settings, name):
     network = SGCPNet(3)
     changed = settings.model_copy(update={"optimizer": name, "encoder_lr_factor": 0.5})
-    optimizer = make_optimizer(network, changed)
+    optimizer = make_optimizer(network, network.encoder, changed)
     schedule = make_schedule(optimizer, 10, changed)
     assert schedule.get_last_lr() == pytest.approx([0.15, 0.3])
     grouped = [id(p) for group in optimizer.param_groups for p in group["params"]]

@@ -95,6 +95,15 @@ def test_two_processes_have_the_loss_curve_of_one(small, one, tmp_path, nodes):
     assert difference(losses(small, tmp_path, nodes, 2 // nodes), one) < SAME
 
 
+def test_two_processes_learn_heads_and_mixed_crops_as_one_does(small, tmp_path):
+    """Weighted classes and Lovász-Softmax are each process's own mean, so they are left out."""
+    project = Project(shutil.copytree(small.root, tmp_path / "project"))
+    project.set(sample__train__auxiliary=0.4, sample__train__mix=0.5, sample__train__average=0.9,
+                sample__train__epochs=2)  # fmt: skip
+    alone = losses(project, tmp_path, 1, 1)
+    assert difference(losses(project, tmp_path, 1, 2), alone) < SAME
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("broken", ["gradients", "data"])
 def test_the_comparison_notices_what_it_is_for(small, one, tmp_path, broken):

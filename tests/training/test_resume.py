@@ -125,17 +125,22 @@ def test_second_training_of_a_dataset_waits_and_is_refused(prepared, monkeypatch
 def test_every_part_with_a_state_is_in_the_checkpoint():
     from sgcp.models.network import Normalize, SGCPNet
     from sgcp.settings import TrainSettings
-    from sgcp.training.loop import start
+    from sgcp.training.run import start
 
     settings = load_params(ROOT / "params.yaml").sample.train
     assert isinstance(settings, TrainSettings)
+    settings = settings.model_copy(update={"average": 0.9, "auxiliary": 0.4})
     fabric = Fabric(accelerator="cpu", devices=1)
     run = start(fabric, SGCPNet(19), Normalize(), settings, steps=1, compiling=False)
+    assert run.average is not None
+    assert run.heads is not None
     assert run.parts() == {
         "network": run.network,
         "optimizer": run.optimizer,
         "schedule": run.schedule,
         "precision": fabric.strategy.precision,
+        "average": run.average,
+        "heads": run.heads,
     }
 
 
