@@ -24,14 +24,17 @@ class Predictor(nn.Module):
         self.normalize = normalize
 
     @torch.inference_mode()
-    def forward(self, image: Tensor) -> Tensor:
-        """Label every pixel of (B, 3, H, W) uint8 RGB.
+    def forward(self, image: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Label (B, 3, H, W) uint8 RGB.
+
+        Args:
+            size: (height, width) of the result; None: the image's.
 
         Returns:
-            (B, H, W) uint8 train ids.
+            (B, height, width) uint8 train ids.
         """
         x = self.normalize(image).contiguous(memory_format=torch.channels_last)
-        logits = resize_logits(self.network(x).float(), (image.shape[-2], image.shape[-1]))
+        logits = resize_logits(self.network(x).float(), size or (image.shape[-2], image.shape[-1]))
         # max().indices is several times faster than argmax on a CPU, and equal.
         labels: Tensor = logits.max(dim=1).indices  # (B, H, W)
         return labels.to(torch.uint8)

@@ -10,6 +10,7 @@ from PIL import Image
 from sgcp.datasets.classes import SemanticClass, classes_from_json
 from sgcp.errors import SgcpError
 from sgcp.inference.engines import Engine, open_engine
+from sgcp.inference.views import PLAIN, Float32, Views
 from sgcp.models.card import ModelCard, read_card, weights_path
 
 BUNDLED = Path(__file__).parent.parent / "weights"
@@ -36,19 +37,25 @@ class Segmenter:
         return max(2, self.engine.callers)
 
     def segment(
-        self, image: NDArray[np.uint8], input_size: tuple[int, int] | None = None
+        self,
+        image: NDArray[np.uint8],
+        input_size: tuple[int, int] | None = None,
+        views: Views = PLAIN,
     ) -> NDArray[np.uint8]:
         """Label every pixel of one picture.
 
         Args:
             image: (H, W, 3) uint8 RGB, any size.
-            input_size: (height, width) at which the network sees it; None: as it is.
+            input_size: (height, width) at which the network sees it; None: as its description says
+                (``card.input_size``).
+            views: how often, and how; more than once, and what was seen is averaged.
 
         Returns:
             (H, W) uint8 train ids: indices into ``classes``.
 
         Raises:
             ValueError: another shape or type.
+            SgcpError: several views, of a model that was exported with labels.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
             raise ValueError(
@@ -56,14 +63,20 @@ class Segmenter:
                 "convert greyscale or RGBA pictures to RGB first"
             )
         size = image.shape[0], image.shape[1]
-        image = resize_input(image, input_size)
+        image = resize_input(image, input_size or self.card.input_size(*size))
+        if views != PLAIN:
+            return views.label(self._score, image, size)
         with self.slots:
             return self.engine.label(image, size)
 
+    def _score(self, image: NDArray[np.uint8]) -> Float32:
+        with self.slots:
+            return self.engine.scores(image)
 
-def resize_input(image: NDArray[np.uint8], size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """Return (H, W, 3) as the network is to see it: at another (height, width); None: as it is."""
-    if size is None or tuple(size) == image.shape[:2]:
+
+def resize_input(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return (H, W, 3) as the network is to see it: at this (height, width)."""
+    if tuple(size) == image.shape[:2]:
         return image
     height, width = size
     # Antialiased, as training resizes.

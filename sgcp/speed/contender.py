@@ -62,14 +62,15 @@ class Ours(Contender):
 
     def label(self, image: UInt8) -> UInt8:
         """Label (H, W, 3) uint8."""
-        return self.one.segment(image)
+        return self.one.segment(image, (image.shape[0], image.shape[1]))
 
     def label_files(self, sources: Sequence[Path], target: Path) -> None:
         """Decode, label and encode at the same time, a picture a core."""
         many = self.many = self.many or self.make_many()
 
         def work(source: Path) -> None:
-            write_png(target / source.name, many.segment(read_image(source)))
+            image = read_image(source)
+            write_png(target / source.name, many.segment(image, (image.shape[0], image.shape[1])))
 
         for _ in map_threads(work, sources, many.workers):
             pass

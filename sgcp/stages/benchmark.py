@@ -57,7 +57,7 @@ def benchmark(
     if not model.is_file():
         raise SgcpError(f"{model}: no such file; run `sgcp train {layout.dataset}` first")
     onnx_of(model)  # kept in the cache, so that no contender's process has to make it
-    device, threads = choose_device(machine), settings.threads or cores()
+    device, threads = choose_device(machine.accelerator), settings.threads or cores()
     jobs = jobs_on_cpu(model, settings.size, threads, settings.contenders)
     if device == "cuda":
         jobs = jobs_on_gpu(model, settings.size, settings.contenders) + jobs

@@ -57,7 +57,8 @@ class Calibration:
                 f"{dataset.name}, so its mIoU cannot be measured; leave out --labels or --size"
             )
         places = np.linspace(0, len(learnt) - 1, min(self.images, len(learnt))).astype(int)
-        return Pictures(self.layout, dataset, [learnt[i] for i in places], scored, size)
+        chosen = [learnt[i] for i in places]
+        return Pictures(self.layout, dataset, self.split, chosen, scored, size)
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,12 @@ class Pictures:
 
     layout: Layout
     dataset: Dataset
+    split: str
+    """That the ranges are taken from."""
     learnt: list[Item]
     scored: list[Item]
     size: tuple[int, int] | None
-    """(height, width) that the network sees; None: each picture's own."""
+    """(height, width) that the network sees; None: as it was trained."""
 
     def quantize(
         self, file: Path, out: Path, card: ModelCard
@@ -89,7 +92,8 @@ class Pictures:
 
             def read(item: Item) -> UInt8:
                 bar.advance(task)
-                return resize_input(read_image(self.layout.raw / item.image), self.size)
+                size = self.size or card.input_size(item.height, item.width)
+                return resize_input(read_image(self.layout.raw / item.image), size)
 
             model = quantize(openvino.Core().read_model(file), self.learnt, read)
         files = ir_files(model, file.with_name(f"int8-{file.name}"))
@@ -97,14 +101,14 @@ class Pictures:
             path.write_bytes(content)
         facts = {
             "images": len(self.learnt),
-            "split": self.learnt[0].split,
+            "split": self.split,
             "nncf": version("nncf"),
             "scores": self.compare(file, next(iter(files)), card),
         }
         return {out.with_suffix(path.suffix): content for path, content in files.items()}, facts
 
     def compare(self, plain: Path, int8: Path, card: ModelCard) -> dict[str, Any]:
-        """Score two exported files on the same pictures, as ``sgcp validate`` does."""
+        """Score two exported files on the same pictures, as ``sgcp validate`` does in one view."""
         from sgcp.inference.engines.openvino_engine import OpenVinoEngine
 
         models = [Segmenter(OpenVinoEngine(f, "fp32", cores()), card) for f in (plain, int8)]

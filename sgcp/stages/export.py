@@ -59,6 +59,13 @@ def export(
 
     check_format(out)
     network, card = load_model(source)
+    if options.labels and options.size is None and card.input_side is not None:
+        raise SgcpError(
+            f"--labels: the model sees pictures with a short side of {card.input_side} pixels, and "
+            "such a graph would take them as they come; give their --size, or leave out --labels"
+        )
+    if options.size:
+        card = replace(card, input_side=None)  # of that size, and no other
     pictures = calibration.read(card, options) if calibration else None
     facts = describe(out, options, source)
     files = export_graph(InferenceGraph(network, card, options.labels), out, options.size)

@@ -12,10 +12,11 @@ from sgcp.datasets.images import UInt8
 from sgcp.errors import SgcpError
 from sgcp.inference.engines.base import cores
 from sgcp.inference.segmenter import Segmenter, load
+from sgcp.inference.views import Views
 
 if TYPE_CHECKING:
     from sgcp.datasets.classes import SemanticClass
-    from sgcp.settings import MachineSettings
+    from sgcp.settings import LabelSettings, MachineSettings
 
 
 def load_segmenter(path: Path, machine: MachineSettings, precision: str) -> Segmenter:
@@ -24,29 +25,41 @@ def load_segmenter(path: Path, machine: MachineSettings, precision: str) -> Segm
     Raises:
         SgcpError: there is no model, or no such device, engine or precision.
     """
-    return load(path, choose_device(machine), machine.engine, precision, callers=cores())
+    return load(
+        path, choose_device(machine.accelerator), machine.engine, precision, callers=cores()
+    )
 
 
-def choose_device(machine: MachineSettings) -> str:
+def choose_device(accelerator: str) -> str:
     """Return cuda where there is a GPU and it is not forbidden, else cpu.
+
+    Args:
+        accelerator: auto, cpu or cuda.
 
     Raises:
         SgcpError: a GPU is asked for, and there is none.
     """
-    if machine.accelerator == "cpu" or (machine.accelerator == "auto" and not has_nvidia_driver()):
+    if accelerator not in ("auto", "cpu", "cuda"):
+        raise SgcpError(f"device: 'auto', 'cpu' or 'cuda', got '{accelerator}'")
+    if accelerator == "cpu" or (accelerator == "auto" and not has_nvidia_driver()):
         return "cpu"
     import torch
 
     if torch.cuda.is_available():
         return "cuda"
-    if machine.accelerator == "cuda":
-        raise SgcpError("machine.accelerator: 'cuda', but torch finds no GPU; set auto or cpu")
+    if accelerator == "cuda":
+        raise SgcpError("accelerator: 'cuda', but torch finds no GPU; set auto or cpu")
     return "cpu"
 
 
 def has_nvidia_driver() -> bool:
     """Tell whether a GPU is worth looking for: torch takes a second and a half to import."""
     return any(Path("/dev").glob("nvidia*")) or not sys.platform.startswith("linux")
+
+
+def views_of(settings: LabelSettings) -> Views:
+    """Return how often, and how, settings ask to look at each picture."""
+    return Views(settings.flip, settings.scales, settings.window)
 
 
 def translation(model: Segmenter, classes: tuple[SemanticClass, ...]) -> UInt8:

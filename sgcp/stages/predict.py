@@ -11,7 +11,7 @@ from sgcp.datasets.images import UInt8, read_image, write_png
 from sgcp.datasets.index import fingerprint_items, read_dataset
 from sgcp.files import building_folder, code_digest, file_sha256
 from sgcp.progress import map_threads, say, track
-from sgcp.stages.model import load_segmenter, translation
+from sgcp.stages.model import load_segmenter, translation, views_of
 from sgcp.stages.shards import (
     choose_shard,
     is_finished,
@@ -78,11 +78,13 @@ def label_images(
     folder: Path,
 ) -> None:
     """Label images into a folder, leaving out those that are there."""
+    views = views_of(settings)
 
     def label(item: Item) -> None:
         target = folder / prediction_name(item)
         if not target.is_file():
-            labels = model.segment(read_image(layout.raw / item.image), settings.input_size)
+            image = read_image(layout.raw / item.image)
+            labels = model.segment(image, settings.input_size, views)
             write_png(target, to_label_ids[labels])
 
     for _ in track(map_threads(label, items, model.workers), "predicting", len(items)):

@@ -12,6 +12,7 @@ from sgcp.datasets.truth import Truth, read_truth
 from sgcp.errors import SgcpError
 from sgcp.evaluation.benchmark import benchmark_of
 from sgcp.evaluation.counts import Counts, count_picture
+from sgcp.inference.views import PLAIN, Views
 from sgcp.stages.model import translation
 
 if TYPE_CHECKING:
@@ -36,16 +37,23 @@ class Scorer:
     """Score a model on pictures of a prepared dataset. Threads may share one.
 
     Args:
-        input_size: (height, width) at which the network sees a picture; None: its own.
+        input_size: (height, width) at which the network sees a picture; None: as it was trained.
+        views: how often, and how.
 
     Raises:
         SgcpError: the model has other classes than the dataset.
     """
 
     def __init__(
-        self, layout: Layout, dataset: Dataset, model: Segmenter, input_size: tuple[int, int] | None
+        self,
+        layout: Layout,
+        dataset: Dataset,
+        model: Segmenter,
+        input_size: tuple[int, int] | None,
+        views: Views = PLAIN,
     ) -> None:
-        self.layout, self.model, self.input_size = layout, model, input_size
+        self.layout, self.model = layout, model
+        self.input_size, self.views = input_size, views
         self.benchmark = benchmark_of(dataset)
         self.to_train_ids = translation(model, dataset.classes)
         self.to_label_ids = np.array([item.label_id for item in dataset.classes], dtype=np.uint8)
@@ -59,7 +67,7 @@ class Scorer:
         path = self.layout.raw / item.image
         image = read_image(path)
         truth = read_truth(self.layout.prepared, item)
-        prediction = self.to_train_ids[self.model.segment(image, self.input_size)]
+        prediction = self.to_train_ids[self.model.segment(image, self.input_size, self.views)]
         try:
             counts = count_picture(truth, self.to_label_ids[prediction], self.benchmark)
         except ValueError as error:

@@ -10,10 +10,10 @@ import numpy as np
 from sgcp.datasets.images import write_png
 from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap
 from sgcp.evaluation.counts import Counts, no_counts
-from sgcp.files import building_folder
+from sgcp.files import building_folder, json_digest
 from sgcp.progress import map_threads, say, track
 from sgcp.reporting.panels import panel
-from sgcp.stages.model import load_segmenter
+from sgcp.stages.model import load_segmenter, views_of
 from sgcp.stages.scorer import Scorer
 from sgcp.stages.scores import write_scores
 
@@ -37,7 +37,7 @@ def validate(layout: Layout, settings: ValidateSettings, machine: MachineSetting
     items = dataset.split(settings.split)
     model = load_segmenter(layout.model, machine, settings.precision)
     refuse_overlap(model.card.trained_on, items)
-    scorer = Scorer(layout, dataset, model, settings.input_size)
+    scorer = Scorer(layout, dataset, model, settings.input_size, views_of(settings))
 
     shown = set(np.linspace(0, len(items) - 1, min(settings.panels, len(items))).astype(int))
     counts = no_counts(scorer.benchmark)
@@ -79,13 +79,18 @@ def describe_model(
     model: Segmenter, items: list[Item], settings: ValidateSettings
 ) -> dict[str, Any]:
     """Return what was scored and the size that the network saw."""
+    seen = settings.input_size or model.card.input_size(items[0].height, items[0].width)
     return {
-        "input_size": list(settings.input_size or (items[0].height, items[0].width)),
+        "input_size": list(seen),
+        "flip": settings.flip,
+        "scales": list(settings.scales),
+        "window": list(settings.window) if settings.window else None,
         "model": {
             "dataset": model.card.dataset,
             "edition": model.card.edition,
             "protocol": model.card.protocol,
             "epoch": model.card.provenance.get("epoch"),
+            "settings": json_digest(model.card.provenance.get("settings")),
         },
         "engine": model.engine.name,
         "precision": model.engine.precision,

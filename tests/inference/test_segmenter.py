@@ -60,3 +60,13 @@ def test_load_by_folder_and_by_file(trained):
 def test_unknown_name_is_refused():
     with pytest.raises(SgcpError, match="no model 'nonsense'"):
         sgcp.load("nonsense")
+
+
+@pytest.mark.parametrize(("size", "seen"), [((96, 128), (48, 64)), ((60, 30), (96, 48))])
+def test_a_model_sees_pictures_with_the_short_side_that_it_wants(tmp_path, size, seen):
+    model = sgcp.load(save_random(tmp_path, input_side=48), precision="fp32", threads=1)
+    image = picture(*size)
+    labels = model.segment(image)
+    assert (labels == model.segment(image, input_size=seen)).all()
+    assert labels.shape == size
+    assert (labels != model.segment(image, input_size=size)).any()

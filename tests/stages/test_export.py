@@ -119,3 +119,18 @@ def test_an_export_of_fixed_size_names_its_size(model):
     for engine in ("openvino", "onnxruntime"):
         with pytest.raises(SgcpError, match="exported for 64x96, got 65x96"):
             sgcp.load(model.root / "out.onnx", engine=engine).segment(picture(65, 96))
+
+
+def test_the_size_that_a_model_wants_goes_with_it_where_it_can(project):
+    from sgcp.models.card import read_card
+
+    save_random(project.root, input_side=48)
+    project.ok("export", "model.safetensors", "any.onnx")
+    image = picture(96, 128)
+    labels = sgcp.load(project.root / "any.onnx", precision="fp32").segment(image)
+    plain = sgcp.load(project.root / "model.safetensors", precision="fp32").segment(image)
+    assert (labels == plain).mean() > 0.999
+    project.ok("export", "model.safetensors", "fixed.onnx", "--labels", "--size", "96", "128")
+    assert read_card(project.root / "fixed.json").input_side is None
+    text = project.fails("export", "model.safetensors", "out.onnx", "--labels")
+    assert "short side of 48 pixels" in text

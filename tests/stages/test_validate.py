@@ -230,3 +230,58 @@ def test_model_of_another_protocol_is_marked(trained):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"protocol": "strict"}))
     assert "the model learnt protocol strict" in trained.ok("validate", "sample")
     assert metrics(trained)["model"]["protocol"] == "strict"
+
+
+def test_views_asked_for_by_hand_are_scored_beside_the_tracked_ones(trained):
+    before = metrics(trained)
+    trained.ok("validate", "sample", "--flip", "--scale", "1", "--scale", "1.5")
+    assert metrics(trained) == before
+    beside = metrics(trained, "flip-scales-1.0-1.5/validate.json")
+    assert (beside["flip"], beside["scales"], beside["window"]) == (True, [1.0, 1.5], None)
+    assert beside["miou"] != before["miou"]
+    assert (trained.root / "data/panels/sample-flip-scales-1.0-1.5").is_dir()
+    trained.ok("validate", "sample", "--window", "32", "48")
+    assert metrics(trained, "window-32-48/validate.json")["window"] == [32, 48]
+    names = ["validate.json", "flip-scales-1.0-1.5/validate.json", "window-32-48/validate.json"]
+    text = trained.ok("compare", *(f"metrics/sample/{name}" for name in names))
+    assert "mIoU" in text
+
+
+def test_views_are_for_the_model_alone(trained):
+    text = trained.fails("validate", "sample", "--flip", "--predictions", "data/predictions/sample")
+    assert "--flip, --scale, --window: are for the model" in text
+
+
+def test_views_of_params_are_those_of_the_tracked_scores(trained):
+    before = metrics(trained)
+    trained.set(sample__validate__flip=True)
+    trained.ok("validate", "sample")
+    assert metrics(trained)["flip"] is True
+    assert metrics(trained)["miou"] != before["miou"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--scale", "0"], "scales"),
+        (["--window", "0", "8"], "window"),
+        (["--scale", "99"], "scales"),
+    ],
+)
+def test_impossible_views_are_refused(trained, arguments, message):
+    assert message in trained.fails("validate", "sample", *arguments)
+
+
+def test_a_network_sees_pictures_at_the_size_that_it_was_trained_at(prepared):
+    prepared.set(sample__train__input_side=32, sample__train__crop=[32, 32])
+    prepared.ok("train", "sample")
+    prepared.ok("validate", "sample")
+    scored = metrics(prepared)
+    assert scored["input_size"] == [32, 64]
+    assert scored["scored_size"] == [64, 128]
+    # Training resizes by torch, validation by Pillow: a byte rounds otherwise here and there.
+    history = pd.read_csv(prepared.root / "metrics/sample/train/plots/metrics/miou.tsv", sep="\t")
+    assert scored["miou"] == pytest.approx(history["miou"].max(), abs=0.01)
+    prepared.set(sample__validate__input_size=[64, 128])
+    prepared.ok("validate", "sample")
+    assert metrics(prepared)["input_size"] == [64, 128]
