@@ -166,6 +166,12 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def json_digest(content: Any) -> str:
+    """Digest what JSON can hold, whatever the order of its keys."""
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def code_digest(*parts: str) -> str:
     """Digest parts of this package, such as ``models``: other code's half is not gone on with."""
     package = Path(__file__).parent

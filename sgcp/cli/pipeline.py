@@ -2,11 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from sgcp.cli.project import DatasetArgument, open_project, override
+from sgcp.cli.project import (
+    DatasetArgument,
+    FlipOption,
+    ScaleOption,
+    WindowOption,
+    open_project,
+    override,
+)
 from sgcp.errors import SgcpError
 
 app = typer.Typer()
@@ -70,12 +77,17 @@ def train(
         int | None,
         typer.Option(help="Train and score this many seeds; report their mean and deviation."),
     ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe of params.yaml, instead of the selected one.")
+    ] = None,
 ) -> None:
     """Train the network; run again after an interruption to go on where it was.
 
     Example: sgcp train camvid --seeds 3
     """
     params, section, layout = open_project(dataset)
+    if recipe is not None:
+        section.select(recipe)
     if seeds is None:
         from sgcp.stages.train import train as stage
 
@@ -91,9 +103,7 @@ def validate(
     dataset: DatasetArgument = None,
     split: Annotated[
         str | None,
-        typer.Option(
-            help="train, val or test; another than in params.yaml goes beside its scores."
-        ),
+        typer.Option(help="train, val or test, instead of params.yaml's."),
     ] = None,
     predictions: Annotated[
         Path | None,
@@ -106,19 +116,28 @@ def validate(
         str | None,
         typer.Option(help="What to call these predictions; else the last two parts of DIR."),
     ] = None,
+    flip: FlipOption = False,
+    scale: ScaleOption = None,
+    window: WindowOption = None,
 ) -> None:
     """Score the model, or anybody's predictions: IoU, iIoU, categories, confusion, panels.
 
+    What is not as in params.yaml (a split, a way to look at it) is written beside its scores.
+
     Example: sgcp validate cityscapes --predictions results/val
+
+    Example: sgcp validate camvid --flip --scale 1 --scale 1.25
     """
     params, section, layout = open_project(dataset)
     if split not in (None, "train", "val", "test"):
         raise SgcpError(f"--split: 'train', 'val' or 'test', got '{split}'")
-    if split not in (None, section.validate_.split):
-        layout = replace(layout, variant=str(split))
-    settings = override(section.validate_, split=split)
+    views = {"flip": flip or None, "scales": scale or None, "window": window}
+    settings = override(section.validate_, split=split, **views)
+    layout = replace(layout, variant=name_variant(section.validate_, settings))
     if name is not None and predictions is None:
         raise SgcpError("--name: names the folder of --predictions, which is not given")
+    if predictions is not None and any(views.values()):
+        raise SgcpError("--flip, --scale, --window: are for the model, not for --predictions")
     if predictions is None:
         from sgcp.stages.validate import validate as stage
 
@@ -127,6 +146,17 @@ def validate(
         from sgcp.stages.score_predictions import score_predictions
 
         score_predictions(layout, settings, params.machine, predictions, name)
+
+
+def name_variant(usual: Any, settings: Any) -> str:
+    """Name what differs from params.yaml in how a model is scored; nothing: no name."""
+    parts = []
+    for key in ("split", "flip", "scales", "window"):
+        value = getattr(settings, key)
+        if value != getattr(usual, key):
+            words = [str(part) for part in value] if isinstance(value, tuple) else [str(value)]
+            parts.append(words[0] if key == "split" else "-".join([key, *words]))
+    return "-".join(parts).replace("flip-True", "flip")
 
 
 @app.command()

@@ -25,6 +25,18 @@ DatasetArgument = Annotated[
     ),
 ]
 
+FlipOption = Annotated[
+    bool, typer.Option("--flip", help="Look at each picture mirrored too, and average.")
+]
+ScaleOption = Annotated[
+    list[float] | None,
+    typer.Option(metavar="X", help="Look at it at X times its size; several are averaged."),
+]
+WindowOption = Annotated[
+    tuple[int, int] | None,
+    typer.Option(metavar="H W", help="Look through overlapping windows of this size."),
+]
+
 
 def open_project(dataset: str | None) -> tuple[Params, Any, Layout]:
     """Return all parameters, the dataset's section and its paths."""

@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from sgcp.cli.project import open_project, place
+from sgcp.cli.project import (
+    DatasetArgument,
+    FlipOption,
+    ScaleOption,
+    WindowOption,
+    open_project,
+    place,
+)
 from sgcp.errors import SgcpError
 
 app = typer.Typer()
@@ -74,6 +81,60 @@ def check_submission(
 
     if not stage(file, images, project, dataset, json):
         raise typer.Exit(1)
+
+
+@app.command()
+def segment(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", help="Pictures, or folders of them.", show_default=False),
+    ],
+    model: Annotated[
+        str, typer.Option(help="Bundled name, folder, .safetensors, or what `sgcp export` wrote.")
+    ] = "camvid",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write.")] = Path("segmented"),
+    labels: Annotated[bool, typer.Option(help="Write NAME_labels.png: class indices.")] = True,
+    colors: Annotated[bool, typer.Option(help="Write NAME_colors.png: class colours.")] = False,
+    overlay: Annotated[bool, typer.Option(help="Write NAME_overlay.png: both at once.")] = True,
+    input_size: Annotated[
+        tuple[int, int] | None,
+        typer.Option(metavar="H W", help="Size that the network sees; else as it was trained."),
+    ] = None,
+    flip: FlipOption = False,
+    scale: ScaleOption = None,
+    window: WindowOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over files.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Label pictures with bundled or your own weights; works offline and in any folder.
+
+    Example: sgcp segment street.jpg holiday/ --out segmented --flip
+    """
+    from sgcp.stages.segment import Look, Wanted
+    from sgcp.stages.segment import segment as stage
+
+    wanted = Wanted(labels, colors, overlay)
+    look = Look.checked(input_size, flip, scale or [1.0], window)
+    if not stage(paths, model, out, wanted, look, force, device):
+        raise typer.Exit(1)
+
+
+@app.command()
+def bundle(
+    dataset: DatasetArgument = None,
+    recipe: Annotated[
+        str, typer.Option(help="Which recipe; its score on val stands in metrics/DATASET.")
+    ] = "strong",
+) -> None:
+    """Train the weights that the package carries: a recipe, on train and val, from a commit.
+
+    Example: sgcp bundle camvid
+    """
+    params, section, layout = open_project(dataset)
+    from sgcp.stages.bundle import bundle as stage
+
+    section.select(recipe)
+    stage(layout, recipe, section.train, params.machine)
 
 
 @app.command()

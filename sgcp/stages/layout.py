@@ -15,20 +15,20 @@ class Layout:
     dataset: str
     variant: str = ""
     """Set for scores asked for by hand, such as those of another split: they go beside DVC's."""
-    seed: int | None = None
-    """Set for one of several seeds: its run goes beside DVC's."""
+    beside: str = ""
+    """Set for a run beside DVC's: ``seeds/42``, ``bundle``."""
 
     def _run(self, kind: str) -> Path:
         """Return where a run keeps something below ``data``."""
-        if self.seed is None:
+        if not self.beside:
             return self.root / "data" / kind / self.dataset
-        return self.root / "data" / "seeds" / self.dataset / str(self.seed) / kind
+        purpose, _, name = self.beside.partition("/")
+        return self.root / "data" / purpose / self.dataset / name / kind
 
     @property
     def metrics(self) -> Path:
         """Small files of a run, for git."""
-        folder = self.root / "metrics" / self.dataset
-        return folder if self.seed is None else folder / "seeds" / str(self.seed)
+        return self.root / "metrics" / self.dataset / self.beside
 
     @property
     def seeds(self) -> Path:

@@ -14,11 +14,14 @@ from sgcp.datasets.index import read_dataset
 from sgcp.errors import SgcpError
 from sgcp.files import read_json, write_json
 from sgcp.progress import say
+from sgcp.stages.beginning import read_beginning
 from sgcp.stages.scores import MEANS
 from sgcp.stages.train import run_fingerprint, train
 from sgcp.stages.validate import validate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sgcp.settings import DatasetSettings, MachineSettings, TrainSettings, ValidateSettings
     from sgcp.stages.layout import Layout
 
@@ -36,11 +39,11 @@ def train_seeds(
     """
     if count < 2:
         raise SgcpError("--seeds: two or more; one has no spread")
-    machine = one_process(machine)
+    machine = one_process(machine, "--seeds")
     seeds = [settings.train.seed + index for index in range(count)]
     results = []
     for seed in seeds:
-        place = replace(layout, seed=seed)
+        place = replace(layout, beside=f"seeds/{seed}")
         recipe = settings.train.model_copy(update={"seed": seed})
         run_seed(place, recipe, settings.validate_, machine)
         results.append(read_json(place.scores, made_by="sgcp train --seeds"))
@@ -49,7 +52,7 @@ def train_seeds(
     say(render_seeds(summary))
 
 
-def one_process(machine: MachineSettings) -> MachineSettings:
+def one_process(machine: MachineSettings, who: str) -> MachineSettings:
     """Return settings for one device: runs one after another share no group of processes.
 
     Raises:
@@ -58,8 +61,8 @@ def one_process(machine: MachineSettings) -> MachineSettings:
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started > 1 or machine.num_nodes > 1 or machine.devices not in ("auto", 1):
         raise SgcpError(
-            "--seeds: runs on one device, not under torchrun: set machine.devices to auto or 1 "
-            "and machine.num_nodes to 1, or run the seeds one by one with train.seed"
+            f"{who}: runs on one device, not under torchrun: set machine.devices to auto or 1 "
+            "and machine.num_nodes to 1"
         )
     return machine.model_copy(update={"devices": 1})
 
@@ -68,19 +71,25 @@ def run_seed(
     layout: Layout, settings: TrainSettings, scoring: ValidateSettings, machine: MachineSettings
 ) -> None:
     """Train and score one seed, unless that is done."""
-    fingerprint = run_fingerprint(read_dataset(layout.prepared), settings)
+    begun_with = read_beginning(layout, settings).digests
+    fingerprint = run_fingerprint(read_dataset(layout.prepared), settings, begun_with)
     done = {"run": fingerprint, "scoring": scoring.model_dump(mode="json")}
     mark = layout.model.parent / "finished.json"
-    try:
-        finished = read_json(mark, made_by="") == done and layout.scores.is_file()
-    except SgcpError:
-        finished = False
+    finished = is_finished(mark, done) and layout.scores.is_file()
     say(f"seed {settings.seed}: {'finished already' if finished else 'training'}")
     if not finished:
         mark.unlink(missing_ok=True)
         train(layout, settings, machine)
         validate(layout, scoring, machine)
         write_json(mark, done)
+
+
+def is_finished(mark: Path, done: dict[str, Any]) -> bool:
+    """Tell whether a run, known by all that it depends on, has left its mark."""
+    try:
+        return read_json(mark, made_by="") == done
+    except SgcpError:
+        return False
 
 
 def summarize(seeds: Sequence[int], results: Sequence[dict[str, Any]]) -> dict[str, Any]:

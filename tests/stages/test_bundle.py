@@ -1,0 +1,71 @@
+"""``sgcp bundle``: weights for the package, from a commit, described."""
+
+import json
+import subprocess
+
+import pytest
+
+import sgcp
+from sgcp.config import load_params
+from sgcp.errors import SgcpError
+from sgcp.stages.bundle import bundle
+from sgcp.stages.layout import Layout
+
+
+def git(root, *arguments):
+    command = ["git", "-C", root, "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def committed(trained):
+    trained.ok("validate", "sample")
+    git(trained.root, "init", "-q")
+    git(trained.root, "add", "params.yaml")
+    git(trained.root, "commit", "-qm", "state")
+    return trained
+
+
+def make(project, target):
+    params = load_params(project.root / "params.yaml")
+    layout = Layout(project.root, "sample")
+    bundle(layout, "quick", params.sample.train, params.machine, target)
+
+
+def test_bundle_is_the_recipe_on_train_and_val_with_its_origin(committed, tmp_path):
+    make(committed, tmp_path / "weights")
+    described = json.loads((tmp_path / "weights/sample.json").read_text())
+    origin = described["provenance"]
+    scores = json.loads((committed.root / "metrics/sample/validate.json").read_text())
+    assert len(described["trained_on"]) == 6
+    assert origin["commit"] == git(committed.root, "rev-parse", "HEAD")
+    assert origin["recipe"] == "quick"
+    assert origin["settings"]["split"] == "trainval"
+    assert origin["chosen_by"]["miou"] == scores["miou"]
+    assert origin["chosen_by"]["split"] == "val"
+    assert len(sgcp.load(tmp_path / "weights/sample.safetensors").classes) == 19
+    # DVC's own outputs are as they were.
+    kept = json.loads((committed.root / "data/models/sample/model.json").read_text())
+    assert len(kept["trained_on"]) == 4
+
+
+def test_uncommitted_settings_make_no_bundle(committed, tmp_path):
+    committed.set(sample__train__lr=0.02)
+    with pytest.raises(SgcpError, match=r"not committed: params\.yaml"):
+        make(committed, tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()
+
+
+def test_a_recipe_without_its_own_score_makes_no_bundle(committed, tmp_path):
+    committed.set(sample__train__lr=0.02)
+    git(committed.root, "commit", "-qam", "other")
+    with pytest.raises(SgcpError, match="of a model with other settings"):
+        make(committed, tmp_path / "weights")
+    (committed.root / "metrics/sample/validate.json").unlink()
+    with pytest.raises(SgcpError, match="sgcp validate sample"):
+        make(committed, tmp_path / "weights")
+
+
+def test_unknown_recipe_is_refused_with_those_there_are(committed):
+    assert "sample has no 'best'; it has" in committed.fails("bundle", "sample", "--recipe", "best")
+    assert "sample has no 'best'" in committed.fails("train", "sample", "--recipe", "best")
