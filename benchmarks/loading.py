@@ -25,7 +25,7 @@ from sgcp.datasets.images import read_image, read_label, write_png
 from sgcp.datasets.index import Item
 from sgcp.datasets.loader import SegmentationDataset
 from sgcp.datasets.sample import generate_sample
-from sgcp.datasets.transforms import train_transform
+from sgcp.datasets.transforms import TrainTransform
 from sgcp.models import SGCPNet
 
 ROUNDS = 3
@@ -45,8 +45,8 @@ def milliseconds(function: Callable[[object], object], tasks: list) -> float:
 def load(folder: Path, pictures: int) -> None:
     """Print what loading costs."""
     generate_sample(folder, 5, (1024, 2048), {"train": pictures, "val": 1, "test": 1}, "auto")
-    settings = load_params(Path(__file__).parent.parent / "params.yaml").cityscapes.train
-    transform = train_transform(
+    settings = load_params(Path(__file__).parent.parent / "params.yaml").cityscapes.recipes["paper"]
+    transform = TrainTransform(
         settings.crop, settings.scale, settings.min_short_side, settings.flip,
         settings.color_jitter,
     )  # fmt: skip

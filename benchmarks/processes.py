@@ -34,12 +34,14 @@ def work(batch: int, size: tuple[int, int], steps: int) -> None:
     from sgcp.memory import keep_freed_memory
     from sgcp.models.network import Normalize, SGCPNet
     from sgcp.stages.train import launch
-    from sgcp.training.loop import start, train_one_step
+    from sgcp.training.loop import train_one_step
+    from sgcp.training.run import start
 
     params = load_params(Path(__file__).parent.parent / "params.yaml")
     keep_freed_memory()
-    fabric = launch(params.camvid.train, params.machine)
-    run = start(fabric, SGCPNet(11), Normalize(), params.camvid.train, steps + WARM_UP)
+    settings = params.camvid.recipes["quick"]
+    fabric = launch(settings, params.machine)
+    run = start(fabric, SGCPNet(11), Normalize(), settings, steps + WARM_UP, False)
     image = torch.randint(0, 256, (batch, 3, *size), dtype=torch.uint8)
     label = torch.randint(0, 11, (batch, *size))
     for step in range(steps + WARM_UP):

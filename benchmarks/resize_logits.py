@@ -16,6 +16,7 @@ import sgcp
 from sgcp.datasets.images import read_image, read_label
 from sgcp.datasets.index import read_dataset
 from sgcp.evaluation.scores import mean_iou
+from sgcp.inference.segmenter import resize_input
 from sgcp.progress import track
 from sgcp.stages.layout import Layout
 from sgcp.training.validation import count_confusion
@@ -32,7 +33,9 @@ def main(name: str) -> None:
     counts = {mode: torch.zeros(size, size, dtype=torch.int64) for mode in ("bilinear", "bicubic")}
     for item in track(items, "scoring", len(items)):
         label = torch.from_numpy(read_label(layout.prepared / str(item.label)))
-        logits = torch.from_numpy(model.engine.scores(read_image(layout.raw / item.image)))[None]
+        image = read_image(layout.raw / item.image)
+        seen = resize_input(image, model.card.input_size(item.height, item.width))
+        logits = torch.from_numpy(model.engine.scores(seen))[None]
         for mode in counts:
             scores = F.interpolate(logits, size=label.shape, mode=mode, align_corners=False)
             counts[mode] += count_confusion(label, scores.argmax(1)[0], size)

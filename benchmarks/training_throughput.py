@@ -38,9 +38,10 @@ from sgcp.models import blocks, pyramid
 from sgcp.models.network import Normalize, SGCPNet
 from sgcp.settings import MachineSettings, TrainSettings
 from sgcp.stages.layout import Layout
-from sgcp.training import loop
+from sgcp.training import loop, objective
 from sgcp.training.checkpoints import Progress
 from sgcp.training.losses import plain_loss
+from sgcp.training.run import Run, start
 
 ROOT = Path(__file__).parent.parent
 SIZE = (360, 480)
@@ -130,7 +131,7 @@ def our_epochs(project: Project, way: Way) -> Iterator[dict[str, Any]]:
         blocks.by_moments_pays = lambda *_: False
     if less == "doubling":
         pyramid.double = lambda x, *size: F.interpolate(x, size=size, mode="nearest")
-    run = loop.start(fabric, SGCPNet(classes), Normalize(), settings, len(loader), way.compiled)
+    run = start(fabric, SGCPNet(classes), Normalize(), settings, len(loader), way.compiled)
     take_back(run, less)
     nobody: Any = Nobody()
     progress = Progress("")
@@ -146,10 +147,10 @@ def our_epochs(project: Project, way: Way) -> Iterator[dict[str, Any]]:
         progress.epoch, progress.step, progress.losses = progress.epoch + 1, 0, []
 
 
-def take_back(run: loop.Run, less: str) -> None:
+def take_back(run: Run, less: str) -> None:
     """Undo one part of what the loop does."""
     if less == "loss":
-        loop.segmentation_loss = plain_loss
+        objective.segmentation_loss = plain_loss
     if less == "optimizer":
         for group in run.optimizer.param_groups:
             group["fused"] = False
@@ -216,7 +217,9 @@ def open_project(folder: Path, images: int, workers: int) -> Project:
     params = load_params(folder / "params.yaml")
     layout = Layout(folder, name)
     machine = params.machine.model_copy(update={"loader_workers": workers})
-    return Project(layout, read_dataset(layout.prepared), params.camvid.train, machine, images)
+    return Project(
+        layout, read_dataset(layout.prepared), params.camvid.recipes["quick"], machine, images
+    )
 
 
 def environment() -> dict[str, str]:

@@ -1,0 +1,73 @@
+"""Score a trained model in several ways of looking at its pictures, and time each.
+
+    python benchmarks/test_time.py camvid [--sides 360 544 ...]
+
+The validation split of a prepared dataset, the model of data/models, the fastest engine: as it was
+trained, mirrored too, at several sizes, through windows, all of it; and plainly at other sizes
+(short sides, pixels). Prints mIoU, the difference to the plain way, milliseconds a picture in
+memory (median over the split, all cores on one picture) and how many times the plain way's that is.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+from sgcp.config import load_params
+from sgcp.datasets.index import read_dataset
+from sgcp.evaluation.counts import no_counts
+from sgcp.evaluation.scores import score_counts
+from sgcp.inference.segmenter import load
+from sgcp.inference.views import Views
+from sgcp.models.card import input_size
+from sgcp.stages.layout import Layout
+from sgcp.stages.scorer import Scorer
+
+ROOT = Path()
+SCALES = (0.75, 1.0, 1.25)
+
+
+def main() -> None:
+    """Score and time each way."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset")
+    parser.add_argument("--sides", type=int, nargs="*", default=[360, 448, 544, 640, 720, 864])
+    options = parser.parse_args()
+    section = load_params(ROOT / "params.yaml").dataset(options.dataset)
+    layout = Layout(ROOT, options.dataset)
+    dataset = read_dataset(layout.prepared)
+    items = dataset.split(section.validate_.split)
+    model = load(layout.model, precision="fp32")
+    height, width = items[0].height, items[0].width
+    own = model.card.input_size(height, width)
+    half = (own[0] // 2, own[1] // 2)
+    ways: list[tuple[str, tuple[int, int], Views]] = [
+        ("as trained", own, Views()),
+        ("mirrored too", own, Views(flip=True)),
+        (f"scales {SCALES}", own, Views(scales=SCALES)),
+        ("both", own, Views(flip=True, scales=SCALES)),
+        (f"windows {half[0]}x{half[1]}", own, Views(window=half)),
+    ]
+    ways += [("plain", input_size(height, width, side), Views()) for side in options.sides]
+    print(f"{dataset.name} '{items[0].split}', {len(items)} pictures of {height}x{width}")
+    plain: list[float] = []
+    for name, size, views in ways:
+        scorer = Scorer(layout, dataset, model, size, views)
+        counts, times = no_counts(scorer.benchmark), []
+        for item in items:
+            scored = scorer.score(item)
+            counts += scored.counts
+            before = time.perf_counter()
+            model.segment(scored.image, size, views)
+            times.append(1000 * (time.perf_counter() - before))
+        row = [100 * score_counts(counts, scorer.benchmark).miou, statistics.median(times)]
+        plain = plain or row
+        print(
+            f"{name:26} at {size[0]:4}x{size[1]:<4}  mIoU {row[0]:5.2f} ({row[0] - plain[0]:+.2f})"
+            f"  {row[1]:6.1f} ms  x{row[1] / plain[1]:.2f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
