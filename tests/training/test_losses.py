@@ -47,7 +47,7 @@ def test_gradient_is_the_slope(smoothing):
     logits = torch.randn(2, 3, 2, 3, dtype=torch.float64, requires_grad=True)
     label = random_truth((2, 9, 11), 3)
     assert torch.autograd.gradcheck(
-        lambda x: BandedCrossEntropy.apply(x, label, smoothing), (logits,)
+        lambda x: BandedCrossEntropy.apply(x, label, smoothing, None), (logits,)
     )
 
 
