@@ -11,6 +11,7 @@ from sgcp.files import file_sha256
 from sgcp.models.authors import load_encoder_weights
 from sgcp.models.initial import Source, read_source, start_from, weights_file
 from sgcp.models.network import SGCPNet
+from sgcp.models.tensors import read_checkpoint_tensors
 
 if TYPE_CHECKING:
     from sgcp.datasets.index import Dataset
@@ -45,6 +46,8 @@ def read_beginning(layout: Layout, settings: TrainSettings) -> Beginning:
             f"train.init: {model} is where this run's own model goes, and DVC empties it first; "
             "move it elsewhere"
         )
+    if weights is not None and not Path(weights).is_file():
+        read_checkpoint_tensors(Path(weights))  # says what is wrong; no device is read to its end
     return Beginning(
         read_source(Path(model)) if model else None,
         {
