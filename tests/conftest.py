@@ -91,6 +91,24 @@ class Project:
         assert result.exit_code == 0, (result.output, result.exception)
         return result.output
 
+    def stopped_after(self, steps: int, *arguments: str | Path) -> Result:
+        """Run `sgcp train`, interrupted when so many steps of training are taken."""
+        from sgcp.training import loop
+
+        step, taken = loop.train_one_step, []
+
+        def stop(*given: Any) -> Any:
+            if len(taken) == steps:
+                raise KeyboardInterrupt
+            taken.append(1)
+            return step(*given)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "train_one_step", stop)
+            result = self.run("train", *arguments)
+        assert len(taken) == steps
+        return result
+
     def fails(self, *arguments: str | Path) -> str:
         """Run `sgcp`, expecting one clear message and exit code 1; return the message."""
         result = self.run(*arguments)

@@ -150,13 +150,13 @@ def validate(
 
 def name_variant(usual: Any, settings: Any) -> str:
     """Name what differs from params.yaml in how a model is scored; nothing: no name."""
-    parts = []
-    for key in ("split", "flip", "scales", "window"):
+    parts = [settings.split] if settings.split != usual.split else []
+    parts += ["flip"] if settings.flip != usual.flip else []
+    for key in ("scales", "window"):
         value = getattr(settings, key)
         if value != getattr(usual, key):
-            words = [str(part) for part in value] if isinstance(value, tuple) else [str(value)]
-            parts.append(words[0] if key == "split" else "-".join([key, *words]))
-    return "-".join(parts).replace("flip-True", "flip")
+            parts += [key, *map(str, value)]
+    return "-".join(parts)
 
 
 @app.command()

@@ -228,6 +228,12 @@ def test_threads_of_the_loader_leave_the_step_its_cores(items, tmp_path):
     assert torch.get_num_threads() == before
 
 
+def test_scales_are_beyond_the_size_that_the_network_sees():
+    transform = TrainTransform((32, 32), (0.5, 0.5), 0, 0.0, 0.0, input_side=720)
+    assert transform.draw_view((360, 480), sample_generator(0, 0, 0)).size == (360, 480)
+    assert transform.draw_view((1440, 960), sample_generator(0, 0, 0)).size == (540, 360)
+
+
 def test_drawn_classes_come_over_with_their_own_pixels():
     below = torch.full((3, 20, 30), 9, dtype=torch.uint8), torch.zeros(20, 30, dtype=torch.uint8)
     label = torch.arange(1, 21, dtype=torch.uint8).repeat_interleave(30).view(20, 30)

@@ -96,6 +96,12 @@ def test_windows_put_together_are_the_whole(window):
     assert (Views(window=window).label(local, image, (75, 131)) == whole).mean() > 0.999
 
 
+def test_places_seen_through_two_windows_do_not_count_twice():
+    """Or they would weigh more than the rest once several sizes are averaged."""
+    seen = Views(window=(32, 40)).look(local, picture(75, 131))
+    np.testing.assert_allclose(seen.sum(0), 1, rtol=1e-5)
+
+
 def test_probabilities_sum_to_one_however_large_the_scores():
     scores = np.array([[[1000.0]], [[0.0]], [[-1000.0]]], np.float32)
     assert softmax(scores).ravel().tolist() == [1, 0, 0]

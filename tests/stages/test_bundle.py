@@ -66,6 +66,14 @@ def test_a_recipe_without_its_own_score_makes_no_bundle(committed, tmp_path):
         make(committed, tmp_path / "weights")
 
 
+@pytest.mark.parametrize("key", ["split_fingerprint", "protocol"])
+def test_a_score_on_other_data_makes_no_bundle(committed, tmp_path, key):
+    path = committed.root / "metrics/sample/validate.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: "other"}))
+    with pytest.raises(SgcpError, match=rf"of other data than what is prepared \({key}\)"):
+        make(committed, tmp_path / "weights")
+
+
 def test_unknown_recipe_is_refused_with_those_there_are(committed):
     assert "sample has no 'best'; it has" in committed.fails("bundle", "sample", "--recipe", "best")
     assert "sample has no 'best'" in committed.fails("train", "sample", "--recipe", "best")

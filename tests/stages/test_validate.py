@@ -272,9 +272,19 @@ def test_impossible_views_are_refused(trained, arguments, message):
     assert message in trained.fails("validate", "sample", *arguments)
 
 
-def test_a_network_sees_pictures_at_the_size_that_it_was_trained_at(prepared):
+def test_a_network_sees_pictures_at_the_size_that_it_was_trained_at(prepared, monkeypatch):
+    from sgcp.inference.predict import Predictor
+
+    seen, forward = set(), Predictor.forward
+
+    def record(self, image, size=None):
+        seen.add(tuple(image.shape[2:]))
+        return forward(self, image, size)
+
+    monkeypatch.setattr(Predictor, "forward", record)
     prepared.set(sample__train__input_side=32, sample__train__crop=[32, 32])
     prepared.ok("train", "sample")
+    assert seen == {(32, 64)}
     prepared.ok("validate", "sample")
     scored = metrics(prepared)
     assert scored["input_size"] == [32, 64]

@@ -33,22 +33,13 @@ def test_kept_weights_are_the_running_mean(averaged, monkeypatch):
     assert any(not torch.equal(kept[name], seen[-1][name]) for name in kept)
 
 
-def test_a_resumed_run_has_the_same_mean(averaged, monkeypatch):
+def test_a_resumed_run_has_the_same_mean(averaged):
     """And the same heads, draws and weights of classes: all that a recipe can ask for."""
     averaged.set(sample__train__auxiliary=0.4, sample__train__lovasz=0.5, sample__train__mix=0.5,
                  sample__train__class_balance=0.5)  # fmt: skip
     averaged.ok("train", "sample")
     path = averaged.root / "data/models/sample/last.safetensors"
-    whole, step, taken = path.read_bytes(), loop.train_one_step, []
-
-    def stop_after_three(*arguments):
-        if len(taken) == 3:
-            raise KeyboardInterrupt
-        taken.append(1)
-        return step(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_one_step", stop_after_three)
-        averaged.run("train", "sample")
+    whole = path.read_bytes()
+    averaged.stopped_after(3, "sample")
     assert "resuming" in averaged.ok("train", "sample")
     assert path.read_bytes() == whole

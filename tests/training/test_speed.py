@@ -60,26 +60,13 @@ def test_losses_read_late_are_the_same(prepared, monkeypatch):
 
 
 @pytest.mark.slow
-def test_compiled_run_ends_alike_twice_and_resumed(prepared, monkeypatch):
+def test_compiled_run_ends_alike_twice_and_resumed(prepared):
     prepared.set(machine__compile=True, machine__checkpoint_seconds=0)
     first = results(prepared)
-    step, taken = loop.train_one_step, []
-
-    def stop_after_three(*arguments):
-        if len(taken) == 3:
-            raise KeyboardInterrupt
-        taken.append(1)
-        return step(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_one_step", stop_after_three)
-        assert prepared.run("train", "sample").exit_code == 130
-    assert len(taken) == 3
+    assert prepared.stopped_after(3, "sample").exit_code == 130
     # Uncompiled, it begins anew: the two round otherwise.
     prepared.set(machine__compile=False)
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_one_step", stop_after_three)
-        assert "resuming" not in prepared.run("train", "sample").output
+    assert "resuming" not in prepared.stopped_after(0, "sample").output
     prepared.set(machine__compile=True)
     assert results(prepared) == first
 
