@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from sgcp.datasets.classes import SemanticClass, classes_from_json, classes_to_j
 from sgcp.datasets.images import UInt8
 from sgcp.errors import SgcpError
 from sgcp.files import read_json, write_json, write_text
+
+Thing = TypeVar("Thing")
 
 COLUMNS = (
     "split", "image", "label", "segments", "sequence", "height", "width", "image_digest",
@@ -179,6 +181,12 @@ def _item_from_row(values: list[str]) -> Item:
         segments=paths["segments"],
         label_digest=row["label_digest"],
     )
+
+
+def spread(things: Sequence[Thing], count: int) -> list[Thing]:
+    """Return up to ``count`` of the things, evenly spread from the first to the last."""
+    places = np.linspace(0, len(things) - 1, min(count, len(things))).astype(int)
+    return [things[place] for place in places]
 
 
 def refuse_overlap(trained: Mapping[str, str], evaluated: Sequence[Item]) -> None:

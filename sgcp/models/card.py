@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from sgcp.files import read_json
 FORMAT = 1
 MAX_BYTES = 2**26  # of weights; the larger encoder's are below 2**23
 MAX_CLASSES = 255  # labels are bytes, and 255 is none
+MAX_ENLARGED = 2**23  # pixels that a picture is enlarged to at most; 2048x4096 has as many
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -68,10 +70,16 @@ LATER = {"input_side"}  # fields that descriptions of this format did not have f
 
 
 def input_size(height: int, width: int, side: int | None) -> tuple[int, int]:
-    """Return a size of the same proportions whose short side is ``side``; None: as it is."""
+    """Return a size of the same proportions whose short side is ``side``; None: as it is.
+
+    Long strips are enlarged by less, to ``MAX_ENLARGED`` pixels: one of 1x16384 would else become
+    a picture that no memory holds.
+    """
     if side is None:
         return height, width
     factor = side / min(height, width)
+    if factor > 1:
+        factor = max(1.0, min(factor, math.sqrt(MAX_ENLARGED / (height * width))))
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from sgcp.datasets.images import UInt8, read_image
-from sgcp.datasets.index import read_dataset
+from sgcp.datasets.index import read_dataset, spread
 from sgcp.errors import SgcpError
 from sgcp.files import write_json
 from sgcp.inference.engines.base import cores
@@ -102,11 +102,10 @@ def folder_pictures(folder: Path) -> list[Path]:
 
 def load_pictures(files: list[Path], settings: BenchmarkSettings) -> list[UInt8]:
     """Read some of the pictures, from first to last, resized to the size that is timed."""
-    chosen = np.linspace(0, len(files) - 1, min(settings.images, len(files))).astype(int)
     height, width = settings.size
     pictures = []
-    for index in chosen:
-        image = read_image(files[index])
+    for file in spread(files, settings.images):
+        image = read_image(file)
         if image.shape[:2] != settings.size:
             resized = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
             image = np.array(resized)
@@ -121,8 +120,8 @@ def give_int8(jobs: list[Job], layout: Layout, folder: Path) -> tuple[list[Job],
     plain = [job for job in jobs if job.precision != "int8"]
     try:
         learnt = read_dataset(layout.prepared).split("train", labelled=False)
-        places = np.linspace(0, len(learnt) - 1, min(INT8_IMAGES, len(learnt))).astype(int)
-        model = write_int8(jobs[0].model, [layout.raw / learnt[i].image for i in places], folder)
+        chosen = [layout.raw / item.image for item in spread(learnt, INT8_IMAGES)]
+        model = write_int8(jobs[0].model, chosen, folder)
     except SgcpError as error:
         return plain, {f"{OWN}, openvino int8": str(error)}
     return [replace(job, model=model) if job.precision == "int8" else job for job in jobs], {}

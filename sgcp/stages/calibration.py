@@ -7,10 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sgcp.datasets.images import UInt8, read_image
-from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap
+from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap, spread
 from sgcp.errors import SgcpError
 from sgcp.evaluation.counts import Counts, no_counts
 from sgcp.evaluation.scores import score_counts
@@ -56,8 +54,7 @@ class Calibration:
                 f"--int8 --labels: at {size[0]}x{size[1]} its labels do not fit the pictures of "
                 f"{dataset.name}, so its mIoU cannot be measured; leave out --labels or --size"
             )
-        places = np.linspace(0, len(learnt) - 1, min(self.images, len(learnt))).astype(int)
-        chosen = [learnt[i] for i in places]
+        chosen = spread(learnt, self.images)
         return Pictures(self.layout, dataset, self.split, chosen, scored, size)
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sgcp.datasets.images import write_png
-from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap
+from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap, spread
 from sgcp.evaluation.counts import Counts, no_counts
 from sgcp.files import building_folder, json_digest
 from sgcp.progress import map_threads, say, track
@@ -39,7 +37,7 @@ def validate(layout: Layout, settings: ValidateSettings, machine: MachineSetting
     refuse_overlap(model.card.trained_on, items)
     scorer = Scorer(layout, dataset, model, settings.input_size, views_of(settings))
 
-    shown = set(np.linspace(0, len(items) - 1, min(settings.panels, len(items))).astype(int))
+    shown = set(spread(range(len(items)), settings.panels))
     counts = no_counts(scorer.benchmark)
     with building_folder(layout.panels, run_key(settings, items)) as folder:
 

@@ -5,6 +5,7 @@ from PIL import Image
 
 import sgcp
 from sgcp.errors import SgcpError
+from sgcp.models.card import MAX_ENLARGED, input_size
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +71,14 @@ def test_a_model_sees_pictures_with_the_short_side_that_it_wants(tmp_path, size,
     assert (labels == model.segment(image, input_size=seen)).all()
     assert labels.shape == size
     assert (labels != model.segment(image, input_size=size)).any()
+
+
+def test_a_strip_is_not_enlarged_beyond_what_memory_holds():
+    assert input_size(360, 480, 720) == (720, 960)
+    assert input_size(2160, 3840, 720) == (720, 1280)
+    assert input_size(1000, 8000, 720) == (720, 5760)
+    height, width = input_size(3, 16384, 720)
+    assert height * width <= 1.1 * MAX_ENLARGED
+    assert height > 30
+    assert input_size(4096, 4096, 5000) == (4096, 4096)
+    assert input_size(1, 1, 720) == (720, 720)
