@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("-d", "--dataset", default="camvid")
     parser.add_argument("-r", "--recipe", default="strong")
     parser.add_argument("changes", nargs="*", metavar="KEY=VALUE")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     metrics = Path("metrics") / options.dataset
     file = metrics / "experiments.csv"
     if changed := git("status", "--porcelain", "--", "sgcp", "params.yaml", "constraints.txt"):
