@@ -28,8 +28,8 @@ from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.images import UInt8, read_image, write_png
 from sgcp.datasets.index import read_dataset, refuse_overlap
 from sgcp.datasets.truth import read_truth
-from sgcp.evaluation.counts import count_picture, no_counts
-from sgcp.evaluation.scores import score_counts
+from sgcp.evaluation.counts import Counts, count_picture, no_counts
+from sgcp.evaluation.scores import score_counts, square
 from sgcp.inference.segmenter import load
 from sgcp.progress import track
 from sgcp.reporting.panels import colorize, error_map
@@ -54,7 +54,7 @@ def jpeg(image: Image.Image, quality: int) -> Image.Image:
 
 
 def noise(image: Image.Image, deviation: float) -> Image.Image:
-    """Add the same Gaussian noise to each channel of each pixel, every time."""
+    """Add Gaussian noise to each channel of each pixel, the same for every picture."""
     pixels = np.asarray(image, dtype=np.float32)
     noisy = pixels + np.random.default_rng(0).normal(0, deviation, pixels.shape)
     return Image.fromarray(noisy.clip(0, 255).round().astype(np.uint8))
@@ -70,7 +70,7 @@ def turned(method: Image.Transpose) -> Callable[[Image.Image], Image.Image]:
     return lambda image: image.transpose(method)
 
 
-# What is done to the pictures; turning is done to the truth as well.
+# What is done to the pictures; what the model says of turned ones is turned back.
 TURNS = {
     "mirrored (traffic on the other side)": turned(Image.Transpose.FLIP_LEFT_RIGHT),
     "upside down": turned(Image.Transpose.ROTATE_180),
@@ -185,7 +185,7 @@ def draw_thickness(
     for number, k in enumerate(rare):
         axes.plot(100 * shares[k], marker="osD^vP"[number], label=names[k])
     axes.set_xticks(range(len(THIN) + 1), name_bins(THIN))
-    axes.set_xlabel("thickness in the truth, pixels of 360x480")
+    axes.set_xlabel("thickness in the truth, pixels")
     axes.set_ylabel("found, % of the pixels")
     axes.set_ylim(0, 100)
     axes.grid(alpha=0.3)
@@ -234,6 +234,7 @@ def main() -> None:
     scorer = Scorer(layout, dataset, model, None)
     seen: list[Seen] = []
     scores: dict[str, float] = {}
+    plain: Counts | None = None
     for name, disturb in track(DISTURBANCES.items(), "disturbing", len(DISTURBANCES)):
         counts = no_counts(scorer.benchmark)
         for item in items:
@@ -246,11 +247,17 @@ def main() -> None:
             if name == "as it is":
                 seen.append(Seen(item.stem, truth.train_ids[truth.segments], labels))
         scores[name] = score_counts(counts, scorer.benchmark).miou
-    report(seen, scores, scorer, options.pictures)
+        plain = plain or counts
+    assert plain is not None  # the first is as it is
+    report(seen, plain, scores, scorer, options.pictures)
 
 
 def report(
-    seen: Sequence[Seen], scores: dict[str, float], scorer: Scorer, pictures: Path | None
+    seen: Sequence[Seen],
+    plain: Counts,
+    scores: dict[str, float],
+    scorer: Scorer,
+    pictures: Path | None,
 ) -> None:
     """Print the tables, draw the charts."""
     names = [one.name for one in scorer.benchmark.classes]
@@ -261,7 +268,7 @@ def report(
     rows = [[name, *percent(1 - row)] for name, row in zip(names, near, strict=True)]
     print_table("wrong, %, by distance from a border", ["class", *name_bins(NEAR)], rows)
     print_table("taken for", ["class", "found %", "missed as, % of the class"],
-                list(misses(seen, names)))  # fmt: skip
+                list(misses(plain, scorer)))  # fmt: skip
     lines = [[name, f"{100 * miou:.2f}"] for name, miou in scores.items()]
     print_table("mIoU on disturbed pictures", ["picture", "mIoU %"], lines)
     if pictures:
@@ -272,21 +279,14 @@ def report(
         draw_errors(pictures / "errors.png", seen, scorer)
 
 
-def misses(seen: Sequence[Seen], names: Sequence[str]) -> Iterator[list[str]]:
+def misses(counts: Counts, scorer: Scorer) -> Iterator[list[str]]:
     """Yield a row a class: the share that is found, and what most of the rest is taken for."""
-    size = len(names)
-    confusion = np.zeros((size, 256), dtype=np.int64)
-    for one in seen:
-        scored = one.label < size
-        np.add.at(confusion, (one.label[scored], one.prediction[scored]), 1)
-    for k, row in enumerate(confusion):
-        shares = 100 * row[:size] / max(1, row.sum())
+    names = [one.name for one in scorer.benchmark.classes]
+    for k, row in enumerate(square(counts, scorer.benchmark)):
+        shares = 100 * row / max(1, counts.pixels[k].sum())
         others = [j for j in np.argsort(-shares) if j != k][:3]
-        yield [
-            names[k],
-            f"{shares[k]:.0f}",
-            ", ".join(f"{names[j]} {shares[j]:.0f}" for j in others),
-        ]
+        taken = ", ".join(f"{names[j]} {shares[j]:.0f}" for j in others)
+        yield [names[k], f"{shares[k]:.0f}", taken]
 
 
 if __name__ == "__main__":
