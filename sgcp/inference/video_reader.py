@@ -33,8 +33,8 @@ class VideoForm:
 
     size: tuple[int, int]
     """(height, width), upright."""
-    aspect: Fraction | None
-    """Width of a pixel for its height, upright; None: square, or not said."""
+    aspect: Fraction
+    """Width of a pixel for its height, upright; 0: not said."""
     rate: Fraction
     """Frames a second, on average."""
     time_base: Fraction
@@ -87,7 +87,9 @@ class VideoReader:
         try:
             for packet in self.container.demux():
                 if packet.pts is not None:
-                    ends = max(ends, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                    ends = max(
+                        ends, float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                    )
                     broken = packet.is_corrupt
                 if packet.stream is self.stream:
                     for frame in packet.decode():
@@ -113,11 +115,10 @@ class VideoReader:
         if first is None:
             raise SgcpError(f"{self.path}: a video without frames; record it again")
         height, width = self.upright(first).shape[:2]
-        aspect = self.stream.sample_aspect_ratio or None
-        turned = aspect and (height, width) != (first.height, first.width)
+        aspect = self.stream.sample_aspect_ratio or Fraction(0)
         return VideoForm(
             (height, width),
-            1 / aspect if aspect and turned else aspect,
+            1 / aspect if aspect and _lies(first) else aspect,
             self.stream.average_rate or OFTEN,
             self.stream.time_base,
         )
@@ -128,8 +129,7 @@ class VideoReader:
         guess = frame.colorspace == UNSAID and frame.height > STANDARD_LINES
         space = {"src_colorspace": BT709} if guess else {}
         picture = frame.to_ndarray(format="rgb24", **size, **space)
-        matrix = frame.side_data.get("DISPLAYMATRIX")
-        return picture if matrix is None else turn(picture, np.frombuffer(matrix, np.int32))
+        return turn(picture, *_directions(frame))
 
     def _declared_end(self) -> float:
         if self.container.duration is None:
@@ -168,13 +168,22 @@ def open_video(path: Path) -> Iterator[VideoReader]:
             yield VideoReader(path, container)
 
 
-def turn(picture: UInt8, matrix: NDArray[np.int32]) -> UInt8:
-    """Show (h, w, 3) as a display matrix of FFmpeg says, to the nearest right angle.
+def _directions(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    """Return a, b, c, d: the point (x, y) of a frame is shown at (a x + c y, b x + d y)."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    return a, b, c, d
 
-    Args:
-        matrix: 9 numbers by row; a point (x, y) is shown at (a x + c y, b x + d y).
-    """
-    a, b, _, c, d = matrix[:5].tolist()
+
+def _lies(frame: av.VideoFrame) -> bool:
+    a, b, _, _ = _directions(frame)
+    return abs(b) > abs(a)
+
+
+def turn(picture: UInt8, a: int, b: int, c: int, d: int) -> UInt8:
+    """Show (h, w, 3) where a point (x, y) belongs at (a x + c y, b x + d y), by right angles."""
     if abs(b) > abs(a):
         picture, right, down = picture.swapaxes(0, 1), c, b
     else:
