@@ -21,6 +21,7 @@ UInt8 = NDArray[np.uint8]
 LOSSLESS, WATCHED = ".mkv", ".mp4"
 # Hardly to be told from the frames that went in, at a fifth of the time of `medium`.
 H264 = {"preset": "veryfast", "crf": "20"}
+FINE_STARTS = {"movie_timescale": "90000"}  # not to milliseconds: sound stays where it was
 STUDIO_RANGE = 1  # 16 .. 235, as every player expects of H.264
 
 
@@ -41,7 +42,12 @@ class VideoTarget:
         if path.suffix not in (LOSSLESS, WATCHED):
             raise SgcpError(f"{path}: videos are written as {WATCHED}, label maps as {LOSSLESS}")
         self.form, self.labels = form, path.suffix == LOSSLESS
-        self.container = av.open(file, "w", format="matroska" if self.labels else "mp4")
+        self.container = av.open(
+            file,
+            "w",
+            format="matroska" if self.labels else "mp4",
+            container_options={} if self.labels else FINE_STARTS,
+        )
         height, width = form.size
         even = (0, 0) if self.labels else (height % 2, width % 2)
         self.padding = ((0, even[0]), (0, even[1]), (0, 0))[: 2 if self.labels else 3]
