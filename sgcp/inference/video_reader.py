@@ -85,8 +85,8 @@ class VideoReader:
         Raises:
             SgcpError: damaged, or ends before the end that its header tells.
         """
-        last = None
-        step = max(1, round(1 / (OFTEN * self.stream.time_base)))
+        step = max(1, round(1 / ((self.stream.average_rate or OFTEN) * self.stream.time_base)))
+        last = -step
         for packet in self._packets():
             if packet.stream is not self.stream:
                 if keep_sound and packet.stream in self.sound and packet.dts is not None:
@@ -94,8 +94,8 @@ class VideoReader:
                 continue
             for frame in self._decode(packet):
                 # Raw streams tell no times, and damaged ones tell some twice.
-                told = frame.pts if frame.pts is not None else (last or -step) + step
-                frame.pts = last = told if last is None else max(told, last + 1)
+                told = last + step if frame.pts is None else frame.pts
+                frame.pts = last = max(told, last + 1) if self.done else told
                 self.done += 1
                 yield frame
 
