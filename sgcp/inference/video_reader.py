@@ -63,6 +63,7 @@ class VideoReader:
         self.stream: Any = seen[0]  # PyAV's types know neither of missing rates nor of its enums
         if self.stream.width * self.stream.height > MAX_PIXELS:
             raise SgcpError(f"{path}: frames of more than {MAX_PIXELS:,} pixels; make it smaller")
+        self.stored = {"width": self.stream.width, "height": self.stream.height}
         self.stream.thread_type = "AUTO"
         self.sound = container.streams.audio
         self.done = 0
@@ -141,7 +142,7 @@ class VideoReader:
 
     def upright(self, frame: av.VideoFrame) -> UInt8:
         """Return a frame as (H, W, 3) uint8 RGB, turned and mirrored as the file says."""
-        size: Any = {"width": self.stream.width, "height": self.stream.height}  # some change midway
+        size: Any = dict(self.stored)  # some change it midway
         if frame.colorspace == UNSAID and frame.height > STANDARD_LINES:
             size["src_colorspace"] = BT709
         picture: Any = frame.reformat(format="rgb24", **size).to_ndarray()
