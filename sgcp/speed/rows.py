@@ -8,7 +8,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from sgcp.progress import say
+from sgcp.progress import answer
 from sgcp.speed.contender import TASKS
 from sgcp.speed.jobs import REFERENCE, Job
 from sgcp.speed.runner import Runner
@@ -86,10 +86,10 @@ def show(rows: list[Row], left_out: dict[str, str], size: tuple[int, int]) -> No
         others = "" if row.others is None else f"{row.others:,}"
         peak = f"{row.peak['labels'] / 2**20:.0f}" if row.peak else ""
         table.add_row(title(row.job), *cells, peak, others)
-    say(table)
-    say("MiB: peak memory; differ: pixels labelled otherwise than by eager PyTorch in fp32")
+    answer(table)
+    answer("MiB: peak memory; differ: pixels labelled otherwise than by eager PyTorch in fp32")
     for name, reason in left_out.items():
-        say(f"left out: {name}: {reason}")
+        answer(f"left out: {name}: {reason}")
 
 
 def cell(row: Row, reference: Row | None, task: str) -> str:

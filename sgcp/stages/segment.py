@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from sgcp.errors import SgcpError
 from sgcp.inference.engines.base import cores
 from sgcp.inference.segmenter import load
 from sgcp.inference.views import PLAIN, Views
-from sgcp.progress import map_threads, say, track
+from sgcp.progress import map_threads, say, track, warn
 from sgcp.reporting.panels import colorize
 from sgcp.stages.model import choose_device
 
@@ -82,7 +82,7 @@ def segment(
     look: Look,
     force: bool = False,
     accelerator: str = "auto",
-) -> bool:
+) -> dict[str, Any]:
     """Label pictures, and those in folders; write what is wanted of each to ``out``.
 
     A picture that cannot be read is named and the others are labelled all the same.
@@ -92,7 +92,7 @@ def segment(
         force: write over files that are there.
 
     Returns:
-        Whether every picture was labelled.
+        For JSON: where to, how many pictures were labelled, and which were ``left_out``, why.
 
     Raises:
         SgcpError: no picture, no model, nothing wanted, or a file is in the way.
@@ -125,9 +125,10 @@ def segment(
     for _ in track(map_threads(label, tasks, segmenter.workers), "segmenting", len(tasks)):
         pass
     for message in sorted(failed):
-        say(f"left out: {message}")
+        warn(f"left out: {message}")
     say(f"{out}: {len(tasks) - len(failed)} of {len(tasks)} pictures")
-    return not failed
+    done = len(tasks) - len(failed)
+    return {"out": str(out), "pictures": len(tasks), "labelled": done, "left_out": sorted(failed)}
 
 
 def find_pictures(paths: Iterable[Path], out: Path) -> list[Path]:
