@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 
 from sgcp.errors import SgcpError, printable
 
-FAILED, INTERRUPTED, TERMINATED = 1, 128 + signal.SIGINT, 128 + signal.SIGTERM
+FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED = 1, 130, 141, 143  # 128 and the signal's number
 DEBUG_VARIABLE = "SGCP_DEBUG"
 LAUNCHED = "TORCHELASTIC_RUN_ID"  # torchrun sets it
 
@@ -24,7 +24,19 @@ class Terminated(KeyboardInterrupt):
 
 
 class FriendlyGroup(TyperGroup):
-    """Show an expected error as one message on stderr; exit code 1, or 128 and the signal's."""
+    """Show an expected error as one message on stderr; exit code 1, or a signal's."""
+
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Run the command line; where nobody reads on, as behind ``| head -1``, end silently."""
+        try:
+            return super().main(*args, **settings)
+        except SystemExit as end:
+            if isinstance(end.__context__, BrokenPipeError):
+                raise SystemExit(PIPE_CLOSED) from None
+            raise
+        except OSError as error:  # help that cannot be written
+            show_error(explain_os_error(error))
+            raise SystemExit(FAILED) from None
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
         """Begin a command line; help and errors have colours where the environment wants them."""
@@ -55,8 +67,13 @@ class FriendlyGroup(TyperGroup):
                 f"unexpected {type(error).__name__}: {text}\n"
                 f"this is a bug in sgcp; {DEBUG_VARIABLE}=1 shows where, to be reported"
             )
-        typer.echo(f"{typer.style('error:', fg='red', bold=True)} {printable(message)}", err=True)
+        show_error(message)
         raise typer.Exit(FAILED)
+
+
+def show_error(message: str) -> None:
+    """Print what went wrong."""
+    typer.echo(f"{typer.style('error:', fg='red', bold=True)} {printable(message)}", err=True)
 
 
 def wants_color() -> bool | None:

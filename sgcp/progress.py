@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from typing import Any, NoReturn, TypeVar
+from datetime import timedelta
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -31,7 +31,6 @@ Result = TypeVar("Result")
 
 WIDTH = 80  # columns, wherever no terminal says otherwise
 SILENCE, LONGEST_SILENCE = 10.0, 60.0  # seconds of work without a line, off a terminal
-PIPE_CLOSED = 141  # as if killed by SIGPIPE: what shells expect of `sgcp ... | head -1`
 
 
 class Lines(Console):
@@ -46,12 +45,6 @@ class Lines(Console):
         super().__init__(highlight=False, soft_wrap=True, markup=False, stderr=stderr)
         if not self.file.isatty() and "COLUMNS" not in os.environ:
             self.width = WIDTH  # not that of a terminal that happens to be near
-
-    def on_broken_pipe(self) -> NoReturn:
-        """End without a word: nobody reads on."""
-        with suppress(SystemExit):
-            super().on_broken_pipe()
-        raise SystemExit(PIPE_CLOSED)
 
 
 class Output:
@@ -136,8 +129,11 @@ class SeldomLines(Progress):
         self.pause = min(2 * self.pause, LONGEST_SILENCE)
         task = next(task for task in self.tasks if task.id == task_id)
         columns = [column for column in self.columns if isinstance(column, ProgressColumn)]
-        texts = [str(c.render(task)) for c in columns if not isinstance(c, BarColumn)]
-        say(f"{'  '.join(texts)} left")
+        texts = [str(column.render(task)) for column in columns
+                 if not isinstance(column, BarColumn | TimeRemainingColumn)]  # fmt: skip
+        if task.time_remaining is not None:
+            texts.append(f"{timedelta(seconds=round(task.time_remaining))} left")
+        say("  ".join(texts))
 
 
 def progress_bar(*columns: ProgressColumn) -> Progress:

@@ -1,4 +1,4 @@
-"""What every command does alike with its output: ``--quiet``, and ``--json`` where there is a result.
+"""What all commands do alike with their output: ``--quiet``, and ``--json`` for a result.
 
 Modules of the package are imported when a command runs: ``sgcp --help`` is quick.
 """

@@ -267,8 +267,7 @@ def export(
         int | None,
         typer.Option(
             metavar="N",
-            help="Training images from which --int8 takes its ranges.",
-            show_default="300",
+            help="Training images from which --int8 takes its ranges; 300 where not given.",
         ),
     ] = None,
 ) -> None:

@@ -64,7 +64,7 @@ class Row:
 
 def title(job: Job) -> str:
     """Name a contender in one line."""
-    place = " on the GPU" if job.device == "cuda" else ""
+    place = " GPU" if job.device == "cuda" else ""
     return f"{job.network}, {job.engine} {job.precision}{place}"
 
 
@@ -78,7 +78,7 @@ def show(rows: list[Row], left_out: dict[str, str], size: tuple[int, int]) -> No
         show_edge=False,
         pad_edge=False,
     )
-    table.add_column("network, engine", no_wrap=True)
+    table.add_column("network, engine")  # the one that wraps where it is narrow
     for heading in ("network", "labels", "files", "MiB", "differ"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
@@ -97,6 +97,7 @@ def cell(row: Row, reference: Row | None, task: str) -> str:
     if task not in row.seconds:
         return ""
     took = row.milliseconds(task)
+    text = f"{took:.1f}" if took < 1000 else f"{took:.0f}"
     if reference is None:
-        return f"{took:.1f}"
-    return f"{took:.1f} {reference.milliseconds(task) / took:4.1f}x"
+        return text
+    return f"{text} {reference.milliseconds(task) / took:4.1f}x"

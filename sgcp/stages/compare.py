@@ -25,6 +25,7 @@ MEANING = {
     "split_fingerprint": "pictures and labels of the split",
     "scored_size": "scored size",
 }
+BESIDE = 3  # files beside the first in one table
 
 
 def compare(sources: Sequence[str], anyway: bool) -> dict[str, Any]:
@@ -54,7 +55,8 @@ def compare(sources: Sequence[str], anyway: bool) -> dict[str, Any]:
         learnt = (content.get("model") or {}).get("protocol", scored)
         if learnt != scored:
             warn(f"note: {source}: the model learnt protocol {learnt}, scored on {scored}")
-    answer(render_comparison(sources, contents, marked=bool(differences)))
+    for table in render_comparison(sources, contents, marked=bool(differences)):
+        answer(table)
     return describe_comparison(sources, contents, differences)
 
 
@@ -122,13 +124,28 @@ def find_differences(sources: Sequence[str], contents: Sequence[dict[str, Any]])
 
 def render_comparison(
     sources: Sequence[str], contents: Sequence[dict[str, Any]], marked: bool
-) -> Table:
-    """Return the table: a row a mean and a class, in per cent, differences in points."""
+) -> list[Table]:
+    """Return tables: a row a mean and a class, in per cent, differences in points.
+
+    As many files stand beside the first as fit into 80 columns; further ones get a table more.
+    """
     title = "NOT COMPARABLE, see above" if marked else "in per cent; difference from the first"
-    view = Table("", title=title, title_justify="left", caption_justify="left")
-    view.caption = "\n".join(f"[{n}] {source}" for n, source in enumerate(sources, start=1))
-    for number in range(1, len(sources) + 1):
-        view.add_column(f"[{number}]", justify="right")
+    others = range(1, len(sources))
+    tables: list[Table] = []
+    for start in others[::BESIDE]:
+        chosen = [0, *others[start - 1 : start - 1 + BESIDE]]
+        view = render_block(chosen, [contents[index] for index in chosen], marked)
+        view.title = None if tables else title
+        tables.append(view)
+    tables[-1].caption = "\n".join(f"[{n}] {source}" for n, source in enumerate(sources, start=1))
+    return tables
+
+
+def render_block(numbers: Sequence[int], contents: Sequence[dict[str, Any]], marked: bool) -> Table:
+    """Return the table of some files, the first of all among them, counted from 0."""
+    view = Table("", title_justify="left", caption_justify="left")
+    for number in numbers:
+        view.add_column(f"[{number + 1}]", justify="right", no_wrap=True)
     rows = {name: [c.get(key) for c in contents] for key, name in MEANS.items()}
     for name, values in rows.items():
         if any(value is not None for value in values):

@@ -131,7 +131,7 @@ def render_seeds(summary: dict[str, Any]) -> Table:
     )
     view = Table("", title=title, title_justify="left")
     for name in ("mean %", "std", "lowest", "highest"):
-        view.add_column(name, justify="right")
+        view.add_column(name, justify="right", no_wrap=True)
     rows = {key: summary[key] for key in ("miou", "miiou", "pixel_accuracy") if key in summary}
     for name, row in (rows | summary["iou"]).items():
         shown = ["-"] * 4
