@@ -2,6 +2,10 @@
 
 import errno
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -10,21 +14,46 @@ from typer.exceptions import TyperException
 
 from sgcp.errors import SgcpError, printable
 
-INTERRUPTED = 130
+FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED = 1, 130, 141, 143  # 128 and the signal's number
 DEBUG_VARIABLE = "SGCP_DEBUG"
+LAUNCHED = "TORCHELASTIC_RUN_ID"  # torchrun sets it
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived: what is half done is cleared away as after Ctrl-C."""
 
 
 class FriendlyGroup(TyperGroup):
-    """Show an expected error as one message on stderr; exit code 1, or 130 when interrupted."""
+    """Show an expected error as one message on stderr; exit code 1, or a signal's."""
+
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Run the command line; where nobody reads on, as behind ``| head -1``, end silently."""
+        try:
+            return super().main(*args, **settings)
+        except SystemExit as end:
+            if isinstance(end.__context__, BrokenPipeError):
+                raise SystemExit(PIPE_CLOSED) from None
+            raise
+        except OSError as error:  # help that cannot be written
+            show_error(explain_os_error(error))
+            raise SystemExit(FAILED) from None
+
+    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
+        """Begin a command line; help and errors have colours where the environment wants them."""
+        return super().make_context(info_name, args, parent, **{"color": wants_color()} | extra)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command, turning expected errors into exit codes."""
         try:
-            return super().invoke(ctx)
+            with ending_on_sigterm():
+                return super().invoke(ctx)
         except (typer.Exit, typer.Abort, TyperException):
             raise
         except SgcpError as error:
             message = str(error)
+        except Terminated:
+            typer.echo("terminated; run the command again to go on", err=True)
+            raise typer.Exit(TERMINATED) from None
         except KeyboardInterrupt:
             typer.echo("interrupted; run the command again to go on", err=True)
             raise typer.Exit(INTERRUPTED) from None
@@ -38,8 +67,45 @@ class FriendlyGroup(TyperGroup):
                 f"unexpected {type(error).__name__}: {text}\n"
                 f"this is a bug in sgcp; {DEBUG_VARIABLE}=1 shows where, to be reported"
             )
-        typer.echo(f"error: {printable(message)}", err=True)
-        raise typer.Exit(1)
+        show_error(message)
+        raise typer.Exit(FAILED)
+
+
+def show_error(message: str) -> None:
+    """Print what went wrong."""
+    typer.echo(f"{typer.style('error:', fg='red', bold=True)} {printable(message)}", err=True)
+
+
+def wants_color() -> bool | None:
+    """Return what the environment says of colours; None: they suit a terminal only."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "unknown"):
+        return False
+    return True if os.environ.get("FORCE_COLOR") else None
+
+
+@contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """Raise ``Terminated`` where SIGTERM arrives, in this process; a forked one just ends.
+
+    Under torchrun it ends at once too: a process that waits for one that is gone hears no signal.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or LAUNCHED in os.environ or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    own = os.getpid()
+
+    def end(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)  # a second one is not waited for
+        if os.getpid() == own:
+            raise Terminated
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def explain_os_error(error: OSError) -> str:

@@ -22,7 +22,7 @@ LAYERS = {
     "stages": BASE
     | {"datasets", "models", "evaluation", "inference", "reporting", "speed", "training"},
     "failures": {"errors"},
-    "cli": {"errors", "failures", "config", "settings", "stages"},
+    "cli": {"documents", "errors", "failures", "files", "progress", "config", "settings", "stages"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

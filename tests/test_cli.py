@@ -11,11 +11,6 @@ def test_help_lists_every_command(project: Project):
         assert command in text
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_help_has_an_example(project: Project, command):
-    assert f"Example: sgcp {command}" in project.ok(command, "--help")
-
-
 def test_unknown_dataset_lists_the_known(project: Project):
     assert "choose one of sample, camvid, cityscapes" in project.fails("train", "kitti")
 

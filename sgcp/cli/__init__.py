@@ -4,20 +4,49 @@ Stages import torch and friends, so each is imported inside its command: ``sgcp 
 """
 
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
 from sgcp.cli import pipeline, tools
-from sgcp.failures import FriendlyGroup
+from sgcp.cli.help import TeachingGroup
+from sgcp.cli.output import QUIET_HELP
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and end, if wanted."""
+    if wanted:
+        from sgcp import __version__
+
+        typer.echo(f"sgcp {__version__}")
+        raise typer.Exit
+
 
 app = typer.Typer(
-    cls=FriendlyGroup,
+    cls=TeachingGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # sections instead of boxes: sgcp/cli/help.py
     help="Real-time semantic segmentation with SGCPNet: from raw archives to a checked zip.",
 )
 app.add_typer(pipeline.app)
 app.add_typer(tools.app)
+
+
+@app.callback()
+def sgcp(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help=QUIET_HELP)] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=show_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Choose how the command that follows speaks."""
+    from sgcp.progress import output
+
+    output.set(quiet=quiet)
+
 
 main: Callable[[], None] = app

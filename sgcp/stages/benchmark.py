@@ -42,13 +42,16 @@ def benchmark(
     images: Path | None = None,
     out: Path | None = None,
     by_hand: bool = False,
-) -> None:
+) -> dict[str, Any]:
     """Time every engine, the authors' way and the peers by turns.
 
     Args:
         images: folder of pictures to take instead of the dataset's.
         out: where to write; None: ``layout.speed``, which holds what params.yaml asks for.
         by_hand: something else than that is asked for: without ``out``, nothing is written.
+
+    Returns:
+        What the metrics file holds.
 
     Raises:
         SgcpError: there is no model or no picture, or nothing could be timed.
@@ -79,6 +82,7 @@ def benchmark(
     if target is not None:
         write_json(target, content)
         say(f"{target}: {len(rows)} contenders")
+    return content
 
 
 def dataset_pictures(layout: Layout) -> list[Path]:

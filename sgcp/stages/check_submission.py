@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import typer
 from rich.table import Table
 from rich.text import Text
 
@@ -25,8 +24,7 @@ from sgcp.evaluation.expectations import (
 )
 from sgcp.evaluation.findings import Report, examples, wrapped
 from sgcp.evaluation.submission import check_submission as check
-from sgcp.files import write_text
-from sgcp.progress import say
+from sgcp.progress import answer
 from sgcp.stages.layout import Layout
 from sgcp.stages.package import known_images
 
@@ -50,42 +48,31 @@ class Benchmark:
 
 
 def check_submission(
-    path: Path, images: Path | None, project: Path | None, dataset: str | None, out: str | None
-) -> bool:
-    """Check a zip or a folder, and show or write what is wrong with it.
+    path: Path, images: Path | None, project: Path | None, dataset: str | None
+) -> dict[str, Any]:
+    """Check a zip or a folder, and show what is wrong with it.
 
     Args:
         images: folder of the test images to compare with.
         project: folder of the project we stand in, if any.
         dataset: prepared dataset of the project to compare with.
-        out: file for the whole report as JSON; ``-``: standard output, in place of the table.
 
     Returns:
-        Whether nothing but warnings was found.
+        Every finding, for JSON; ``passed``: whether nothing but warnings was found.
 
     Raises:
         SgcpError: neither a zip nor a folder; or there is nothing to compare with where asked to.
     """
     container = open_container(path)
-    if out is not None and Path(out).resolve() == path.resolve():
-        raise SgcpError(f"{out}: is the submission itself; name another file for the report")
     benchmark = find_benchmark(images, project, dataset)
     report, _ = check(container, benchmark.images, benchmark.classes)
-    content = {
+    show(path, benchmark, report)
+    return {
         "submission": str(path),
         "compared_with": benchmark.description,
         "exact_names": benchmark.exact,
         **report.to_json(),
     }
-    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    if out == "-":
-        typer.echo(text, nl=False)
-    else:
-        show(path, benchmark, report)
-        if out is not None:
-            write_text(Path(out), text)
-            say(Text(f"{out}: every finding, as JSON"))
-    return report.passed
 
 
 def find_benchmark(images: Path | None, project: Path | None, dataset: str | None) -> Benchmark:
@@ -135,15 +122,15 @@ def read_images(folder: Path) -> KnownImages:
 
 def show(path: Path, benchmark: Benchmark, report: Report) -> None:
     """Print the report for a person: a table of what was found, then what to do."""
-    say(Text(f"{path}: {report.files} files, {report.pictures} pictures read"))
-    say(Text(wrapped(f"compared with {benchmark.description}")))
+    answer(Text(f"{path}: {report.files} files, {report.pictures} pictures read"))
+    answer(Text(wrapped(f"compared with {benchmark.description}")))
     if not benchmark.exact:
-        say(Text(wrapped(HINT)))
+        answer(Text(wrapped(HINT)))
     if report.findings:
-        say(render(report))
+        answer(render(report))
     for kind, _ in report.groups():
-        say(Text(wrapped(f"{kind.title}: {kind.advice}")))
-    say(verdict(report, benchmark.exact))
+        answer(Text(wrapped(f"{kind.title}: {kind.advice}")))
+    answer(verdict(report, benchmark.exact))
 
 
 def render(report: Report) -> Table:

@@ -17,7 +17,7 @@ from sgcp.evaluation.findings import Finding, Report, describe
 from sgcp.evaluation.kinds import STRAY, SYSTEM, Kind
 from sgcp.evaluation.submission import check_submission
 from sgcp.files import building_folder, write_json
-from sgcp.progress import say, track
+from sgcp.progress import say, track, warn
 from sgcp.stages.source import read_edition
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def package_submission(layout: Layout, settings: PackageSettings) -> None:
         }
         write_json(folder / REPORT_NAME, content)
     if report.findings:
-        say(Text(f"warnings:\n{describe(report.groups())}"))
+        warn(Text(f"warnings:\n{describe(report.groups())}"))
     size = (layout.submission / ZIP_NAME).stat().st_size
     say(f"{layout.submission / ZIP_NAME}: {len(files)} images, {size:,} bytes, every rule checked")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sgcp.datasets.images import read_label
 from sgcp.datasets.index import read_dataset
@@ -37,7 +37,7 @@ def score_predictions(
     machine: MachineSettings,
     folder: Path,
     name: str | None = None,
-) -> None:
+) -> dict[str, Any]:
     """Score a folder of label-id PNGs on a split of ``layout.prepared``.
 
     The scores go to ``metrics/DATASET/predictions/NAME``.
@@ -47,6 +47,9 @@ def score_predictions(
 
     Args:
         name: what to call them; None: the last two parts of the folder's path, ``NET-val``.
+
+    Returns:
+        What the metrics file holds.
 
     Raises:
         SgcpError: a prediction is missing, doubled, damaged, of another size, or has ids that the
@@ -69,7 +72,7 @@ def score_predictions(
     counts = sum(each, no_counts(benchmark))
     origin = {"predictions": name}
     place = replace(layout, variant=Path("predictions", layout.variant, name).as_posix())
-    write_scores(place.scores, dataset, items, counts, benchmark, origin)
+    return write_scores(place.scores, dataset, items, counts, benchmark, origin)
 
 
 def find_predictions(folder: Path, items: list[Item]) -> dict[str, Path]:

@@ -11,7 +11,7 @@ from sgcp.datasets.index import fingerprint_items
 from sgcp.errors import SgcpError
 from sgcp.evaluation.scores import score_counts, square
 from sgcp.files import write_json, write_text
-from sgcp.progress import say
+from sgcp.progress import answer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,11 +39,14 @@ def write_scores(
     counts: Counts,
     benchmark: Benchmark,
     origin: Mapping[str, Any],
-) -> None:
+) -> dict[str, Any]:
     """Write ``target`` (JSON), ``per_class.csv`` and ``confusion.csv`` beside it, and show them.
 
     Args:
         origin: what was scored and at which size; goes into the metrics file.
+
+    Returns:
+        What the metrics file holds.
 
     Raises:
         SgcpError: no pixel is scored.
@@ -70,9 +73,10 @@ def write_scores(
         f"{dataset.name} '{items[0].split}', {len(items)} images, "
         f"protocol {dataset.protocol}, {dataset.edition} edition"
     )
-    say(render_scores(title, classes, scores))
+    answer(render_scores(title, classes, scores))
     if benchmark.categories:
-        say(render_categories(scores))
+        answer(render_categories(scores))
+    return content
 
 
 def describe_scores(scores: Scores, benchmark: Benchmark) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rich.table import Table
 from sgcp.datasets.index import read_dataset
 from sgcp.errors import SgcpError
 from sgcp.files import read_json, write_json
-from sgcp.progress import say
+from sgcp.progress import answer, say
 from sgcp.stages.beginning import read_beginning
 from sgcp.stages.scores import MEANS
 from sgcp.stages.train import run_fingerprint, train
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 
 def train_seeds(
     layout: Layout, settings: DatasetSettings, machine: MachineSettings, count: int
-) -> None:
+) -> dict[str, Any]:
     """Train and score ``count`` seeds from ``train.seed`` up; write ``layout.seeds``.
 
     Each run goes below ``data/seeds`` and ``metrics/DATASET/seeds``; the stages' own outputs stay
     as they are. A seed that is finished, with the same settings, code and data, is not run again.
+
+    Returns:
+        What the summary holds.
 
     Raises:
         SgcpError: fewer than two seeds, several processes, or as ``train`` and ``validate``.
@@ -49,7 +52,8 @@ def train_seeds(
         results.append(read_json(place.scores, made_by="sgcp train --seeds"))
     summary = summarize(seeds, results)
     write_json(layout.seeds, summary)
-    say(render_seeds(summary))
+    answer(render_seeds(summary))
+    return summary
 
 
 def one_process(machine: MachineSettings, who: str) -> MachineSettings:
@@ -127,7 +131,7 @@ def render_seeds(summary: dict[str, Any]) -> Table:
     )
     view = Table("", title=title, title_justify="left")
     for name in ("mean %", "std", "lowest", "highest"):
-        view.add_column(name, justify="right")
+        view.add_column(name, justify="right", no_wrap=True)
     rows = {key: summary[key] for key in ("miou", "miiou", "pixel_accuracy") if key in summary}
     for name, row in (rows | summary["iou"]).items():
         shown = ["-"] * 4

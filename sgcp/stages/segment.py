@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.progress import MofNCompleteColumn, ProgressColumn, Task
@@ -22,7 +22,7 @@ from sgcp.inference.engines.base import cores
 from sgcp.inference.segmenter import load
 from sgcp.inference.video import transform_video
 from sgcp.inference.views import PLAIN, Views
-from sgcp.progress import map_threads, progress_bar, say
+from sgcp.progress import map_threads, progress_bar, say, warn
 from sgcp.reporting.panels import colorize
 from sgcp.stages.media import find_media, is_video, name_outputs, shown, with_stdin
 from sgcp.stages.model import choose_device
@@ -107,20 +107,32 @@ class Tally:
         self.notes: list[str] = []
         self.failed: dict[Path, str] = {}
 
-    def say(self, out: Path, jobs: Sequence[Job]) -> None:
-        """Print what was left out and why, and in one line how many were labelled."""
-        for message in [*sorted(self.failed.values()), *self.notes]:
-            say(f"left out: {shown(message)}")
-        parts, seen = [], self.frames
-        for kind, video in (("pictures", False), ("videos", True)):
-            all_ = [job.source for job in jobs if job.video == video]
-            done = len([source for source in all_ if source not in self.failed])
-            if all_:
-                parts.append(f"{done} of {len(all_)} {kind}")
-            seen += 0 if video else done
-        frames = f" ({self.frames:,} frames)" if any(job.video for job in jobs) else ""
-        rate = seen / (perf_counter() - self.started)
-        say(f"{out}: {', '.join(parts)}{frames}, {rate:.1f} {'frames' if frames else 'pictures'}/s")
+    def summary(self, out: Path, jobs: Sequence[Job]) -> dict[str, Any]:
+        """Print what was left out and why, and in one line how many were labelled; return it."""
+        left_out = [shown(message) for message in sorted(self.failed.values())]
+        for message in [*left_out, *map(shown, self.notes)]:
+            warn(f"left out: {message}")
+        kinds: dict[str, list[Job]] = {"pictures": [], "videos": []}
+        for job in jobs:
+            kinds["videos" if job.video else "pictures"].append(job)
+        done = {
+            kind: sum(job.source not in self.failed for job in those)
+            for kind, those in kinds.items()
+        }
+        seconds = perf_counter() - self.started
+        counts = ", ".join(f"{done[k]} of {len(those)} {k}" for k, those in kinds.items() if those)
+        frames = f" ({self.frames:,} frames)" if kinds["videos"] else ""
+        rate = (self.frames + done["pictures"]) / seconds
+        say(f"{out}: {counts}{frames}, {rate:.1f} {'frames' if frames else 'pictures'}/s")
+        return {
+            "out": str(out),
+            **{kind: len(those) for kind, those in kinds.items()},
+            "labelled": sum(done.values()),
+            "frames": self.frames,
+            "seconds": round(seconds, 3),
+            "left_out": left_out,
+            "notes": self.notes,
+        }
 
 
 class Rate(ProgressColumn):
@@ -139,7 +151,7 @@ def segment(
     look: Look,
     force: bool = False,
     accelerator: str = "auto",
-) -> bool:
+) -> dict[str, Any]:
     """Label pictures and videos, and those in folders; write what is wanted of each to ``out``.
 
     What cannot be read is named and the others are labelled all the same.
@@ -150,7 +162,8 @@ def segment(
         force: write over files that are there.
 
     Returns:
-        Whether everything was labelled.
+        For JSON: where to, how many pictures, videos and frames were labelled in how many seconds,
+        and which were ``left_out``, why.
 
     Raises:
         SgcpError: no picture, no model, nothing wanted, or a file is in the way.
@@ -169,8 +182,7 @@ def segment(
         for job in jobs:
             if job.video:
                 label_video(job, paint, segmenter.workers, tally)
-    tally.say(out, jobs)
-    return not tally.failed
+    return tally.summary(out, jobs)
 
 
 def plan(paths: Sequence[Path], out: Path, wanted: Wanted, force: bool) -> list[Job]:

@@ -9,7 +9,7 @@ from sgcp.datasets.images import write_png
 from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap, spread
 from sgcp.evaluation.counts import Counts, no_counts
 from sgcp.files import building_folder, json_digest
-from sgcp.progress import map_threads, say, track
+from sgcp.progress import map_threads, track, warn
 from sgcp.reporting.panels import panel
 from sgcp.stages.model import load_segmenter, views_of
 from sgcp.stages.scorer import Scorer
@@ -22,10 +22,15 @@ if TYPE_CHECKING:
     from sgcp.stages.layout import Layout
 
 
-def validate(layout: Layout, settings: ValidateSettings, machine: MachineSettings) -> None:
+def validate(
+    layout: Layout, settings: ValidateSettings, machine: MachineSettings
+) -> dict[str, Any]:
     """Score ``layout.model`` on a split of ``layout.prepared``; write ``layout.scores``.
 
     Beside it go ``per_class.csv`` and ``confusion.csv``; panels go to ``layout.panels``.
+
+    Returns:
+        What the metrics file holds.
 
     Raises:
         SgcpError: the model was trained on pictures of the split, has other classes, or a file is
@@ -55,7 +60,7 @@ def validate(layout: Layout, settings: ValidateSettings, machine: MachineSetting
             counts += picture_counts
     warn_of_other_protocol(model, dataset)
     origin = describe_model(model, items, settings)
-    write_scores(layout.scores, dataset, items, counts, scorer.benchmark, origin)
+    return write_scores(layout.scores, dataset, items, counts, scorer.benchmark, origin)
 
 
 def run_key(settings: ValidateSettings, items: list[Item]) -> str:
@@ -67,7 +72,7 @@ def warn_of_other_protocol(model: Segmenter, dataset: Dataset) -> None:
     """Mark a number that does not compare: a model of one protocol scored under another."""
     trained = (model.card.protocol, model.card.edition)
     if trained != (dataset.protocol, dataset.edition):
-        say(
+        warn(
             f"note: the model learnt protocol {trained[0]} of the {trained[1]} edition and is "
             f"scored on {dataset.protocol} of {dataset.edition}; both stand in the metrics file"
         )

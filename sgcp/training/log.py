@@ -102,7 +102,7 @@ class Reporter:
             self.miou = row.get("miou", self.miou)
         row = progress.history[-1]
         self.bar.update(self.task, description=f"epoch {self.logged + 1}", miou=self.miou)
-        if not self.bar.console.is_terminal:
+        if self.bar.disable:
             miou = f"  mIoU {row['miou']:.4f}" if "miou" in row else ""
             say(
                 f"epoch {progress.epoch}/{self.epochs}  loss {row['loss']:.4f}{miou}  "

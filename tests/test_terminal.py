@@ -1,0 +1,339 @@
+"""The command line as people and scripts meet it: help, completion, signals, pipes, terminals."""
+
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+from conftest import ROOT, Project
+from typer.main import get_command
+
+from sgcp import progress
+from sgcp.cli import app
+from sgcp.cli.help import EVERYWHERE, fold
+
+GROUP = get_command(app)
+COMMANDS = sorted(GROUP.commands)
+ESCAPE = b"\x1b"
+SGCP = [sys.executable, "-m", "sgcp"]
+PLAIN = {"NO_COLOR": "", "FORCE_COLOR": "", "TERM": "xterm-256color", "COLUMNS": "80"}
+
+
+def environment(**changes: str) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT)} | PLAIN | changes
+
+
+def start(root: Path, *arguments: str, **changes: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [*SGCP, *arguments], cwd=root, env=environment(**changes),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def run_on_terminal(root: Path, *arguments: str, **changes: str) -> bytes:
+    """Run `sgcp` on a terminal of its own; return all that it wrote there."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [*SGCP, *arguments], cwd=root, env=environment(**changes),
+        stdin=follower, stdout=follower, stderr=follower,
+    )  # fmt: skip
+    os.close(follower)
+    written = b""
+    while True:
+        try:
+            piece = os.read(leader, 65536)
+        except OSError:  # Linux: the other side is closed
+            piece = b""
+        if not piece:
+            break
+        written += piece
+    os.close(leader)
+    assert process.wait() == 0, written
+    return written
+
+
+@pytest.fixture
+def metrics(tmp_path: Path) -> list[str]:
+    """Two metrics files that compare."""
+    content = dict.fromkeys(
+        ("dataset", "edition", "protocol", "class_order", "split", "split_fingerprint",
+         "scored_size"), "x")  # fmt: skip
+    names = []
+    for name, share in (("a.json", 0.5), ("b.json", 0.75)):
+        text = json.dumps(content | {"miou": share, "iou": {"road": share}})
+        (tmp_path / name).write_text(text)
+        names.append(str(tmp_path / name))
+    return names
+
+
+# --- help
+
+
+@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize("command", [*COMMANDS, ""])
+def test_help_fits_the_terminal(command, width):
+    shown = GROUP.commands[command] if command else GROUP
+    ctx = typer.Context(shown, info_name=f"sgcp {command}".strip(), terminal_width=width)
+    lines = typer.unstyle(shown.get_help(ctx)).splitlines()
+    assert max(map(len, lines)) <= width
+    assert not [line for line in lines if line != line.rstrip()]
+
+
+def test_help_stands_in_sections_without_boxes(project: Project):
+    text = project.ok("--help")
+    for title in ("The pipeline, step by step:", "Your own pictures:", "Start here:"):
+        assert f"\n{title}\n" in text
+    assert text.isascii()
+    places = [text.index(f"\n  {name} ") for name in ("download", "prepare", "train", "predict")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_parameter_has_help_and_a_name_for_its_value(command):
+    for parameter in GROUP.commands[command].params:
+        if not parameter.hidden:
+            assert parameter.help, parameter.name
+            flag = getattr(parameter, "is_flag", False)
+            assert flag or parameter.metavar, f"{command}: {parameter.name} shows as <str>"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_parse(command):
+    """An example that names an option which is gone would be worse than none."""
+    own = GROUP.commands[command]
+    assert 1 <= len(own.examples) <= 3
+    for example in own.examples:
+        program, name, *arguments = shlex.split(example)
+        assert (program, name) == ("sgcp", command)
+        # An unknown option, a missing argument or a value of a wrong type is refused here.
+        own.make_context(name, arguments, resilient_parsing=False)
+
+
+def test_every_command_takes_quiet():
+    for command in GROUP.commands.values():
+        assert "quiet" in [parameter.name for parameter in command.params]
+        assert {"help", "quiet"} <= set(EVERYWHERE)
+
+
+def test_long_examples_are_folded_as_a_shell_reads_them():
+    command = "sgcp segment a.jpg " + " ".join(f"--scale {n}" for n in range(12))
+    folded = fold(command, 40)
+    assert max(map(len, folded.splitlines())) <= 40
+    assert shlex.split(folded) == shlex.split(command)
+
+
+def test_no_arguments_show_help_as_a_usage_error(project: Project):
+    result = project.run()
+    assert result.exit_code == 2
+    assert result.output == project.ok("--help").rstrip("\n") + "\n"
+
+
+def test_version(project: Project):
+    assert re.fullmatch(r"sgcp \d+\.\d+\.\d+\S*\n", project.ok("--version"))
+
+
+# --- colours and bars
+
+
+def test_terminal_gets_colours_and_a_bar_and_a_pipe_neither(trained: Project):
+    seen = run_on_terminal(trained.root, "predict", "sample")
+    assert b"predicting" in seen
+    assert b"\x1b[2K" in seen  # a line drawn anew
+    for options, changes in (
+        (("predict", "sample"), {}),
+        (("predict", "sample", "--quiet"), {"FORCE_COLOR": "1"}),
+    ):
+        process = start(trained.root, *options, **changes)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert ESCAPE not in out + err
+        assert b"\r" not in out + err
+    assert out == b""
+
+
+def test_environment_decides_on_colours(project: Project):
+    assert ESCAPE in run_on_terminal(project.root, "train", "--help")
+    assert ESCAPE not in run_on_terminal(project.root, "train", "--help", NO_COLOR="1")
+    assert ESCAPE not in run_on_terminal(project.root, "train", "--help", TERM="dumb")
+    out, _ = start(project.root, "train", "--help", FORCE_COLOR="1").communicate()
+    assert ESCAPE in out
+
+
+class Clock:
+    """Time that passes when told."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_off_a_terminal_long_work_breaks_the_silence_seldom(monkeypatch, capsys):
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    progress.output.set()
+
+    def slow(seconds: float, count: int):
+        for index in range(count):
+            clock.now += seconds
+            yield index
+
+    list(progress.track(slow(0.9, 11), "short", 11))
+    assert capsys.readouterr().out == ""
+    list(progress.track(slow(1, 300), "long", 300))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("long  10/300") or lines[0].startswith("long  9/300")
+    assert 5 <= len(lines) <= 8  # after 10, 20, 40 seconds, then one a minute
+    progress.output.set(quiet=True)
+    list(progress.track(slow(1, 300), "long", 300))
+    assert capsys.readouterr().out == ""
+    progress.output.set()
+
+
+def test_tables_keep_their_width_off_a_terminal(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((37, 20)))
+    assert progress.Lines().width == 80
+
+
+# --- quiet and JSON
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_quiet_says_nothing_where_all_is_well(project: Project, place):
+    first, last = (["-q"], []) if place == "before" else ([], ["-q"])
+    assert project.ok(*first, "download", "sample", *last) == ""
+    assert project.ok("prepare", "sample") != ""  # it does not last
+
+
+def test_quiet_keeps_results_and_errors(project: Project, metrics):
+    assert "mIoU" in project.ok("-q", "compare", *metrics)
+    assert "choose one of" in project.fails("-q", "train", "kitti")
+
+
+def test_json_is_alone_on_standard_output(trained: Project, metrics):
+    comparison = trained.run("compare", *metrics, "--json", "-")
+    content = json.loads(comparison.stdout)
+    assert content["files"][1]["difference_from_first"] == {"miou": 0.25, "iou": {"road": 0.25}}
+    validated = trained.run("validate", "sample", "--json", "-")
+    written = json.loads((trained.root / "metrics/sample/validate.json").read_text())
+    assert json.loads(validated.stdout) == written
+    zipped = "data/submissions/sample/test_result.zip"
+    checked = trained.run("check-submission", zipped, "--dataset", "sample", "--json", "-")
+    assert json.loads(checked.stdout)["passed"] == (checked.exit_code == 0)
+
+
+def test_json_goes_to_a_file_beside_the_table(project: Project, metrics):
+    text = project.ok("compare", *metrics, "--json", "out.json")
+    assert "mIoU" in text
+    assert json.loads((project.root / "out.json").read_text())["comparable"] is True
+    assert "is an input itself" in project.fails("compare", *metrics, "--json", metrics[0])
+    assert json.loads(Path(metrics[0]).read_text())["miou"] == 0.5
+
+
+def test_comparison_of_many_files_loses_no_number(project: Project, metrics):
+    text = project.ok("compare", metrics[0], *[metrics[1]] * 6)
+    assert text.count("75.00 (+25.00)") == 12
+    assert max(map(len, text.splitlines()[:-7])) <= 80
+
+
+# --- completion
+
+
+def complete(root: Path, *words: str) -> list[str]:
+    changes = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    out = subprocess.run(
+        [sys.executable, "-c", "import sys; from sgcp.cli import app; sys.argv = ['sgcp']; "
+         "app(prog_name='sgcp')"],
+        cwd=root, env=environment(_SGCP_COMPLETE="complete_bash", **changes),
+        capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    assert out.stderr == ""
+    return out.stdout.split()
+
+
+def test_shell_completes_what_the_project_knows(project: Project):
+    assert set(COMMANDS) <= set(complete(project.root, "sgcp", ""))
+    assert complete(project.root, "sgcp", "train", "c") == ["camvid", "cityscapes"]
+    recipes = complete(project.root, "sgcp", "train", "camvid", "--recipe", "")
+    assert "strong" in recipes
+    assert "quick" in recipes
+
+
+def test_shell_completes_fixed_words_and_options(tmp_path):
+    assert complete(tmp_path, "sgcp", "validate", "--split", "") == ["train", "val", "test"]
+    assert complete(tmp_path, "sgcp", "segment", "--model", "c") == ["camvid"]
+    assert complete(tmp_path, "sgcp", "train", "--s") == ["--seeds"]
+    assert complete(tmp_path, "sgcp", "train", "") == []  # no project here: no error either
+
+
+def test_completing_imports_nothing_heavy(project: Project):
+    code = (
+        "import os, sys; os.chdir(sys.argv.pop()); from sgcp.cli import completion as c; "
+        "assert c.datasets() and c.models(); "
+        "sys.exit(bool({'torch', 'numpy', 'pydantic', 'PIL'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, str(project.root)]
+    assert subprocess.run(command, env=environment(), check=False).returncode == 0
+
+
+# --- ends
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_ends_with_its_code_and_no_half_files(project: Project, sent, code):
+    project.set(sample__download__train=400)
+    process = start(project.root, "download", "sample")
+    building = project.root / "data/raw/sample.partial"
+    limit = time.monotonic() + 60
+    while not any(building.rglob("*.png")) and time.monotonic() < limit:
+        time.sleep(0.02)
+    process.send_signal(sent)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert err.endswith(b"run the command again to go on\n")
+    assert b"Traceback" not in err
+    assert not (project.root / "data/raw/sample").exists()
+    assert not list(building.rglob("*.png.partial"))
+
+
+def test_closed_pipe_ends_silently(tmp_path, metrics):
+    for arguments in (["compare", *metrics], ["compare", *metrics, "--json", "-"], ["--help"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        ended = subprocess.run(
+            [*SGCP, *arguments], cwd=tmp_path, env=environment(),
+            stdout=writer, stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+        os.close(writer)
+        assert (ended.returncode, ended.stderr) == (141, b""), arguments
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no device that is always full")
+def test_full_disk_is_one_message(tmp_path, metrics):
+    for arguments in (["compare", *metrics], ["compare", *metrics, "--json", "-"], ["--help"]):
+        with Path("/dev/full").open("wb") as full:
+            ended = subprocess.run(
+                [*SGCP, *arguments], cwd=tmp_path, env=environment(),
+                stdout=full, stderr=subprocess.PIPE, check=False,
+            )  # fmt: skip
+        assert ended.returncode == 1
+        assert ended.stderr.startswith(b"error: No space left on device")
+        assert ended.stderr.count(b"\n") == 1
+
+
+def test_no_standard_output_is_no_error(tmp_path, metrics):
+    command = " ".join(map(shlex.quote, [*SGCP, "compare", *metrics]))
+    ended = subprocess.run(
+        ["sh", "-c", f"{command} >&-"], cwd=tmp_path, env=environment(),
+        stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, b"")
