@@ -19,6 +19,7 @@ from videos import frame_picture, frames_of, labels_of, make_video, sound_of
 from sgcp.errors import SgcpError
 from sgcp.inference import video_reader
 from sgcp.inference.video import transform_video
+from sgcp.inference.video_writer import VideoTarget
 
 TURNS = {  # arguments of set_display_rotation -> what a viewer shows
     (90,): lambda x: np.rot90(x),
@@ -263,6 +264,17 @@ def test_a_failing_painter_leaves_what_was_there(tmp_path):
         transform(source, paint)
     assert (tmp_path / "o.mp4").read_bytes() == b"of another time"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "o.mp4"]
+
+
+def test_what_ffmpeg_does_not_write_is_said(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise av.error.ArgumentError(22, "times run backwards")
+
+    monkeypatch.setattr(VideoTarget, "keep", refuse)
+    source = make_video(tmp_path / "a.mp4", sound="aac")
+    with pytest.raises(SgcpError, match=r"o\.mp4: FFmpeg cannot write it \(times run backwards\)"):
+        transform(source)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
 def test_another_shape_or_suffix_is_a_mistake(tmp_path):
