@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sgcp.errors import SgcpError
 from sgcp.files import PARTIAL
-from sgcp.inference.video_reader import BT709, VideoForm
+from sgcp.inference.video_reader import BT709, VideoForm, reason
 
 UInt8 = NDArray[np.uint8]
 
@@ -112,7 +112,11 @@ class VideoTarget:
 def writing(
     targets: Mapping[str, Path], form: VideoForm, sound: Iterable[Any]
 ) -> Iterator[dict[str, VideoTarget]]:
-    """Open videos to be written; those that were there before give way when all are whole."""
+    """Open videos to be written; those that were there before give way when all are whole.
+
+    Raises:
+        SgcpError: something in the source that cannot be written again.
+    """
     partials = {path: path.with_name(path.name + PARTIAL) for path in targets.values()}
     try:
         with ExitStack() as stack:
@@ -128,9 +132,15 @@ def writing(
                 target.encode(None)
         for path, partial in partials.items():
             partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         for partial in partials.values():
             partial.unlink(missing_ok=True)
+        if isinstance(error, av.FFmpegError):  # such as sound whose times run backwards
+            name = next(iter(partials))
+            raise SgcpError(
+                f"{name}: FFmpeg cannot write it ({reason(error)}); convert the video first: "
+                "`ffmpeg -i FILE WHOLE.mp4`"
+            ) from None
         raise
 
 

@@ -5,15 +5,13 @@ Needs no project.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.progress import MofNCompleteColumn, ProgressColumn, Task
-from rich.text import Text
+from rich.progress import MofNCompleteColumn
 
 from sgcp.datasets.images import UInt8, write_png
 from sgcp.datasets.photos import read_photo
@@ -22,10 +20,11 @@ from sgcp.inference.engines.base import cores
 from sgcp.inference.segmenter import load
 from sgcp.inference.video import transform_video
 from sgcp.inference.views import PLAIN, Views
-from sgcp.progress import map_threads, progress_bar, say, warn
+from sgcp.progress import map_threads, progress_bar
 from sgcp.reporting.panels import colorize
 from sgcp.stages.media import find_media, is_video, name_outputs, shown, with_stdin
 from sgcp.stages.model import choose_device
+from sgcp.stages.tally import Job, Rate, Tally
 
 if TYPE_CHECKING:
     from sgcp.inference.segmenter import Segmenter
@@ -87,60 +86,6 @@ class Look:
         if not all(LEAST_SCALE <= scale <= MOST_SCALE for scale in scales):
             raise SgcpError(f"--scale: {LEAST_SCALE} .. {MOST_SCALE}, got {list(scales)}")
         return cls(input_size, Views(flip, tuple(scales), window))
-
-
-@dataclass(frozen=True)
-class Job:
-    """One picture or video, and the files to be made of it."""
-
-    source: Path
-    targets: Mapping[str, Path]
-    video: bool
-
-
-class Tally:
-    """What came of the jobs."""
-
-    def __init__(self) -> None:
-        self.started = perf_counter()
-        self.frames = 0
-        self.notes: list[str] = []
-        self.failed: dict[Path, str] = {}
-
-    def summary(self, out: Path, jobs: Sequence[Job]) -> dict[str, Any]:
-        """Print what was left out and why, and in one line how many were labelled; return it."""
-        left_out = [shown(message) for message in sorted(self.failed.values())]
-        for message in [*left_out, *map(shown, self.notes)]:
-            warn(f"left out: {message}")
-        kinds: dict[str, list[Job]] = {"pictures": [], "videos": []}
-        for job in jobs:
-            kinds["videos" if job.video else "pictures"].append(job)
-        done = {
-            kind: sum(job.source not in self.failed for job in those)
-            for kind, those in kinds.items()
-        }
-        seconds = perf_counter() - self.started
-        counts = ", ".join(f"{done[k]} of {len(those)} {k}" for k, those in kinds.items() if those)
-        frames = f" ({self.frames:,} frames)" if kinds["videos"] else ""
-        rate = (self.frames + done["pictures"]) / seconds
-        say(f"{out}: {counts}{frames}, {rate:.1f} {'frames' if frames else 'pictures'}/s")
-        return {
-            "out": str(out),
-            **{kind: len(those) for kind, those in kinds.items()},
-            "labelled": sum(done.values()),
-            "frames": self.frames,
-            "seconds": round(seconds, 3),
-            "left_out": left_out,
-            "notes": self.notes,
-        }
-
-
-class Rate(ProgressColumn):
-    """How many a second."""
-
-    def render(self, task: Task) -> Text:
-        """Return it as text."""
-        return Text(f"{task.speed or 0:.1f}/s")
 
 
 def segment(
