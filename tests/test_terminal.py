@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import typer
 from conftest import ROOT, Project
+from rich.text import Text
 from typer.main import get_command
 
 from sgcp import progress
@@ -24,11 +25,13 @@ GROUP = get_command(app)
 COMMANDS = sorted(GROUP.commands)
 ESCAPE = b"\x1b"
 SGCP = [sys.executable, "-m", "sgcp"]
-PLAIN = {"NO_COLOR": "", "FORCE_COLOR": "", "TERM": "xterm-256color", "COLUMNS": "80"}
+PLAIN = {"TERM": "xterm-256color", "COLUMNS": "80"}
 
 
 def environment(**changes: str) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT)} | PLAIN | changes
+    """Return this environment, without what it says of colours."""
+    here = {key: value for key, value in os.environ.items() if not key.endswith("_COLOR")}
+    return here | {"PYTHONPATH": str(ROOT)} | PLAIN | changes
 
 
 def start(root: Path, *arguments: str, **changes: str) -> subprocess.Popen:
@@ -82,7 +85,7 @@ def metrics(tmp_path: Path) -> list[str]:
 def test_help_fits_the_terminal(command, width):
     shown = GROUP.commands[command] if command else GROUP
     ctx = typer.Context(shown, info_name=f"sgcp {command}".strip(), terminal_width=width)
-    lines = typer.unstyle(shown.get_help(ctx)).splitlines()
+    lines = Text.from_ansi(shown.get_help(ctx)).plain.splitlines()
     assert max(map(len, lines)) <= width
     assert not [line for line in lines if line != line.rstrip()]
 
@@ -127,7 +130,7 @@ def test_long_examples_are_folded_as_a_shell_reads_them():
     command = "sgcp segment a.jpg " + " ".join(f"--scale {n}" for n in range(12))
     folded = fold(command, 40)
     assert max(map(len, folded.splitlines())) <= 40
-    assert shlex.split(folded) == shlex.split(command)
+    assert shlex.split(folded.replace("\\\n", "")) == shlex.split(command)
 
 
 def test_no_arguments_show_help_as_a_usage_error(project: Project):
@@ -143,15 +146,13 @@ def test_version(project: Project):
 # --- colours and bars
 
 
-def test_terminal_gets_colours_and_a_bar_and_a_pipe_neither(trained: Project):
-    seen = run_on_terminal(trained.root, "predict", "sample")
-    assert b"predicting" in seen
+def test_terminal_gets_a_bar_and_a_pipe_no_control_characters(project: Project):
+    seen = run_on_terminal(project.root, "download", "sample")
+    assert b"street scenes" in seen
     assert b"\x1b[2K" in seen  # a line drawn anew
-    for options, changes in (
-        (("predict", "sample"), {}),
-        (("predict", "sample", "--quiet"), {"FORCE_COLOR": "1"}),
-    ):
-        process = start(trained.root, *options, **changes)
+    for options, changes in ((["prepare", "sample"], {}),
+                             (["prepare", "sample", "--quiet"], {"FORCE_COLOR": "1"})):  # fmt: skip
+        process = start(project.root, *options, **changes)
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
         assert ESCAPE not in out + err
@@ -190,7 +191,7 @@ def test_off_a_terminal_long_work_breaks_the_silence_seldom(monkeypatch, capsys)
     assert capsys.readouterr().out == ""
     list(progress.track(slow(1, 300), "long", 300))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("long  10/300") or lines[0].startswith("long  9/300")
+    assert lines[0].split()[:2] == ["long", "10/300"]
     assert 5 <= len(lines) <= 8  # after 10, 20, 40 seconds, then one a minute
     progress.output.set(quiet=True)
     list(progress.track(slow(1, 300), "long", 300))
