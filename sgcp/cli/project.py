@@ -20,7 +20,7 @@ DatasetArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="DATASET",
-        help="sample, camvid or cityscapes; may be left out where params.yaml enables one.",
+        help="sample, camvid, cityscapes or own; may be left out where params.yaml enables one.",
         show_default=False,
     ),
 ]
