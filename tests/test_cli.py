@@ -12,7 +12,7 @@ def test_help_lists_every_command(project: Project):
 
 
 def test_unknown_dataset_lists_the_known(project: Project):
-    assert "choose one of sample, camvid, cityscapes" in project.fails("train", "kitti")
+    assert "choose one of sample, camvid, cityscapes, own" in project.fails("train", "kitti")
 
 
 def test_dataset_may_be_left_out_where_one_is_enabled(project: Project):

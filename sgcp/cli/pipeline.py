@@ -61,7 +61,7 @@ def download(
 def prepare(
     dataset: DatasetArgument = None,
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Go on when published images are absent.")
+        bool, typer.Option("--allow-missing", help="Go on without absent images or labels.")
     ] = False,
     protocol: Annotated[
         str | None,

@@ -31,7 +31,7 @@ DatasetArgument = Annotated[
     typer.Argument(
         metavar="DATASET",
         autocompletion=completion.datasets,
-        help="sample, camvid or cityscapes; may be left out where params.yaml enables one.",
+        help="sample, camvid, cityscapes or own; may be left out where params.yaml enables one.",
         show_default=False,
     ),
 ]

@@ -9,11 +9,11 @@ import numpy as np
 
 from sgcp.datasets.classes import IGNORE, camvid_classes
 from sgcp.datasets.images import UInt8
+from sgcp.datasets.remap import UNLISTED, color_code, color_codes
 from sgcp.errors import SgcpError
 
 SEGNET_VOID = 11  # the SegNet edition's twelfth index
 MAX_BYTES = 2**16  # of label_colors.txt, which has 32 lines
-UNLISTED = 254  # marks a colour or id that no table names
 
 # Which of the 32 source classes become which of the 11 (DESIGN, section 4, with the measured
 # shares); every class not named is ignored.
@@ -93,7 +93,8 @@ def _fill_table(colors: tuple[tuple[str, tuple[int, int, int]], ...], protocol: 
     table = np.full(2**24, UNLISTED, dtype=np.uint8)
     for name, (red, green, blue) in colors:
         target = mapping.get(name)
-        table[red << 16 | green << 8 | blue] = IGNORE if target is None else train_ids[target]
+        code = color_code(red, green, blue)
+        table[code] = IGNORE if target is None else train_ids[target]
     return table
 
 
@@ -103,13 +104,7 @@ def convert_colors(rgb: UInt8, table: UInt8, source: Path) -> UInt8:
     Raises:
         SgcpError: a colour that ``label_colors.txt`` does not list.
     """
-    # In place, and of numpy's own index type: half the time, as benchmarks/camvid_remap.py shows.
-    codes = rgb[..., 0].astype(np.intp)
-    for channel in (1, 2):
-        codes <<= 8
-        codes |= rgb[..., channel]
-    label = table[codes]
-    return _refuse_unlisted(label, rgb, source, "colour")
+    return _refuse_unlisted(table[color_codes(rgb)], rgb, source, "colour")
 
 
 def convert_indices(indices: UInt8, source: Path) -> UInt8:

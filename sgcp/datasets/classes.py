@@ -32,7 +32,8 @@ class SemanticClass:
     train_id: int
     """What the network predicts, 0 .. K-1."""
     label_id: int
-    """What a submission carries: Cityscapes' own id, or the train id where none is published."""
+    """What a submission carries: the dataset's own id (Cityscapes', or the first value that a user
+    lists), or the train id where it has none."""
     name: str
     color: tuple[int, int, int]
     """RGB bytes for pictures."""

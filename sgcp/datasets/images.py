@@ -114,12 +114,22 @@ def read_label(path: Path) -> UInt8:
             raise SgcpError(
                 f"{path}: label map of mode {image.mode}, expected one 8-bit channel of class ids"
             )
-        if image.format != "PNG":
-            raise SgcpError(f"{path}: {image.format} under the name of a PNG; it blurs class ids")
+        _refuse_blurred(image, path)
         if (layout := _layout(image)) not in LABEL_LAYOUTS:
             raise SgcpError(f"{path}: grey levels stored as {layout}; save it with 8 bits a pixel")
         _load(image, path)
         return np.array(image)
+
+
+def read_label_colors(path: Path) -> UInt8:
+    """Read a label map painted in colours (H, W, 3) uint8; a palette is applied.
+
+    Raises:
+        SgcpError: as ``read_image``; or no PNG.
+    """
+    with _opened(path) as image:
+        _refuse_blurred(image, path)
+    return read_image(path)
 
 
 def read_size(path: Path) -> tuple[int, int]:
@@ -162,6 +172,11 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise SgcpError(
             f"{path}: damaged or not a picture in PNG or JPEG ({error}); get it again"
         ) from None
+
+
+def _refuse_blurred(image: Image.Image, path: Path) -> None:
+    if image.format != "PNG":
+        raise SgcpError(f"{path}: {image.format} under the name of a PNG; it blurs class ids")
 
 
 def _too_big() -> str:

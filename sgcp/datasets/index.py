@@ -33,7 +33,7 @@ class Item:
     image: Path
     """Below the raw folder."""
     sequence: str
-    """City (Cityscapes) or recording (CamVid)."""
+    """City (Cityscapes), recording (CamVid) or folder (own)."""
     height: int
     width: int
     image_digest: str

@@ -36,22 +36,33 @@ def link_folder(source: Path, folder: Path, place: Placement) -> int:
     Raises:
         SgcpError: ``source`` is no folder, or holds two files for one place.
     """
-    source = resolve_folder(source)
-    linked: dict[Path, Path] = {}
-    for path in sorted(walk_files(source)):
-        target = place(path.relative_to(source).as_posix())
-        if target is None:
-            continue
-        if target in linked:
-            raise SgcpError(
-                f"{path} and {linked[target]} are the same file {target}; name the folder of one"
-            )
-        linked[target] = path
+    wanted = wanted_files(source, place)
+    for target, path in wanted.items():
         link = folder / target
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(path)
-    return len(linked)
+    return len(wanted)
+
+
+def wanted_files(source: Path, place: Placement) -> dict[Path, Path]:
+    """Return every wanted file below ``source``, by where it belongs.
+
+    Raises:
+        SgcpError: as ``link_folder``.
+    """
+    source = resolve_folder(source)
+    wanted: dict[Path, Path] = {}
+    for path in sorted(walk_files(source)):
+        target = place(path.relative_to(source).as_posix())
+        if target is None:
+            continue
+        if target in wanted:
+            raise SgcpError(
+                f"{path} and {wanted[target]} are the same file {target}; name the folder of one"
+            )
+        wanted[target] = path
+    return wanted
 
 
 def walk_files(source: Path) -> Iterator[Path]:

@@ -3,7 +3,7 @@
 Every key must be written in the file: a knob with a silent default is a knob nobody can trace.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -79,29 +79,39 @@ class CamVidDownload(ArchiveDownload):
     """``segnet``: 480x360, 11 classes; ``cambridge``: 960x720, 32 classes."""
 
 
-class CityscapesDownload(ArchiveDownload):
+class FolderDownload(ArchiveDownload):
+    """A dataset that may lie in a folder already."""
+
+    root: PathText | None
+    """Folder that holds it, linked rather than copied."""
+
+
+class CityscapesDownload(FolderDownload):
     """Cityscapes: an existing folder, archives on disk, or an account."""
 
     edition: Literal["fine"]
     """``fine``: gtFine and leftImg8bit, 5000 images."""
-    root: PathText | None
-    """Folder that holds ``leftImg8bit`` and ``gtFine``, linked rather than copied."""
 
 
-class PolygonPrepare(Section):
-    """Polygons to train-id label maps, by cityscapesScripts."""
+class OwnDownload(FolderDownload):
+    """The user's own pictures: a folder, or archives of one."""
+
+    edition: Literal["folder"]
+    """``folder``: images, labels and classes.csv, as docs/own-dataset.md says."""
+
+
+class PrepareSettings(Section):
+    """Labels to train-id label maps."""
 
     allow_missing: bool
-    """Go on when images of the published splits are absent."""
+    """Go on without images or labels that are absent."""
 
 
-class CamVidPrepare(Section):
+class CamVidPrepare(PrepareSettings):
     """CamVid labels to 11 classes."""
 
     protocol: Protocol
     """How 32 classes become 11: ``strict`` ignores the other 21, ``grouped`` merges as SegNet."""
-    allow_missing: bool
-    """Go on when frames of the published splits are absent."""
 
 
 class LabelSettings(Section):
@@ -190,7 +200,7 @@ class SampleSettings(DatasetSettings):
     """The embedded sample."""
 
     download: SampleDownload
-    prepare: PolygonPrepare
+    prepare: PrepareSettings
 
 
 class CamVidSettings(DatasetSettings):
@@ -204,10 +214,18 @@ class CityscapesSettings(DatasetSettings):
     """Cityscapes."""
 
     download: CityscapesDownload
-    prepare: PolygonPrepare
+    prepare: PrepareSettings
 
 
-DatasetName = Literal["sample", "camvid", "cityscapes"]
+class OwnSettings(DatasetSettings):
+    """The user's own dataset."""
+
+    download: OwnDownload
+    prepare: PrepareSettings
+
+
+AnyDataset = SampleSettings | CamVidSettings | CityscapesSettings | OwnSettings
+DatasetName = Literal["sample", "camvid", "cityscapes", "own"]
 
 
 class Params(Section):
@@ -221,6 +239,7 @@ class Params(Section):
     sample: SampleSettings
     camvid: CamVidSettings
     cityscapes: CityscapesSettings
+    own: OwnSettings
 
     @model_validator(mode="after")
     def check_datasets(self) -> "Params":
@@ -238,7 +257,7 @@ class Params(Section):
             section.select(self.recipe)
         return self
 
-    def dataset(self, name: str) -> SampleSettings | CamVidSettings | CityscapesSettings:
+    def dataset(self, name: str) -> AnyDataset:
         """Return the section of one dataset.
 
         Raises:
@@ -246,7 +265,7 @@ class Params(Section):
         """
         if name not in DATASET_NAMES:
             raise SgcpError(f"unknown dataset '{name}'; choose one of {', '.join(DATASET_NAMES)}")
-        section: SampleSettings | CamVidSettings | CityscapesSettings = getattr(self, name)
+        section: AnyDataset = getattr(self, name)
         return section
 
     def only_dataset(self) -> str:
@@ -263,4 +282,4 @@ class Params(Section):
         return self.datasets[0]
 
 
-DATASET_NAMES = ("sample", "camvid", "cityscapes")
+DATASET_NAMES = get_args(DatasetName)

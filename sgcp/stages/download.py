@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from sgcp.datasets import camvid, cityscapes, sample, scenes, textures
+from sgcp.datasets import camvid, cityscapes, own, sample, scenes, textures
 from sgcp.datasets.account import fetch_packages
 from sgcp.datasets.archives import extract, is_whole_zip
 from sgcp.datasets.camvid_labels import read_colors
 from sgcp.datasets.fetch import MAX_BYTES, fetch
-from sgcp.datasets.links import link_folder, resolve_folder
+from sgcp.datasets.links import link_folder, resolve_folder, wanted_files
 from sgcp.datasets.placement import Placement, only_once
 from sgcp.errors import SgcpError, printable
-from sgcp.files import PARTIAL, building_folder, read_json, write_json
+from sgcp.files import PARTIAL, building_folder, json_digest, read_json, write_json
 from sgcp.progress import say
 from sgcp.stages.source import MANIFEST, Archive, Edition, read_edition
 
@@ -29,24 +29,35 @@ if TYPE_CHECKING:
         CamVidDownload,
         CityscapesDownload,
         MachineSettings,
+        OwnDownload,
         SampleDownload,
     )
     from sgcp.stages.layout import Layout
 
-PLACEMENTS: dict[str, Placement] = {"camvid": camvid.raw_path, "cityscapes": cityscapes.raw_path}
-ROOT_VARIABLE = "CITYSCAPES_DATASET"
+PLACEMENTS: dict[str, Placement] = {
+    "camvid": camvid.raw_path,
+    "cityscapes": cityscapes.raw_path,
+    "own": own.raw_path,
+}
+ROOT_VARIABLES = {"cityscapes": "CITYSCAPES_DATASET"}
+# What a raw folder must hold, and what to do where it does not.
+PARTS = {
+    "cityscapes": (("leftImg8bit", "gtFine"), "give both archives"),
+    "own": (own.PARTS, "see docs/own-dataset.md"),
+}
 
 
 def download(
     layout: Layout,
-    settings: SampleDownload | CamVidDownload | CityscapesDownload,
+    settings: SampleDownload | CamVidDownload | CityscapesDownload | OwnDownload,
     machine: MachineSettings,
     archives: Sequence[Path] = (),
     root: Path | None = None,
 ) -> None:
-    """Fill ``layout.raw``: generate the sample, or get a dataset as published.
+    """Fill ``layout.raw``: generate the sample, or get a dataset as published or as it lies there.
 
-    A complete raw folder is left alone, unless a source is named that differs from its own.
+    A complete raw folder is left alone, unless a source is named that differs from its own, or a
+    folder that files have been added to or taken from.
 
     Args:
         archives: files already on disk, used before those in ``settings``.
@@ -74,7 +85,7 @@ def get_published(
         root = resolve_folder(root)
         refuse_own_folder(root, layout.raw)
     identity: dict[str, Any] = {"dataset": layout.dataset, "edition": settings.edition}
-    origin = _describe(archives, root)
+    origin = _describe(archives, root, PLACEMENTS[layout.dataset])
     if is_complete(layout, identity, origin):
         say(f"{layout.raw}: complete, nothing to do")
         return
@@ -105,16 +116,21 @@ def refuse_own_folder(root: Path, raw: Path) -> None:
 
 def _configured_root(dataset: str, settings: Any, archives: Sequence[Path]) -> Path | None:
     """Return the existing folder that settings or environment name, unless archives are given."""
-    if dataset != "cityscapes" or archives:
+    if archives:
         return None
-    root = settings.root or os.environ.get(ROOT_VARIABLE)
+    variable = ROOT_VARIABLES.get(dataset, "")
+    root = getattr(settings, "root", None) or os.environ.get(variable)
     return Path(root) if root else None
 
 
-def _describe(archives: Sequence[Path], root: Path | None) -> dict[str, Any]:
-    """Say where raw data comes from: a folder, archives by path and size, or, empty, the web."""
+def _describe(archives: Sequence[Path], root: Path | None, place: Placement) -> dict[str, Any]:
+    """Say where raw data comes from: a folder, archives by path and size, or, empty, the web.
+
+    Of a folder, the names of its files count too: a user's own one grows.
+    """
     if root is not None:
-        return {"root": printable(root)}
+        names = [printable(path) for path in sorted(wanted_files(root, place))]
+        return {"root": printable(root), "names": json_digest(names)}
     sizes = {printable(path.resolve()): path.stat().st_size for path in archives if path.is_file()}
     return {"archives": sizes} if archives else {}
 
@@ -162,9 +178,19 @@ def generate(layout: Layout, settings: Any, machine: MachineSettings) -> None:
 
 
 def fetch_archives(edition: Edition, layout: Layout) -> list[Path]:
-    """Download an edition's archives into ``layout.downloads``."""
+    """Download an edition's archives into ``layout.downloads``.
+
+    Raises:
+        SgcpError: it lies nowhere on the web, or cannot be fetched.
+    """
     if edition.site is not None:
         return fetch_packages(edition.site, edition.packages, layout.downloads)
+    if not edition.archives:
+        name = layout.dataset
+        raise SgcpError(
+            f"{name}: nothing to download; name your folder: `sgcp download {name} --root DIR`, or "
+            f"{name}.download.root in params.yaml (docs/own-dataset.md says what it holds)"
+        )
     paths = []
     with requests.Session() as session:
         for archive in edition.archives:
@@ -231,7 +257,7 @@ def check_content(dataset: str, edition: str, folder: Path, count: int) -> None:
                 f"camvid.download.edition: '{edition}' in params.yaml, but the source holds the "
                 f"'{found}' edition; set it to '{found}'"
             )
-    if dataset == "cityscapes":
-        for part in ("leftImg8bit", "gtFine"):
-            if not (folder / part).is_dir():
-                raise SgcpError(f"cityscapes: the source lacks {part}; give both archives")
+    parts, advice = PARTS.get(dataset, ((), ""))
+    for part in parts:
+        if not (folder / part).exists():
+            raise SgcpError(f"{dataset}: the source lacks {part}; {advice}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sgcp.datasets.camvid import prepare_camvid
 from sgcp.datasets.cityscapes import prepare_cityscapes
 from sgcp.datasets.index import SPLITS, Dataset, write_dataset
+from sgcp.datasets.own import prepare_own
 from sgcp.documents import read_document
 from sgcp.errors import SgcpError
 from sgcp.files import building_folder, code_digest, fingerprint, read_json
@@ -19,14 +20,14 @@ from sgcp.stages.source import MANIFEST, read_edition
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sgcp.settings import CamVidPrepare, MachineSettings, PolygonPrepare
+    from sgcp.settings import CamVidPrepare, MachineSettings, PrepareSettings
     from sgcp.stages.layout import Layout
 
 MAX_SPLIT = 2**20  # bytes of a list of stems
 
 
 def prepare(
-    layout: Layout, settings: CamVidPrepare | PolygonPrepare, machine: MachineSettings
+    layout: Layout, settings: CamVidPrepare | PrepareSettings, machine: MachineSettings
 ) -> None:
     """Convert ``layout.raw`` into ``layout.prepared``.
 
@@ -50,7 +51,7 @@ def prepare(
 
 def convert(
     layout: Layout,
-    settings: CamVidPrepare | PolygonPrepare,
+    settings: CamVidPrepare | PrepareSettings,
     machine: MachineSettings,
     folder: Path,
 ) -> Dataset:
@@ -60,6 +61,8 @@ def convert(
         splits = {split: read_split(layout.splits / f"{split}.txt") for split in SPLITS}
         protocol: str = settings.protocol  # type: ignore[union-attr]
         return prepare_camvid(layout.raw, folder, splits, protocol, settings.allow_missing, workers)
+    if layout.dataset == "own":
+        return prepare_own(layout.raw, folder, settings.allow_missing, workers)
     if layout.dataset == "sample":
         made = read_json(layout.raw / MANIFEST, made_by="sgcp download sample")
         edition, expected = "procedural", {split: made.get(split, 0) for split in SPLITS}

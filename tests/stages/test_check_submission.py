@@ -139,7 +139,7 @@ def test_hostile_names_reach_neither_markup_nor_terminal(nowhere):
         (("good.zip", "--images", "absent"), "absent: no such folder"),
         (("good.zip", "--images", "empty"), "holds no images CITY/*_leftImg8bit.png"),
         (("good.zip", "--dataset", "sample"), "no params.yaml"),
-        (("good.zip", "--dataset", "kitti"), "choose one of sample, camvid, cityscapes"),
+        (("good.zip", "--dataset", "kitti"), "choose one of sample, camvid, cityscapes, own"),
         (("good.zip", "--images", "cityscapes", "--json", "text.zip/r.json"), "text.zip"),
     ],
 )

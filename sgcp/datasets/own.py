@@ -1,0 +1,197 @@
+"""A user's own pictures and labels, in the folders of docs/own-dataset.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from sgcp.datasets.images import read_image, write_png
+from sgcp.datasets.index import SPLITS, Dataset, Item, digest_pixels
+from sgcp.datasets.own_classes import CLASSES, ClassTable, read_classes
+from sgcp.errors import SgcpError
+from sgcp.progress import map_parallel, say
+
+IMAGES, LABELS = "images", "labels"
+PARTS = (IMAGES, LABELS, CLASSES)
+LABEL_ENDING = ".png"
+ENDINGS = (LABEL_ENDING, ".jpg", ".jpeg")
+FOREIGN = (".bmp", ".gif", ".heic", ".jp2", ".tif", ".tiff", ".webp")  # pictures, but not read
+LEARNED = ("train", "val")  # splits that must have labels
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture and its label; paths lie below the raw folder."""
+
+    split: str
+    image: Path
+    label: Path | None
+
+
+def raw_path(name: str) -> Path | None:
+    """Return where a file of a user's folder or archive belongs below the raw folder.
+
+    None if it is no picture: notes, hidden files, what file managers leave.
+
+    Raises:
+        SgcpError: a picture of a form that is not read; left out, it would not be missed.
+    """
+    match = re.search(
+        rf"(?:^|/)((?:({IMAGES}|{LABELS})/(?:train|val|test)/|{CLASSES}\Z)[\s\S]*)\Z", name
+    )
+    if match is None:
+        return None
+    place, kind = Path(match[1]), match[2]
+    if kind is None:
+        return place
+    ending = place.suffix.lower()
+    if any(part.startswith(".") for part in place.parts) or ending not in ENDINGS + FOREIGN:
+        return None
+    if kind == LABELS and ending != LABEL_ENDING:
+        raise SgcpError(f"{name}: labels are PNG files, which keep every value; convert it")
+    if ending in FOREIGN:
+        raise SgcpError(f"{name}: pictures are PNG or JPEG files; convert it")
+    return place
+
+
+def list_files(raw: Path, kind: str, split: str) -> list[Path]:
+    """Return the pictures of a split, sorted; links to files that are gone are not left out."""
+    folder = raw / kind / split
+    paths = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    return sorted(path.relative_to(raw) for path in paths if not path.is_dir())
+
+
+def find_pictures(raw: Path, allow_missing: bool) -> list[Picture]:
+    """Pair the pictures of every split with their labels.
+
+    A test split may come without its labels; training and validation may not.
+
+    Args:
+        allow_missing: leave out what has no counterpart, and say so.
+
+    Raises:
+        SgcpError: a picture without label, or the reverse; a name given twice; an empty split.
+    """
+    pictures = []
+    for split in SPLITS:
+        images = list_files(raw, IMAGES, split)
+        labels = set(list_files(raw, LABELS, split))
+        wanted = {image: label_of(image) for image in images}
+        if split not in LEARNED and not labels:
+            pictures += [Picture(split, image, None) for image in images]
+            continue
+        bare = [image for image in images if wanted[image] not in labels]
+        refuse_or_tell(raw, bare, "pictures have no label", allow_missing)
+        orphans = sorted(labels - set(wanted.values()))
+        refuse_or_tell(raw, orphans, "labels have no picture", allow_missing)
+        kept = (image for image in images if wanted[image] in labels)
+        pictures += [Picture(split, image, wanted[image]) for image in kept]
+    refuse_equal_names(raw, pictures)
+    refuse_empty(raw, pictures, allow_missing)
+    return pictures
+
+
+def label_of(image: Path) -> Path:
+    """Return where the label of a picture lies."""
+    return Path(LABELS, *image.parts[1:]).with_suffix(LABEL_ENDING)
+
+
+def refuse_or_tell(raw: Path, paths: Sequence[Path], problem: str, allow_missing: bool) -> None:
+    """Refuse files without a counterpart, or say that they are left out.
+
+    Raises:
+        SgcpError: there are some and ``allow_missing`` is off.
+    """
+    if not paths:
+        return
+    first = paths[0]
+    hint = f" (expected {raw / label_of(first)})" if first.parts[0] == IMAGES else ""
+    found = (
+        f"{raw / first.parts[0] / first.parts[1]}: {len(paths)} {problem}, such as {first}{hint}"
+    )
+    if not allow_missing:
+        raise SgcpError(
+            f"{found}; complete them, or leave these out: `sgcp prepare own --allow-missing`"
+        )
+    say(f"{found}: left out")
+
+
+def refuse_equal_names(raw: Path, pictures: Sequence[Picture]) -> None:
+    """Refuse two pictures of one name: predictions and panels would be one file.
+
+    Raises:
+        SgcpError: naming both, in whatever folders and splits they lie.
+    """
+    first: dict[str, Path] = {}
+    for picture in pictures:
+        other = first.setdefault(picture.image.stem, picture.image)
+        if other != picture.image:
+            raise SgcpError(
+                f"{raw / picture.image} and {raw / other}: have one name; a picture is known by "
+                "its name without folder and ending, in all splits: rename one and its label"
+            )
+
+
+def refuse_empty(raw: Path, pictures: Sequence[Picture], allow_missing: bool) -> None:
+    """Refuse a dataset without pictures to learn from or to choose the best epoch by.
+
+    Raises:
+        SgcpError: naming the folder that is empty.
+    """
+    found = {picture.split for picture in pictures}
+    empty = [raw / IMAGES / split for split in LEARNED if split not in found]
+    if not pictures or (empty and not allow_missing):
+        raise SgcpError(
+            f"{empty[0]}: holds no picture with a label; give train and val some each (of one "
+            "drive or day all to the same), or go on without: `sgcp prepare own --allow-missing`"
+        )
+
+
+def convert_picture(
+    picture: Picture, raw: Path, out: Path, table: ClassTable
+) -> tuple[Item, frozenset[int]]:
+    """Write one picture's label map; return its row of the index and the train ids it holds.
+
+    Raises:
+        SgcpError: a file is damaged, the two differ in size, or a value is not listed.
+    """
+    image = read_image(raw / picture.image)
+    height, width = image.shape[:2]
+    sequence = "/".join(picture.image.parts[2:-1])
+    digest = digest_pixels(image)
+    item = Item(picture.split, picture.image, sequence, height, width, digest)
+    if picture.label is None:
+        return item, frozenset()
+    label = table.read(raw / picture.label)
+    if label.shape != (height, width):
+        raise SgcpError(
+            f"{raw / picture.label}: {label.shape} differs from its image {(height, width)} "
+            "(height, width); a label has a value for each pixel of its own picture"
+        )
+    if not (out / picture.label).is_file():
+        write_png(out / picture.label, label)
+    found = frozenset(np.unique(label).tolist())
+    return replace(item, label=picture.label, label_digest=digest_pixels(label)), found
+
+
+def prepare_own(raw: Path, out: Path, allow_missing: bool, workers: int | str) -> Dataset:
+    """Convert every labelled picture into ``out/labels``.
+
+    Raises:
+        SgcpError: ``classes.csv``, a picture or a label is not as docs/own-dataset.md says.
+    """
+    table = read_classes(raw / CLASSES)
+    pictures = find_pictures(raw, allow_missing)
+    convert = partial(convert_picture, raw=raw, out=out, table=table)
+    converted = map_parallel(convert, pictures, workers, "labels")
+    seen = frozenset[int]().union(*(found for item, found in converted if item.split == "train"))
+    unseen = [item.name for item in table.classes if item.train_id not in seen]
+    if unseen:
+        say(f"note: no label of train holds {', '.join(unseen)}: nothing can be learnt of that")
+    items = tuple(item for item, _ in converted)
+    return Dataset("own", "folder", table.protocol, table.classes, items)

@@ -1,0 +1,462 @@
+"""A user's own dataset: what is taken, and one message for everything that is not."""
+
+import os
+import shutil
+from pathlib import Path
+from zipfile import ZipFile
+
+import forge
+import numpy as np
+import pytest
+from conftest import Project, make_project
+from PIL import Image
+
+from sgcp.datasets import links
+from sgcp.datasets.classes import IGNORE
+from sgcp.datasets.images import read_label
+from sgcp.datasets.index import Dataset, read_dataset, refuse_overlap
+from sgcp.datasets.own import raw_path
+from sgcp.datasets.own_classes import read_classes
+from sgcp.errors import SgcpError
+
+VALUES = "name,values,color\nland,0 7,#00ff00\nsea,3,#0000ff\n"
+COLORS = "name,values,color\nland,#00ff00 #808000,#00ff00\nsea,#0000ff,#0000ff\n"
+SIZE = (6, 8)
+
+
+def save(path: Path, array: np.ndarray, palette: list[int] | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(array.astype(np.uint8))
+    if palette is not None:
+        image.putpalette(palette)
+    image.save(path)
+    return path
+
+
+def noise(seed: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3))
+
+
+def halves(left: int, right: int) -> np.ndarray:
+    label = np.full(SIZE, left)
+    label[:, SIZE[1] // 2 :] = right
+    return label
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A tiny project in a folder of its own, beside that of the pictures."""
+    (tmp_path / "project").mkdir()
+    return make_project(tmp_path / "project")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Four labelled pictures and one without label, with values as labels."""
+    folder = tmp_path / "mine" / "source"
+    for seed, name in enumerate(["train/a", "train/b", "val/c", "val/d", "test/e"]):
+        save(folder / f"images/{name}.png", noise(seed))
+        if not name.startswith("test"):
+            save(folder / f"labels/{name}.png", halves(7, 3))
+    (folder / "classes.csv").write_text(VALUES)
+    return folder
+
+
+def take(project: Project, source: Path, *options: str) -> Dataset:
+    project.ok("download", "own", "--root", source)
+    project.ok("prepare", "own", *options)
+    return read_dataset(project.root / "data/prepared/own")
+
+
+def refused(project: Project, source: Path) -> str:
+    """Return the message of whichever of the two stages refuses; nothing is left behind."""
+    result = project.run("download", "own", "--root", source)
+    stage, folder = "prepare", project.root / "data/prepared"
+    if result.exit_code:
+        stage, folder = "download", project.root / "data/raw"
+    text = project.fails(stage, "own", *(("--root", source) if stage == "download" else ()))
+    assert not folder.exists() or not list(folder.glob("own*"))
+    return text
+
+
+def label(project: Project, name: str) -> np.ndarray:
+    return read_label(project.root / "data/prepared/own/labels" / f"{name}.png")
+
+
+# What is taken.
+
+
+def test_values_become_train_ids_and_predictions_carry_the_first_value(project, source):
+    dataset = take(project, source)
+    assert [(item.train_id, item.label_id, item.name) for item in dataset.classes] == [
+        (0, 0, "land"),
+        (1, 3, "sea"),
+    ]
+    assert (label(project, "train/a") == halves(0, 1)).all()
+    assert [item.split for item in dataset.items] == ["train", "train", "val", "val", "test"]
+    assert dataset.split("test", labelled=False)[0].label is None
+
+
+def test_files_are_linked_not_copied(project, source):
+    take(project, source)
+    for name in ("images/train/a.png", "labels/train/a.png", "classes.csv"):
+        assert (project.root / "data/raw/own" / name).readlink() == source / name
+
+
+@pytest.mark.parametrize("palette", [None, [0, 255, 0, 128, 128, 0, 0, 0, 255]])
+def test_colours_become_train_ids_be_they_pixels_or_a_palette(project, source, palette):
+    (source / "classes.csv").write_text(COLORS)
+    for path in (source / "labels").rglob("*.png"):
+        indices = halves(1, 2)
+        colors = np.array([[0, 255, 0], [128, 128, 0], [0, 0, 255]])[indices]
+        save(path, colors if palette is None else indices, palette)
+    dataset = take(project, source)
+    assert (label(project, "val/c") == halves(0, 1)).all()
+    assert [item.label_id for item in dataset.classes] == [0, 1]
+
+
+def test_indices_of_a_palette_are_values_where_values_are_listed(project, source):
+    save(source / "labels/train/a.png", halves(7, 3), [255, 0, 0] * 8)
+    take(project, source)
+    assert (label(project, "train/a") == halves(0, 1)).all()
+
+
+def test_mask_of_0_and_255_is_two_classes(project, source):
+    (source / "classes.csv").write_text("name,values,color\nout,0,#000000\nin,255,#ffffff\n")
+    for path in (source / "labels").rglob("*.png"):
+        save(path, halves(0, 255))
+    dataset = take(project, source)
+    assert (label(project, "train/b") == halves(0, 1)).all()
+    assert dataset.classes[1].label_id == 255
+
+
+@pytest.mark.parametrize("row", ["ignore,5 6,", "ignore,*,", "ignore,6 *,"])
+def test_what_is_ignored_is_said_in_the_file(project, source, row):
+    (source / "classes.csv").write_text(f"{VALUES}{row}\n")
+    save(source / "labels/train/a.png", halves(6, 3))
+    take(project, source)
+    assert (label(project, "train/a") == halves(IGNORE, 1)).all()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff" + VALUES,
+        VALUES.replace(",", ";"),
+        VALUES.replace(",", "\t"),
+        VALUES.replace("\n", "\r\n"),
+        "\n" + VALUES.replace("name,values,color", " Name , VALUES,color") + "\n,,\n",
+        VALUES.replace("sea", '"sea"').rstrip("\n"),
+    ],
+)
+def test_table_as_spreadsheets_write_it_is_the_same_table(tmp_path, text):
+    (tmp_path / "a.csv").write_text(VALUES)
+    (tmp_path / "b.csv").write_text(text, encoding="utf-8", newline="")
+    assert read_classes(tmp_path / "a.csv") == read_classes(tmp_path / "b.csv")
+
+
+def test_two_and_254_classes_are_possible(tmp_path):
+    path = tmp_path / "classes.csv"
+    rows = [f"class {i},#0000{i:02x},#{i:02x}0000" for i in range(254)]
+    path.write_text("\n".join(["name,values,color", *rows]))
+    table = read_classes(path)
+    assert [item.train_id for item in table.classes] == list(range(254))
+    save(tmp_path / "a.png", np.array([[[0, 0, 253], [0, 0, 0]]]))
+    assert table.read(tmp_path / "a.png").tolist() == [[253, 0]]
+
+
+def test_protocol_tells_tables_apart_that_label_otherwise(tmp_path):
+    def protocol(text: str) -> str:
+        (tmp_path / "classes.csv").write_text(text)
+        return read_classes(tmp_path / "classes.csv").protocol
+
+    assert protocol(VALUES) == protocol(VALUES.replace("#0000ff", "#0000fe"))  # paint alone
+    others = {
+        protocol(VALUES.replace("0 7", "0")),
+        protocol(VALUES.replace("sea", "lake")),
+        protocol(VALUES + "ignore,9,\n"),
+        protocol(VALUES + "ignore,*,\n"),
+        protocol(COLORS),
+    }
+    assert len(others | {protocol(VALUES)}) == 6
+
+
+def test_names_of_any_letters_folders_and_jpeg_work(project, source):
+    for split in ("train", "val"):
+        save(source / f"images/{split}/Straße 5/été {split}.JPG", noise(ord(split[0])))
+        save(source / f"labels/{split}/Straße 5/été {split}.png", halves(0, 3))
+    dataset = take(project, source)
+    assert {item.sequence for item in dataset.items} == {"", "Straße 5"}
+    assert (label(project, "val/Straße 5/été val") == halves(0, 1)).all()
+
+
+def test_folder_above_and_a_zip_of_it_work_too(project, source, tmp_path):
+    (source / "images/train/notes.txt").write_text("mine")
+    (source / "images/train/._a.png").write_bytes(b"of a file manager")
+    assert len(take(project, source.parent).items) == 5
+    with ZipFile(tmp_path / "own.zip", "w") as archive:
+        for path in source.rglob("*.*"):
+            archive.write(path, Path("top", path.relative_to(source)))
+    project.ok("download", "own", "--archive", tmp_path / "own.zip")
+    assert not (project.root / "data/raw/own/images/train/a.png").is_symlink()
+    project.ok("prepare", "own")
+
+
+def test_folder_that_grew_or_shrank_is_linked_anew(project, source):
+    take(project, source)
+    assert "nothing to do" in project.ok("download", "own", "--root", source)
+    save(source / "images/train/new.png", noise(9))
+    save(source / "labels/train/new.png", halves(0, 3))
+    assert len(take(project, source).items) == 6
+    (source / "images/test/e.png").unlink()
+    assert len(take(project, source).items) == 5
+
+
+def test_folder_of_params_is_taken_and_none_is_asked_for(project, source):
+    text = project.fails("download", "own")
+    assert "sgcp download own --root DIR" in text
+    assert "own.download.root" in text
+    project.set(own__download__root=str(source))
+    assert "10 files" in project.ok("download", "own")
+
+
+def test_links_in_circles_are_entered_once(project, source):
+    (source / "images/train/again").symlink_to(source)
+    (source / "images/val/self").symlink_to(".")
+    (source / "loop").symlink_to("loop")
+    assert len(take(project, source).items) == 5
+
+
+def test_links_that_branch_without_end_are_refused(project, source, monkeypatch):
+    monkeypatch.setattr(links, "MAX_FOLDERS", 100)
+    for level in range(20):
+        (source / f"deep/{level}").mkdir(parents=True)
+        for name in ("a", "b"):
+            (source / f"deep/{level}/{name}").symlink_to(source / f"deep/{level + 1}")
+    assert "more than 100 folders" in refused(project, source)
+
+
+def test_class_never_seen_is_told(project, source):
+    (source / "classes.csv").write_text(VALUES + "sky,9,#ffffff\n")
+    project.ok("download", "own", "--root", source)
+    text = project.ok("prepare", "own")
+    assert "note: no label of train holds sky: nothing can be learnt of that" in text
+
+
+def test_same_picture_in_train_and_val_is_not_scored(project, source):
+    shutil.copy(source / "images/train/a.png", source / "images/val/c.png")
+    dataset = take(project, source)
+    trained = {item.stem: item.image_digest for item in dataset.split("train")}
+    with pytest.raises(SgcpError, match="1 of 2 pictures to score were trained on"):
+        refuse_overlap(trained, dataset.split("val"))
+
+
+# What is refused: classes.csv.
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty; expected the columns name, values, color"),
+        ("\n,,\n", "is empty"),
+        ("name,values\nland,0\n", "expected the columns name, values, color, got 'name,values'"),
+        ("land,0,#00ff00\nsea,3,#0000ff\n", "expected the columns"),
+        (VALUES + "sky,5\n", "line 4: 2 cells"),
+        (VALUES + "sky,5,6,#ffffff\n", "line 4: 4 cells"),
+        (VALUES + ",5,#ffffff\n", "line 4: '' is no name"),
+        (VALUES + f"{'x' * 99},5,#ffffff\n", "is no name"),
+        (VALUES + "sea,5,#ffffff\n", "line 4: the name 'sea' stands there twice"),
+        (VALUES + "sky,3,#ffffff\n", "line 4: '3' belongs to 'sea' already"),
+        (VALUES + "sky,5 5,#ffffff\n", "line 4: '5' belongs to 'sky' already"),
+        (VALUES + "sky,5,#0000FF\n", "line 4: 'sky' would be painted like 'sea'"),
+        (VALUES + "sky,,#ffffff\n", "line 4: 'sky' has no values"),
+        (VALUES + "sky,256,#ffffff\n", "line 4: '256' is no value"),
+        (VALUES + "sky,-1,#ffffff\n", "line 4: '-1' is no value"),
+        (VALUES + "sky,5.0,#ffffff\n", "line 4: '5.0' is no value"),
+        (VALUES + "sky,*,#ffffff\n", "line 4: '*' is no value"),
+        (VALUES + "sky,#ffffff,#ffffff\n", "line 4: '#ffffff': numbers and colours are mixed"),
+        (VALUES + "sky,5,white\n", "line 4: 'white' is no colour; write it as #rrggbb"),
+        (VALUES + "sky,5,\n", "line 4: '' is no colour"),
+        (VALUES + "ignore,5,#ffffff\n", "line 4: 'ignore' has no color"),
+        (VALUES + "ignore,,\n", "line 4: 'ignore' has no values"),
+        (VALUES + "ignore,3,\n", "line 4: '3' belongs to 'sea' already"),
+        (COLORS + "sky,#00f,#ffffff\n", "line 4: '#00f' is no colour"),
+        (COLORS + "sky,#0000ff,#ffffff\n", "line 4: '#0000ff' belongs to 'sea' already"),
+        (VALUES + '"sky,5,#ffffff\n', "unexpected end of data"),
+        ("name,values,color\nland,0,#00ff00\n", "1 classes; 2 to 254 are possible"),
+        ("name,values,color\nignore,0,\n", "0 classes"),
+    ],
+)
+def test_table_that_says_nothing_or_contradicts_itself_is_refused(tmp_path, text, message):
+    path = tmp_path / "classes.csv"
+    path.write_text(text)
+    with pytest.raises(SgcpError) as caught:
+        read_classes(path)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [255, 300])
+def test_more_classes_than_a_byte_holds_are_refused(tmp_path, count):
+    path = tmp_path / "classes.csv"
+    rows = [f"class {i},#{i:06x},#{i:06x}" for i in range(count)]
+    path.write_text("\n".join(["name,values,color", *rows]))
+    with pytest.raises(SgcpError, match=f"{count} classes; 2 to 254 are possible"):
+        read_classes(path)
+
+
+@pytest.mark.parametrize(
+    "content", [VALUES.replace("sea", "Süd").encode("latin-1"), VALUES.encode("utf-16"), b"\0\0"]
+)
+def test_table_in_another_encoding_is_one_message(project, source, content):
+    (source / "classes.csv").write_bytes(content)
+    assert "classes.csv" in refused(project, source)
+
+
+@pytest.mark.parametrize("part", ["classes.csv", "images", "labels"])
+def test_source_without_a_part_is_refused(project, source, part):
+    (source / part).rename(source / "elsewhere")
+    text = refused(project, source)
+    assert f"the source lacks {part}; see docs/own-dataset.md" in text
+
+
+# What is refused: pictures and labels.
+
+
+def test_unlisted_values_are_named_with_file_and_count(project, source):
+    save(source / "labels/val/c.png", halves(255, 3))
+    text = refused(project, source)
+    assert "labels/val/c.png: value 255 (24 pixels), which classes.csv does not list" in text
+    many = np.arange(48).reshape(SIZE) + 100
+    save(source / "labels/val/c.png", many)
+    assert "104 (1 pixels) and 43 more" in refused(project, source)
+
+
+def test_unlisted_colours_are_named_with_file_and_count(project, source):
+    (source / "classes.csv").write_text(COLORS)
+    for path in (source / "labels").rglob("*.png"):
+        save(path, np.array([[0, 255, 0], [1, 2, 255], [0, 0, 9]])[halves(0, 1)])
+    rgb = np.array([[0, 255, 0], [1, 2, 255], [0, 0, 9]])[halves(0, 1)]
+    rgb[0, 0] = (0, 0, 9)
+    save(source / "labels/train/a.png", rgb)
+    text = refused(project, source)
+    assert "labels/train/a.png: colour #0102ff (24 pixels), #000009 (1 pixels)" in text
+
+
+@pytest.mark.parametrize("size", [(7, 8), (6, 9), (12, 16), (3, 4)])
+def test_label_of_another_size_than_its_image_is_refused(project, source, size):
+    save(source / "labels/train/b.png", np.zeros(size))
+    assert f"b.png: {size} differs from its image (6, 8) (height, width)" in refused(
+        project, source
+    )
+
+
+def test_missing_labels_are_told_and_left_out_if_asked(project, source):
+    (source / "labels/train/a.png").unlink()
+    text = refused(project, source)
+    assert "1 pictures have no label, such as images/train/a.png" in text
+    assert "labels/train/a.png); complete them, or leave these out" in text
+    assert len(take(project, source, "--allow-missing").items) == 4
+    assert "images/train/a.png" in project.ok("prepare", "own", "--allow-missing")
+
+
+def test_labels_without_picture_are_told_and_left_out_if_asked(project, source):
+    (source / "images/val/c.png").unlink()
+    text = refused(project, source)
+    assert "1 labels have no picture, such as labels/val/c.png" in text
+    assert len(take(project, source, "--allow-missing").items) == 4
+
+
+def test_test_labels_are_all_there_or_none(project, source):
+    save(source / "labels/test/e.png", halves(0, 3))
+    assert take(project, source).split("test")[0].label is not None
+    save(source / "images/test/f.png", noise(8))
+    project.ok("download", "own", "--root", source)
+    assert "images/test/f.png" in project.fails("prepare", "own")
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_split_without_pictures_is_refused_unless_allowed(project, source, split):
+    shutil.rmtree(source / "images" / split)
+    shutil.rmtree(source / "labels" / split)
+    assert f"images/{split}: holds no picture with a label" in refused(project, source)
+    assert len(take(project, source, "--allow-missing").items) == 3
+
+
+def test_nothing_at_all_is_refused_even_if_allowed(project, source):
+    shutil.rmtree(source / "images")
+    (source / "images/train").mkdir(parents=True)
+    (source / "images/train/notes.txt").write_text("mine")
+    assert "lacks images" in refused(project, source)
+    (project.root / "data/raw/own/images/train").mkdir(parents=True)
+    (project.root / "data/raw/own/classes.csv").write_text(VALUES)
+    assert "holds no picture" in project.fails("prepare", "own", "--allow-missing")
+
+
+@pytest.mark.parametrize(
+    "other", ["images/train/a.jpg", "images/train/x/a.png", "images/val/a.png"]
+)
+def test_name_given_twice_is_refused_in_any_folder_and_split(project, source, other):
+    save(source / other, noise(7))
+    save(source / other.replace("images", "labels").replace(".jpg", ".png"), halves(0, 3))
+    text = refused(project, source)
+    assert "have one name" in text
+    assert other in text
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "message"),
+    [
+        ("images/train/a.png", b"no picture", "a.png: damaged or not a picture"),
+        ("images/train/a.png", forge.png((8, 6))[:-30], "a.png: damaged"),
+        ("labels/train/a.png", b"", "a.png: damaged or not a picture"),
+        ("labels/train/a.png", forge.png((8, 6)), "label map of mode RGB, expected one 8-bit"),
+        ("labels/train/a.png", forge.png((8, 6), depth=16, color=0), "16"),
+        ("images/train/z.tif", b"II*\0", "z.tif: pictures are PNG or JPEG files; convert it"),
+        ("labels/train/z.JPG", b"\xff\xd8", "z.JPG: labels are PNG files"),
+        ("labels/val/z.bmp", b"BM", "z.bmp: labels are PNG files"),
+        ("images/train/a\nb.png", forge.png((8, 6)), "rename it"),
+    ],
+)
+def test_file_that_cannot_be_read_is_one_message(project, source, path, content, message):
+    (source / path).write_bytes(content)
+    assert message in refused(project, source)
+
+
+def test_jpeg_under_the_name_of_a_png_is_no_label_of_either_kind(project, source):
+    for text in (VALUES, COLORS):
+        (source / "classes.csv").write_text(f"{text}ignore,*,\n")
+        for path in (source / "labels").rglob("*.png"):
+            Image.fromarray(np.zeros(SIZE, np.uint8)).save(path, "JPEG")
+        assert "JPEG under the name of a PNG" in refused(project, source)
+
+
+def test_link_whose_file_is_gone_is_missed(project, source):
+    project.ok("download", "own", "--root", source)
+    (source / "images/train/a.png").unlink()
+    assert "a.png: no such picture" in project.fails("prepare", "own")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_picture_that_may_not_be_read_is_one_message(project, source):
+    (source / "images/train/a.png").chmod(0)
+    assert "a.png" in refused(project, source)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("images/train/a.png", "images/train/a.png"),
+        ("x/labels/val/b/c d.PNG", "labels/val/b/c d.PNG"),
+        ("images/train/images/val/a.jpeg", "images/train/images/val/a.jpeg"),
+        ("x/classes.csv", "classes.csv"),
+        ("images/train/classes.csv", None),
+        ("my_classes.csv", None),
+        ("images/dev/a.png", None),
+        ("images/train/../../a.png", None),
+        ("images/train/.hidden/a.png", None),
+        ("images/train/a.txt", None),
+    ],
+)
+def test_files_find_their_place(name, place):
+    assert raw_path(name) == (Path(place) if place else None)
