@@ -11,12 +11,9 @@ from conftest import ROOT
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-HIDDEN = {".venv", "data", "mutants", "node_modules"}
-PAGES = sorted(
-    path
-    for path in ROOT.rglob("*.md")
-    if not any(p in HIDDEN or p.startswith(".") for p in path.relative_to(ROOT).parts)
-)
+# Not below the environment, data, what mutmut copies: many files, none of them a page.
+FOLDERS = [p for p in ROOT.iterdir() if p.name not in ("data", "mutants") and p.name[0] != "."]
+PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in folder.rglob("*.md"))])
 
 
 def page_name(path: Path) -> str:

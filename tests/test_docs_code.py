@@ -1,6 +1,7 @@
 """Python on the pages: quick start and README run, the API page has the code's own signatures."""
 
 import __future__
+
 import importlib
 import inspect
 import os
