@@ -68,7 +68,7 @@ def save(picture: Image.Image, path: Path) -> None:
 def main() -> None:
     """Draw them all."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--scene", type=int, default=0, help="which one of the validation split")
+    parser.add_argument("--scene", type=int, default=3, help="which one of the validation split")
     parser.add_argument("--out", type=Path, default=PICTURES, help="folder to write to")
     options = parser.parse_args()
     layout = Layout(Path(), "sample")
