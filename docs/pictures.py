@@ -56,11 +56,13 @@ def draw_segmentation(image: UInt8, model: Segmenter) -> Image.Image:
     return Image.open(file).convert("RGB")
 
 
-def save(picture: Image.Image, path: Path) -> None:
-    """Write a PNG of few bytes."""
+def save(picture: Image.Image, path: Path, exact: list[int]) -> None:
+    """Write a PNG of few bytes, with a palette that holds some colours (R, G, B, R, ...) as are."""
+    few = picture.quantize(COLORS - len(exact) // 3, dither=Image.Dither.NONE)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*exact, *(few.getpalette() or [])])
     file = io.BytesIO()
-    few = picture.quantize(COLORS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    few.save(file, "PNG", optimize=True)
+    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     write_bytes(path, file.getvalue())
     print(f"{path}: {path.stat().st_size:,} bytes")
 
@@ -74,7 +76,9 @@ def main() -> None:
     layout = Layout(Path(), "sample")
     item = read_dataset(layout.prepared).split("val")[options.scene]
     model = load(layout.model, precision="fp32")
-    save(draw_segmentation(read_image(layout.raw / item.image), model), options.out / "sample.png")
+    picture = draw_segmentation(read_image(layout.raw / item.image), model)
+    legend = [channel for one in model.classes for channel in one.color]
+    save(picture, options.out / "sample.png", legend)
 
 
 if __name__ == "__main__":
