@@ -1,13 +1,25 @@
 """SGCPNet, reproducible: real-time semantic segmentation from raw archives to a checked zip."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sgcp.datasets.index import read_dataset
+    from sgcp.errors import SgcpError
     from sgcp.inference.segmenter import Segmenter, load
+    from sgcp.inference.views import Views
 
     __version__: str
 
-__all__ = ["Segmenter", "__version__", "load"]
+__all__ = ["Segmenter", "SgcpError", "Views", "__version__", "load", "read_dataset"]
+
+HOMES = {
+    "Segmenter": "inference.segmenter",
+    "SgcpError": "errors",
+    "Views": "inference.views",
+    "load": "inference.segmenter",
+    "read_dataset": "datasets.index",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -16,8 +28,6 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("sgcp")
-    if name in __all__:
-        from sgcp.inference import segmenter
-
-        return getattr(segmenter, name)
+    if name in HOMES:
+        return getattr(import_module(f"sgcp.{HOMES[name]}"), name)
     raise AttributeError(f"module 'sgcp' has no attribute '{name}'")

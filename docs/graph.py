@@ -1,0 +1,75 @@
+"""The stage graph as Mermaid text, which GitHub draws: what README.md shows.
+
+    python docs/graph.py [--write]
+
+Read from dvc.yaml: a stage points to those that read what it writes. Arrows that others imply are
+left out (``train`` reads the raw data too, but not before ``prepare`` has). ``--write`` puts the
+text into README.md; ``tests/test_docs.py`` fails where it is not what dvc.yaml says.
+"""
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"```mermaid\n.*?```\n", re.DOTALL)
+
+
+def names(entries: list[Any]) -> list[str]:
+    """Return paths of a list in dvc.yaml, whose entries are text or a key with options."""
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+def written(stage: dict[str, Any]) -> list[str]:
+    """Return every path that a stage writes; ``X`` stands for the dataset."""
+    kinds = ("outs", "metrics", "plots")
+    return [name.replace("${item.dataset}", "X") for k in kinds for name in names(stage.get(k, []))]
+
+
+def read_graph(stages: dict[str, Any]) -> "nx.DiGraph[str]":
+    """Return who reads whose results, less what follows from other arrows."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(stages)
+    for reader, stage in stages.items():
+        read = {name.replace("${item.dataset}", "X") for name in names(stage["deps"])}
+        graph.add_edges_from(
+            (writer, reader) for writer, other in stages.items() if read & set(written(other))
+        )
+    return nx.transitive_reduction(graph)
+
+
+def render(stages: dict[str, Any]) -> str:
+    """Return a fenced Mermaid block: a box a stage, with its first result."""
+    graph = read_graph(stages)
+    lines = [f'  {name}["<b>{name}</b><br>{written(stages[name])[0]}"]' for name in stages]
+    lines += [
+        f"  {name} --> {' & '.join(n for n in stages if graph.has_edge(name, n))}"
+        for name in stages
+        if graph.out_degree(name)
+    ]
+    return "\n".join(["```mermaid", "flowchart LR", *lines, "```"]) + "\n"
+
+
+def draw() -> str:
+    """Return the block for the committed dvc.yaml."""
+    content = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    return render(content["stages"])
+
+
+def main() -> None:
+    """Print the block, or put it into README.md."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--write", action="store_true", help="replace the block of README.md")
+    readme = ROOT / "README.md"
+    if parser.parse_args().write:
+        readme.write_text(BLOCK.sub(lambda _: draw(), readme.read_text(encoding="utf-8"), count=1))
+    else:
+        print(draw(), end="")
+
+
+if __name__ == "__main__":
+    main()
