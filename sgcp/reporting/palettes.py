@@ -69,6 +69,10 @@ TO_OKLAB = np.array(
     ]
 )
 
+# Of Okabe and Ito's, those with a contrast of 3 to 1 on a white page and on a dark one: for the
+# lines and bars of charts.
+SERIES = ("#0072b2", "#d55e00", "#009e73")
+
 GRID = 17  # steps between the levels of a channel: 16 of them
 DARKEST = 0.33  # OKLab's lightness; below, colours look like the black of what is ignored
 # Of all colours of the grid to begin with, the one that leaves 19 and 11 classes far apart.
