@@ -39,7 +39,7 @@ class Chart:
     summary: str
     """What it shows, in a sentence: the picture's alternative text."""
     drawing: altair.TopLevelMixin
-    """Of ``width="container"``; colours of text and lines are left to the page, which may be dark."""
+    """Of ``width="container"``; the page, which may be dark, colours text and lines."""
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
 
