@@ -1,4 +1,4 @@
-"""The page of ``sgcp browse``: pictures with their truth, numbers by split, and what looks wrong."""
+"""The page of ``sgcp browse``: pictures with their truth, numbers, and what looks wrong."""
 
 from __future__ import annotations
 
@@ -210,10 +210,9 @@ def _sequences(census: Mapping[str, SplitCensus]) -> Chart:
         if counts.sequences[name]
     ]
     part = "" if len(names) == len(shown) else f" The first {MOST_BARS} of {len(names)} are drawn."
-    drawing = _bars(
-        rows, list(census), "sequence", alt.X("value:Q").axis(tickMinStep=1).title(None)
-    )
-    table = [[printable(n), *(census[s].sequences[n] for s in census)] for n in names]
+    value = alt.X("value:Q").axis(tickMinStep=1, tickCount=5).title(None)
+    drawing = _bars(rows, list(census), "sequence", value)
+    table: list[list[Cell]] = [[printable(n), *(census[s].sequences[n] for s in census)] for n in names]
     summary = f"How many pictures of each city or recording are in each split.{part}"
     return Chart("Pictures of each sequence", summary, drawing, ["sequence", *census], table)
 
@@ -239,7 +238,7 @@ def _coverage(labelled: Mapping[str, SplitCensus]) -> Chart:
         )
         .properties(width="container", height=220)
     )
-    table = [[f"{100 * place // BINS} .. {100 * (place + 1) // BINS} %",
+    table: list[list[Cell]] = [[f"{100 * place // BINS} .. {100 * (place + 1) // BINS} %",
               *(counts[name][place] for name in labelled)] for place in range(BINS)]  # fmt: skip
     summary = f"How many pictures have how much of them labelled, in steps of {100 // BINS} %."
     return Chart("Label coverage", summary, drawing, ["labelled pixels", *labelled], table)
