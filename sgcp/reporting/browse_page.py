@@ -212,7 +212,9 @@ def _sequences(census: Mapping[str, SplitCensus]) -> Chart:
     part = "" if len(names) == len(shown) else f" The first {MOST_BARS} of {len(names)} are drawn."
     value = alt.X("value:Q").axis(tickMinStep=1, tickCount=5).title(None)
     drawing = _bars(rows, list(census), "sequence", value)
-    table: list[list[Cell]] = [[printable(n), *(census[s].sequences[n] for s in census)] for n in names]
+    table: list[list[Cell]] = [
+        [printable(n), *(census[s].sequences[n] for s in census)] for n in names
+    ]
     summary = f"How many pictures of each city or recording are in each split.{part}"
     return Chart("Pictures of each sequence", summary, drawing, ["sequence", *census], table)
 
