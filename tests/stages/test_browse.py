@@ -171,6 +171,7 @@ def test_same_pixels_twice_are_found(folder, split, kind):
 def test_neighbouring_frame_in_another_split_is_found(folder):
     rgb = read_image(folder.image("train", 5))
     brighter = np.clip(rgb.astype(int) + 3, 0, 255).astype(np.uint8)
+    brighter[8:12, 8:16] = brighter[8:12, 15:7:-1]  # something has moved
     write_png(folder.image("val", 1), brighter)
     folder.index_again()
     assert suspicions(folder) == [("nearly-across-splits", "val_01")]
