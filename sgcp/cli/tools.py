@@ -1,4 +1,4 @@
-"""Commands beside the stage graph: they compare, check, import and export."""
+"""Commands beside the stage graph: they compare, check, look, import and export."""
 
 from pathlib import Path
 from typing import Annotated
@@ -105,6 +105,38 @@ def check_submission(
     hand_over(json, report)
     if not report["passed"]:
         raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=SCORES)
+def browse(
+    dataset: DatasetArgument = None,
+    images: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Pictures of each split to show.")
+    ] = 6,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.splits,
+            help="Only this split: train, val or test; else all.",
+        ),
+    ] = None,
+    blend: Annotated[
+        float,
+        typer.Option(metavar="X", help="Share of the class colours over the picture, 0 .. 1."),
+    ] = 1.0,
+    json: JsonOption = None,
+) -> None:
+    """Look at prepared data: a contact sheet, its numbers, and what looks wrong in it.
+
+    Example: sgcp browse camvid
+
+    Example: sgcp browse cityscapes --split val --images 20 --blend 0.5
+    """
+    _, _, layout = open_project(dataset)
+    from sgcp.stages.browse import browse as stage
+
+    hand_over(json, stage(layout, images, split, blend))
 
 
 @app.command(rich_help_panel=PICTURES)
