@@ -5,12 +5,12 @@ They hold no colours: the page gives those of its theme, light or dark.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
 from sgcp.reporting.numbers import percent, points, to_number
+from sgcp.reporting.page import Cell, Chart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,23 +30,6 @@ CLASS_COLUMNS = {
     "iou": "IoU %", "recall": "recall %", "precision": "precision %", "iiou": "iIoU %",
     "pixel_share": "share of pixels %",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart for the page, and its numbers."""
-
-    name: str
-    """Of the element; ASCII."""
-    title: str
-    summary: str
-    """What there is to see, for those who do not see it."""
-    spec: dict[str, Any]
-    """Vega-Lite."""
-    columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    wide: bool = False
-    """Keeps its width; the page lets it scroll."""
 
 
 def curve_charts(curves: dict[str, pd.DataFrame]) -> list[Chart]:
