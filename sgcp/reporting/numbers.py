@@ -19,6 +19,12 @@ def percent(share: Any, digits: int = 2) -> str:
     return NONE if number is None else f"{100 * number:.{digits}f}"
 
 
+def per_cent(share: Any) -> float | None:
+    """Return a share in per cent for a table, to two decimals."""
+    number = to_number(share)
+    return None if number is None else round(100 * number, 2)
+
+
 def points(share: Any, other: Any) -> str:
     """Write how far a share is above another, in percentage points: ``+1.20``."""
     one, two = to_number(share), to_number(other)
