@@ -1,0 +1,149 @@
+"""What can be said of one prepared picture and its label, each read once and not kept."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sgcp.datasets.classes import IGNORE
+from sgcp.datasets.images import UInt8, read_image, read_label
+from sgcp.datasets.index import Item, digest_pixels
+from sgcp.errors import SgcpError
+from sgcp.progress import map_threads, track, usable_cores
+
+THUMB_WIDTH = 320  # pixels
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a picture's pixels say."""
+
+    size: tuple[int, int]
+    digest: str
+    dark: int
+    """Grey level, 0 .. 255, that 1 % of the pixels do not exceed."""
+    bright: int
+    """Grey level that 99 % of the pixels do not exceed."""
+    constant: bool
+    """Whether all pixels are the same."""
+    colored: bool
+    """Whether a pixel is not grey."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a label map's pixels say."""
+
+    size: tuple[int, int]
+    digest: str
+    pixels: dict[int, int]
+    """How many there are of each id that occurs, 255 included."""
+
+    @property
+    def coverage(self) -> float:
+        """Share of the pixels that are not ignored."""
+        return 1 - self.pixels.get(IGNORE, 0) / (self.size[0] * self.size[1])
+
+    @property
+    def classes(self) -> set[int]:
+        """The ids that occur, without 255."""
+        return self.pixels.keys() - {IGNORE}
+
+
+@dataclass(frozen=True)
+class Thumb:
+    """A picture made small, to be looked at."""
+
+    photo: UInt8
+    """(h, w, 3)."""
+    label: UInt8 | None
+    """(h, w) train ids."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """One picture of the index, as its files are now."""
+
+    item: Item
+    picture: Picture | None = None
+    """None where it cannot be read."""
+    label: Label | None = None
+    """None where there is none, or it cannot be read."""
+    errors: tuple[str, ...] = ()
+    """Why a file cannot be read."""
+    thumb: Thumb | None = field(default=None, repr=False, compare=False)
+
+
+def survey(
+    items: Sequence[Item], raw: Path, prepared: Path, shown: Collection[Item] = ()
+) -> Iterator[Survey]:
+    """Look at every picture and label, on all cores, under a progress bar.
+
+    Args:
+        shown: those of which a small copy is wanted.
+    """
+    look = partial(survey_item, raw=raw, prepared=prepared)
+    wanted = {item.image for item in shown}
+    tasks = ((item, item.image in wanted) for item in items)
+    results = map_threads(lambda task: look(*task), tasks, usable_cores())
+    return track(results, "looking at pictures", len(items))
+
+
+def survey_item(item: Item, thumb: bool, raw: Path, prepared: Path) -> Survey:
+    """Look at one picture and its label; what cannot be read is said in ``errors``."""
+    errors: list[str] = []
+    rgb = _read(read_image, raw / item.image, errors)
+    label = None if item.label is None else _read(read_label, prepared / item.label, errors)
+    return Survey(
+        item,
+        None if rgb is None else describe_picture(rgb),
+        None if label is None else describe_label(label),
+        tuple(errors),
+        make_thumb(rgb, label) if thumb and rgb is not None else None,
+    )
+
+
+def _read(reader: partial[UInt8] | type | object, path: Path, errors: list[str]) -> UInt8 | None:
+    try:
+        content: UInt8 = reader(path)  # type: ignore[operator]
+    except SgcpError as error:
+        errors.append(str(error))
+        return None
+    return content
+
+
+def describe_picture(rgb: UInt8) -> Picture:
+    """Describe (H, W, 3)."""
+    grey = np.cumsum(Image.fromarray(rgb).convert("L").histogram())  # pixels up to each level
+    dark, bright = np.searchsorted(grey, [0.01 * grey[-1], 0.99 * grey[-1]])
+    red, green, blue = np.moveaxis(rgb, -1, 0)
+    return Picture(
+        rgb.shape[:2],
+        digest_pixels(rgb),
+        int(dark),
+        int(bright),
+        constant=bool((rgb == rgb[0, 0]).all()),
+        colored=bool((red != green).any() or (green != blue).any()),
+    )
+
+
+def describe_label(label: UInt8) -> Label:
+    """Describe train ids (H, W)."""
+    counts = Image.fromarray(label).histogram()
+    return Label(label.shape, digest_pixels(label), {i: n for i, n in enumerate(counts) if n})
+
+
+def make_thumb(rgb: UInt8, label: UInt8 | None) -> Thumb:
+    """Make a picture (H, W, 3) and its label (H, W) at most ``THUMB_WIDTH`` wide."""
+    height, width = rgb.shape[:2]
+    scale = min(1.0, THUMB_WIDTH / width)
+    wh = max(1, round(width * scale)), max(1, round(height * scale))
+    photo = Image.fromarray(rgb).resize(wh, Image.Resampling.BOX)
+    if label is not None:  # of whatever size: one that does not fit is reported elsewhere
+        label = np.asarray(Image.fromarray(label).resize(wh, Image.Resampling.NEAREST))
+    return Thumb(np.asarray(photo), label)

@@ -1,0 +1,116 @@
+"""Pages that stand alone: one HTML file holds its style, pictures and charts, and asks no network.
+
+Templates lie in ``sgcp/reporting/pages``: ``base.html`` is the frame, ``parts.html`` holds what
+several pages show. Whatever is filled in is escaped: names of files may hold markup.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import altair
+import jinja2
+import vl_convert
+from PIL import Image
+
+from sgcp.reporting.palettes import lookup
+
+if TYPE_CHECKING:
+    from sgcp.datasets.images import UInt8
+
+JPEG_QUALITY = 80
+FONT = "system-ui, sans-serif"
+Cell = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart, and the same in words and numbers for those who cannot see it.
+
+    ``parts.html`` shows it: ``{{ parts.chart(chart) }}``.
+    """
+
+    title: str
+    summary: str
+    """What it shows, in a sentence: the picture's alternative text."""
+    drawing: altair.TopLevelMixin
+    """Of ``width="container"``; the page, which may be dark, colours text and lines."""
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+    @property
+    def specification(self) -> dict[str, Any]:
+        """Vega-Lite's description, in the page's style."""
+        specification: dict[str, Any] = self.drawing.to_dict()
+        style = {
+            "background": "transparent",
+            "font": FONT,
+            "aria": False,  # the page describes the chart once, and not every bar
+            "mark": {"aria": False},
+            "view": {"stroke": None},
+            "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
+            "legend": {"labelFontSize": 12, "titleFontSize": 12, "orient": "top"},
+        }
+        given = specification.get("config", {})
+        fit = {"type": "fit-x", "contains": "padding"}
+        return specification | {"autosize": fit, "config": given | style}
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("sgcp.reporting", "pages"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,  # a slip of the pen is an error, not a gap
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure"] = show
+    return environment
+
+
+def render(template: str, **content: Any) -> str:
+    """Fill in a template of ``sgcp/reporting/pages``, such as one that extends ``base.html``."""
+    return _environment().get_template(template).render(vega=_vega, **content)
+
+
+def show(value: Cell) -> str:
+    """Return a cell of a table as people read it: 12,345 or 0.123, and a dash for nothing."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+@cache
+def _vega() -> str:
+    """Return the programs that draw charts, Vega and Vega-Lite of altair's version: 0.9 MB."""
+    version = ".".join(altair.SCHEMA_VERSION.split(".")[:2])
+    programs = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version)
+    return programs.replace("</script", r"<\/script")
+
+
+def photo_uri(rgb: UInt8) -> str:
+    """Return a picture (H, W, 3) as an address that holds it, in JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return _data_uri("image/jpeg", buffer.getvalue())
+
+
+def label_uri(label: UInt8, colors: UInt8) -> str:
+    """Return train ids (H, W) painted in colours (K, 3) as an address, in PNG with a palette."""
+    image = Image.fromarray(label)
+    image.putpalette(lookup(colors).tobytes())
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return _data_uri("image/png", buffer.getvalue())
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
