@@ -147,7 +147,7 @@ def confusion_chart(confusion: pd.DataFrame) -> Chart:
     )
 
 
-def draw_matrix(confusion: pd.DataFrame, names: list[str]) -> alt.LayerChart:
+def draw_matrix(confusion: pd.DataFrame, names: list[str]) -> alt.TopLevelMixin:
     """Return cells, and numbers in those that are not next to nothing."""
     values = confusion[["actual", "predicted", "share", "pixels"]].to_dict("records")
     base = alt.Chart(alt.Data(values=values)).encode(
