@@ -49,7 +49,7 @@ def curve_chart(name: str, table: pd.DataFrame) -> Chart:
     said = f"from {rows[0][1]:.4g} to {rows[-1][1]:.4g}" if rows else "without a value"
     return Chart(
         title=title,
-        summary=f"{axis} over {len(rows)} epochs, {said}.".capitalize(),
+        summary=f"{len(rows)} values over the epochs, {said}.",
         drawing=drawing,
         columns=("epoch", axis),
         rows=[(value["epoch"], value["value"]) for value in values],
@@ -98,9 +98,8 @@ def draw_bars(values: list[dict[str, Any]], names: list[str], runs: list[str]) -
     colors = alt.Scale(domain=runs, range=[BLUE, GREY][: len(runs)])
     legend = alt.Legend(title=None) if len(runs) > 1 else None
     bars = base.mark_bar().encode(color=alt.Color("run:N", scale=colors, legend=legend))
-    # A number stands behind its bar, or in it where the bar leaves no room.
     numbers = base.mark_text(align="left", dx=4, fontSize=10).encode(text="text:N")
-    height = alt.Step(ROW * (len(runs) + 1) // 2)
+    height = alt.Step(ROW * (len(runs) + 1) // 2, **{"for": "position"})
     return (bars + numbers).properties(width="container", height=height)
 
 

@@ -99,8 +99,7 @@ def read_earlier(
     Raises:
         SgcpError: it cannot be read.
     """
-    by_settings = settings.against
-    source = against or by_settings
+    source = against or settings.against
     if source is None:
         return None
     folder = Path() if against else layout.root
