@@ -18,7 +18,8 @@ def path(_trained, tmp_path_factory):
     (project.root / "earlier.json").write_text(json.dumps(other))
     task = {"p50_ms": 1.5, "p95_ms": 2.0, "images_per_second": 500.0, "runs": 3}
     row = {"network": "SGCPNet", "engine": "torch", "precision": "fp32", "device": "cpu",
-           "tasks": {"network": task}, "peak_mib": {}, "parameters": 607826, "gflop": 6.5}  # fmt: skip
+           "tasks": {"network": task}, "peak_mib": {}, "parameters": 607826,
+           "gflop": 6.5}  # fmt: skip
     speed = {"size": [64, 128], "threads": 2, "device": "cpu", "processor": "a processor",
              "tasks": {"network": "scores"}, "rows": [row]}  # fmt: skip
     (metrics / "speed.json").write_text(json.dumps(speed))

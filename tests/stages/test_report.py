@@ -46,7 +46,7 @@ def test_page_is_one_file_that_asks_nobody(reported):
     asked = re.findall(r"<(?:img|link|iframe|script)[^>]*?(?:src|href)=.(.{9})", markup)
     assert asked
     assert all(address.startswith("data:") for address in asked), asked
-    assert text.count("window.vegaEmbed =") == 1
+    assert text.count("window.vegaEmbed=") == 1
     assert [path.name for path in (reported.root / PAGE).parent.iterdir()] == ["report.html"]
 
 
