@@ -20,6 +20,7 @@ STAGES = {
     "benchmark": "benchmark",
     "predict": "predict",
     "package": "package_submission",
+    "report": "report",
 }
 GRAPH: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
 
@@ -111,7 +112,16 @@ class Recorder:
 
 def test_every_setting_is_read_by_its_stage(tmp_path):
     """A key that no stage reads would rerun it for nothing."""
-    from sgcp.stages import benchmark, download, package, predict, prepare, train, validate
+    from sgcp.stages import (
+        benchmark,
+        download,
+        package,
+        predict,
+        prepare,
+        report,
+        train,
+        validate,
+    )
 
     set_params_file = tmp_path / "params.yaml"
     set_params_file.write_text((ROOT / "params.yaml").read_text())
@@ -128,6 +138,7 @@ def test_every_setting_is_read_by_its_stage(tmp_path):
         (benchmark.benchmark, params.sample.benchmark, (params.machine,)),
         (predict.predict, params.sample.predict, (params.machine,)),
         (package.package_submission, params.sample.package, ()),
+        (report.report, params.sample.report, (params.machine,)),
     ]
     for stage, section, rest in calls:
         read: set[str] = set()

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, TINY, set_params
 from ruamel.yaml import YAML
 
-STAGES = ["download", "prepare", "train", "validate", "predict", "package"]
+STAGES = ["download", "prepare", "train", "validate", "predict", "package", "report"]
 PROGRAMS = Path(sys.executable).parent
 
 
@@ -136,7 +136,7 @@ def test_changed_code_reruns_from_its_first_stage(clone, path, first):
 def test_changed_rate_reruns_training_and_what_follows_and_compares(clone):
     clone.set(sample__train__lr=0.02)
     output = clone.call("dvc", "repro")
-    assert clone.ran(output) == ["train", "validate", "predict", "package"]
+    assert clone.ran(output) == ["train", "validate", "predict", "package", "report"]
     params = clone.call("dvc", "params", "diff")
     assert "sample.train.quick.lr" in params
     assert "0.02" in params

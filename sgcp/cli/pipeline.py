@@ -276,3 +276,26 @@ def package_submission(dataset: DatasetArgument = None) -> None:
     from sgcp.stages.package import package_submission as stage
 
     stage(layout, section.package)
+
+
+@app.command()
+def report(
+    dataset: DatasetArgument = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|REV:PATH",
+            help="An earlier run's validate.json to compare with, instead of params.yaml's.",
+        ),
+    ] = None,
+) -> None:
+    """Make one page of a run: scores, curves, classes, failures, speed, and where it comes from.
+
+    Example: sgcp report sample
+
+    Example: sgcp report camvid --against HEAD~1:metrics/camvid/validate.json
+    """
+    params, section, layout = open_project(dataset)
+    from sgcp.stages.report import report as stage
+
+    stage(layout, section.report, params.machine, against)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import astuple, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from rich.table import Table
+
+from sgcp.evaluation.tally import PictureScore
 
 if TYPE_CHECKING:
     from sgcp.evaluation.benchmark import Benchmark
@@ -32,6 +36,12 @@ def per_class_table(scores: Scores, counts: Counts, benchmark: Benchmark) -> pd.
         names = {k: name for name, part in benchmark.categories.items() for k in part.classes}
         columns |= {"iiou": scores.iiou, "category": [names[k] for k in range(len(names))]}
     return pd.DataFrame(columns)
+
+
+def per_image_table(pictures: Sequence[PictureScore]) -> pd.DataFrame:
+    """Return a row a picture, in the order given: stem, miou, pixel_accuracy, labelled pixels."""
+    names = [item.name for item in fields(PictureScore)]
+    return pd.DataFrame(map(astuple, pictures), columns=names)
 
 
 def confusion_table(

@@ -164,6 +164,15 @@ class PackageSettings(Section):
     """Deflate level of the zip; PNGs hardly shrink, so 0 stores them."""
 
 
+class ReportSettings(Section):
+    """What the page about a run shows."""
+
+    against: PathText | None
+    """Metrics file of an earlier run to compare with, or ``REV:PATH`` in git; null: none."""
+    pictures: Annotated[int, Field(ge=1, le=4)]
+    """Best, median and worst pictures to show, of each so many."""
+
+
 class DatasetSettings(Section):
     """What every dataset has, a subsection a stage."""
 
@@ -173,6 +182,7 @@ class DatasetSettings(Section):
     predict: PredictSettings
     package: PackageSettings
     benchmark: BenchmarkSettings
+    report: ReportSettings
 
     _dataset: str = ""
     _recipe: str = ""

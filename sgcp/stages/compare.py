@@ -81,17 +81,21 @@ def minus(value: float | None, first: float | None) -> float | None:
     return None if value is None or first is None else value - first
 
 
-def read_metrics(source: str) -> dict[str, Any]:
+def read_metrics(source: str, folder: Path = Path()) -> dict[str, Any]:
     """Read a metrics file from disk, or from git by ``REV:PATH``.
+
+    Args:
+        folder: where relative paths begin.
 
     Raises:
         SgcpError: there is none, or it lacks what says what its numbers mean.
     """
     revision, colon, path = source.partition(":")
-    if colon and not Path(source).exists():
+    if colon and not (folder / source).exists():
         shown = subprocess.run(
-            ["git", "show", f"{revision}:./{path}"], capture_output=True, text=True, check=False
-        )
+            ["git", "show", f"{revision}:./{path}"],
+            cwd=folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
         if shown.returncode:
             raise SgcpError(f"{source}: {shown.stderr.strip() or 'not in git'}")
         try:
@@ -99,7 +103,7 @@ def read_metrics(source: str) -> dict[str, Any]:
         except (ValueError, RecursionError):
             raise SgcpError(f"{source}: not valid JSON") from None
     else:
-        content = read_json(Path(source), made_by="sgcp validate")
+        content = read_json(folder / source, made_by="sgcp validate")
     missing = [key for key in (*MEANING, "miou", "iou") if key not in content]
     if missing:
         raise SgcpError(

@@ -87,7 +87,7 @@ class Layout:
 
     @property
     def scores(self) -> Path:
-        """Scores of the validation split; beside it ``per_class.csv`` and ``confusion.csv``."""
+        """Scores of the validation split; beside it its tables."""
         return self.metrics / self.variant / "validate.json"
 
     @property
@@ -100,6 +100,11 @@ class Layout:
     def speed(self) -> Path:
         """Times and memory on the machine at hand."""
         return self.metrics / "speed.json"
+
+    @property
+    def report(self) -> Path:
+        """The page about a run: ``report.html``."""
+        return self._run("reports")
 
     @property
     def predictions(self) -> Path:

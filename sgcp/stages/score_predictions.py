@@ -16,11 +16,12 @@ from sgcp.datasets.truth import read_truth
 from sgcp.errors import SgcpError
 from sgcp.evaluation.benchmark import Benchmark, benchmark_of
 from sgcp.evaluation.containers import Folder
-from sgcp.evaluation.counts import Counts, count_picture, no_counts
+from sgcp.evaluation.counts import Counts, count_picture
 from sgcp.evaluation.expectations import Expected, KnownImages
 from sgcp.evaluation.findings import describe, group_by_kind
 from sgcp.evaluation.kinds import DOUBLE
 from sgcp.evaluation.submission import match_files
+from sgcp.evaluation.tally import Tally
 from sgcp.memory import keep_freed_memory
 from sgcp.progress import each_parallel
 from sgcp.stages.scores import write_scores
@@ -69,10 +70,12 @@ def score_predictions(
     pairs = [(item, files[item.submission_stem]) for item in items]
     # Added up as they come: kept, they are 6 KB a picture (benchmarks/scaling.py).
     each = each_parallel(score, pairs, machine.prepare_workers, "scoring")
-    counts = sum(each, no_counts(benchmark))
+    tally = Tally(benchmark)
+    for item, counts in zip(items, each, strict=True):
+        tally.add(item.stem, counts)
     origin = {"predictions": name}
     place = replace(layout, variant=Path("predictions", layout.variant, name).as_posix())
-    return write_scores(place.scores, dataset, items, counts, benchmark, origin)
+    return write_scores(place.scores, dataset, items, tally, origin)
 
 
 def find_predictions(folder: Path, items: list[Item]) -> dict[str, Path]:

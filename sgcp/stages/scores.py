@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from sgcp.datasets.index import Dataset, Item
     from sgcp.evaluation.benchmark import Benchmark
-    from sgcp.evaluation.counts import Counts
     from sgcp.evaluation.scores import Scores
+    from sgcp.evaluation.tally import Tally
 
 
 # The means of a metrics file, by their keys.
@@ -36,13 +36,15 @@ def write_scores(
     target: Path,
     dataset: Dataset,
     items: list[Item],
-    counts: Counts,
-    benchmark: Benchmark,
+    tally: Tally,
     origin: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write ``target`` (JSON), ``per_class.csv`` and ``confusion.csv`` beside it, and show them.
+    """Write ``target`` (JSON) and its tables beside it, and show them.
+
+    The tables are ``per_class.csv``, ``confusion.csv`` and ``per_image.csv``.
 
     Args:
+        tally: the counts of the pictures, added in the order of ``items``.
         origin: what was scored and at which size; goes into the metrics file.
 
     Returns:
@@ -55,19 +57,27 @@ def write_scores(
     from sgcp.evaluation.tables import (
         confusion_table,
         per_class_table,
+        per_image_table,
         render_categories,
         render_scores,
     )
 
+    benchmark, counts = tally.benchmark, tally.counts
     scores = score_counts(counts, benchmark)
     if np.isnan(scores.miou):
         raise SgcpError(f"{dataset.name}: split '{items[0].split}' has no scored pixel")
     content = describe_scores(scores, benchmark) | describe_split(dataset, items) | dict(origin)
     names = [item.name for item in benchmark.classes]
     classes = per_class_table(scores, counts, benchmark)
-    pairs = confusion_table(square(counts, benchmark), counts.pixels.sum(axis=1), names)
-    write_text(target.with_name("per_class.csv"), classes.to_csv(index=False, lineterminator="\n"))
-    write_text(target.with_name("confusion.csv"), pairs.to_csv(index=False, lineterminator="\n"))
+    tables = {
+        "per_class.csv": classes,
+        "confusion.csv": confusion_table(
+            square(counts, benchmark), counts.pixels.sum(axis=1), names
+        ),
+        "per_image.csv": per_image_table(tally.pictures),
+    }
+    for name, table in tables.items():
+        write_text(target.with_name(name), table.to_csv(index=False, lineterminator="\n"))
     write_json(target, content)
     title = (
         f"{dataset.name} '{items[0].split}', {len(items)} images, "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sgcp.datasets.images import write_png
 from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap, spread
-from sgcp.evaluation.counts import Counts, no_counts
+from sgcp.evaluation.tally import Tally
 from sgcp.files import building_folder, json_digest
 from sgcp.progress import map_threads, track, warn
 from sgcp.reporting.panels import panel
@@ -17,6 +17,7 @@ from sgcp.stages.scores import write_scores
 
 if TYPE_CHECKING:
     from sgcp.datasets.index import Dataset, Item
+    from sgcp.evaluation.counts import Counts
     from sgcp.inference.segmenter import Segmenter
     from sgcp.settings import MachineSettings, ValidateSettings
     from sgcp.stages.layout import Layout
@@ -27,7 +28,7 @@ def validate(
 ) -> dict[str, Any]:
     """Score ``layout.model`` on a split of ``layout.prepared``; write ``layout.scores``.
 
-    Beside it go ``per_class.csv`` and ``confusion.csv``; panels go to ``layout.panels``.
+    Beside it go its tables, as ``write_scores`` says; panels go to ``layout.panels``.
 
     Returns:
         What the metrics file holds.
@@ -43,7 +44,7 @@ def validate(
     scorer = Scorer(layout, dataset, model, settings.input_size, views_of(settings))
 
     shown = set(spread(range(len(items)), settings.panels))
-    counts = no_counts(scorer.benchmark)
+    tally = Tally(scorer.benchmark)
     with building_folder(layout.panels, run_key(settings, items)) as folder:
 
         def score(task: tuple[int, Item]) -> Counts:
@@ -56,11 +57,11 @@ def validate(
             return scored.counts
 
         found = map_threads(score, enumerate(items), model.workers)
-        for picture_counts in track(found, "validating", len(items)):
-            counts += picture_counts
+        for item, counts in zip(items, track(found, "validating", len(items)), strict=True):
+            tally.add(item.stem, counts)
     warn_of_other_protocol(model, dataset)
     origin = describe_model(model, items, settings)
-    return write_scores(layout.scores, dataset, items, counts, scorer.benchmark, origin)
+    return write_scores(layout.scores, dataset, items, tally, origin)
 
 
 def run_key(settings: ValidateSettings, items: list[Item]) -> str:

@@ -1,0 +1,139 @@
+"""What a trained and validated run has left: read together, and checked to belong together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from sgcp.errors import SgcpError
+from sgcp.files import json_digest, read_json
+from sgcp.models.card import ModelCard, read_card, weights_path
+from sgcp.stages.compare import read_metrics
+
+if TYPE_CHECKING:
+    from sgcp.stages.layout import Layout
+
+CURVES = ("loss", "miou", "pixel_accuracy", "lr")
+LOOK = ("model", "images", "input_size", "flip", "scales", "window", "engine", "precision")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's numbers and its model's description."""
+
+    scores: dict[str, Any]
+    """``validate.json``."""
+    classes: pd.DataFrame
+    """``per_class.csv``."""
+    confusion: pd.DataFrame
+    """``confusion.csv``."""
+    pictures: pd.DataFrame
+    """``per_image.csv``."""
+    card: ModelCard
+    weights: Path
+    curves: dict[str, pd.DataFrame]
+    """By name, columns ``step`` and the name; empty where the model was imported."""
+    speed: dict[str, Any] | None
+    """``speed.json``; None where nothing was timed."""
+
+
+def read_run(layout: Layout) -> Run:
+    """Read what ``train``, ``validate`` and ``benchmark`` left of a run.
+
+    Raises:
+        SgcpError: a file is missing or damaged, or the scores are of another model or of other
+            pictures than the files beside them.
+    """
+    again = f"run `sgcp validate {layout.dataset}` again"
+    scores = read_metrics(str(layout.scores))
+    if lacking := [key for key in LOOK if key not in scores]:
+        raise SgcpError(f"{layout.scores}: lacks {', '.join(lacking)}; {again}")
+    weights = weights_path(layout.model)
+    card = read_card(weights.with_suffix(".json"))
+    found = {
+        "epoch": card.provenance.get("epoch"),
+        "settings": json_digest(card.provenance.get("settings")),
+    }
+    scored = scores["model"] if isinstance(scores["model"], dict) else {}
+    if any(scored.get(key) != value for key, value in found.items()):
+        raise SgcpError(f"{layout.scores}: scores of another model than {weights}; {again}")
+    pictures = read_table(layout.scores.with_name("per_image.csv"), ("stem", "miou"), again)
+    if len(pictures) != scores["images"]:
+        raise SgcpError(f"{layout.scores}: of other pictures than per_image.csv; {again}")
+    return Run(
+        scores=scores,
+        classes=read_table(layout.scores.with_name("per_class.csv"), ("class", "iou"), again),
+        confusion=read_table(
+            layout.scores.with_name("confusion.csv"), ("actual", "predicted", "share"), again
+        ),
+        pictures=pictures,
+        card=card,
+        weights=weights,
+        curves=read_curves(layout),
+        speed=read_json(layout.speed, "sgcp benchmark") if layout.speed.exists() else None,
+    )
+
+
+def read_curves(layout: Layout) -> dict[str, pd.DataFrame]:
+    """Return the curves that a training run left, by name.
+
+    Raises:
+        SgcpError: one is damaged.
+    """
+    paths = {name: layout.curves / "plots" / "metrics" / f"{name}.tsv" for name in CURVES}
+    again = f"run `sgcp train {layout.dataset}` again"
+    return {
+        name: read_table(path, ("step", name), again, "\t")
+        for name, path in paths.items()
+        if path.exists()
+    }
+
+
+def read_table(path: Path, columns: tuple[str, ...], again: str, mark: str = ",") -> pd.DataFrame:
+    """Read a table of ours; all its first two columns' names must be there.
+
+    Args:
+        again: what to do where it is missing or damaged.
+        mark: between two values.
+
+    Raises:
+        SgcpError: missing, no table, or without one of ``columns``.
+    """
+    try:
+        table = pd.read_csv(path, sep=mark, keep_default_na=False, na_values=[""])
+    except FileNotFoundError:
+        raise SgcpError(f"{path}: not found; {again}") from None
+    except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
+        raise SgcpError(f"{path}: damaged ({error}); {again}") from None
+    if lacking := [name for name in columns if name not in table]:
+        raise SgcpError(f"{path}: lacks the column {lacking[0]}; {again}")
+    return table
+
+
+def choose_pictures(pictures: pd.DataFrame, count: int) -> list[tuple[str, dict[str, Any]]]:
+    """Return the best, median and worst pictures by mIoU, of each up to ``count``.
+
+    None comes twice: of few pictures, best and worst are there before the median.
+
+    Returns:
+        Pairs of its place (``best``, ``median 2``, ...) and its row, from best to worst.
+    """
+    ranked = pictures.dropna(subset="miou").sort_values(
+        ["miou", "stem"], ascending=[False, True], kind="stable"
+    )
+    rows = ranked.to_dict("records")
+    start = (len(rows) - count) // 2
+    wanted = {
+        "best": range(count),
+        "worst": range(len(rows) - 1, len(rows) - 1 - count, -1),
+        "median": range(start, start + count),
+    }
+    taken: dict[int, str] = {}
+    for kind, places in wanted.items():
+        for number, place in enumerate(places, start=1):
+            if 0 <= place < len(rows):
+                taken.setdefault(place, f"{kind} {number}" if count > 1 else kind)
+    return [(taken[place], {str(k): v for k, v in rows[place].items()}) for place in sorted(taken)]

@@ -1,0 +1,94 @@
+"""The report as a reader meets it: drawn, moved and coloured in a browser."""
+
+import json
+import shutil
+
+import pytest
+from browsing import visiting
+from conftest import Project
+
+
+@pytest.fixture(scope="module")
+def path(_trained, tmp_path_factory):
+    """A page with an earlier run beside it, and speed as `sgcp benchmark` writes it."""
+    project = Project(tmp_path_factory.mktemp("reported") / "project")
+    shutil.copytree(_trained.root, project.root)
+    metrics = project.root / "metrics/sample"
+    other = json.loads((metrics / "validate.json").read_text())
+    (project.root / "earlier.json").write_text(json.dumps(other))
+    task = {"p50_ms": 1.5, "p95_ms": 2.0, "images_per_second": 500.0, "runs": 3}
+    row = {"network": "SGCPNet", "engine": "torch", "precision": "fp32", "device": "cpu",
+           "tasks": {"network": task}, "peak_mib": {}, "parameters": 607826,
+           "gflop": 6.5}  # fmt: skip
+    speed = {"size": [64, 128], "threads": 2, "device": "cpu", "processor": "a processor",
+             "tasks": {"network": "scores"}, "rows": [row]}  # fmt: skip
+    (metrics / "speed.json").write_text(json.dumps(speed))
+    project.ok("report", "--against", "earlier.json")
+    return project.root / "data/reports/sample/report.html"
+
+
+def drawn(visit):
+    """Wait until charts and pictures are there."""
+    visit.page.wait_for_function(
+        "[...document.querySelectorAll('.chart')].every((place) => place.querySelector('svg'))"
+    )
+    visit.page.wait_for_function("viewers.every((viewer) => viewer.views.errors)")
+    return visit
+
+
+def picture(visit) -> str:
+    """Return the pixels of the first viewer, once what was asked for is painted."""
+    return visit.page.evaluate(
+        "new Promise((resolve) => setTimeout(() => "
+        "resolve(document.querySelector('.viewer canvas').toDataURL()), 50))"
+    )
+
+
+@pytest.mark.parametrize(
+    ("width", "dark"), [(1600, False), (390, False), (390, True), (1200, True)]
+)
+def test_page_draws_everything_fits_and_is_accessible(path, width, dark):
+    with visiting(path, width=width, dark=dark) as visit:
+        drawn(visit)
+        assert visit.page.locator(".chart svg").count() == 6
+        assert visit.page.locator(".viewer").count() == 2
+        assert visit.width_needed() <= width
+        assert visit.flaws() == []
+        assert visit.errors == []
+        outside = [a for a in visit.requests if not a.startswith(("file:", "data:", "blob:"))]
+        assert not outside
+        assert visit.page.get_by_text("607,826").count() == 1
+
+
+def test_line_moves_by_keyboard_and_shows_more_of_the_left_side(path):
+    with visiting(path) as visit:
+        drawn(visit)
+        line = visit.page.locator(".viewer input[type=range]").first
+        line.focus()
+        seen = [picture(visit)]
+        for key in ("Home", "End", "ArrowLeft"):
+            line.press(key)
+            seen.append(picture(visit))
+        assert len(set(seen)) == 4
+        line.press("End")
+        visit.page.locator(".viewer [data-side=left]:checked").first.focus()
+        visit.page.keyboard.press("ArrowRight")  # from the truth to the prediction
+        assert picture(visit) not in seen
+
+
+def test_classes_switch_off_and_on_again_and_palettes_change_colours(path):
+    with visiting(path) as visit:
+        drawn(visit)
+        before = picture(visit)
+        button = visit.page.get_by_role("button", name="road")
+        button.press("Enter")
+        assert button.get_attribute("aria-pressed") == "false"
+        without = picture(visit)
+        assert without != before
+        button.press("Enter")
+        assert picture(visit) == before
+        visit.page.get_by_label("for the colour-blind").check()
+        safe = picture(visit)
+        assert safe not in (before, without)
+        visit.page.get_by_role("button", name="no class").click()
+        assert picture(visit) not in (safe, before)

@@ -1,0 +1,211 @@
+"""Stage ``report``: one page about a run, from what the other stages left."""
+
+import json
+import re
+import shutil
+
+import kills
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Project
+
+from sgcp.datasets.images import read_image
+from sgcp.datasets.index import read_dataset
+from sgcp.datasets.truth import read_truth
+from sgcp.inference.segmenter import load
+from sgcp.stages.run_files import choose_pictures
+
+PAGE = "data/reports/sample/report.html"
+METRICS = "metrics/sample/validate.json"
+
+
+@pytest.fixture(scope="module")
+def reported(_trained, tmp_path_factory) -> Project:
+    """A project whose run has its page; not to be changed."""
+    project = Project(tmp_path_factory.mktemp("reported") / "project")
+    shutil.copytree(_trained.root, project.root)
+    project.ok("report")
+    return project
+
+
+def page(project: Project) -> str:
+    return (project.root / PAGE).read_text(encoding="utf-8")
+
+
+def other_run(project: Project, name: str = "other.json", **values) -> None:
+    """Write an earlier run's metrics: this one's, changed."""
+    content = json.loads((project.root / METRICS).read_text())
+    (project.root / name).write_text(json.dumps(content | values))
+
+
+def test_page_is_one_file_that_asks_nobody(reported):
+    text = page(reported)
+    assert len(text.encode()) < 5 * 2**20
+    markup = re.sub(r"<script[^>]*>.*?</script>", "<script>", text, flags=re.DOTALL)
+    asked = re.findall(r"<(?:img|link|iframe|script)[^>]*?(?:src|href)=.(.{9})", markup)
+    assert asked
+    assert all(address.startswith("data:") for address in asked), asked
+    assert text.count("window.vegaEmbed=") == 1
+    assert [path.name for path in (reported.root / PAGE).parent.iterdir()] == ["report.html"]
+
+
+def test_page_says_what_was_scored_and_how_it_was_made(reported):
+    text = page(reported)
+    scores = json.loads((reported.root / METRICS).read_text())
+    card = json.loads((reported.root / "data/models/sample/model.json").read_text())
+    for part in (
+        f"{100 * scores['miou']:.2f}",
+        f"{100 * scores['miiou']:.2f}",
+        scores["protocol"],
+        scores["split_fingerprint"],
+        card["provenance"]["train_split_fingerprint"],
+        card["provenance"]["versions"]["torch"],
+        "poly_power",
+        f"learnt from {len(card['trained_on'])} pictures",
+    ):
+        assert part in text, part
+
+
+def test_links_lead_from_the_page_to_files(reported):
+    text = page(reported)
+    links = re.findall(r'<li>[^<]*<a href="([^"]+)"', text)
+    assert "../../../metrics/sample/validate.json" in links
+    for link in links:
+        assert (reported.root / PAGE).parent.joinpath(link).exists(), link
+
+
+def test_scores_of_single_pictures_add_up_to_the_splits(reported):
+    folder = reported.root / "metrics/sample"
+    table = pd.read_csv(folder / "per_image.csv")
+    dataset = read_dataset(reported.root / "data/prepared/sample")
+    assert list(table["stem"]) == [item.stem for item in dataset.split("val")]
+    right = (table["pixel_accuracy"] * table["labelled"]).sum() / table["labelled"].sum()
+    scores = json.loads((folder / "validate.json").read_text())
+    assert right == pytest.approx(scores["pixel_accuracy"], abs=1e-12)
+
+
+def test_score_of_a_picture_is_its_own_mean_iou(reported):
+    table = pd.read_csv(reported.root / "metrics/sample/per_image.csv").set_index("stem")
+    prepared = reported.root / "data/prepared/sample"
+    item = read_dataset(prepared).split("val")[1]
+    truth = read_truth(prepared, item)
+    label = truth.train_ids[truth.segments]
+    image = read_image(reported.root / "data/raw/sample" / item.image)
+    model = load(reported.root / "data/models/sample", precision="fp32")
+    predicted = np.where(label == 255, 255, model.segment(image))
+    ious = [
+        ((label == k) & (predicted == k)).sum() / ((label == k) | (predicted == k)).sum()
+        for k in range(19)
+        if ((label == k) | (predicted == k)).any()
+    ]
+    assert table.loc[item.stem, "miou"] == pytest.approx(np.mean(ious), abs=1e-12)
+
+
+def test_best_and_worst_of_the_table_are_shown(reported):
+    table = pd.read_csv(reported.root / "metrics/sample/per_image.csv").sort_values("miou")
+    text = page(reported)
+    assert f"Best: {table['stem'].iloc[-1]}" in text
+    assert f"Worst: {table['stem'].iloc[0]}" in text
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("size", range(1, 9))
+def test_chosen_pictures_are_best_median_and_worst_and_none_comes_twice(size, count):
+    values = np.random.default_rng(size).permutation(size) / 10
+    table = pd.DataFrame({"stem": [f"p{n}" for n in range(size)], "miou": values})
+    table.loc[size] = ["unlabelled", np.nan]
+    chosen = choose_pictures(table, count)
+    places = [place for place, _ in chosen]
+    shown = [row["miou"] for _, row in chosen]
+    assert shown == sorted(set(shown), reverse=True)
+    assert len(chosen) == min(size, 3 * count)
+    assert shown[0] == values.max()
+    assert places[0].startswith("best")
+    assert size == 1 or shown[-1] == values.min()
+    if size >= 3 and count == 1:
+        assert abs(shown[places.index("median")] - np.median(values)) <= 0.05 + 1e-9
+
+
+def test_pictures_of_one_score_have_a_fixed_order():
+    table = pd.DataFrame({"stem": list("cab"), "miou": [0.5, 0.5, 0.5]})
+    assert [row["stem"] for _, row in choose_pictures(table, 1)] == ["a", "b", "c"]
+
+
+def test_difference_from_an_earlier_run_stands_at_each_class(trained):
+    scores = json.loads((trained.root / METRICS).read_text())
+    other_run(
+        trained,
+        miou=scores["miou"] - 0.0123,
+        iou=scores["iou"] | {"road": scores["iou"]["road"] - 0.1},
+    )
+    trained.ok("report", "sample", "--against", "other.json")
+    text = page(trained)
+    assert f"+1.23 points from {100 * scores['miou'] - 1.23:.2f} %" in text
+    assert f"{100 * scores['iou']['road']:.2f} (+10.00)" in text
+    assert "Compared with other.json" in text
+
+
+def test_earlier_run_of_the_settings_is_sought_in_the_project(trained, monkeypatch):
+    other_run(trained)
+    trained.set(sample__report__against="other.json")
+    below = Project(trained.root / "data")
+    below.ok("report", "sample")
+    assert "Compared with other.json" in page(trained)
+
+
+def test_run_that_does_not_compare_is_marked_and_no_difference_shown(trained):
+    other_run(trained, protocol="strict", miou=0.1)
+    trained.ok("report", "sample", "--against", "other.json")
+    text = page(trained)
+    assert "does not compare with this one" in text
+    assert "protocol: cityscapes-19 (this run); strict (other.json)" in text
+    assert "points from" not in text
+    assert "difference, points" not in text
+
+
+def test_earlier_run_that_is_not_there_is_named(trained):
+    assert "--against: none.json: not found" in trained.fails("report", "--against", "none.json")
+    assert "--against: HEAD:x.json: " in trained.fails("report", "--against", "HEAD:x.json")
+    trained.set(sample__report__against="none.json")
+    assert "report.against: none.json: not found" in trained.fails("report")
+    assert not (trained.root / PAGE).exists()
+
+
+def test_scores_without_single_pictures_ask_for_validation(trained):
+    (trained.root / "metrics/sample/per_image.csv").unlink()
+    assert "per_image.csv: not found; run `sgcp validate sample` again" in trained.fails("report")
+
+
+def test_files_of_different_runs_are_refused(trained):
+    card = trained.root / "data/models/sample/model.json"
+    content = json.loads(card.read_text())
+    content["provenance"]["epoch"] += 1
+    card.write_text(json.dumps(content))
+    assert "scores of another model" in trained.fails("report")
+
+
+def test_run_without_curves_and_speed_says_so_and_names_are_escaped(trained):
+    shutil.rmtree(trained.root / "metrics/sample/train")
+    (trained.root / "metrics/sample/speed.json").unlink(missing_ok=True)
+    other_run(trained, "<b>.json")
+    trained.ok("report", "--against", "<b>.json")
+    text = page(trained)
+    assert "There are no curves: this model was not trained here." in text
+    assert "Nothing was timed yet; `sgcp benchmark sample` does." in text.replace("&#96;", "`")
+    assert "&lt;b&gt;.json" in text
+    assert "<b>.json" not in text
+
+
+def test_killed_report_leaves_no_half_page(reported, tmp_path):
+    root = tmp_path / "project"
+    shutil.copytree(reported.root, root)
+    before = (root / PAGE).read_bytes()
+    changes, _ = kills.finish(root, "report")
+    for number in (changes - 8, changes - 3):
+        assert kills.kill_at_change(root, "report", number)
+        left = root / PAGE
+        assert not left.exists() or left.read_bytes().rstrip().endswith(b"</html>")
+    kills.finish(root, "report")
+    assert abs(len((root / PAGE).read_bytes()) - len(before)) < 200  # the time, the commit
+    assert not list((root / PAGE).parent.parent.glob("*.partial"))
