@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from sgcp.cli import pipeline, tools
+from sgcp.cli import demo, pipeline, tools
 from sgcp.failures import FriendlyGroup
 
 app = typer.Typer(
@@ -19,5 +19,6 @@ app = typer.Typer(
 )
 app.add_typer(pipeline.app)
 app.add_typer(tools.app)
+app.add_typer(demo.app)
 
 main: Callable[[], None] = app
