@@ -52,6 +52,9 @@ class Actions:
     def __init__(self, shelf: Shelf, folder: Path, most_seconds: float) -> None:
         self.shelf, self.folder, self.most_seconds = shelf, folder, most_seconds
         self.jobs: dict[str, VideoJob] = {}
+        """Videos on their way, by tab."""
+        self.turns: dict[str, int] = {}
+        """How much each tab has asked to be labelled."""
         self.busy = 0
         """Threads at work."""
 
@@ -62,23 +65,37 @@ class Actions:
         """Label the file that was dropped; yield what the page is to show."""
         if source is None:
             raise complaint("drop a picture or a video on the page first")
-        path, look = Path(source), Look(view, strength / 100)
+        path, look, tab = Path(source), Look(view, strength / 100), request.session_hash or ""
         self.cancel(request)
-        self.forget(kept)
+        turn = self.turns[tab] = self.turns.get(tab, 0) + 1
         try:
             segmenter = await self.work(self.shelf.take, model, engine)
             if is_picture(path):
                 labelled = await self.work(label_picture, path, segmenter, look)
-                kept = Kept(labelled, self.new_folder(), path.stem)
-                yield await self.work(self.show_picture, kept, look)
-                return
-            job = VideoJob(path, self.new_folder() / f"{path.stem}_{view.lower()}.mp4", segmenter,
-                           look, self.most_seconds)  # fmt: skip
-            self.jobs[request.session_hash or ""] = job
-            async for updates in self.label_video(job):
-                yield updates
+                made = Kept(labelled, self.new_folder(), path.stem)
+                steps = one(await self.work(self.show_picture, made, look))
+            else:
+                target = self.new_folder() / f"{path.stem}_{view.lower()}.mp4"
+                job = VideoJob(path, target, segmenter, look, self.most_seconds)
+                self.jobs[tab] = job
+                steps = self.label_video(job)
+            async for updates in steps:
+                if self.turns.get(tab) == turn:  # else something else was dropped meanwhile
+                    yield updates
+            self.forget(kept)
         except Exception as error:
             raise self.explain(error, path) from None
+
+    async def label_again(
+        self, source: str | None, model: str, engine: str, view: str, strength: float,
+        kept: Kept | None, request: gr.Request,
+    ) -> AsyncIterator[Updates]:  # fmt: skip
+        """Label a picture anew, by other weights or another engine; a video waits to be asked."""
+        if kept is None or source is None:
+            yield (gr.skip(),) * len(show())
+            return
+        async for updates in self.label(source, model, engine, view, strength, kept, request):
+            yield updates
 
     async def label_video(self, job: VideoJob) -> AsyncIterator[Updates]:
         """Yield how far a video is, and then the video."""
@@ -136,6 +153,11 @@ class Actions:
         if job := self.jobs.pop(request.session_hash or "", None):
             job.stop.set()
 
+    def leave(self, request: gr.Request) -> None:
+        """Forget a tab that is closed."""
+        self.cancel(request)
+        self.turns.pop(request.session_hash or "", None)
+
     def stop(self) -> None:
         """Stop all videos: the server ends."""
         for job in list(self.jobs.values()):
@@ -186,20 +208,24 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in (".png", ".jpg", ".jpeg")
 
 
+async def one(updates: Updates) -> AsyncIterator[Updates]:
+    """Yield updates, once."""
+    yield updates
+
+
 def show(
     kept: Kept | None = None, picture: str | None = None, video: str | None = None,
     facts: str = "", legend: str = "", labels: Path | None = None, shown: Path | None = None,
     cancel: bool = False,
 ) -> Updates:  # fmt: skip
     """Return what the page is to show, in the order of its parts; what is not given is empty."""
-    moving = video is not None or cancel
     return (
         kept,
-        gr.Image(picture, visible=not moving),
+        gr.Image(picture, visible=picture is not None),
         gr.Video(video, visible=video is not None),
         facts,
-        legend,
-        gr.DownloadButton(value=labels, interactive=labels is not None),
-        gr.DownloadButton(value=shown, interactive=shown is not None),
+        gr.HTML(legend, visible=bool(legend)),
+        gr.DownloadButton(value=labels, visible=labels is not None),
+        gr.DownloadButton(value=shown, visible=shown is not None),
         gr.Button(visible=cancel),
     )

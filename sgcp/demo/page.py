@@ -12,6 +12,7 @@ from sgcp.demo.style import WIDE
 
 TITLE = "SGCPNet: a class for every pixel"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
+LABELLED = 2  # files at the same time, of all tabs together; the others queue
 KEPT = (600, 3600)  # seconds: how often files are looked through, and how old they get
 
 
@@ -39,21 +40,23 @@ def build_page(actions: Actions, bounds: str) -> gr.Blocks:
                     cancel = gr.Button("Cancel the video", visible=False)
             with gr.Column(scale=2, min_width=300):
                 picture = gr.Image(label="Labelled picture", interactive=False, format="png",
-                                   buttons=["fullscreen"],
-                                   alt_text="The labelled picture")  # fmt: skip
+                                   buttons=["fullscreen"], alt_text="The labelled picture",
+                                   visible=False)  # fmt: skip
                 video = gr.Video(label="Labelled video", interactive=False, visible=False)
-                facts = gr.HTML(elem_id="facts")
+                facts = gr.HTML("<p>The result will be here.</p>", elem_id="facts")
                 with gr.Row():
-                    labels = gr.DownloadButton("Download the label map", interactive=False)
-                    shown = gr.DownloadButton("Download the overlay", interactive=False)
-                legend = gr.HTML(elem_id="legend")
+                    labels = gr.DownloadButton("Download the label map", visible=False)
+                    shown = gr.DownloadButton("Download what is shown", visible=False)
+                legend = gr.HTML(elem_id="legend", visible=False)
         results: list[Any] = [kept, picture, video, facts, legend, labels, shown, cancel]
         asked: list[Any] = [source, model, engine, view, strength, kept]
-        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress_on": [picture, video]}
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress_on": facts}
         gr.on([source.upload, again.click], actions.label, asked, results,
-              trigger_mode="once", concurrency_limit=2, **quiet)  # fmt: skip
+              trigger_mode="multiple", concurrency_limit=LABELLED, **quiet)  # fmt: skip
+        gr.on([model.input, engine.input], actions.label_again, asked, results,
+              trigger_mode="always_last", concurrency_limit=LABELLED, **quiet)  # fmt: skip
         gr.on([view.change, strength.change], actions.restyle, [view, strength, kept],
               [picture, shown], trigger_mode="always_last", **quiet)  # fmt: skip
         cancel.click(actions.cancel, queue=False, api_visibility="private")
-        page.unload(actions.cancel)
+        page.unload(actions.leave)
     return page

@@ -5,15 +5,17 @@ from __future__ import annotations
 import gradio as gr
 
 WIDE = "wide"
-INK, BLUE, SKY = "#0f172a", "#1d4ed8", "#93c5fd"
+BLUE, DEEP = "#1d4ed8", "#1e40af"  # white on them: 6.7 and 8.7 to 1
 
 CSS = """
 .intro h1 { font-size: 1.6rem; font-weight: 700; margin: 0 }
 .intro p, .hint p { margin: .2rem 0 }
+.or, .min_value, .max_value { color: inherit !important }
 .legend { border-collapse: collapse; width: 100%; max-width: 26rem }
-.legend th, .legend td { padding: .2rem .6rem .2rem 0; text-align: left; font-weight: 400 }
-.legend thead th { font-weight: 600 }
-.legend .number { text-align: right; font-variant-numeric: tabular-nums }
+.prose .legend th, .prose .legend td { padding: .25rem .6rem .25rem 0; text-align: left;
+  font-weight: 400; border: 0; border-bottom: 1px solid var(--border-color-primary) }
+.prose .legend thead th { font-weight: 600 }
+.prose .legend .number { text-align: right; font-variant-numeric: tabular-nums }
 .swatch { display: inline-block; width: 1.2rem; height: 1.2rem; border: 1px solid currentColor;
           vertical-align: middle }
 .facts { display: flex; flex-wrap: wrap; gap: .4rem 1.6rem; margin: 0 }
@@ -32,9 +34,11 @@ def theme() -> gr.themes.Base:
         font_mono=["ui-monospace", "monospace"],
     ).set(
         button_primary_background_fill=BLUE,
-        button_primary_background_fill_hover="#1e40af",
+        button_primary_background_fill_hover=DEEP,
         button_primary_background_fill_dark=BLUE,
-        button_primary_background_fill_hover_dark="#1e40af",
+        button_primary_background_fill_hover_dark=DEEP,
+        body_text_color_subdued="#475569",
+        body_text_color_subdued_dark="#cbd5e1",
         button_primary_text_color="white",
         button_primary_text_color_dark="white",
     )
