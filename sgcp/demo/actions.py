@@ -10,7 +10,6 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,13 +18,13 @@ import gradio as gr
 from anyio import to_thread
 
 from sgcp.datasets.images import write_png
+from sgcp.datasets.photos import is_photo
 from sgcp.demo import facts
 from sgcp.demo.pictures import Labelled, Look, label_picture
 from sgcp.demo.shelf import Shelf
 from sgcp.demo.videos import StoppedError, VideoJob
 from sgcp.errors import SgcpError
 
-SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff")
 TICK = 0.25  # seconds between two looks at how far a video is
 Result = TypeVar("Result")
 Updates = tuple[Any, ...]
@@ -70,7 +69,7 @@ class Actions:
         turn = self.turns[tab] = self.turns.get(tab, 0) + 1
         try:
             segmenter = await self.work(self.shelf.take, model, engine)
-            if is_picture(path):
+            if await self.work(is_photo, path):
                 labelled = await self.work(label_picture, path, segmenter, look)
                 made = Kept(labelled, self.new_folder(), path.stem)
                 steps = one(await self.work(self.show_picture, made, look))
@@ -198,14 +197,6 @@ class Actions:
 def complaint(sentence: str) -> gr.Error:
     """Return an error of the page; the sentence is text, not HTML."""
     return gr.Error(facts.text(sentence), title="That did not work", print_exception=False)
-
-
-def is_picture(path: Path) -> bool:
-    """Tell a picture from a video by its first bytes, or else by its name."""
-    with suppress(OSError), path.open("rb") as file:
-        if file.read(4).startswith(SIGNATURES):
-            return True
-    return path.suffix.lower() in (".png", ".jpg", ".jpeg")
 
 
 async def one(updates: Updates) -> AsyncIterator[Updates]:

@@ -6,12 +6,13 @@ from typing import Any
 
 import gradio as gr
 
+from sgcp.datasets.photos import SUFFIXES as PICTURES
 from sgcp.demo.actions import Actions
 from sgcp.demo.pictures import VIEWS
 from sgcp.demo.style import WIDE
+from sgcp.inference.video import SUFFIXES as VIDEOS
 
 TITLE = "SGCPNet: a class for every pixel"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
 LABELLED = 2  # files at the same time, of all tabs together; the others queue
 KEPT = (600, 3600)  # seconds: how often files are looked through, and how old they get
 
@@ -28,7 +29,9 @@ def build_page(actions: Actions, bounds: str) -> gr.Blocks:
                 "It stays on this machine.</p>", elem_classes="intro")  # fmt: skip
         with gr.Row(elem_classes=WIDE):
             with gr.Column(scale=1, min_width=300):
-                source = gr.File(label="Picture or video", file_types=list(SUFFIXES), height=140)
+                source = gr.File(
+                    label="Picture or video", file_types=[*PICTURES, *VIDEOS], height=140
+                )
                 gr.HTML(f"<p>{bounds}</p>", elem_classes="hint")
                 model = gr.Dropdown(actions.shelf.models, label="Weights",
                                     value=actions.shelf.models[0])  # fmt: skip

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgcp.datasets.classes import SemanticClass
-from sgcp.datasets.images import UInt8, read_image
+from sgcp.datasets.images import UInt8
+from sgcp.datasets.photos import read_photo
 from sgcp.inference.segmenter import Segmenter, resize_input
 from sgcp.reporting.panels import colorize
 
@@ -98,7 +99,7 @@ def label_picture(path: Path, segmenter: Segmenter, look: Look) -> Labelled:
         SgcpError: the file is no picture, or one that is refused.
     """
     began = time.perf_counter()
-    image = read_image(path)
+    image = read_photo(path)
     size = image.shape[0], image.shape[1]
     seen = resize_input(image, segmenter.card.input_size(*size))
     read = time.perf_counter() - began

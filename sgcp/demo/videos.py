@@ -7,13 +7,15 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import av
 import numpy as np
 
-from sgcp.datasets.images import MAX_PIXELS, UInt8
+from sgcp.datasets.images import UInt8
 from sgcp.demo.pictures import Look, Shares, shares
 from sgcp.errors import SgcpError
 from sgcp.inference.segmenter import Segmenter
 from sgcp.inference.video import VideoSummary, transform_video
+from sgcp.inference.video_reader import open_video
 
 FASTEST = 240  # frames/s; a file that says nothing of its length is stopped by their number
 
@@ -63,8 +65,6 @@ class VideoJob:
 
     def paint(self, frame: UInt8) -> dict[str, UInt8]:
         """Return a frame (H, W, 3) as it is to be shown."""
-        if frame.shape[0] * frame.shape[1] > MAX_PIXELS:
-            raise SgcpError(f"{self.source.name}: more than {MAX_PIXELS:,} pixels; make it smaller")
         if self.stop.is_set():
             raise StoppedError("stopped")
         labels = self.segmenter.segment(frame)
@@ -95,10 +95,6 @@ def length(path: Path) -> float | None:
     Raises:
         SgcpError: no video.
     """
-    import av
-
-    try:
-        with av.open(path) as container:
-            return None if container.duration is None else container.duration / 1e6
-    except (av.FFmpegError, ValueError, OSError):
-        raise SgcpError(f"{path.name}: damaged, or neither a picture nor a video") from None
+    with open_video(path) as video:
+        ticks = video.container.duration
+    return None if ticks is None else ticks / av.time_base
