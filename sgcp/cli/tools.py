@@ -87,15 +87,26 @@ def check_submission(
 def segment(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", help="Pictures, or folders of them.", show_default=False),
+        typer.Argument(
+            metavar="PATH...",
+            help="Pictures, videos, folders, 'patterns/**/*.jpg', or - for standard input.",
+            show_default=False,
+        ),
     ],
     model: Annotated[
         str, typer.Option(help="Bundled name, folder, .safetensors, or what `sgcp export` wrote.")
     ] = "camvid",
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write.")] = Path("segmented"),
-    labels: Annotated[bool, typer.Option(help="Write NAME_labels.png: class indices.")] = True,
-    colors: Annotated[bool, typer.Option(help="Write NAME_colors.png: class colours.")] = False,
-    overlay: Annotated[bool, typer.Option(help="Write NAME_overlay.png: both at once.")] = True,
+    labels: Annotated[
+        bool | None,
+        typer.Option(
+            help="Write NAME_labels.png, of videos NAME_labels.mkv: class indices.",
+            show_default="of pictures",
+        ),
+    ] = None,
+    colors: Annotated[bool, typer.Option(help="Write NAME_colors, .png or .mp4.")] = False,
+    overlay: Annotated[bool, typer.Option(help="Write NAME_overlay: colours over it.")] = True,
+    alpha: Annotated[float, typer.Option(help="Share of the colours in an overlay, 0..1.")] = 0.5,
     input_size: Annotated[
         tuple[int, int] | None,
         typer.Option(metavar="H W", help="Size that the network sees; else as it was trained."),
@@ -106,14 +117,14 @@ def segment(
     force: Annotated[bool, typer.Option("--force", help="Write over files.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Label pictures with bundled or your own weights; works offline and in any folder.
+    """Label pictures and videos with bundled or your own weights; offline, in any folder.
 
-    Example: sgcp segment street.jpg holiday/ --out segmented --flip
+    Example: sgcp segment street.jpg holiday/ drive.mp4 --out segmented
     """
     from sgcp.stages.segment import Look, Wanted
     from sgcp.stages.segment import segment as stage
 
-    wanted = Wanted(labels, colors, overlay)
+    wanted = Wanted(labels, colors, overlay, alpha)
     look = Look.checked(input_size, flip, scale or [1.0], window)
     if not stage(paths, model, out, wanted, look, force, device):
         raise typer.Exit(1)

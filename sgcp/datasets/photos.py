@@ -1,0 +1,99 @@
+"""Anybody's pictures as a viewer shows them: upright, opaque, 8 bits a channel.
+
+A dataset's pictures are refused where they can be understood in two ways (``images``): one of them
+would be wrong beside its labels. Whoever labels a picture of their own wants what they see.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from sgcp.datasets.images import (
+    DAMAGED,
+    GUESSES_REFUSED,
+    MAX_BYTES,
+    MAX_PIXELS,
+    UInt8,
+    read_image,
+)
+from sgcp.datasets.png import has_every_row
+from sgcp.errors import SgcpError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # none starts a program or guesses
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+PAPER = (255, 255, 255, 255)
+
+
+def read_photo(path: Path) -> UInt8:
+    """Read a picture as a viewer shows it: RGB (H, W, 3) uint8.
+
+    Turned and mirrored as its EXIF orientation says; laid on white where it is transparent; of
+    several frames the first; 16 bits of grey scaled to 8, other 16-bit channels cut to their
+    upper 8; CMYK by Pillow's plain formula, without colour profiles.
+
+    Raises:
+        SgcpError: missing, damaged, truncated, too big, none of ``FORMATS``, or of 32 bits a pixel,
+            where nothing says which value is white.
+    """
+    try:
+        return read_image(path)
+    except SgcpError:  # not as datasets have it: perhaps as people do
+        return _as_shown(path)
+
+
+def is_photo(path: Path) -> bool:
+    """Tell whether a file begins like a picture that ``read_photo`` may read."""
+    try:
+        with Image.open(path, formats=FORMATS):
+            return True
+    except (*DAMAGED, Warning):
+        return False
+
+
+def _as_shown(path: Path) -> UInt8:
+    with _opened(path) as image:
+        with Image.open(path, formats=FORMATS) as again:
+            again.verify()  # checksums that decoding does not look at
+        image.load()
+        if image.format == "PNG" and not has_every_row(path):
+            raise SgcpError(f"{path}: damaged, it holds fewer rows than it declares; get it again")
+        if image.mode in ("I", "F"):
+            raise SgcpError(
+                f"{path}: mode {image.mode}: nothing says which value is white; save it with 8 or "
+                "16 bits a channel"
+            )
+        return _rgb(ImageOps.exif_transpose(image))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    if not path.is_file():
+        raise SgcpError(f"{path}: no such picture")
+    if path.stat().st_size > MAX_BYTES:
+        raise SgcpError(f"{path}: {path.stat().st_size:,} bytes; no picture is so big")
+    too_big = f"{path}: more than {MAX_PIXELS:,} pixels; cut it into tiles or make it smaller"
+    try:
+        with GUESSES_REFUSED, Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise SgcpError(too_big)
+            yield image
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise SgcpError(too_big) from None
+    except DAMAGED as error:
+        raise SgcpError(
+            f"{path}: damaged or not a picture in {', '.join(FORMATS)} ({error}); get it again"
+        ) from None
+
+
+def _rgb(image: Image.Image) -> UInt8:
+    if image.mode.startswith("I;16"):
+        deep = np.array(image).astype(np.uint32)  # 0 .. 65535
+        grey = ((deep + 128) // 257).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, PAPER), image)
+    return np.array(image.convert("RGB"))

@@ -1,0 +1,86 @@
+"""Videos through a function of single frames: constant memory, timestamps and sound kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from sgcp.errors import SgcpError
+from sgcp.inference.video_reader import open_video
+from sgcp.inference.video_writer import writing
+from sgcp.progress import map_threads
+
+UInt8 = NDArray[np.uint8]
+Paint = Callable[[UInt8], Mapping[str, UInt8]]
+Progress = Callable[[int, int | None], None]
+
+SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".3gp",
+    ".flv", ".wmv", ".ogv",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class VideoSummary:
+    """What became of one video."""
+
+    frames: int
+    """How many were painted, each once."""
+    seconds: float
+    """Wall-clock time that it took."""
+    size: tuple[int, int]
+    """(height, width) of a frame, upright."""
+    left_out: tuple[str, ...] = ()
+    """Streams of sound that the targets cannot hold, in words."""
+
+
+def transform_video(
+    source: Path,
+    targets: Mapping[str, Path],
+    paint: Paint,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> VideoSummary:
+    """Paint every frame of a video and write a video of each kind of picture, whole or not at all.
+
+    Args:
+        source: any video that FFmpeg reads from a file.
+        targets: a file for each kind that ``paint`` returns. ``.mp4`` gets H.264 of (H, W, 3)
+            pictures and the sound as it was; ``.mkv`` gets lossless FFV1 of (H, W) label maps.
+        paint: takes a frame, upright, (H, W, 3) uint8 RGB; returns pictures of its height and
+            width by kind. Called in ``workers`` threads, the results written in order.
+        progress: called in this thread with the frames done and how many there are, None where
+            the file does not say.
+
+    Raises:
+        SgcpError: no video, one without frames, or one that ends before its end. No target is
+            there then, or the one that was there before is as it was.
+    """
+    started = perf_counter()
+    with open_video(source) as video:
+        form = video.form()
+    done = 0
+    with open_video(source) as video, writing(targets, form, video.sound) as opened:
+
+        def work(frame: av.VideoFrame) -> dict[str, av.VideoFrame]:
+            pictures = paint(video.upright(frame))
+            return {kind: to.prepare(pictures[kind], frame) for kind, to in opened.items()}
+
+        def keep_sound(packet: av.Packet) -> None:
+            for target in opened.values():
+                target.keep(packet)
+
+        for prepared in map_threads(work, video.frames(keep_sound), workers):
+            for kind, frame in prepared.items():
+                opened[kind].encode(frame)
+            done += 1
+            if progress:
+                progress(done, video.expected)
+        left_out = sorted({what for target in opened.values() for what in target.left_out})
+    return VideoSummary(done, perf_counter() - started, form.size, tuple(left_out))

@@ -1,0 +1,193 @@
+"""A video's frames as people see them, one after another, and the sound that lies between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer
+from numpy.typing import NDArray
+
+from sgcp.datasets.images import MAX_PIXELS
+from sgcp.errors import SgcpError
+
+UInt8 = NDArray[np.uint8]
+
+# FFmpeg's other readers follow addresses in playlists, take numbered files together, or guess.
+DEMUXERS = "mov,matroska,avi,mpeg,mpegts,flv,asf,ogg"
+KNOWN = "MP4, MOV, MKV, WebM, AVI, MPEG, FLV, ASF or Ogg"
+SLACK = 0.5  # seconds by which headers overstate a video's length
+OFTEN = Fraction(25)  # frames a second of a video that does not say
+UNSAID, BT709, STANDARD_LINES = 2, 1, 576  # colours of taller pictures are BT.709 unless they say
+
+
+@dataclass(frozen=True)
+class VideoForm:
+    """What a video's frames have in common."""
+
+    size: tuple[int, int]
+    """(height, width), upright."""
+    aspect: Fraction
+    """Width of a pixel for its height, upright; 0: not said."""
+    rate: Fraction
+    """Frames a second, on average."""
+    time_base: Fraction
+    """Seconds a tick of the timestamps."""
+
+
+class VideoReader:
+    """Read one video of an open file.
+
+    Args:
+        path: for messages.
+        container: PyAV's.
+
+    Raises:
+        SgcpError: nothing to see in it, or too big a picture.
+    """
+
+    def __init__(self, path: Path, container: InputContainer) -> None:
+        self.path, self.container = path, container
+        covers = av.stream.Disposition.attached_pic
+        seen = [s for s in container.streams.video if not s.disposition & covers]
+        if not seen or seen[0].codec_context is None:
+            raise SgcpError(f"{path}: no video in it that can be decoded; convert it to H.264")
+        self.stream = seen[0]
+        if self.stream.width * self.stream.height > MAX_PIXELS:
+            raise SgcpError(f"{path}: frames of more than {MAX_PIXELS:,} pixels; make it smaller")
+        self.stream.thread_type = "AUTO"
+        self.sound = container.streams.audio
+
+    @property
+    def expected(self) -> int | None:
+        """How many frames there seem to be; None where the file does not say."""
+        if self.stream.frames:
+            return self.stream.frames
+        if self.container.duration is None or not self.stream.average_rate:
+            return None
+        return round(self.container.duration / av.time_base * self.stream.average_rate)
+
+    def frames(self, keep_sound: Callable[[Any], None] | None = None) -> Iterator[av.VideoFrame]:
+        """Yield the frames in the order they are shown, their times strictly growing.
+
+        Args:
+            keep_sound: called with each packet of sound, where it lies between the frames.
+
+        Raises:
+            SgcpError: damaged, or ends before the end that its header tells.
+        """
+        number, last, ends, broken = 0, None, 0.0, False
+        step = max(1, round(1 / (OFTEN * self.stream.time_base)))
+        try:
+            for packet in self.container.demux():
+                if packet.pts is not None:
+                    ends = max(
+                        ends, float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                    )
+                    broken = packet.is_corrupt
+                if packet.stream is self.stream:
+                    for frame in packet.decode():
+                        # Raw streams tell no times, and damaged ones tell some twice.
+                        told = frame.pts if frame.pts is not None else (last or -step) + step
+                        frame.pts = last = told if last is None else max(told, last + 1)
+                        number += 1
+                        yield frame
+                elif keep_sound and packet.stream in self.sound and packet.dts is not None:
+                    keep_sound(packet)
+        except (av.FFmpegError, EOFError) as error:
+            raise SgcpError(self._damage(number, getattr(error, "strerror", error))) from None
+        if broken or ends < self._declared_end():
+            raise SgcpError(self._damage(number, "ends early"))
+
+    def form(self) -> VideoForm:
+        """Look at the first frame.
+
+        Raises:
+            SgcpError: there is none.
+        """
+        first = next(self.frames(), None)
+        if first is None:
+            raise SgcpError(f"{self.path}: a video without frames; record it again")
+        height, width = self.upright(first).shape[:2]
+        aspect = self.stream.sample_aspect_ratio or Fraction(0)
+        return VideoForm(
+            (height, width),
+            1 / aspect if aspect and _lies(first) else aspect,
+            self.stream.average_rate or OFTEN,
+            self.stream.time_base,
+        )
+
+    def upright(self, frame: av.VideoFrame) -> UInt8:
+        """Return a frame as (H, W, 3) uint8 RGB, turned and mirrored as the file says."""
+        size = {"width": self.stream.width, "height": self.stream.height}  # some change midway
+        guess = frame.colorspace == UNSAID and frame.height > STANDARD_LINES
+        space = {"src_colorspace": BT709} if guess else {}
+        picture = frame.to_ndarray(format="rgb24", **size, **space)
+        return turn(picture, *_directions(frame))
+
+    def _declared_end(self) -> float:
+        if self.container.duration is None:
+            return 0.0
+        start = (self.container.start_time or 0) / av.time_base
+        slack = max(SLACK, float(2 / (self.stream.average_rate or OFTEN)))
+        return start + self.container.duration / av.time_base - slack
+
+    def _damage(self, number: int, reason: object) -> str:
+        of = f" of {self.expected:,}" if self.expected else ""
+        return (
+            f"{self.path}: damaged after {number:,} frames{of} ({reason}); get it again, or keep "
+            f"what is there: `ffmpeg -i FILE -c copy WHOLE.mkv`"
+        )
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[VideoReader]:
+    """Open a video; a name is never taken for an address, nor a playlist followed.
+
+    Raises:
+        SgcpError: missing or not a video.
+    """
+    if not path.is_file():
+        raise SgcpError(f"{path}: no such video")
+    with path.open("rb") as file:
+        try:
+            container = av.open(
+                file, options={"format_whitelist": DEMUXERS}, metadata_errors="replace"
+            )
+        except (av.FFmpegError, EOFError) as error:
+            raise SgcpError(
+                f"{path}: damaged or not a video in {KNOWN} ({error.strerror}); get it again"
+            ) from None
+        with container:
+            yield VideoReader(path, container)
+
+
+def _directions(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    """Return a, b, c, d: the point (x, y) of a frame is shown at (a x + c y, b x + d y)."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    return a, b, c, d
+
+
+def _lies(frame: av.VideoFrame) -> bool:
+    a, b, _, _ = _directions(frame)
+    return abs(b) > abs(a)
+
+
+def turn(picture: UInt8, a: int, b: int, c: int, d: int) -> UInt8:
+    """Show (h, w, 3) where a point (x, y) belongs at (a x + c y, b x + d y), by right angles."""
+    if abs(b) > abs(a):
+        picture, right, down = picture.swapaxes(0, 1), c, b
+    else:
+        right, down = a, d
+    picture = picture[:, ::-1] if right < 0 else picture
+    picture = picture[::-1] if down < 0 else picture
+    return np.ascontiguousarray(picture)

@@ -1,0 +1,75 @@
+"""Tiny videos of every kind that people have, made on the spot, and what a file holds."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+TICKS = 12800  # a second, as in most MP4
+
+
+def frame_picture(number, height=48, width=64):
+    """A bright block that walks over grey, so that frames and directions can be told apart."""
+    picture = np.full((height, width, 3), 90, np.uint8)
+    left = 4 * number % max(1, width - 12)
+    picture[2 : height // 3, left : left + 10] = (230, 60, 40)
+    return picture
+
+
+def make_video(path, frames=12, size=(48, 64), times=None, sound=None, rotation=None,
+               aspect=0, codec="libx264", options=None, form=None):  # fmt: skip
+    """Write a video; ``times`` in ticks of 1/12800 s, else 25 frames a second.
+
+    Args:
+        sound: the name of a codec; a tone as long as the video.
+        rotation: arguments of ``set_display_rotation``.
+    """
+    height, width = size
+    times = times or [number * 512 for number in range(frames)]
+    with av.open(str(path), "w", format=form, options=options or {}) as container:
+        stream = container.add_stream(codec, rate=25, time_base=Fraction(1, TICKS))
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(aspect)
+        if rotation:
+            stream.set_display_rotation(*rotation)
+        if sound:
+            tone = container.add_stream(sound, rate=44100, layout="mono")
+        for number, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(frame_picture(number, height, width), "rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, TICKS)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        if sound:
+            samples = np.sin(np.arange(int((times[-1] + 512) / TICKS * 44100)) / 20)
+            packed = (samples * 2**14).astype(np.int16)[None]
+            audio = av.AudioFrame.from_ndarray(packed, format="s16", layout="mono")
+            audio.sample_rate, audio.pts = 44100, 0
+            container.mux(tone.encode(audio))
+            container.mux(tone.encode(None))
+    return Path(path)
+
+
+def frames_of(path):
+    """Return (times in seconds, pictures) of a video."""
+    with av.open(str(path)) as container:
+        found = [(f.pts * f.time_base, f.to_ndarray(format="rgb24"))
+                 for f in container.decode(video=0)]  # fmt: skip
+    return [time for time, _ in found], [picture for _, picture in found]
+
+
+def labels_of(path):
+    """Return the label maps of a lossless video."""
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray() for frame in container.decode(video=0)]
+
+
+def sound_of(path):
+    """Return (time in seconds, bytes) of every packet of sound."""
+    with av.open(str(path)) as container:
+        return [
+            (packet.pts * packet.time_base, bytes(packet))
+            for packet in container.demux(audio=0)
+            if packet.dts is not None
+        ]
