@@ -31,7 +31,7 @@ class Demo:
     def ask(self, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         """Ask for a path; return status and content. Headers: ``Sec_Fetch_Site="none"``."""
         url = urlsplit(self.address)
-        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=60)
+        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=120)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request("POST" if body is not None else "GET", path, body, named)
@@ -61,7 +61,7 @@ class Demo:
     def interrupt(self, number: int = signal.SIGINT) -> tuple[int, str]:
         """Press Ctrl-C; return the exit code and what was printed since."""
         self.process.send_signal(number)
-        said, _ = self.process.communicate(timeout=30)
+        said, _ = self.process.communicate(timeout=120)
         return self.process.returncode, said
 
 

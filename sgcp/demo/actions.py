@@ -18,7 +18,7 @@ import gradio as gr
 from anyio import to_thread
 
 from sgcp.datasets.images import write_png
-from sgcp.datasets.photos import is_photo
+from sgcp.datasets.photos import SUFFIXES, is_photo
 from sgcp.demo import facts
 from sgcp.demo.pictures import Labelled, Look, label_picture
 from sgcp.demo.shelf import Shelf
@@ -69,7 +69,7 @@ class Actions:
         turn = self.turns[tab] = self.turns.get(tab, 0) + 1
         try:
             segmenter = await self.work(self.shelf.take, model, engine)
-            if await self.work(is_photo, path):
+            if path.suffix.lower() in SUFFIXES or await self.work(is_photo, path):
                 labelled = await self.work(label_picture, path, segmenter, look)
                 made = Kept(labelled, self.new_folder(), path.stem)
                 steps = one(await self.work(self.show_picture, made, look))

@@ -5,17 +5,21 @@ import signal
 import pytest
 from browsing import visiting
 from demos import serving
-from networks import picture
+from networks import picture, save_random
 from PIL import Image
 from videos import make_video
 
-WAIT = 120_000  # milliseconds; on a machine that is not busy everything takes a few thousand
+from sgcp.inference.engines.choice import onnx_of
+
+WAIT = 240_000  # milliseconds; on a machine that is not busy everything takes a few thousand
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
-    with serving(folder, "--max-seconds", "2") as running:
+    model = save_random(folder)
+    onnx_of(model)  # into the cache, so that the server need not import torch
+    with serving(folder, "--max-seconds", "2", "--model", str(model)) as running:
         yield running
         assert running.interrupt(signal.SIGTERM)[0] == 0
         assert not list(running.temporary.iterdir())

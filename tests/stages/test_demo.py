@@ -1,5 +1,6 @@
 """``sgcp demo``: what it refuses, whom it answers, and how it ends."""
 
+import io
 import socket
 import time
 
@@ -7,6 +8,7 @@ import pytest
 from conftest import Project
 from demos import serving
 from networks import save_random
+from PIL import Image
 
 from sgcp.demo.gate import Gate
 from sgcp.demo.shelf import Shelf, offered_models
@@ -77,15 +79,15 @@ def test_nothing_but_what_is_on_offer_is_opened(tmp_path):
             shelf.take(model, engine)
 
 
-def refusal(host="127.0.0.1", path="/", method="GET", **headers):
+def refusal(listens="127.0.0.1", path="/", method="GET", **headers):
     named = {key.replace("_", "-"): value for key, value in (OURS | headers).items()}
     lines = [(key.encode(), value.encode()) for key, value in named.items()]
-    found = Gate(None, host, 10**6).refusal({"headers": lines, "path": path, "method": method})
+    found = Gate(None, listens, 10**6).refusal({"headers": lines, "path": path, "method": method})
     return found and found[0]
 
 
 @pytest.mark.parametrize(
-    ("host", "named", "answered"),
+    ("listens", "named", "answered"),
     [
         ("127.0.0.1", "127.0.0.1:7860", True),
         ("127.0.0.1", "localhost:7860", True),
@@ -100,8 +102,8 @@ def refusal(host="127.0.0.1", path="/", method="GET", **headers):
         ("studio.example", "studio.example:7860", True),
     ],
 )
-def test_only_our_own_name_is_answered(host, named, answered):
-    assert refusal(host, host=named) == (None if answered else 421)
+def test_only_our_own_name_is_answered(listens, named, answered):
+    assert refusal(listens, host=named) == (None if answered else 421)
 
 
 @pytest.mark.parametrize(
@@ -141,19 +143,25 @@ def test_uploads_have_a_limit():
     assert send("upload") == 411
 
 
+def a_png():
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def test_ctrl_c_ends_it_at_once_while_a_picture_is_labelled(tmp_path):
     with serving(tmp_path, "--max-megabytes", "1", code=SLOW) as demo:
         assert demo.ask("/")[0] == 200
         assert demo.ask("/", Host="evil.example")[0] == 421
         assert demo.ask("/gradio_api/file=/etc/passwd")[0] == 403
         assert demo.ask("/gradio_api/queue/join", b"{}", Origin="http://evil.example")[0] == 403
-        demo.begin_labelling(demo.upload("street.png", b"\x89PNG\r\n\x1a\n"))
+        demo.begin_labelling(demo.upload("street.png", a_png()))
         begun = time.monotonic()
         while not (tmp_path / "begun").exists():
-            assert time.monotonic() < begun + 60
+            assert time.monotonic() < begun + 120
             time.sleep(0.05)
         assert list(demo.temporary.iterdir())
         pressed = time.monotonic()
         assert demo.interrupt() == (0, "ended; what was dropped on the page is removed\n")
-        assert time.monotonic() < pressed + 20  # two seconds, on a machine that is not busy
+        assert time.monotonic() < pressed + 60  # one or two, on a machine that is not busy
         assert not list(demo.temporary.iterdir())
