@@ -18,34 +18,34 @@ def frame_picture(number, height=48, width=64):
 
 
 def make_video(path, frames=12, size=(48, 64), times=None, sound=None, rotation=None,
-               aspect=0, codec="libx264", options=None, form=None):  # fmt: skip
-    """Write a video; ``times`` in ticks of 1/12800 s, else 25 frames a second.
+               aspect=0, codec="libx264", options=None, ticks=TICKS):  # fmt: skip
+    """Write a video; ``times`` in ``ticks`` a second; else 25 frames.
 
     Args:
         sound: the name of a codec; a tone as long as the video.
         rotation: arguments of ``set_display_rotation``.
     """
     height, width = size
-    times = times or [number * 512 for number in range(frames)]
-    with av.open(str(path), "w", format=form, options=options or {}) as container:
-        stream = container.add_stream(codec, rate=25, time_base=Fraction(1, TICKS))
+    times = times or [number * ticks // 25 for number in range(frames)]
+    with av.open(str(path), "w", options=options or {}) as container:
+        stream = container.add_stream(codec, rate=25, time_base=Fraction(1, ticks))
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"
         stream.codec_context.sample_aspect_ratio = Fraction(aspect)
         if rotation:
             stream.set_display_rotation(*rotation)
         if sound:
-            tone = container.add_stream(sound, rate=44100, layout="mono")
+            tone = container.add_stream(sound, rate=48000, layout="mono")
         for number, time in enumerate(times):
             frame = av.VideoFrame.from_ndarray(frame_picture(number, height, width), "rgb24")
-            frame.pts, frame.time_base = time, Fraction(1, TICKS)
+            frame.pts, frame.time_base = time, Fraction(1, ticks)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if sound:
-            samples = np.sin(np.arange(int((times[-1] + 512) / TICKS * 44100)) / 20)
+            samples = np.sin(np.arange(int((times[-1] / ticks + 0.04) * 48000)) / 20)
             packed = (samples * 2**14).astype(np.int16)[None]
             audio = av.AudioFrame.from_ndarray(packed, format="s16", layout="mono")
-            audio.sample_rate, audio.pts = 44100, 0
+            audio.sample_rate, audio.pts = 48000, 0
             container.mux(tone.encode(audio))
             container.mux(tone.encode(None))
     return Path(path)

@@ -11,7 +11,6 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from sgcp.errors import SgcpError
 from sgcp.inference.video_reader import open_video
 from sgcp.inference.video_writer import writing
 from sgcp.progress import map_threads

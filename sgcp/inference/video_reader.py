@@ -25,6 +25,8 @@ KNOWN = "MP4, MOV, MKV, WebM, AVI, MPEG, FLV, ASF or Ogg"
 SLACK = 0.5  # seconds by which headers overstate a video's length
 OFTEN = Fraction(25)  # frames a second of a video that does not say
 UNSAID, BT709, STANDARD_LINES = 2, 1, 576  # colours of taller pictures are BT.709 unless they say
+# What PyAV raises on damaged files; an index may point before the file's beginning.
+FAILURES = (av.FFmpegError, OSError, EOFError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -58,17 +60,19 @@ class VideoReader:
         seen = [s for s in container.streams.video if not s.disposition & covers]
         if not seen or seen[0].codec_context is None:
             raise SgcpError(f"{path}: no video in it that can be decoded; convert it to H.264")
-        self.stream = seen[0]
+        self.stream: Any = seen[0]  # PyAV's types know neither of missing rates nor of its enums
         if self.stream.width * self.stream.height > MAX_PIXELS:
             raise SgcpError(f"{path}: frames of more than {MAX_PIXELS:,} pixels; make it smaller")
+        self.stored = {"width": self.stream.width, "height": self.stream.height}
         self.stream.thread_type = "AUTO"
         self.sound = container.streams.audio
+        self.done = 0
 
     @property
     def expected(self) -> int | None:
         """How many frames there seem to be; None where the file does not say."""
-        if self.stream.frames:
-            return self.stream.frames
+        if count := int(self.stream.frames):
+            return count
         if self.container.duration is None or not self.stream.average_rate:
             return None
         return round(self.container.duration / av.time_base * self.stream.average_rate)
@@ -82,8 +86,22 @@ class VideoReader:
         Raises:
             SgcpError: damaged, or ends before the end that its header tells.
         """
-        number, last, ends, broken = 0, None, 0.0, False
-        step = max(1, round(1 / (OFTEN * self.stream.time_base)))
+        step = max(1, round(1 / ((self.stream.average_rate or OFTEN) * self.stream.time_base)))
+        last = -step
+        for packet in self._packets():
+            if packet.stream is not self.stream:
+                if keep_sound and packet.stream in self.sound and packet.dts is not None:
+                    keep_sound(packet)
+                continue
+            for frame in self._decode(packet):
+                # Raw streams tell no times, and damaged ones tell some twice.
+                told = last + step if frame.pts is None else frame.pts
+                frame.pts = last = max(told, last + 1) if self.done else told
+                self.done += 1
+                yield frame
+
+    def _packets(self) -> Iterator[Any]:
+        ends, broken = 0.0, False
         try:
             for packet in self.container.demux():
                 if packet.pts is not None:
@@ -91,19 +109,18 @@ class VideoReader:
                         ends, float((packet.pts + (packet.duration or 0)) * packet.time_base)
                     )
                     broken = packet.is_corrupt
-                if packet.stream is self.stream:
-                    for frame in packet.decode():
-                        # Raw streams tell no times, and damaged ones tell some twice.
-                        told = frame.pts if frame.pts is not None else (last or -step) + step
-                        frame.pts = last = told if last is None else max(told, last + 1)
-                        number += 1
-                        yield frame
-                elif keep_sound and packet.stream in self.sound and packet.dts is not None:
-                    keep_sound(packet)
-        except (av.FFmpegError, EOFError) as error:
-            raise SgcpError(self._damage(number, getattr(error, "strerror", error))) from None
+                yield packet
+        except FAILURES as error:
+            raise SgcpError(self._damage(reason(error))) from None
         if broken or ends < self._declared_end():
-            raise SgcpError(self._damage(number, "ends early"))
+            raise SgcpError(self._damage("ends early"))
+
+    def _decode(self, packet: Any) -> list[av.VideoFrame]:
+        try:
+            frames: list[av.VideoFrame] = packet.decode()
+        except FAILURES as error:
+            raise SgcpError(self._damage(reason(error))) from None
+        return frames
 
     def form(self) -> VideoForm:
         """Look at the first frame.
@@ -125,24 +142,28 @@ class VideoReader:
 
     def upright(self, frame: av.VideoFrame) -> UInt8:
         """Return a frame as (H, W, 3) uint8 RGB, turned and mirrored as the file says."""
-        size = {"width": self.stream.width, "height": self.stream.height}  # some change midway
-        guess = frame.colorspace == UNSAID and frame.height > STANDARD_LINES
-        space = {"src_colorspace": BT709} if guess else {}
-        picture = frame.to_ndarray(format="rgb24", **size, **space)
+        size: Any = dict(self.stored)  # some change it midway
+        if frame.colorspace == UNSAID and frame.height > STANDARD_LINES:
+            size["src_colorspace"] = BT709
+        picture: Any = frame.reformat(format="rgb24", **size).to_ndarray()
         return turn(picture, *_directions(frame))
 
     def _declared_end(self) -> float:
+        """Return the seconds at which the file should end at the earliest; 0: it does not say."""
         if self.container.duration is None:
             return 0.0
+        rate = self.stream.average_rate or OFTEN
+        length = self.container.duration / av.time_base
+        if self.container.format.name == "avi":  # where FFmpeg corrects it by the file's size
+            length = max(length, float(self.stream.frames / rate))
         start = (self.container.start_time or 0) / av.time_base
-        slack = max(SLACK, float(2 / (self.stream.average_rate or OFTEN)))
-        return start + self.container.duration / av.time_base - slack
+        return start + length - max(SLACK, float(2 / rate))
 
-    def _damage(self, number: int, reason: object) -> str:
+    def _damage(self, why: str) -> str:
         of = f" of {self.expected:,}" if self.expected else ""
         return (
-            f"{self.path}: damaged after {number:,} frames{of} ({reason}); get it again, or keep "
-            f"what is there: `ffmpeg -i FILE -c copy WHOLE.mkv`"
+            f"{self.path}: damaged after {self.done:,}{of} frames ({why}); get it again, or keep "
+            "what is there: `ffmpeg -i FILE -c copy WHOLE.mkv`"
         )
 
 
@@ -158,19 +179,24 @@ def open_video(path: Path) -> Iterator[VideoReader]:
     with path.open("rb") as file:
         try:
             container = av.open(
-                file, options={"format_whitelist": DEMUXERS}, metadata_errors="replace"
+                file, "r", options={"format_whitelist": DEMUXERS}, metadata_errors="replace"
             )
-        except (av.FFmpegError, EOFError) as error:
+        except FAILURES as error:
             raise SgcpError(
-                f"{path}: damaged or not a video in {KNOWN} ({error.strerror}); get it again"
+                f"{path}: damaged or not a video in {KNOWN} ({reason(error)}); get it again"
             ) from None
         with container:
             yield VideoReader(path, container)
 
 
+def reason(error: BaseException) -> str:
+    """Return what FFmpeg or the system says, without numbers."""
+    return str(getattr(error, "strerror", None) or error)
+
+
 def _directions(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     """Return a, b, c, d: the point (x, y) of a frame is shown at (a x + c y, b x + d y)."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return 1, 0, 0, 1
     a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()

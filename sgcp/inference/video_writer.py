@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from sgcp.errors import SgcpError
 from sgcp.files import PARTIAL
-from sgcp.inference.video_reader import BT709, VideoForm
+from sgcp.inference.video_reader import BT709, VideoForm, reason
 
 UInt8 = NDArray[np.uint8]
 
 LOSSLESS, WATCHED = ".mkv", ".mp4"
 # Hardly to be told from the frames that went in, at a fifth of the time of `medium`.
 H264 = {"preset": "veryfast", "crf": "20"}
+FINE_STARTS = {"movie_timescale": "90000"}  # not to milliseconds: sound stays where it was
 STUDIO_RANGE = 1  # 16 .. 235, as every player expects of H.264
 
 
@@ -41,7 +42,12 @@ class VideoTarget:
         if path.suffix not in (LOSSLESS, WATCHED):
             raise SgcpError(f"{path}: videos are written as {WATCHED}, label maps as {LOSSLESS}")
         self.form, self.labels = form, path.suffix == LOSSLESS
-        self.container = av.open(file, "w", format="matroska" if self.labels else "mp4")
+        self.container = av.open(
+            file,
+            "w",
+            format="matroska" if self.labels else "mp4",
+            container_options={} if self.labels else FINE_STARTS,
+        )
         height, width = form.size
         even = (0, 0) if self.labels else (height % 2, width % 2)
         self.padding = ((0, even[0]), (0, even[1]), (0, 0))[: 2 if self.labels else 3]
@@ -106,7 +112,11 @@ class VideoTarget:
 def writing(
     targets: Mapping[str, Path], form: VideoForm, sound: Iterable[Any]
 ) -> Iterator[dict[str, VideoTarget]]:
-    """Open videos to be written; those that were there before give way when all are whole."""
+    """Open videos to be written; those that were there before give way when all are whole.
+
+    Raises:
+        SgcpError: something in the source that cannot be written again.
+    """
     partials = {path: path.with_name(path.name + PARTIAL) for path in targets.values()}
     try:
         with ExitStack() as stack:
@@ -122,9 +132,15 @@ def writing(
                 target.encode(None)
         for path, partial in partials.items():
             partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         for partial in partials.values():
             partial.unlink(missing_ok=True)
+        if isinstance(error, av.FFmpegError):  # such as sound whose times run backwards
+            name = next(iter(partials))
+            raise SgcpError(
+                f"{name}: FFmpeg cannot write it ({reason(error)}); convert the video first: "
+                "`ffmpeg -i FILE WHOLE.mp4`"
+            ) from None
         raise
 
 

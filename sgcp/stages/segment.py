@@ -5,15 +5,13 @@ Needs no project.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.progress import MofNCompleteColumn, ProgressColumn, Task
-from rich.text import Text
+from rich.progress import MofNCompleteColumn
 
 from sgcp.datasets.images import UInt8, write_png
 from sgcp.datasets.photos import read_photo
@@ -22,10 +20,11 @@ from sgcp.inference.engines.base import cores
 from sgcp.inference.segmenter import load
 from sgcp.inference.video import transform_video
 from sgcp.inference.views import PLAIN, Views
-from sgcp.progress import map_threads, progress_bar, say
+from sgcp.progress import map_threads, progress_bar
 from sgcp.reporting.panels import colorize
 from sgcp.stages.media import find_media, is_video, name_outputs, shown, with_stdin
 from sgcp.stages.model import choose_device
+from sgcp.stages.tally import Job, Rate, Tally
 
 if TYPE_CHECKING:
     from sgcp.inference.segmenter import Segmenter
@@ -87,48 +86,6 @@ class Look:
         if not all(LEAST_SCALE <= scale <= MOST_SCALE for scale in scales):
             raise SgcpError(f"--scale: {LEAST_SCALE} .. {MOST_SCALE}, got {list(scales)}")
         return cls(input_size, Views(flip, tuple(scales), window))
-
-
-@dataclass(frozen=True)
-class Job:
-    """One picture or video, and the files to be made of it."""
-
-    source: Path
-    targets: Mapping[str, Path]
-    video: bool
-
-
-class Tally:
-    """What came of the jobs."""
-
-    def __init__(self) -> None:
-        self.started = perf_counter()
-        self.frames = 0
-        self.notes: list[str] = []
-        self.failed: dict[Path, str] = {}
-
-    def say(self, out: Path, jobs: Sequence[Job]) -> None:
-        """Print what was left out and why, and in one line how many were labelled."""
-        for message in [*sorted(self.failed.values()), *self.notes]:
-            say(f"left out: {shown(message)}")
-        parts, seen = [], self.frames
-        for kind, video in (("pictures", False), ("videos", True)):
-            all_ = [job.source for job in jobs if job.video == video]
-            done = len([source for source in all_ if source not in self.failed])
-            if all_:
-                parts.append(f"{done} of {len(all_)} {kind}")
-            seen += 0 if video else done
-        frames = f" ({self.frames:,} frames)" if any(job.video for job in jobs) else ""
-        rate = seen / (perf_counter() - self.started)
-        say(f"{out}: {', '.join(parts)}{frames}, {rate:.1f} {'frames' if frames else 'pictures'}/s")
-
-
-class Rate(ProgressColumn):
-    """How many a second."""
-
-    def render(self, task: Task) -> Text:
-        """Return it as text."""
-        return Text(f"{task.speed or 0:.1f}/s")
 
 
 def segment(

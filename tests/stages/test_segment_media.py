@@ -1,0 +1,283 @@
+"""``sgcp segment`` on everything that people have: videos, patterns, standard input, any mode."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from conftest import ROOT, Project
+from networks import picture, save_random
+from PIL import Image
+from typer.testing import CliRunner
+from videos import frames_of, labels_of, make_video, sound_of
+
+import sgcp
+from sgcp.datasets.photos import is_photo, read_photo
+from sgcp.errors import SgcpError
+from sgcp.stages.media import find_media
+from sgcp.stages.segment import blend
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """A folder without a project: a model, a picture, a video with sound."""
+    save_random(tmp_path)
+    Image.fromarray(picture(40, 56)).save(tmp_path / "street.jpg")
+    make_video(tmp_path / "drive.mp4", 8, sound="aac")
+    return Project(tmp_path)
+
+
+def segment(desk, *arguments):
+    return desk.ok("segment", *arguments, "--model", "model.safetensors")
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def piped(desk, content, *arguments):
+    """Run the command with these bytes on standard input."""
+    from sgcp.cli import app
+
+    before = Path.cwd()
+    os.chdir(desk.root)
+    try:
+        line = ["segment", "-", *arguments, "--model", "model.safetensors"]
+        return CliRunner().invoke(app, line, input=content)
+    finally:
+        os.chdir(before)
+
+
+def test_video_becomes_a_video_with_its_sound(desk):
+    text = segment(desk, "drive.mp4", "--colors")
+    assert "segmented: 1 of 1 videos (8 frames), " in text
+    assert text.rstrip().endswith("frames/s")
+    out = desk.root / "segmented"
+    assert names(out) == ["drive_colors.mp4", "drive_overlay.mp4"]
+    for name in names(out):
+        assert frames_of(out / name)[0] == frames_of(desk.root / "drive.mp4")[0]
+        assert sound_of(out / name) == sound_of(desk.root / "drive.mp4")
+
+
+def test_labels_of_a_video_are_those_of_its_frames(desk):
+    segment(desk, "drive.mp4", "--labels", "--no-overlay")
+    assert names(desk.root / "segmented") == ["drive_labels.mkv"]
+    model = sgcp.load(desk.root / "model.safetensors")
+    _, frames = frames_of(desk.root / "drive.mp4")
+    labels = labels_of(desk.root / "segmented/drive_labels.mkv")
+    assert all((a == model.segment(b)).all() for a, b in zip(labels, frames, strict=True))
+
+
+def test_a_video_of_which_nothing_is_wanted(desk):
+    text = desk.fails("segment", "street.jpg", "drive.mp4", "--no-overlay", "--model", ".")
+    assert "nothing to write of drive.mp4" in text
+
+
+def test_folder_of_everything(desk):
+    (desk.root / "trip").mkdir()
+    for name in ("drive.mp4", "street.jpg"):
+        (desk.root / name).rename(desk.root / "trip" / name)
+    (desk.root / "trip/broken.mov").write_bytes(b"no video")
+    (desk.root / "trip/broken.webp").write_bytes(b"RIFF")
+    (desk.root / "trip/notes.txt").write_text("neither")
+    result = desk.run("segment", "trip", "--model", ".")
+    assert result.exit_code == 1
+    assert "left out: trip/broken.mov: damaged or not a video" in result.output
+    assert "left out: trip/broken.webp: damaged or not a picture" in result.output
+    assert "segmented: 1 of 2 pictures, 1 of 2 videos (8 frames)" in result.output
+    assert names(desk.root / "segmented") == [
+        "drive_overlay.mp4", "street_labels.png", "street_overlay.png"
+    ]  # fmt: skip
+
+
+def test_sound_left_out_is_said(desk):
+    make_video(desk.root / "old.avi", codec="mpeg4", ticks=25, sound="adpcm_ms")
+    text = segment(desk, "old.avi")
+    assert "left out: old.avi: sound 1 (adpcm_ms), which MP4 cannot hold" in text
+    assert "1 of 1 videos" in text
+
+
+def test_videos_are_not_written_over_unasked(desk):
+    segment(desk, "drive.mp4")
+    before = (desk.root / "segmented/drive_overlay.mp4").read_bytes()
+    text = desk.fails("segment", "drive.mp4", "--model", ".")
+    assert "segmented/drive_overlay.mp4: is there already; --force" in text
+    segment(desk, "drive.mp4", "--force", "--alpha", "1")
+    assert (desk.root / "segmented/drive_overlay.mp4").read_bytes() != before
+
+
+def test_patterns_are_expanded_here(desk, monkeypatch):
+    monkeypatch.chdir(desk.root)
+    (desk.root / "holiday/day").mkdir(parents=True)
+    for name in ("1.jpg", "day/2.jpg", "day/3.png", "day/[4].jpg", "day/5.txt"):
+        (desk.root / "holiday" / name).touch()
+
+    def found(pattern, out="segmented"):
+        return [path.name for path in find_media([Path(pattern)], Path(out))]
+
+    assert found("holiday/**/*.jpg") == ["1.jpg", "2.jpg", "[4].jpg"]
+    assert found("holiday/**") == ["1.jpg", "2.jpg", "3.png", "[4].jpg"]
+    assert found("holiday/day/[4].jpg") == ["[4].jpg"]
+    assert found("*/day/?.png") == ["3.png"]
+    assert found("holiday/**", out="holiday/day") == ["1.jpg"]  # results of another time
+    assert "drive.mp4" in found("*")
+    text = desk.fails("segment", "holiday/*.bmp", "--model", ".")
+    assert "holiday/*.bmp: no picture fits this pattern" in text
+
+
+def test_picture_on_standard_input(desk):
+    result = piped(desk, (desk.root / "street.jpg").read_bytes())
+    assert result.exit_code == 0, result.output
+    assert names(desk.root / "segmented") == ["stdin_labels.png", "stdin_overlay.png"]
+    again = piped(desk, (desk.root / "street.jpg").read_bytes())
+    assert again.exit_code == 1
+    assert "stdin_labels.png and 1 more: is there already" in again.stderr
+
+
+def test_video_on_standard_input(desk):
+    result = piped(desk, (desk.root / "drive.mp4").read_bytes(), "--out", "x")
+    assert result.exit_code == 0, result.output
+    assert names(desk.root / "x") == ["stdin_overlay.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "nothing came on standard input"), (b"hello" * 99, "standard input: damaged or not a")],
+)
+def test_nonsense_on_standard_input(desk, content, message):
+    result = piped(desk, content)
+    assert result.exit_code == 1
+    assert message in result.output + result.stderr
+    assert not list((desk.root / "segmented").iterdir())
+
+
+@pytest.mark.parametrize("alpha", [0, 0.3, 0.5, 1])
+def test_alpha_is_the_share_of_the_colours(alpha):
+    image, colors = picture(9, 7), picture(9, 7, 1)
+    exact = image * (1 - alpha) + colors * alpha
+    assert np.abs(blend(image, colors, alpha) - exact).max() <= 1
+    if alpha in (0, 1):
+        assert (blend(image, colors, alpha) == exact).all()
+
+
+@pytest.mark.parametrize("alpha", ["-0.1", "1.5", "nan"])
+def test_other_alphas_are_refused(desk, alpha):
+    assert "--alpha: 0 (the picture)" in desk.fails("segment", "street.jpg", "--alpha", alpha)
+
+
+def saved(image, kind="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+RGB = Image.fromarray(picture(12, 20))
+GREY, CLEAR = RGB.convert("L"), RGB.convert("RGBA")
+CLEAR.putalpha(0)
+DEEP = Image.fromarray(np.asarray(GREY).astype(np.uint16) * 257)
+WHITE = Image.new("RGB", RGB.size, "white")
+TURNED = Image.Exif()
+TURNED[0x0112] = 6  # shown turned clockwise
+PALETTE = RGB.quantize(16)
+ANY = {  # content -> as it is shown, and by how much it may differ
+    "L": (saved(GREY), GREY, 0),
+    "LA": (saved(GREY.convert("LA")), GREY, 0),
+    "RGBA": (saved(RGB.convert("RGBA")), RGB, 0),
+    "transparent": (saved(CLEAR), WHITE, 0),
+    "P": (saved(PALETTE), PALETTE.convert("RGB"), 0),
+    "P with a hole": (saved(PALETTE, transparency=bytes(256)), WHITE, 0),
+    "1": (saved(RGB.convert("1")), RGB.convert("1"), 0),
+    "16-bit grey": (saved(DEEP), GREY, 0),
+    "16-bit TIFF": (saved(DEEP, "TIFF"), GREY, 0),
+    "CMYK": (saved(RGB.convert("CMYK"), "TIFF"), RGB, 0),
+    "CMYK JPEG": (saved(RGB.convert("CMYK"), "JPEG", quality=100), RGB, 40),
+    "TIFF": (saved(RGB, "TIFF", compression="tiff_lzw"), RGB, 0),
+    "BMP": (saved(RGB, "BMP"), RGB, 0),
+    "WebP": (saved(RGB, "WEBP", lossless=True), RGB, 0),
+    "GIF": (saved(PALETTE, "GIF"), PALETTE.convert("RGB"), 0),
+    "animated": (saved(PALETTE, "GIF", save_all=True, append_images=[WHITE.quantize(2)]),
+                 PALETTE.convert("RGB"), 0),
+    "turned JPEG": (saved(RGB, "JPEG", quality=100, exif=TURNED), RGB.rotate(-90, expand=True), 40),
+    "turned PNG": (saved(RGB, exif=TURNED), RGB.rotate(-90, expand=True), 0),
+    "second picture behind": (saved(RGB, "MPO", save_all=True, append_images=[WHITE]), RGB, 60),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ANY)
+def test_pictures_are_read_as_they_are_shown(tmp_path, name):
+    content, expected, most = ANY[name]
+    (tmp_path / "a").write_bytes(content)
+    found = read_photo(tmp_path / "a")
+    wanted = np.array(expected.convert("RGB"))
+    assert found.shape == wanted.shape
+    assert np.abs(found.astype(int) - wanted).max() <= most
+    assert is_photo(tmp_path / "a")
+
+
+def test_outputs_have_the_size_of_what_is_shown(desk):
+    for name in ANY:
+        (desk.root / f"{name}.img").write_bytes(ANY[name][0])  # told by its content
+    segment(desk, *(f"{name}.img" for name in ANY), "--out", "x")
+    for name, (_, expected, _) in ANY.items():
+        for kind in ("labels", "overlay"):
+            written = Image.open(desk.root / f"x/{name}_{kind}.png")
+            assert (written.size, bool(written.getexif())) == (expected.size, False)
+
+
+REFUSED = {
+    "truncated WebP": saved(RGB, "WEBP")[:-40],
+    "truncated GIF": saved(PALETTE, "GIF")[:-60],
+    "truncated BMP": saved(RGB, "BMP")[:-60],
+    "truncated TIFF": saved(RGB, "TIFF")[:-300],
+    "truncated RGBA": saved(CLEAR)[:-30],
+    "32-bit float": saved(GREY.convert("F"), "TIFF"),
+    "32-bit integer": saved(GREY.convert("I"), "TIFF"),
+    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_damaged_and_undefined_pictures_are_refused(tmp_path, name):
+    (tmp_path / "a.png").write_bytes(REFUSED[name])
+    with pytest.raises(SgcpError, match=r"a\.png: "):
+        read_photo(tmp_path / "a.png")
+
+
+def test_huge_pictures_are_refused_by_their_header(tmp_path):
+    Image.new("1", (9000, 9000)).save(tmp_path / "a.gif")
+    with pytest.raises(SgcpError, match="more than 67,108,864 pixels"):
+        read_photo(tmp_path / "a.gif")
+
+
+def test_any_size(desk):
+    sizes = [(1, 1), (1, 300), (300, 1), (7, 5)]
+    for height, width in sizes:
+        Image.fromarray(picture(height, width)).save(desk.root / f"{height}x{width}.bmp")
+    segment(desk, "*.bmp")
+    for height, width in sizes:
+        labels = Image.open(desk.root / f"segmented/{height}x{width}_labels.png")
+        assert labels.size == (width, height)
+
+
+def test_killed_midway_leaves_no_video_of_the_final_name(desk):
+    make_video(desk.root / "long.mp4", 200, (96, 128))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sgcp", "segment", "long.mp4", "--model", "model.safetensors"],
+        cwd=desk.root,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    partial = desk.root / "segmented/long_overlay.mp4.partial"
+    while not partial.exists() and process.poll() is None:
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert names(desk.root / "segmented") == [partial.name]
+    segment(desk, "long.mp4")
+    assert names(desk.root / "segmented") == ["long_overlay.mp4"]
+    with av.open(str(desk.root / "segmented/long_overlay.mp4")) as container:
+        assert container.streams.video[0].frames == 200
