@@ -74,7 +74,7 @@ class Actions:
                 made = Kept(labelled, self.new_folder(), path.stem)
                 steps = one(await self.work(self.show_picture, made, look))
             else:
-                target = self.new_folder() / f"{path.stem}_{view.lower()}.mp4"
+                target = self.new_folder() / look.name(path.stem, ".mp4")
                 job = VideoJob(path, target, segmenter, look, self.most_seconds)
                 self.jobs[tab] = job
                 steps = self.label_video(job)
@@ -127,7 +127,7 @@ class Actions:
             facts=facts.picture_facts(kept.labelled.timing),
             legend=facts.legend(kept.labelled.shares()),
             labels=labels,
-            shown=kept.folder / f"{kept.stem}_{look.view.lower()}.png",
+            shown=kept.folder / look.name(kept.stem, ".png"),
         )
 
     async def restyle(self, view: str, strength: float, kept: Kept | None) -> Updates:
@@ -143,7 +143,7 @@ class Actions:
     @staticmethod
     def write_shown(kept: Kept, look: Look) -> Path:
         """Write what is to be seen; return its file."""
-        path = kept.folder / f"{kept.stem}_{look.view.lower()}.png"
+        path = kept.folder / look.name(kept.stem, ".png")
         write_png(path, kept.labelled.shown(look))
         return path
 

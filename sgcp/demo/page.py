@@ -36,7 +36,7 @@ def build_page(actions: Actions, bounds: str) -> gr.Blocks:
                 model = gr.Dropdown(actions.shelf.models, label="Weights",
                                     value=actions.shelf.models[0])  # fmt: skip
                 engine = gr.Radio(actions.shelf.engines, label="Engine", value="auto")
-                view = gr.Radio(VIEWS, label="Show", value=VIEWS[0])
+                view = gr.Radio(list(VIEWS), label="Show", value="Overlay")
                 strength = gr.Slider(0, 100, 50, step=5, label="Strength of the colours, percent")
                 with gr.Row():
                     again = gr.Button("Label again", variant="primary")

@@ -16,7 +16,8 @@ from sgcp.datasets.photos import read_photo
 from sgcp.inference.segmenter import Segmenter, resize_input
 from sgcp.reporting.panels import colorize
 
-VIEWS = ("Overlay", "Labels", "Picture")
+VIEWS = {"Overlay": "overlay", "Labels": "colors", "Picture": "picture"}
+"""What can be shown, and how its files are named; ``labels`` is the map of train ids."""
 Classes = tuple[SemanticClass, ...]
 Shares = list[tuple[SemanticClass, float]]
 
@@ -29,6 +30,10 @@ class Look:
     """One of ``VIEWS``."""
     strength: float = 0.5
     """Share of the colours in the overlay, 0 .. 1."""
+
+    def name(self, stem: str, suffix: str) -> str:
+        """Return the name of the file that shows it."""
+        return f"{stem}_{VIEWS[self.view]}{suffix}"
 
     def paint(self, image: UInt8, labels: UInt8, classes: Classes) -> UInt8:
         """Return (H, W, 3), of a picture (H, W, 3) and its train ids (H, W)."""

@@ -18,13 +18,13 @@ SLOW = """
 import time
 from pathlib import Path
 from sgcp.cli import app
-from sgcp.demo import actions, shelf
+from sgcp.demo import pictures, shelf
 
 def label(*arguments):
     Path("begun").touch()
     time.sleep(300)
 
-actions.label_picture = label
+pictures.label_picture = label
 shelf.Shelf.take = lambda *arguments: None
 app()
 """
