@@ -17,10 +17,11 @@ LAYERS = {
     "evaluation": BASE | {"datasets", "models"},
     "inference": BASE | {"datasets", "models"},
     "reporting": BASE | {"datasets", "models"},
+    "demo": BASE | {"datasets", "models", "inference", "reporting"},
     "speed": BASE | {"datasets", "models", "inference"},
     "training": BASE | {"datasets", "models", "evaluation", "inference"},
     "stages": BASE
-    | {"datasets", "models", "evaluation", "inference", "reporting", "speed", "training"},
+    | {"datasets", "models", "evaluation", "inference", "reporting", "speed", "training", "demo"},
     "failures": {"errors"},
     "cli": {"documents", "errors", "failures", "files", "progress", "config", "settings", "stages"},
 }

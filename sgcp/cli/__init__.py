@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sgcp.cli import pipeline, tools
+from sgcp.cli import demo, pipeline, tools
 from sgcp.cli.help import TeachingGroup
 from sgcp.cli.output import QUIET_HELP
 
@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(pipeline.app)
 app.add_typer(tools.app)
+app.add_typer(demo.app)
 
 
 @app.callback()

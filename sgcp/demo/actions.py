@@ -1,0 +1,222 @@
+"""What the page does: label what was dropped on it, show it in another way, cancel.
+
+Work runs in threads that are let go of when the server ends: a picture is soon labelled, but
+nobody wants to wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gradio as gr
+from anyio import to_thread
+
+from sgcp.datasets.images import write_png
+from sgcp.datasets.photos import SUFFIXES, is_photo
+from sgcp.demo import facts
+from sgcp.demo.pictures import Labelled, Look, label_picture
+from sgcp.demo.shelf import Shelf
+from sgcp.demo.videos import StoppedError, VideoJob
+from sgcp.errors import SgcpError
+
+TICK = 0.25  # seconds between two looks at how far a video is
+Result = TypeVar("Result")
+Updates = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The result that a tab of the browser shows, and its files."""
+
+    labelled: Labelled
+    folder: Path
+    stem: str
+
+
+class Actions:
+    """The page's actions, for several tabs at a time.
+
+    Args:
+        shelf: models on offer.
+        folder: where results are written; removed at the end of the server.
+        most_seconds: how long a video may be.
+    """
+
+    def __init__(self, shelf: Shelf, folder: Path, most_seconds: float) -> None:
+        self.shelf, self.folder, self.most_seconds = shelf, folder, most_seconds
+        self.jobs: dict[str, VideoJob] = {}
+        """Videos on their way, by tab."""
+        self.turns: dict[str, int] = {}
+        """How much each tab has asked to be labelled."""
+        self.busy = 0
+        """Threads at work."""
+
+    async def label(
+        self, source: str | None, model: str, engine: str, view: str, strength: float,
+        kept: Kept | None, request: gr.Request,
+    ) -> AsyncIterator[Updates]:  # fmt: skip
+        """Label the file that was dropped; yield what the page is to show."""
+        if source is None:
+            raise complaint("drop a picture or a video on the page first")
+        path, look, tab = Path(source), Look(view, strength / 100), request.session_hash or ""
+        self.cancel(request)
+        turn = self.turns[tab] = self.turns.get(tab, 0) + 1
+        try:
+            segmenter = await self.work(self.shelf.take, model, engine)
+            if path.suffix.lower() in SUFFIXES or await self.work(is_photo, path):
+                labelled = await self.work(label_picture, path, segmenter, look)
+                made = Kept(labelled, self.new_folder(), path.stem)
+                steps = one(await self.work(self.show_picture, made, look))
+            else:
+                target = self.new_folder() / look.name(path.stem, ".mp4")
+                job = VideoJob(path, target, segmenter, look, self.most_seconds)
+                self.jobs[tab] = job
+                steps = self.label_video(job)
+            async for updates in steps:
+                if self.turns.get(tab) == turn:  # else something else was dropped meanwhile
+                    yield updates
+            self.forget(kept)
+        except Exception as error:
+            raise self.explain(error, path) from None
+
+    async def label_again(
+        self, source: str | None, model: str, engine: str, view: str, strength: float,
+        kept: Kept | None, request: gr.Request,
+    ) -> AsyncIterator[Updates]:  # fmt: skip
+        """Label a picture anew, by other weights or another engine; a video waits to be asked."""
+        if kept is None or source is None:
+            yield (gr.skip(),) * len(show())
+            return
+        async for updates in self.label(source, model, engine, view, strength, kept, request):
+            yield updates
+
+    async def label_video(self, job: VideoJob) -> AsyncIterator[Updates]:
+        """Yield how far a video is, and then the video."""
+        running = asyncio.ensure_future(self.work(job.run))
+        try:
+            while not (await asyncio.wait({running}, timeout=TICK))[0]:
+                yield show(facts=facts.video_progress(job.done, job.total, job.rate()), cancel=True)
+            try:
+                made = running.result()
+            except StoppedError:
+                yield show(facts="<p>Cancelled.</p>")
+                return
+        finally:
+            job.stop.set()
+        engine = f"{job.segmenter.engine.name}, {job.segmenter.engine.precision}"
+        yield show(
+            video=str(job.target),
+            facts=facts.video_facts(made.frames, made.seconds, made.size, engine),
+            legend=facts.legend(job.shares()),
+            shown=job.target,
+        )
+
+    def show_picture(self, kept: Kept, look: Look) -> Updates:
+        """Write a picture's files; return what the page is to show."""
+        labels = kept.folder / f"{kept.stem}_labels.png"
+        write_png(labels, kept.labelled.labels)
+        return show(
+            kept=kept,
+            picture=str(self.write_shown(kept, look)),
+            facts=facts.picture_facts(kept.labelled.timing),
+            legend=facts.legend(kept.labelled.shares()),
+            labels=labels,
+            shown=kept.folder / look.name(kept.stem, ".png"),
+        )
+
+    async def restyle(self, view: str, strength: float, kept: Kept | None) -> Updates:
+        """Show the labelled picture in another way."""
+        if kept is None:
+            return gr.skip(), gr.skip()
+        try:
+            path = await self.work(self.write_shown, kept, Look(view, strength / 100))
+        except Exception as error:
+            raise self.explain(error, Path(kept.stem)) from None
+        return str(path), gr.DownloadButton(value=path)
+
+    @staticmethod
+    def write_shown(kept: Kept, look: Look) -> Path:
+        """Write what is to be seen; return its file."""
+        path = kept.folder / look.name(kept.stem, ".png")
+        write_png(path, kept.labelled.shown(look))
+        return path
+
+    def cancel(self, request: gr.Request) -> None:
+        """Stop this tab's video, if there is one."""
+        if job := self.jobs.pop(request.session_hash or "", None):
+            job.stop.set()
+
+    def leave(self, request: gr.Request) -> None:
+        """Forget a tab that is closed."""
+        self.cancel(request)
+        self.turns.pop(request.session_hash or "", None)
+
+    def stop(self) -> None:
+        """Stop all videos: the server ends."""
+        for job in list(self.jobs.values()):
+            job.stop.set()
+
+    @staticmethod
+    def forget(kept: Kept | None) -> None:
+        """Remove a result's files: another takes its place, or its tab is closed."""
+        if kept is not None:
+            shutil.rmtree(kept.folder, ignore_errors=True)
+
+    def new_folder(self) -> Path:
+        """Return a new folder for one result."""
+        return Path(tempfile.mkdtemp(dir=self.folder))
+
+    async def work(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Run in a thread, which is let go of when the server ends."""
+
+        def run() -> Result:
+            self.busy += 1
+            try:
+                return function(*arguments)
+            finally:
+                self.busy -= 1
+
+        return await to_thread.run_sync(run, abandon_on_cancel=True)
+
+    @staticmethod
+    def explain(error: Exception, path: Path) -> gr.Error:
+        """Return what a person is shown: one sentence, with the name of the file they know."""
+        if isinstance(error, gr.Error):
+            return error
+        if isinstance(error, SgcpError):
+            return complaint(str(error).replace(str(path), path.name))
+        return complaint(f"unexpected {type(error).__name__}; this is a bug in sgcp")
+
+
+def complaint(sentence: str) -> gr.Error:
+    """Return an error of the page; the sentence is text, not HTML."""
+    return gr.Error(facts.text(sentence), title="That did not work", print_exception=False)
+
+
+async def one(updates: Updates) -> AsyncIterator[Updates]:
+    """Yield updates, once."""
+    yield updates
+
+
+def show(
+    kept: Kept | None = None, picture: str | None = None, video: str | None = None,
+    facts: str = "", legend: str = "", labels: Path | None = None, shown: Path | None = None,
+    cancel: bool = False,
+) -> Updates:  # fmt: skip
+    """Return what the page is to show, in the order of its parts; what is not given is empty."""
+    return (
+        kept,
+        gr.Image(picture, visible=picture is not None),
+        gr.Video(video, visible=video is not None),
+        facts,
+        gr.HTML(legend, visible=bool(legend)),
+        gr.DownloadButton(value=labels, visible=labels is not None),
+        gr.DownloadButton(value=shown, visible=shown is not None),
+        gr.Button(visible=cancel),
+    )

@@ -1,0 +1,124 @@
+"""Who may use the page: only a browser that shows this page, from this very address.
+
+A server on the loopback interface is not private by itself. Any page that is open in the same
+browser can send requests to it, and one that gives its own name the address 127.0.0.1 (DNS
+rebinding) can read the answers too. So a name that is not ours is refused, and so is whatever
+another page asked for. Gradio also serves more than this page needs, such as a proxy and a
+converter that starts FFmpeg: what the page does not ask for is not there.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+API = "/gradio_api"
+PAGES = ("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json")
+FOLDERS = ("/assets/", "/static/", "/svelte/", f"{API}/file=", f"{API}/heartbeat/")
+CALLS = tuple(
+    f"{API}/{name}"
+    for name in ("app_id", "cancel", "info", "queue/data", "queue/join", "reset", "startup-events",
+                 "upload", "upload_progress")
+)  # fmt: skip
+SMALL = 2**20  # bytes of a request that carries no file; the page's own have a few thousand
+
+# The browser itself sees to it that the page asks nobody else, and that nobody frames it.
+POLICY = (
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; base-uri 'self'; "
+    "form-action 'self'; object-src 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+}
+
+
+class Gate:
+    """Answer only what this page asks for; an ASGI application around another.
+
+    Args:
+        app: what is behind it.
+        host: the address or name that the server was told to listen on.
+        most: bytes that an upload may have.
+    """
+
+    def __init__(self, app: App, host: str, most: int) -> None:
+        self.app, self.host, self.most = app, host.lower(), most
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Refuse a request, or pass it on."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        refusal = self.refusal(scope) if scope["type"] == "http" else (404, "nothing is here")
+        if refusal:
+            await answer(send, *refusal)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                kept = [(k, v) for k, v in message["headers"] if k.decode().lower() not in HEADERS]
+                added = [(k.encode(), v.encode()) for k, v in HEADERS.items()]
+                message["headers"] = [*kept, *added]
+            await send(message)
+
+        await self.app(scope, receive, send_guarded)
+
+    def refusal(self, scope: Message) -> tuple[int, str] | None:
+        """Return the status and sentence with which a request is refused, if it is."""
+        headers = {
+            key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
+        }
+        host, path = headers.get("host", ""), scope["path"]
+        if not self.is_ours(host):
+            return 421, "this server does not go by that name; open the address that it printed"
+        if headers.get("origin", f"http://{host}") != f"http://{host}" or (
+            headers.get("sec-fetch-site") in ("cross-site", "same-site")
+            and not (path == "/" and headers.get("sec-fetch-mode") == "navigate")  # a link to it
+        ):
+            return 403, "only the page itself may ask for this"
+        if path not in PAGES and path not in CALLS and not path.startswith(FOLDERS):
+            return 404, "nothing is here"
+        if scope["method"] == "POST":
+            length = headers.get("content-length", "")
+            if not length.isdecimal():
+                return 411, "say how long the request is"
+            if int(length) > (self.most if path == f"{API}/upload" else 0) + SMALL:
+                return 413, "File size exceeds the maximum allowed size"
+        return None
+
+    def is_ours(self, host: str) -> bool:
+        """Tell whether a Host header names this server: a number cannot be rebound, a name can."""
+        with suppress(ValueError):  # of a malformed address
+            name = urlsplit(f"//{host}").hostname or ""
+            if name in ("localhost", self.host):
+                return True
+            address = ipaddress.ip_address(name)
+            return address.is_loopback or not is_loopback(self.host)
+        return False
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address or name is this machine's own, which no other machine reaches."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def answer(send: Send, status: int, sentence: str) -> None:
+    """Send one sentence."""
+    body = sentence.encode()
+    headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,80 @@
+"""Serve the page until Ctrl-C."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from sgcp.errors import SgcpError
+
+GRACE = 1  # seconds that open connections are given at the end
+BACKLOG = 64
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there; port 0 is any that is free.
+
+    Raises:
+        SgcpError: the port is taken, not allowed, or the host is none of this machine's.
+    """
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, proto)
+    except (OSError, UnicodeError) as error:
+        raise SgcpError(f"--host: '{host}' is no address of this machine ({error})") from None
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            raise SgcpError(
+                f"--port: {port} is taken by another program; --port 0 takes any that is free"
+            ) from None
+        what = f"--host {host} --port {port}"
+        raise SgcpError(f"{what}: cannot listen there ({error.strerror or error})") from None
+    return listening
+
+
+def address_of(host: str, listening: socket.socket) -> str:
+    """Return the address to type into a browser."""
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listening.getsockname()[1]}/"
+
+
+def prepare_gradio(folder: Path) -> None:
+    """Set what Gradio reads when it is imported: no word to its makers, files in our folder."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def serve(page: Any, listening: socket.socket, host: str, most_bytes: int) -> None:
+    """Serve until Ctrl-C or SIGTERM, and then end within moments.
+
+    Raises:
+        KeyboardInterrupt: that is how it ends.
+    """
+    import gradio
+    import uvicorn
+    from fastapi import FastAPI
+
+    from sgcp.demo.gate import Gate
+    from sgcp.demo.style import CSS, theme
+
+    app = gradio.mount_gradio_app(
+        FastAPI(openapi_url=None), page, "/", footer_links=[], run_history=False, show_error=True,
+        max_file_size=most_bytes, ssr_mode=False, enable_monitoring=False, mcp_server=False,
+        pwa=False, theme=theme(), css=CSS, app_kwargs={"openapi_url": None},
+    )  # fmt: skip
+    config = uvicorn.Config(
+        Gate(app, host, most_bytes), log_config=None, log_level="critical", access_log=False,
+        proxy_headers=False, server_header=False, ws="none", timeout_graceful_shutdown=GRACE,
+    )  # fmt: skip
+    uvicorn.Server(config).run(sockets=[listening])

@@ -1,0 +1,73 @@
+"""The models and engines on offer, and those in use."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from sgcp.errors import SgcpError
+from sgcp.inference.engines.choice import ENGINES
+from sgcp.inference.segmenter import BUNDLED, Segmenter, find_model, load
+
+KEPT = 4  # loaded models; one takes some tens of megabytes
+
+
+def offered_models(given: Sequence[str], project: Path | None) -> list[str]:
+    """Return what can be picked, the first choice first: as ``sgcp.load`` takes it.
+
+    Args:
+        given: named by the user; they come first.
+        project: the root of the project one stands in, with its ``data/models``.
+
+    Raises:
+        SgcpError: a model that was named is not there, or there is none at all.
+    """
+    for name in given:
+        if not find_model(name).is_file():
+            raise SgcpError(f"{name}: no such file; train or export first, or give another path")
+    bundled = sorted(path.stem for path in BUNDLED.glob("*.safetensors"))
+    trained = sorted(project.glob("data/models/*/model.safetensors")) if project else []
+    models = list(dict.fromkeys([*given, *bundled, *(str(path.parent) for path in trained)]))
+    if not models:
+        raise SgcpError("no model: none is bundled here; name one, --model data/models/DATASET")
+    return models
+
+
+def offered_engines(device: str) -> list[str]:
+    """Return the engines that are installed; on a GPU there is one."""
+    if device == "cuda":
+        return ["auto", "torch"]
+    return ["auto", *(engine for engine in ENGINES if find_spec(engine))]
+
+
+class Shelf:
+    """Loaded models, the last few used.
+
+    Args:
+        models: what can be picked; nothing else is ever opened.
+        device: cpu or cuda.
+    """
+
+    def __init__(self, models: Sequence[str], device: str) -> None:
+        self.models, self.engines, self.device = list(models), offered_engines(device), device
+        self.loaded: OrderedDict[tuple[str, str], Segmenter] = OrderedDict()
+        self.lock = threading.Lock()
+
+    def take(self, model: str, engine: str) -> Segmenter:
+        """Return a model on an engine, loaded where need be.
+
+        Raises:
+            SgcpError: not on offer, or its files are damaged.
+        """
+        if model not in self.models or engine not in self.engines:
+            raise SgcpError("weights or engine that are not on offer; reload the page")
+        with self.lock:
+            if (model, engine) not in self.loaded:
+                self.loaded[model, engine] = load(model, self.device, engine)
+            self.loaded.move_to_end((model, engine))
+            while len(self.loaded) > KEPT:
+                self.loaded.popitem(last=False)
+            return self.loaded[model, engine]

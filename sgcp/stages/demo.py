@@ -1,0 +1,91 @@
+"""``sgcp demo``: a page on this machine that labels what is dropped on it. Needs no project."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+import webbrowser
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from sgcp.demo.server import address_of, listen, prepare_gradio, serve
+from sgcp.demo.shelf import Shelf, offered_models
+from sgcp.errors import SgcpError
+from sgcp.progress import say
+from sgcp.stages.model import choose_device
+
+INSTALL = "pip install -c constraints.txt -e '.[demo]'"
+MOST_MEGABYTES = 4096
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where the page is, and what may be dropped on it."""
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    """0: any that is free."""
+    max_megabytes: int = 200
+    """Of one file."""
+    max_seconds: float = 120
+    """Of one video."""
+    open_browser: bool = False
+
+    def check(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            SgcpError: a number is out of range.
+        """
+        if not 0 <= self.port <= 65535:
+            raise SgcpError(f"--port: 0 .. 65535, got {self.port}")
+        if not 1 <= self.max_megabytes <= MOST_MEGABYTES:
+            raise SgcpError(f"--max-megabytes: 1 .. {MOST_MEGABYTES}, got {self.max_megabytes}")
+        if not 0 < self.max_seconds < float("inf"):
+            raise SgcpError(f"--max-seconds: more than 0, got {self.max_seconds}")
+
+
+def demo(given: Sequence[str], project: Path | None, accelerator: str, options: Options) -> None:
+    """Serve the page until Ctrl-C.
+
+    Args:
+        given: models that the user named; as ``sgcp.load`` takes them.
+        project: the root of the project one stands in, if any.
+
+    Raises:
+        SgcpError: Gradio is not installed, an option is wrong, a model is missing, or the port is
+            taken.
+    """
+    options.check()
+    if find_spec("gradio") is None:
+        raise SgcpError(f"sgcp demo needs Gradio, which is not installed; {INSTALL}")
+    shelf = Shelf(offered_models(given, project), choose_device(accelerator))
+    busy = False
+    with listen(options.host, options.port) as listening, suppress(KeyboardInterrupt):
+        with tempfile.TemporaryDirectory(prefix="sgcp-demo-", ignore_cleanup_errors=True) as folder:
+            prepare_gradio(Path(folder))
+            from sgcp.demo.actions import Actions
+            from sgcp.demo.page import build_page
+
+            actions = Actions(shelf, Path(folder), options.max_seconds)
+            bounds = (f"Up to {options.max_megabytes} MB; videos up to "
+                      f"{options.max_seconds:g} seconds.")  # fmt: skip
+            page = build_page(actions, bounds)
+            address = address_of(options.host, listening)
+            say(f"{address} labels what is dropped on it; Ctrl-C ends it")
+            if options.open_browser:
+                threading.Timer(0.5, webbrowser.open, [address]).start()
+            try:
+                serve(page, listening, options.host, options.max_megabytes * 2**20)
+            finally:
+                actions.stop()
+                busy = actions.busy > 0
+    say("ended; what was dropped on the page is removed")
+    if busy:  # a thread inside a network cannot be stopped, and Python would wait for it
+        sys.stdout.flush()
+        os._exit(0)

@@ -1,0 +1,167 @@
+"""``sgcp demo``: what it refuses, whom it answers, and how it ends."""
+
+import io
+import socket
+import time
+
+import pytest
+from conftest import Project
+from demos import serving
+from networks import save_random
+from PIL import Image
+
+from sgcp.demo.gate import Gate
+from sgcp.demo.shelf import Shelf, offered_models
+
+# Labelling takes far longer than anybody waits; it cannot be interrupted, like a network's run.
+SLOW = """
+import time
+from pathlib import Path
+from sgcp.cli import app
+from sgcp.demo import pictures, shelf
+
+def label(*arguments):
+    Path("begun").touch()
+    time.sleep(300)
+
+pictures.label_picture = label
+shelf.Shelf.take = lambda *arguments: None
+app()
+"""
+OURS = {"host": "127.0.0.1:7860"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--port", "70000"], "--port: 0 .. 65535"),
+        (["--max-megabytes", "0"], "--max-megabytes: 1 .."),
+        (["--max-seconds", "0"], "--max-seconds: more than 0"),
+        (["--max-seconds", "nan"], "--max-seconds: more than 0"),
+        (["--model", "nobody"], "no model 'nobody'"),
+        (["--model", "nowhere.onnx"], "nowhere.onnx: no such file"),
+        (["--device", "gpu"], "'auto', 'cpu' or 'cuda', got 'gpu'"),
+        (["--host", "no address"], "'no address' is no address of this machine"),
+    ],
+)
+def test_wrong_options_are_refused(tmp_path, arguments, message):
+    assert message in Project(tmp_path).fails("demo", *arguments)
+
+
+def test_without_gradio_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr("sgcp.stages.demo.find_spec", lambda name: None)
+    text = Project(tmp_path).fails("demo")
+    assert "pip install -c constraints.txt -e '.[demo]'" in text
+    assert text.count("\n") == 1
+
+
+def test_a_taken_port_is_named(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert f"--port: {port} is taken" in Project(tmp_path).fails("demo", "--port", port)
+
+
+def test_models_on_offer_are_given_bundled_and_trained(tmp_path):
+    trained = tmp_path / "data/models/mine"
+    trained.mkdir(parents=True)
+    given = str(save_random(tmp_path))
+    save_random(trained)
+    assert offered_models([given], tmp_path) == [given, "camvid", str(trained)]
+    assert offered_models([], None) == ["camvid"]
+
+
+def test_nothing_but_what_is_on_offer_is_opened(tmp_path):
+    from sgcp.errors import SgcpError
+
+    shelf = Shelf(["camvid"], "cpu")
+    for model, engine in (("/etc/passwd", "auto"), ("camvid", "tensorrt")):
+        with pytest.raises(SgcpError, match="not on offer"):
+            shelf.take(model, engine)
+
+
+def refusal(listens="127.0.0.1", path="/", method="GET", **headers):
+    named = {key.replace("_", "-"): value for key, value in (OURS | headers).items()}
+    lines = [(key.encode(), value.encode()) for key, value in named.items()]
+    found = Gate(None, listens, 10**6).refusal({"headers": lines, "path": path, "method": method})
+    return found and found[0]
+
+
+@pytest.mark.parametrize(
+    ("listens", "named", "answered"),
+    [
+        ("127.0.0.1", "127.0.0.1:7860", True),
+        ("127.0.0.1", "localhost:7860", True),
+        ("127.0.0.1", "[::1]:7860", True),
+        ("127.0.0.1", "evil.example:7860", False),
+        ("127.0.0.1", "localhost.evil.example", False),
+        ("127.0.0.1", "192.168.1.7:7860", False),
+        ("127.0.0.1", "", False),
+        ("127.0.0.1", "[::1", False),
+        ("0.0.0.0", "192.168.1.7:7860", True),
+        ("0.0.0.0", "evil.example:7860", False),
+        ("studio.example", "studio.example:7860", True),
+    ],
+)
+def test_only_our_own_name_is_answered(listens, named, answered):
+    assert refusal(listens, host=named) == (None if answered else 421)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, None),
+        ({"origin": "http://127.0.0.1:7860", "sec_fetch_site": "same-origin"}, None),
+        ({"origin": "http://127.0.0.1:9999", "sec_fetch_site": "same-site"}, 403),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec_fetch_site": "cross-site", "sec_fetch_mode": "no-cors"}, 403),
+        ({"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate"}, 403),
+    ],
+)
+def test_other_pages_are_refused(headers, status):
+    assert refusal(path="/gradio_api/file=/tmp/x.png", **headers) == status
+
+
+def test_a_link_from_elsewhere_opens_the_page():
+    assert refusal(sec_fetch_site="cross-site", sec_fetch_mode="navigate") is None
+    assert refusal(sec_fetch_site="cross-site", sec_fetch_mode="no-cors") == 403
+
+
+def test_what_the_page_does_not_need_is_not_there():
+    for path in ("/gradio_api/proxy=http://x", "/gradio_api/process_recording", "/monitoring",
+                 "/gradio_api/vibe-edit", "/gradio_api/openapi.json"):  # fmt: skip
+        assert refusal(path=path) == 404
+
+
+def test_uploads_have_a_limit():
+    def send(path, **headers):
+        return refusal(path=f"/gradio_api/{path}", method="POST", **headers)
+
+    assert send("upload", content_length="1000000") is None
+    assert send("upload", content_length="3000000") == 413
+    assert send("queue/join", content_length="1500000") == 413
+    assert send("upload") == 411
+
+
+def a_png():
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_ctrl_c_ends_it_at_once_while_a_picture_is_labelled(tmp_path):
+    with serving(tmp_path, "--max-megabytes", "1", code=SLOW) as demo:
+        assert demo.ask("/")[0] == 200
+        assert demo.ask("/", Host="evil.example")[0] == 421
+        assert demo.ask("/gradio_api/file=/etc/passwd")[0] == 403
+        assert demo.ask("/gradio_api/queue/join", b"{}", Origin="http://evil.example")[0] == 403
+        demo.begin_labelling(demo.upload("street.png", a_png()))
+        begun = time.monotonic()
+        while not (tmp_path / "begun").exists():
+            assert time.monotonic() < begun + 120
+            time.sleep(0.05)
+        assert list(demo.temporary.iterdir())
+        pressed = time.monotonic()
+        assert demo.interrupt() == (0, "ended; what was dropped on the page is removed\n")
+        assert time.monotonic() < pressed + 60  # one or two, on a machine that is not busy
+        assert not list(demo.temporary.iterdir())
