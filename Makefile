@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # DVC's stages call `sgcp`, so the environment's programs come first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-slow mutants lint format clean
+.PHONY: repro test test-slow mutants pictures lint format clean
 
 repro: $(INSTALLED)  ## The main job: the embedded sample through the whole chain.
 	dvc repro
@@ -26,6 +26,9 @@ mutants: $(INSTALLED)  ## Changes label tables, scores and packager bit by bit: 
 	rm -rf mutants
 	mutmut run
 	mutmut results
+
+pictures: $(INSTALLED)  ## The README's pictures, of the sample as `make repro` leaves it.
+	python docs/pictures.py
 
 lint: $(INSTALLED)
 	ruff check .

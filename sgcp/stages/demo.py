@@ -66,25 +66,28 @@ def demo(given: Sequence[str], project: Path | None, accelerator: str, options: 
         raise SgcpError(f"sgcp demo needs Gradio, which is not installed; {INSTALL}")
     shelf = Shelf(offered_models(given, project), choose_device(accelerator))
     busy = False
-    with listen(options.host, options.port) as listening, suppress(KeyboardInterrupt):
-        with tempfile.TemporaryDirectory(prefix="sgcp-demo-", ignore_cleanup_errors=True) as folder:
-            prepare_gradio(Path(folder))
-            from sgcp.demo.actions import Actions
-            from sgcp.demo.page import build_page
+    with (
+        listen(options.host, options.port) as listening,
+        suppress(KeyboardInterrupt),
+        tempfile.TemporaryDirectory(prefix="sgcp-demo-", ignore_cleanup_errors=True) as folder,
+    ):
+        prepare_gradio(Path(folder))
+        from sgcp.demo.actions import Actions
+        from sgcp.demo.page import build_page
 
-            actions = Actions(shelf, Path(folder), options.max_seconds)
-            bounds = (f"Up to {options.max_megabytes} MB; videos up to "
-                      f"{options.max_seconds:g} seconds.")  # fmt: skip
-            page = build_page(actions, bounds)
-            address = address_of(options.host, listening)
-            say(f"{address} labels what is dropped on it; Ctrl-C ends it")
-            if options.open_browser:
-                threading.Timer(0.5, webbrowser.open, [address]).start()
-            try:
-                serve(page, listening, options.host, options.max_megabytes * 2**20)
-            finally:
-                actions.stop()
-                busy = actions.busy > 0
+        actions = Actions(shelf, Path(folder), options.max_seconds)
+        bounds = (f"Up to {options.max_megabytes} MB; videos up to "
+                  f"{options.max_seconds:g} seconds.")  # fmt: skip
+        page = build_page(actions, bounds)
+        address = address_of(options.host, listening)
+        say(f"{address} labels what is dropped on it; Ctrl-C ends it")
+        if options.open_browser:
+            threading.Timer(0.5, webbrowser.open, [address]).start()
+        try:
+            serve(page, listening, options.host, options.max_megabytes * 2**20)
+        finally:
+            actions.stop()
+            busy = actions.busy > 0
     say("ended; what was dropped on the page is removed")
     if busy:  # a thread inside a network cannot be stopped, and Python would wait for it
         sys.stdout.flush()
