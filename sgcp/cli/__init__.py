@@ -16,9 +16,9 @@ from sgcp.cli.output import QUIET_HELP
 def show_version(wanted: bool) -> None:
     """Print the version and end, if wanted."""
     if wanted:
-        from sgcp import __version__
+        from importlib.metadata import version
 
-        typer.echo(f"sgcp {__version__}")
+        typer.echo(f"sgcp {version('sgcp')}")
         raise typer.Exit
 
 
