@@ -140,7 +140,7 @@ def outline_of(grey: Image.Image) -> bytes:
     """Return OUTLINE * OUTLINE bits: where a coarse copy of a grey picture brightens rightwards.
 
     A difference hash: as good as unchanged by another size, packing or exposure. Frames of a
-    standing camera differ in 5 of 100 bits, those of different places in 30 to 50.
+    standing camera differ in up to 6 % of the bits, those of two of CamVid's splits in 27 and more.
     """
     coarse = np.asarray(grey.resize((OUTLINE + 1, OUTLINE), Image.Resampling.BOX))
     return np.packbits(coarse[:, 1:] > coarse[:, :-1]).tobytes()
