@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sgcp.cli import demo, pipeline, tools
+from sgcp.cli import models, pictures, pipeline, scores
 from sgcp.cli.help import TeachingGroup
 from sgcp.cli.output import QUIET_HELP
 
@@ -30,8 +30,9 @@ app = typer.Typer(
     help="Real-time semantic segmentation with SGCPNet: from raw archives to a checked zip.",
 )
 app.add_typer(pipeline.app)
-app.add_typer(tools.app)
-app.add_typer(demo.app)
+app.add_typer(pictures.app)
+app.add_typer(scores.app)
+app.add_typer(models.app)
 
 
 @app.callback()

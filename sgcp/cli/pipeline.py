@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from sgcp.cli.project import (
     FlipOption,
     ScaleOption,
     WindowOption,
+    name_variant,
     open_project,
     override,
 )
@@ -188,17 +189,6 @@ def validate(
 
         content = score_predictions(layout, settings, params.machine, predictions, name)
     hand_over(json, content)
-
-
-def name_variant(usual: Any, settings: Any) -> str:
-    """Name what differs from params.yaml in how a model is scored; nothing: no name."""
-    parts = [settings.split] if settings.split != usual.split else []
-    parts += ["flip"] if settings.flip != usual.flip else []
-    for key in ("scales", "window"):
-        value = getattr(settings, key)
-        if value != getattr(usual, key):
-            parts += [key, *map(str, value)]
-    return "-".join(parts)
 
 
 @app.command()

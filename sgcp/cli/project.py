@@ -91,3 +91,14 @@ def override(settings: Any, **changes: Any) -> Any:
     except ValidationError as error:
         finding = error.errors()[0]
         raise SgcpError(f"{'.'.join(map(str, finding['loc']))}: {finding['msg']}") from None
+
+
+def name_variant(usual: Any, settings: Any) -> str:
+    """Name what differs from params.yaml in how a model is scored; nothing: no name."""
+    parts = [settings.split] if settings.split != usual.split else []
+    parts += ["flip"] if settings.flip != usual.flip else []
+    for key in ("scales", "window"):
+        value = getattr(settings, key)
+        if value != getattr(usual, key):
+            parts += [key, *map(str, value)]
+    return "-".join(parts)
