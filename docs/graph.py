@@ -30,6 +30,12 @@ def written(stage: dict[str, Any]) -> list[str]:
     return [name.replace("${item.dataset}", "X") for k in kinds for name in names(stage.get(k, []))]
 
 
+def first_result(stage: dict[str, Any]) -> str:
+    """Return the folder of data that a stage fills, or else its metrics."""
+    outs = [name for name in names(stage.get("outs", [])) if name.startswith("data/")]
+    return [*outs, *names(stage.get("metrics", []))][0].replace("${item.dataset}", "X")
+
+
 def read_graph(stages: dict[str, Any]) -> "nx.DiGraph[str]":
     """Return who reads whose results, less what follows from other arrows."""
     graph: nx.DiGraph[str] = nx.DiGraph()
@@ -43,9 +49,9 @@ def read_graph(stages: dict[str, Any]) -> "nx.DiGraph[str]":
 
 
 def render(stages: dict[str, Any]) -> str:
-    """Return a fenced Mermaid block: a box a stage, with its first result."""
+    """Return a fenced Mermaid block: a box a stage, with what it is for."""
     graph = read_graph(stages)
-    lines = [f'  {name}["<b>{name}</b><br>{written(stages[name])[0]}"]' for name in stages]
+    lines = [f'  {name}["<b>{name}</b><br>{first_result(stages[name])}"]' for name in stages]
     lines += [
         f"  {name} --> {' & '.join(n for n in stages if graph.has_edge(name, n))}"
         for name in stages

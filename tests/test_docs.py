@@ -72,6 +72,8 @@ def sgcp_calls(page):
 @each_page
 def test_commands_and_options_exist(page):
     for command, *words in sgcp_calls(page):
+        if command.isupper():
+            continue  # any of them
         if command.startswith("-"):
             assert command in ("--help", "--version"), command
             continue

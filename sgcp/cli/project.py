@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Sections of `sgcp --help`.
 PIPELINE = "The pipeline, step by step"
 PICTURES = "Your own pictures"
-SCORES = "Compare, check, report"
+SCORES = "Look, compare, check"
 MODELS = "Models in and out"
 PANELS = (PIPELINE, PICTURES, SCORES, MODELS)
 # Sections of a command's options.
