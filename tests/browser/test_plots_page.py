@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import vl_convert
 from browsing import visiting
 from conftest import ROOT
+
+from sgcp.datasets.images import write_png
 
 RUNS = {"first": "42", "second": "43"}  # seeds of the sample, whose results are in git
 VEGA_LITE = "5.8"  # the oldest that there is here; DVC's page takes 5.2
@@ -42,7 +45,9 @@ def page(tmp_path_factory) -> Path:
     call("git", "init", "-q", "-b", "main")
     for name, seed in RUNS.items():
         shutil.copytree(ROOT / "metrics/sample/seeds" / seed, root / "metrics/sample",
-                        dirs_exist_ok=True)  # fmt: skip
+                        dirs_exist_ok=True, copy_function=shutil.copyfile)  # fmt: skip
+        picture = np.full((64, 128, 3), int(seed), dtype=np.uint8)
+        write_png(root / "data/panels/sample/street.png", picture)
         call("git", "add", "-A")
         call("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", name)
         call("git", "tag", name)
@@ -93,6 +98,9 @@ def test_page_draws_every_chart(page):
         visit.page.wait_for_function(
             f"document.querySelectorAll('canvas, svg.marks').length >= {CHARTS}"
         )
+        panels = visit.page.locator("img")
+        assert panels.count() == len(RUNS)
+        assert {panels.nth(n).evaluate("image => image.naturalWidth") for n in range(2)} == {128}
         assert visit.errors == []
         assert not [address for address in visit.requests if address.startswith("http")]
         if folder := os.environ.get("SGCP_SCREENSHOTS"):
