@@ -1,4 +1,4 @@
-"""Commands beside the stage graph: they compare, check, import and export."""
+"""Commands beside the stage graph: they compare, check, look, import and export."""
 
 from pathlib import Path
 from typing import Annotated
@@ -81,6 +81,32 @@ def check_submission(
 
     if not stage(file, images, project, dataset, json):
         raise typer.Exit(1)
+
+
+@app.command()
+def browse(
+    dataset: DatasetArgument = None,
+    images: Annotated[int, typer.Option(min=1, help="Pictures of each split to show.")] = 6,
+    split: Annotated[
+        str | None, typer.Option(help="Only this split: train, val or test; else all.")
+    ] = None,
+    blend: Annotated[
+        float,
+        typer.Option(metavar="X", help="Share of the class colours over the picture, 0 .. 1."),
+    ] = 1.0,
+    json: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|-", help="Every number for scripts; - prints no table."),
+    ] = None,
+) -> None:
+    """Look at prepared data: a contact sheet, its numbers, and what looks wrong in it.
+
+    Example: sgcp browse camvid
+    """
+    _, _, layout = open_project(dataset)
+    from sgcp.stages.browse import browse as stage
+
+    stage(layout, images, split, blend, json)
 
 
 @app.command()

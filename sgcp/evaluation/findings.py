@@ -60,8 +60,8 @@ class Report:
             "passed": self.passed,
             "files": self.files,
             "pictures": self.pictures,
-            "problems": _groups_to_json(group for group in self.groups() if group[0].refused),
-            "warnings": _groups_to_json(group for group in self.groups() if not group[0].refused),
+            "problems": groups_to_json(group for group in self.groups() if group[0].refused),
+            "warnings": groups_to_json(group for group in self.groups() if not group[0].refused),
             "pixel_share": {name: count / total for name, count in self.pixels.items()},
         }
 
@@ -72,7 +72,8 @@ def group_by_kind(findings: Iterable[Finding]) -> list[tuple[Kind, list[Finding]
     return [(kind, list(group)) for kind, group in groupby(ordered, lambda item: item.kind)]
 
 
-def _groups_to_json(groups: Iterable[tuple[Kind, list[Finding]]]) -> list[dict[str, Any]]:
+def groups_to_json(groups: Iterable[tuple[Kind, list[Finding]]]) -> list[dict[str, Any]]:
+    """Return every finding by kind, for scripts."""
     return [
         {
             "kind": kind.key,

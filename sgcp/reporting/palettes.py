@@ -75,7 +75,7 @@ SERIES = ("#0072b2", "#d55e00", "#009e73")
 
 GRID = 17  # steps between the levels of a channel: 16 of them
 DARKEST = 0.33  # OKLab's lightness; below, colours look like the black of what is ignored
-# Of all colours of the grid to begin with, the one that leaves 19 and 11 classes far apart.
+# To begin with; of the starts on the grid, one of the few that leave both 11 and 19 far apart.
 FIRST = (255, 34, 17)
 
 

@@ -66,6 +66,11 @@ class Layout:
         return self.root / "data" / "prepared" / self.dataset
 
     @property
+    def browse(self) -> Path:
+        """Contact sheet and page of ``sgcp browse``; nobody's input, so no output of DVC's."""
+        return self.root / "data" / "browse" / self.dataset
+
+    @property
     def resume(self) -> Path:
         """Training state of an unfinished run; not an output, so DVC never deletes it."""
         return self._run("resume")

@@ -1,0 +1,246 @@
+"""The page of ``sgcp browse``: pictures with their truth, numbers, and what looks wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from sgcp.datasets.census import SplitCensus
+from sgcp.datasets.classes import IGNORE
+from sgcp.datasets.index import SPLITS, Dataset
+from sgcp.datasets.survey import Thumb
+from sgcp.errors import printable
+from sgcp.reporting.page import Cell, Chart, label_uri, photo_uri, render
+from sgcp.reporting.palettes import SERIES, official, safe
+
+BINS = 20  # of the label coverage, 5 % each
+BAR = 9  # pixels high, one a split
+MOST_BARS = 40  # sequences in a chart; the table has all
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture on the page."""
+
+    name: str
+    address: str
+    """Of the file, relative to the page; empty if it is no file's."""
+    thumb: Thumb
+
+    @property
+    def photo(self) -> str:
+        """The picture, as an address that holds it."""
+        return photo_uri(self.thumb.photo)
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """Something that looks wrong."""
+
+    name: str
+    address: str
+    """Of the file, relative to the page; empty if it is no file's."""
+    detail: str
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """One kind of what looks wrong."""
+
+    title: str
+    advice: str
+    problem: bool
+    """Otherwise worth a look only."""
+    suspects: Sequence[Suspect]
+
+
+def browse_page(
+    dataset: Dataset,
+    census: Mapping[str, SplitCensus],
+    suspicions: Sequence[Suspicion],
+    shown: Mapping[str, Sequence[Shown]],
+    blend: float,
+) -> str:
+    """Return the page as HTML.
+
+    Args:
+        shown: pictures of each split.
+        blend: share of the class colours over the pictures to begin with, 0 .. 1.
+    """
+    colors, apart = official(dataset.classes), safe(len(dataset.classes))
+    pairs = zip(dataset.classes, colors.tolist(), apart.tolist(), strict=True)
+    return render(
+        "browse.html",
+        dataset=dataset,
+        charts=make_charts(dataset, census),
+        splits=split_table(census),
+        worst={name: worst_rows(split) for name, split in census.items() if split.labels},
+        suspicions=suspicions,
+        shown={
+            name: [_figure(dataset, one, colors, apart) for one in pictures]
+            for name, pictures in shown.items()
+        },
+        legend=[(item.name, _hex(color), _hex(safer)) for item, color, safer in pairs],
+        blend=round(100 * blend),
+        shared=shared_sequences(census),
+    )
+
+
+def _hex(color: Sequence[int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def _figure(dataset: Dataset, shown: Shown, colors: Any, apart: Any) -> dict[str, Any]:
+    label = shown.thumb.label
+    figure: dict[str, Any] = {"shown": shown, "truths": [], "shares": []}
+    if label is not None:
+        figure["truths"] = [
+            ("official", label_uri(label, colors)),
+            ("safe", label_uri(label, apart)),
+        ]
+        names = {item.train_id: item.name for item in dataset.classes} | {IGNORE: "ignored"}
+        ids = [(float((label == i).mean()), name) for i, name in names.items()]
+        figure["shares"] = [(name, share) for share, name in sorted(ids, reverse=True) if share]
+    return figure
+
+
+def split_table(census: Mapping[str, SplitCensus]) -> tuple[list[str], list[list[Cell]]]:
+    """Return columns and rows: a row a split."""
+    columns = ["split", "pictures", "labels", "labelled pixels", "least labelled", "sequences",
+               "height x width"]  # fmt: skip
+    rows: list[list[Cell]] = []
+    for name, split in census.items():
+        sizes = [f"{h} x {w}" for (h, w), _ in split.sizes.most_common(3)]
+        least = min((share for share, _ in split.coverage), default=None)
+        more = f" and {len(split.sizes) - 3} more" if len(split.sizes) > 3 else ""
+        rows.append(
+            [name, split.images, split.labels, percent(split.labelled_share), percent(least),
+             len(split.sequences), ", ".join(sizes) + more]
+        )  # fmt: skip
+    return columns, rows
+
+
+def percent(share: float | None) -> str | None:
+    """Return a share as people read it."""
+    return None if share is None else f"{100 * share:.4g} %"
+
+
+def worst_rows(split: SplitCensus) -> list[list[Cell]]:
+    """Return the pictures of least label coverage, the worst first."""
+    return [[printable(name), percent(share)] for share, name in split.worst()]
+
+
+def shared_sequences(census: Mapping[str, SplitCensus]) -> list[tuple[str, str]]:
+    """Return the sequences of which several splits have pictures, and which splits those are."""
+    names = sorted({name for split in census.values() for name in split.sequences})
+    where = {n: [s for s, split in census.items() if n in split.sequences] for n in names}
+    return [(printable(n), ", ".join(splits)) for n, splits in where.items() if len(splits) > 1]
+
+
+def make_charts(dataset: Dataset, census: Mapping[str, SplitCensus]) -> list[Chart]:
+    """Return the charts for which there are numbers: classes, coverage, sequences."""
+    labelled = {name: split for name, split in census.items() if split.labels}
+    charts = [_sequences(census)]
+    if labelled:
+        names = [item.name for item in dataset.classes]
+        pixels = {n: [s.pixel_share(c.train_id) or 0.0 for c in dataset.classes]
+                  for n, s in labelled.items()}  # fmt: skip
+        images = {n: [s.image_share(c.train_id) or 0.0 for c in dataset.classes]
+                  for n, s in labelled.items()}  # fmt: skip
+        charts = [
+            _shares("Class shares of the labelled pixels",
+                    "How large a share of all labelled pixels each class has, by split.",
+                    names, pixels),
+            _shares("Pictures with each class",
+                    "In how large a share of the labelled pictures each class occurs, by split.",
+                    names, images),
+            _coverage(labelled),
+            *charts,
+        ]  # fmt: skip
+    return charts
+
+
+def _bars(rows: list[dict[str, Any]], splits: Sequence[str], column: str, value: alt.X) -> Any:
+    """Return a bar for each split beside the others, in the order of the rows."""
+    order = list(dict.fromkeys(row[column] for row in rows))
+    return (
+        alt.Chart(alt.Data(values=rows))
+        .mark_bar()
+        .encode(
+            x=value,
+            y=alt.Y(f"{column}:N").sort(order).title(None),
+            yOffset=alt.YOffset("split:N").sort(SPLITS),
+            color=_color(splits),
+            tooltip=[f"{column}:N", "split:N", alt.Tooltip("value:Q", format=".4~g")],
+        )
+        .properties(width="container", height=max(60, len(order) * (len(splits) * BAR + 6)))
+    )
+
+
+def _color(splits: Sequence[str]) -> alt.Color:
+    colors = [SERIES[SPLITS.index(name)] for name in splits]
+    return alt.Color("split:N").scale(domain=list(splits), range=colors).title(None)
+
+
+def _shares(
+    title: str, summary: str, names: Sequence[str], shares: Mapping[str, Sequence[float]]
+) -> Chart:
+    rows = [
+        {"class": name, "split": split, "value": shares[split][place]}
+        for place, name in enumerate(names)
+        for split in shares
+    ]
+    value = alt.X("value:Q").axis(format=".0%", tickCount=5).title(None)
+    table = [[name, *(percent(shares[split][place]) for split in shares)]
+             for place, name in enumerate(names)]  # fmt: skip
+    drawing = _bars(rows, list(shares), "class", value)
+    return Chart(title, summary, drawing, ["class", *shares], table)
+
+
+def _sequences(census: Mapping[str, SplitCensus]) -> Chart:
+    names = sorted({name for split in census.values() for name in split.sequences})
+    shown = names[:MOST_BARS]
+    rows = [
+        {"sequence": printable(name), "split": split, "value": counts.sequences[name]}
+        for name in shown
+        for split, counts in census.items()
+        if counts.sequences[name]
+    ]
+    part = "" if len(names) == len(shown) else f" The first {MOST_BARS} of {len(names)} are drawn."
+    value = alt.X("value:Q").axis(tickMinStep=1, tickCount=5).title(None)
+    drawing = _bars(rows, list(census), "sequence", value)
+    table: list[list[Cell]] = [
+        [printable(n), *(census[s].sequences[n] for s in census)] for n in names
+    ]
+    summary = f"How many pictures of each city or recording are in each split.{part}"
+    return Chart("Pictures of each sequence", summary, drawing, ["sequence", *census], table)
+
+
+def _coverage(labelled: Mapping[str, SplitCensus]) -> Chart:
+    counts = {name: [0] * BINS for name in labelled}
+    for name, split in labelled.items():
+        for share, _ in split.coverage:
+            counts[name][min(BINS - 1, int(share * BINS))] += 1
+    rows = [
+        {"split": name, "labelled": (place + 0.5) / BINS, "pictures": count}
+        for name, column in counts.items()
+        for place, count in enumerate(column)
+    ]
+    drawing = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line(point=True, interpolate="monotone")
+        .encode(
+            x=alt.X("labelled:Q").axis(format=".0%").scale(domain=[0, 1]).title("labelled pixels"),
+            y=alt.Y("pictures:Q").axis(tickMinStep=1, tickCount=5),
+            color=_color(list(labelled)),
+            tooltip=["split:N", alt.Tooltip("labelled:Q", format=".1%"), "pictures:Q"],
+        )
+        .properties(width="container", height=220)
+    )
+    table: list[list[Cell]] = [[f"{100 * place // BINS} .. {100 * (place + 1) // BINS} %",
+              *(counts[name][place] for name in labelled)] for place in range(BINS)]  # fmt: skip
+    summary = f"How many pictures have how much of them labelled, in steps of {100 // BINS} %."
+    return Chart("Label coverage", summary, drawing, ["labelled pixels", *labelled], table)

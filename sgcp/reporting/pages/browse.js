@@ -1,0 +1,39 @@
+"use strict";
+// The slider mixes picture and label; the pointer over a label names the class below it.
+const blend = document.getElementById("blend");
+const mix = () => document.documentElement.style.setProperty("--blend", blend.value / 100);
+blend.addEventListener("input", mix);
+mix();
+
+const rows = JSON.parse(document.getElementById("legend").textContent);
+// Of the safe colours no two are equal, so a colour tells its class.
+const classes = new Map(rows.map(([name, , safe]) => [safe, name]));
+const sign = document.getElementById("class-name");
+
+function pixels(image) {
+  const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(image, 0, 0);
+  return context;
+}
+
+for (const truth of document.querySelectorAll(".truth")) {
+  const under = truth.querySelector(".under");
+  under.src = truth.parentElement.querySelector(".photo").src;
+  under.hidden = false;
+  const labels = truth.querySelector(".label.safe");
+  let context = null;
+  truth.addEventListener("pointermove", (event) => {
+    context ??= pixels(labels);
+    const box = truth.getBoundingClientRect();
+    const x = Math.floor(((event.clientX - box.left) / box.width) * labels.naturalWidth);
+    const y = Math.floor(((event.clientY - box.top) / box.height) * labels.naturalHeight);
+    const color = context.getImageData(x, y, 1, 1).data;
+    const code = "#" + [...color.slice(0, 3)].map((c) => c.toString(16).padStart(2, "0")).join("");
+    sign.textContent = classes.get(code) ?? "ignored";
+    sign.hidden = false;
+    sign.style.left = `${Math.min(event.clientX + 12, innerWidth - sign.offsetWidth - 4)}px`;
+    sign.style.top = `${event.clientY + 16}px`;
+  });
+  truth.addEventListener("pointerleave", () => { sign.hidden = true; });
+}

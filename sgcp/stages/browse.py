@@ -1,0 +1,150 @@
+"""``sgcp browse``: prepared data to look at, its numbers, and what looks wrong in it."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import typer
+from PIL import Image
+from rich.table import Table
+from rich.text import Text
+
+from sgcp.datasets.census import SplitCensus, take_census
+from sgcp.datasets.index import SPLITS, Dataset, Item, read_dataset, spread
+from sgcp.datasets.survey import Survey, survey
+from sgcp.errors import SgcpError, printable
+from sgcp.evaluation.findings import Finding, examples
+from sgcp.evaluation.inspection import find_suspicions, group_suspicions, suspicions_to_json
+from sgcp.files import to_json, write_text, write_together
+from sgcp.progress import say
+from sgcp.reporting.browse_page import Shown, Suspect, Suspicion, browse_page, percent
+from sgcp.reporting.contact import Cell, contact_sheet
+
+if TYPE_CHECKING:
+    from sgcp.stages.layout import Layout
+
+SHEET, PAGE = "contact-sheet.png", "index.html"
+
+
+def browse(layout: Layout, images: int, split: str | None, blend: float, out: str | None) -> None:
+    """Write contact sheet and page to ``layout.browse``, and print what they say in short.
+
+    Args:
+        images: how many of each split are shown; all are counted.
+        split: only this one; None: all that there are.
+        blend: share of the class colours over the pictures, 0 .. 1.
+        out: file for every number as JSON; ``-``: standard output, in place of the table.
+
+    Raises:
+        SgcpError: not prepared, no such split, or a value out of range.
+    """
+    if not 0 <= blend <= 1:
+        raise SgcpError(f"--blend: 0 (the picture) .. 1 (class colours), got {blend}")
+    if split not in (None, *SPLITS):
+        raise SgcpError(f"--split: one of {', '.join(SPLITS)}, got '{split}'")
+    dataset = read_dataset(layout.prepared)
+    items = dataset.items if split is None else dataset.split(split, labelled=False)
+    shown = choose(items, images)
+    surveys = list(survey(items, layout.raw, layout.prepared, shown))
+    census = take_census(surveys, dataset.classes)
+    findings = find_suspicions(surveys, dataset.classes)
+    sheet = draw_sheet(dataset, surveys, blend)
+    page = draw_page(layout, dataset, surveys, census, findings, blend)
+    write_together({layout.browse / SHEET: sheet, layout.browse / PAGE: page.encode("utf-8")})
+    content = dataset.provenance() | {
+        "splits": {name: part.to_json() for name, part in census.items()},
+        "suspicions": suspicions_to_json(findings),
+    }
+    if out == "-":
+        typer.echo(to_json(content), nl=False)
+        return
+    show(layout, census, findings)
+    if out is not None:
+        write_text(Path(out), to_json(content))
+        say(f"{out}: every number, as JSON")
+
+
+def choose(items: Sequence[Item], count: int) -> list[Item]:
+    """Return up to ``count`` pictures of each split, evenly spread over it."""
+    parts = ([item for item in items if item.split == split] for split in SPLITS)
+    return [item for part in parts if part for item in spread(part, count)]
+
+
+def draw_sheet(dataset: Dataset, surveys: Sequence[Survey], blend: float) -> bytes:
+    """Return the contact sheet as PNG."""
+    splits: dict[str, list[Cell]] = {}
+    for one in surveys:
+        if one.thumb is not None:
+            cell = Cell(one.item.stem, one.thumb.photo, one.thumb.label)
+            splits.setdefault(one.item.split, []).append(cell)
+    buffer = io.BytesIO()
+    sheet = contact_sheet(splits, dataset.classes, blend)
+    Image.fromarray(sheet).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def draw_page(
+    layout: Layout,
+    dataset: Dataset,
+    surveys: Sequence[Survey],
+    census: Mapping[str, SplitCensus],
+    findings: Sequence[Finding],
+    blend: float,
+) -> str:
+    """Return the page as HTML."""
+    raw = os.path.relpath(layout.raw.absolute(), layout.browse.absolute())
+    addresses = {
+        one.item.image.as_posix(): quote(Path(raw, one.item.image).as_posix()) for one in surveys
+    }
+    shown: dict[str, list[Shown]] = {}
+    for one in surveys:
+        if one.thumb is not None:
+            address = addresses[one.item.image.as_posix()]
+            picture = Shown(printable(one.item.stem), address, one.thumb)
+            shown.setdefault(one.item.split, []).append(picture)
+    suspicions = [
+        Suspicion(
+            kind.title,
+            kind.advice,
+            kind.refused,
+            [Suspect(printable(f.name), addresses.get(f.name, ""), f.detail) for f in group],
+        )
+        for kind, group in group_suspicions(findings)
+    ]
+    return browse_page(dataset, census, suspicions, shown, blend)
+
+
+def show(layout: Layout, census: Mapping[str, SplitCensus], findings: Sequence[Finding]) -> None:
+    """Print a row a split, a row a kind of what looks wrong, and where the pages are."""
+    table = Table()
+    for column in ("split", "pictures", "labels", "labelled", "least", "sequences"):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    for name, part in census.items():
+        least = min((share for share, _ in part.coverage), default=None)
+        shares = (percent(part.labelled_share) or "-", percent(least) or "-")
+        counts = (str(part.images), str(part.labels))
+        table.add_row(name, *counts, *shares, str(len(part.sequences)))
+    say(table)
+    if findings:
+        say(suspicion_table(findings))
+    counted = f"{len(findings)} things look" if len(findings) != 1 else "1 thing looks"
+    say(f"{counted} wrong" if findings else "nothing looks wrong")
+    say(f"{layout.browse / PAGE}: the pictures, every number, and each threshold")
+    say(f"{layout.browse / SHEET}: the pictures alone")
+
+
+def suspicion_table(findings: Sequence[Finding]) -> Table:
+    """Return a row for each kind of what looks wrong."""
+    table = Table(width=80)
+    table.add_column("looks wrong", min_width=19)
+    table.add_column("count", justify="right", min_width=5)
+    table.add_column("such as", overflow="fold")
+    for kind, group in group_suspicions(findings):
+        style = "red" if kind.refused else "yellow"
+        table.add_row(Text(kind.title, style), str(len(group)), Text("\n".join(examples(group))))
+    return table

@@ -1,0 +1,97 @@
+"""The page of `sgcp browse` in a browser."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from browsing import visiting
+from conftest import make_project
+from scenes_at_hand import Folder
+
+HOSTILE = "<script>alert(1)<b>'\".png"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    """A page of data by hand, with a hostile name among the pictures and the suspects."""
+    project = make_project(tmp_path_factory.mktemp("browse"))
+    folder = Folder(project.root)
+    first, second, *others = folder.dataset.items
+    image = first.image.with_name(HOSTILE)
+    (folder.raw / first.image).rename(folder.raw / image)
+    folder.index_again(replace(first, image=image), second, *others)
+    folder.label("train", 0).unlink()
+    folder.image("val", 0).unlink()
+    project.ok("browse", "sample", "--images", "3")
+    return project.root / "data/browse/sample/index.html"
+
+
+@pytest.mark.parametrize(
+    ("width", "dark"), [(1200, False), (1600, True), (390, False), (390, True)]
+)
+def test_page_opens_everywhere_without_a_flaw(page, width, dark):
+    with visiting(page, width=width, dark=dark) as visit:
+        visit.page.wait_for_selector(".chart svg")
+        visit.page.evaluate(
+            "document.querySelectorAll('details').forEach((details) => details.open = true)"
+        )
+        assert visit.errors == []
+        assert visit.width_needed() <= width
+        assert all(address.startswith(("file:", "data:")) for address in visit.requests)
+        assert visit.flaws() == []
+        assert visit.page.locator(".chart svg").count() == 4
+
+
+def test_names_show_as_text(page):
+    with visiting(page) as visit:
+        assert visit.page.get_by_role("link", name=HOSTILE).count() >= 1
+        assert visit.page.locator("figure script:not([type])").count() == 0
+        assert visit.errors == []
+
+
+def test_links_lead_to_the_pictures(page):
+    with visiting(page) as visit:
+        addresses = visit.page.eval_on_selector_all(
+            ".pictures figcaption a", "links => links.map((link) => link.getAttribute('href'))"
+        )
+    from urllib.parse import unquote
+
+    assert len(addresses) == 9 - 1  # a missing picture is not shown
+    assert all((page.parent / unquote(address)).is_file() for address in addresses)
+
+
+def color_at_the_middle(visit) -> list[int]:
+    """Return the RGB of a label's middle, as the screen shows it."""
+    import io
+
+    from PIL import Image
+
+    truth = visit.page.locator(".truth").last
+    truth.scroll_into_view_if_needed()
+    shot = Image.open(io.BytesIO(truth.screenshot())).convert("RGB")
+    return list(shot.getpixel((shot.width // 2, shot.height // 2)))
+
+
+def test_palette_switch_changes_the_colours_by_keyboard_alone(page):
+    with visiting(page) as visit:
+        before = color_at_the_middle(visit)
+        visit.page.focus("#palette-official")
+        visit.page.keyboard.press("ArrowRight")
+        after = color_at_the_middle(visit)
+        assert before != after
+        assert visit.page.locator(".label.official:visible").count() == 0
+
+
+def test_slider_shows_the_picture_below_its_label(page):
+    with visiting(page) as visit:
+        before = color_at_the_middle(visit)
+        visit.page.focus("#blend")
+        visit.page.keyboard.press("Home")
+        assert color_at_the_middle(visit) != before
+
+
+def test_pointer_names_the_class_below_it(page):
+    with visiting(page) as visit:
+        visit.page.locator(".truth").last.hover()
+        assert visit.page.inner_text("#class-name") in ("road", "sky", "car", "ignored")
+        assert visit.errors == []
