@@ -50,7 +50,7 @@ HOSTILE = {
     "NUL": ("a: \0", "not valid YAML"),
     "half a character": ('a: "\\ud800"', "a: half a character"),
     "nothing": ("", ""),
-    "3,000 unknown keys": ("".join(f"key{n}: 1\n" for n in range(3000)), "and 2986 more"),
+    "3,000 unknown keys": ("".join(f"key{n}: 1\n" for n in range(3000)), "and 2987 more"),
 }
 
 
