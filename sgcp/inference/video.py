@@ -68,7 +68,7 @@ def transform_video(
     with open_video(source) as video, writing(targets, form, video.sound) as opened:
 
         def work(frame: av.VideoFrame) -> dict[str, av.VideoFrame]:
-            pictures = paint(video.upright(frame))
+            pictures = paint(video.upright(frame, form.directions))
             return {kind: to.prepare(pictures[kind], frame) for kind, to in opened.items()}
 
         def keep_sound(packet: av.Packet) -> None:

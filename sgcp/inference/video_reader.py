@@ -41,6 +41,8 @@ class VideoForm:
     """Frames a second, on average."""
     time_base: Fraction
     """Seconds a tick of the timestamps."""
+    directions: tuple[int, int, int, int]
+    """a, b, c, d: the point (x, y) of a stored frame is shown at (a x + c y, b x + d y)."""
 
 
 class VideoReader:
@@ -131,22 +133,24 @@ class VideoReader:
         first = next(self.frames(), None)
         if first is None:
             raise SgcpError(f"{self.path}: a video without frames; record it again")
-        height, width = self.upright(first).shape[:2]
+        directions = _directions(first)
+        height, width = self.upright(first, directions).shape[:2]
         aspect = self.stream.sample_aspect_ratio or Fraction(0)
         return VideoForm(
             (height, width),
-            1 / aspect if aspect and _lies(first) else aspect,
+            1 / aspect if aspect and _lies(*directions) else aspect,
             self.stream.average_rate or OFTEN,
             self.stream.time_base,
+            directions,
         )
 
-    def upright(self, frame: av.VideoFrame) -> UInt8:
-        """Return a frame as (H, W, 3) uint8 RGB, turned and mirrored as the file says."""
+    def upright(self, frame: av.VideoFrame, directions: tuple[int, int, int, int]) -> UInt8:
+        """Return a frame as (H, W, 3) uint8 RGB, turned and mirrored as its form says."""
         size: Any = dict(self.stored)  # some change it midway
         if frame.colorspace == UNSAID and frame.height > STANDARD_LINES:
             size["src_colorspace"] = BT709
         picture: Any = frame.reformat(format="rgb24", **size).to_ndarray()
-        return turn(picture, *_directions(frame))
+        return turn(picture, *directions)
 
     def _declared_end(self) -> float:
         """Return the seconds at which the file should end at the earliest; 0: it does not say."""
@@ -195,7 +199,7 @@ def reason(error: BaseException) -> str:
 
 
 def _directions(frame: av.VideoFrame) -> tuple[int, int, int, int]:
-    """Return a, b, c, d: the point (x, y) of a frame is shown at (a x + c y, b x + d y)."""
+    # Of one frame only: asking ties it to itself, and it stays until the collector comes by.
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return 1, 0, 0, 1
@@ -203,14 +207,13 @@ def _directions(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     return a, b, c, d
 
 
-def _lies(frame: av.VideoFrame) -> bool:
-    a, b, _, _ = _directions(frame)
+def _lies(a: int, b: int, c: int, d: int) -> bool:
     return abs(b) > abs(a)
 
 
 def turn(picture: UInt8, a: int, b: int, c: int, d: int) -> UInt8:
     """Show (h, w, 3) where a point (x, y) belongs at (a x + c y, b x + d y), by right angles."""
-    if abs(b) > abs(a):
+    if _lies(a, b, c, d):
         picture, right, down = picture.swapaxes(0, 1), c, b
     else:
         right, down = a, d
