@@ -14,6 +14,7 @@ from sgcp.datasets.classes import SemanticClass
 from sgcp.datasets.images import UInt8
 from sgcp.datasets.photos import read_photo
 from sgcp.inference.segmenter import Segmenter, resize_input
+from sgcp.reporting.overlay import blend
 from sgcp.reporting.panels import colorize
 
 VIEWS = {"Overlay": "overlay", "Labels": "colors", "Picture": "picture"}
@@ -42,8 +43,7 @@ class Look:
         colors = colorize(labels, classes)
         if self.view == "Labels":
             return colors
-        mixed = image * (1 - self.strength) + colors * self.strength
-        return np.rint(mixed).astype(np.uint8)
+        return blend(image, colors, self.strength)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class VideoJob:
         """
         if (seconds := length(self.source)) is not None and seconds > self.most_seconds:
             raise SgcpError(
-                f"{self.source.name}: lasts {seconds:.0f} s, and this server takes "
+                f"{self.source.name}: lasts {seconds:.1f} s, and this server takes "
                 f"{self.most_seconds:g}; cut it, or start sgcp demo with a greater --max-seconds"
             )
         self.began = time.perf_counter()

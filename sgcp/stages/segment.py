@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.progress import MofNCompleteColumn
 
 from sgcp.datasets.images import UInt8, write_png
@@ -21,6 +20,7 @@ from sgcp.inference.segmenter import load
 from sgcp.inference.video import transform_video
 from sgcp.inference.views import PLAIN, Views
 from sgcp.progress import map_threads, progress_bar
+from sgcp.reporting.overlay import blend
 from sgcp.reporting.panels import colorize
 from sgcp.stages.media import find_media, is_video, name_outputs, shown, with_stdin
 from sgcp.stages.model import choose_device
@@ -204,10 +204,3 @@ def render(
     if "overlay" in kinds:
         made["overlay"] = blend(image, made["colors"], alpha)
     return {kind: made[kind] for kind in kinds}
-
-
-def blend(image: UInt8, colors: UInt8, alpha: float) -> UInt8:
-    """Lay colours over a picture, both (H, W, 3); ``alpha`` is their share, in steps of 1/256."""
-    share = np.uint16(round(alpha * 256))  # whole numbers: a fifth of the time of floats
-    mixed = image * (np.uint16(256) - share) + colors * share
-    return ((mixed + np.uint16(128)) >> 8).astype(np.uint8)

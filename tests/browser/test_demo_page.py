@@ -72,7 +72,7 @@ def test_pictures_are_labelled_and_broken_ones_named(demo, tmp_path):
         labels = Image.open(download.value.path())
         assert (labels.mode, labels.size) == ("L", (80, 60))
 
-        page.get_by_label("Clear").click()
+        page.get_by_label("Clear").first.click()
         drop(page, broken)
         said = page.locator(".toast-body")
         said.wait_for(timeout=WAIT)
@@ -94,7 +94,7 @@ def test_videos_are_labelled_on_a_phone_in_the_dark(demo, tmp_path):
         said.wait_for(timeout=WAIT)
         assert "--max-seconds" in said.inner_text()
 
-        page.get_by_label("Clear").click()
+        page.get_by_label("Clear").first.click()
         drop(page, short)
         wait_for(page, "frames/s")
         wait_for(page, "Whole")

@@ -4,14 +4,20 @@ import io
 import socket
 import time
 
+import numpy as np
 import pytest
 from conftest import Project
 from demos import serving
 from networks import save_random
 from PIL import Image
+from videos import frames_of, make_video
 
+from sgcp.datasets.classes import camvid_classes
 from sgcp.demo.gate import Gate
+from sgcp.demo.pictures import VIEWS, Look
 from sgcp.demo.shelf import Shelf, offered_models
+from sgcp.demo.videos import StoppedError, VideoJob
+from sgcp.errors import SgcpError
 
 # Labelling takes far longer than anybody waits; it cannot be interrupted, like a network's run.
 SLOW = """
@@ -71,8 +77,6 @@ def test_models_on_offer_are_given_bundled_and_trained(tmp_path):
 
 
 def test_nothing_but_what_is_on_offer_is_opened(tmp_path):
-    from sgcp.errors import SgcpError
-
     shelf = Shelf(["camvid"], "cpu")
     for model, engine in (("/etc/passwd", "auto"), ("camvid", "tensorrt")):
         with pytest.raises(SgcpError, match="not on offer"):
@@ -141,6 +145,55 @@ def test_uploads_have_a_limit():
     assert send("upload", content_length="3000000") == 413
     assert send("queue/join", content_length="1500000") == 413
     assert send("upload") == 411
+
+
+class Halves:
+    """Labels the left half of any picture Sky, the right one Building."""
+
+    classes, workers = camvid_classes(), 2
+
+    def segment(self, image):
+        labels = np.ones(image.shape[:2], np.uint8)
+        labels[:, : image.shape[1] // 2] = 0
+        return labels
+
+
+def video_job(folder, seconds=10.0, look=Look()):
+    return VideoJob(make_video(folder / "street.mp4"), folder / "out.mp4", Halves(), look, seconds)
+
+
+def test_a_video_gets_the_colours_and_their_shares(tmp_path):
+    job = video_job(tmp_path, look=Look("Labels"))
+    assert job.run().frames == job.done == job.total == 12
+    assert [(item.name, share) for item, share in job.shares()] == [("Sky", 0.5), ("Building", 0.5)]
+    first = frames_of(job.target)[1][0]
+    assert np.abs(first[:, :28].astype(int) - Halves.classes[0].color).max() < 20
+
+
+def test_a_stopped_video_leaves_no_file(tmp_path):
+    job = video_job(tmp_path)
+    advance = job.advance
+
+    def stop_midway(done, total):
+        if done == 3:
+            job.stop.set()
+        advance(done, total)
+
+    job.advance = stop_midway
+    with pytest.raises(StoppedError):
+        job.run()
+    assert [path.name for path in tmp_path.iterdir()] == ["street.mp4"]
+
+
+def test_a_long_video_is_refused_before_it_is_read(tmp_path):
+    job = video_job(tmp_path, seconds=0.1)
+    with pytest.raises(SgcpError, match=r"lasts 0\.5 s, and this server takes 0\.1"):
+        job.run()
+    assert job.done == 0
+
+
+def test_a_view_is_named_apart_from_the_label_map():
+    assert "street_labels.png" not in [Look(view).name("street", ".png") for view in VIEWS]
 
 
 def a_png():

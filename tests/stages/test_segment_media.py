@@ -19,8 +19,8 @@ from videos import frames_of, labels_of, make_video, sound_of
 import sgcp
 from sgcp.datasets.photos import is_photo, read_photo
 from sgcp.errors import SgcpError
+from sgcp.reporting.overlay import blend
 from sgcp.stages.media import find_media
-from sgcp.stages.segment import blend
 
 
 @pytest.fixture
