@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import av
+import forge
 import numpy as np
 import pytest
 from conftest import ROOT, Project
@@ -235,6 +236,7 @@ REFUSED = {
     "truncated BMP": saved(RGB, "BMP")[:-60],
     "truncated TIFF": saved(RGB, "TIFF")[:-300],
     "truncated RGBA": saved(CLEAR)[:-30],
+    "fewer rows than declared": forge.png((8, 8), rows=bytes(25 * 3)),
     "32-bit float": saved(GREY.convert("F"), "TIFF"),
     "32-bit integer": saved(GREY.convert("I"), "TIFF"),
     "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
