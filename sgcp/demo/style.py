@@ -12,7 +12,7 @@ CSS = """
 .intro p, .hint p { margin: .2rem 0 }
 .or, .min_value, .max_value { color: inherit !important }
 .legend { border-collapse: collapse; width: 100%; max-width: 26rem }
-.prose .legend tr { border: 0 }
+.prose .legend, .prose .legend tr { border: 0 !important }
 .prose .legend th, .prose .legend td { padding: .25rem .6rem .25rem 0; text-align: left;
   font-weight: 400; border: 0; border-bottom: 1px solid var(--border-color-primary) }
 .prose .legend thead th { font-weight: 600 }

@@ -93,6 +93,8 @@ def test_videos_are_labelled_on_a_phone_in_the_dark(demo, tmp_path):
         said = page.locator(".toast-body")
         said.wait_for(timeout=WAIT)
         assert "--max-seconds" in said.inner_text()
+        page.locator(".toast-close").click()  # Gradio's own: a button within a button
+        said.wait_for(state="detached", timeout=WAIT)
 
         page.get_by_label("Clear").first.click()
         drop(page, short)
