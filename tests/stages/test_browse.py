@@ -34,7 +34,9 @@ def suspicions(folder: Folder) -> list[tuple[str, str]]:
 
 
 def report(project: Project, *options: str) -> dict:
-    return json.loads(project.ok(*BROWSE, "--json", "-", *options))
+    result = project.run(*BROWSE, "--json", "-", *options)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
 
 
 # Numbers.
