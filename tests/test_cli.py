@@ -2,7 +2,7 @@ import pytest
 from conftest import Project
 
 COMMANDS = ["download", "prepare", "train", "validate", "predict", "package-submission",
-            "check-submission", "import-checkpoint", "browse"]  # fmt: skip
+            "check-submission", "import-checkpoint", "browse", "report"]  # fmt: skip
 
 
 def test_help_lists_every_command(project: Project):
