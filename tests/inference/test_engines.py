@@ -213,11 +213,30 @@ def test_auto_is_bf16_only_where_that_is_quicker(models, monkeypatch, tiles):
         def get_property(self, *names):
             return ["BF16", "FP32"] if "CAPABILITIES" in names[1] else super().get_property(*names)
 
-    monkeypatch.setattr(openvino_engine.openvino, "Core", Core)
+    monkeypatch.setattr(openvino_engine, "shared_core", Core)
     monkeypatch.setattr(openvino_engine, "multiplies_bf16_quickly", lambda: tiles)
     made = engine(models["sgcp"], "openvino", "auto")
     assert made.precision == ("bf16" if tiles else "fp32")
     assert set(made.precisions()) == {"bf16", "fp32"}
+
+
+SIGNALLED = """
+import os, signal
+import numpy as np, sgcp
+signal.signal(signal.SIGUSR1, lambda *_: None)
+models = [sgcp.load(r"{path}", engine="openvino") for _ in range(2)]
+for model in models:
+    model.segment(np.zeros((40, 48, 3), np.uint8))
+del model
+models.pop(0)  # in the order in which they came
+models.pop(0)
+os.kill(os.getpid(), signal.SIGUSR1)
+print("alive")
+"""
+
+
+def test_signals_are_survived_when_models_are_gone(models):
+    assert run_python(SIGNALLED.format(path=models["sgcp"])) == "alive\n"
 
 
 LOAD = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,17 @@ from sgcp.inference.engines.processor import multiplies_bf16_quickly
 
 MOST_CALLERS = 16  # each takes 27 MiB at 1024x2048
 HINTS = {"fp32": "f32", "bf16": "bf16"}
+
+
+@cache
+def shared_core() -> openvino.Core:
+    """Return the one core of this process, which is never taken down.
+
+    Each sets a stack for signals, and its end brings back the one from before. Of two that end in
+    the order in which they began, the second brings back a stack that is gone: the next signal,
+    such as Ctrl-C, would kill the process by a segmentation fault.
+    """
+    return openvino.Core()
 
 
 class OpenVinoEngine(Engine):
@@ -49,7 +61,7 @@ class OpenVinoEngine(Engine):
         callers: int = 1,
         threads: int | None = None,
     ) -> None:
-        self.core = openvino.Core()
+        self.core = shared_core()
         self.precision = check_precision(precision, self.precisions(), self.name)
         self.callers = min(callers, MOST_CALLERS)
         self.threads = threads or cores()
