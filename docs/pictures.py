@@ -4,11 +4,13 @@
     python docs/pictures.py
 
 No dataset's picture is in the repository. ``data/models/sample`` must be there; ``dvc repro`` makes
-it too. The same model gives the same bytes.
+it too. The same model gives the same bytes. Where Chromium is installed, the pages of
+``sgcp report`` and ``sgcp browse`` are photographed as well, if they are there.
 """
 
 import argparse
 import io
+import shutil
 from pathlib import Path
 
 import matplotlib as mpl
@@ -30,6 +32,13 @@ PICTURES = Path(__file__).parent / "pictures"
 SHARE = 0.6  # of the colours in an overlay
 COLORS = 256  # of a PNG with a palette, a third of the bytes
 WIDTH = 9.6  # inches, at 100 pixels each
+VIEW = {"width": 1200, "height": 800}
+# Pictures of pages: name, place in the layout, file, and the element; None: the top of the page.
+PAGES = (
+    ("report", "report", "report.html", None),
+    ("report-picture", "report", "report.html", "figure.viewer"),
+    ("browse", "browse", "index.html", None),
+)
 
 
 def draw_segmentation(image: UInt8, model: Segmenter) -> Image.Image:
@@ -56,6 +65,29 @@ def draw_segmentation(image: UInt8, model: Segmenter) -> Image.Image:
     return Image.open(file).convert("RGB")
 
 
+def photograph(layout: Layout, out: Path) -> None:
+    """Draw parts of the pages that are there, as Chromium shows them."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        print("no Chromium here: pages are not photographed")
+        return
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for name, place, file, part in PAGES:
+            address = (getattr(layout, place) / file).resolve()
+            if not address.is_file():
+                print(f"{address}: not there, not photographed")
+                continue
+            page = browser.new_page(viewport=VIEW, reduced_motion="reduce")
+            page.goto(address.as_uri())
+            page.wait_for_timeout(1000)  # charts are drawn
+            shot = page.locator(part).first.screenshot() if part else page.screenshot()
+            save(Image.open(io.BytesIO(shot)).convert("RGB"), out / f"{name}.png", [])
+        browser.close()
+
+
 def save(picture: Image.Image, path: Path, exact: list[int]) -> None:
     """Write a PNG of few bytes, with a palette that holds some colours (R, G, B, R, ...) as are."""
     few = picture.quantize(COLORS - len(exact) // 3, dither=Image.Dither.NONE)
@@ -79,6 +111,7 @@ def main() -> None:
     picture = draw_segmentation(read_image(layout.raw / item.image), model)
     legend = [channel for one in model.classes for channel in one.color]
     save(picture, options.out / "sample.png", legend)
+    photograph(layout, options.out)
 
 
 if __name__ == "__main__":
