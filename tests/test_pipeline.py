@@ -149,7 +149,7 @@ def test_changed_rate_reruns_training_and_what_follows_and_compares(clone):
 def test_plots_hold_curves_bars_confusion_and_panels(clone):
     clone.call("dvc", "plots", "diff", "HEAD~1", "HEAD", "-o", "plots_out")
     page = (clone.root / "plots_out/index.html").read_text()
-    for part in ("loss.tsv", "miou.tsv", "per_class.csv", "confusion.csv"):
+    for part in ("loss.tsv", "miou.tsv", "IoU per class, sample", "Confusion, sample"):
         assert part in page, part
     assert "share of the true class" in page
     assert list((clone.root / "plots_out/static").glob("*.png"))
