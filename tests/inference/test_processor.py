@@ -4,15 +4,21 @@ from sgcp.inference.engines import processor
 
 
 @pytest.mark.parametrize(
-    ("flags", "quick"), [("avx512f amx_bf16 amx_tile", True), ("avx512f avx512_bf16", False)]
+    ("flags", "quick", "exact"),
+    [
+        ("avx512f amx_bf16 amx_tile avx512_vnni", True, True),
+        ("avx512f avx512_bf16", False, False),
+        ("avx2 avx_vnni", False, True),
+    ],
 )
-def test_the_processor_is_read_from_linux(monkeypatch, tmp_path, flags, quick):
+def test_the_processor_is_read_from_linux(monkeypatch, tmp_path, flags, quick, exact):
     text = f"processor\t: 0\nmodel name\t: A Core\nflags\t\t: {flags}\n\nprocessor\t: 1\n"
     (tmp_path / "cpuinfo").write_text(text)
     monkeypatch.setattr(processor, "DESCRIBED", tmp_path / "cpuinfo")
     processor.described.cache_clear()
     try:
         assert processor.multiplies_bf16_quickly() is quick
+        assert processor.adds_int8_exactly() is exact
         assert processor.processor_name() == "A Core"
         monkeypatch.setattr(processor, "DESCRIBED", tmp_path / "none")
         processor.described.cache_clear()

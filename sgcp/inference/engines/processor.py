@@ -1,4 +1,4 @@
-"""What the processor is called, and whether it has units for products of 16 bits."""
+"""What the processor is called, and which units for short numbers it has."""
 
 from __future__ import annotations
 
@@ -32,3 +32,12 @@ def multiplies_bf16_quickly() -> bool:
     (docs/speed.md).
     """
     return "amx_bf16" in described().get("flags", "").split()
+
+
+def adds_int8_exactly() -> bool:
+    """Tell whether sums of products of bytes are kept in 32 bits, as VNNI and AMX do.
+
+    x86 without them adds two products in 16 bits, where large ones are cut off.
+    """
+    flags = described().get("flags", "").split()
+    return not flags or any(unit in flags for unit in ("avx512_vnni", "avx_vnni", "amx_int8"))
