@@ -6,7 +6,6 @@ import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from sgcp.stages.layout import Layout
     from sgcp.stages.run_files import Run
 
+CODE = ("sgcp", "pipeline", "params.yaml", "dvc.yaml")
 SCORED = (
     "split", "images", "scored_size", "split_fingerprint", "input_size", "flip", "scales",
     "window", "engine", "precision",
@@ -119,15 +119,24 @@ def describe_speed(layout: Layout, run: Run) -> Speed:
 
 
 def describe_making(layout: Layout) -> str:
-    """Return by what, where and when the page was made."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=layout.root, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    commit = described.stdout.strip()
-    at = f", commit {commit}" if commit else ""
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return f"Made by sgcp {version('sgcp')}{at}, on {processor_name()}, {now}."
+    """Return by what, and where, the page was made.
+
+    No time and no commit of other files: the same run by the same code is the same page.
+    """
+    commit = _git(layout.root, "log", "-1", "--format=%h", "--abbrev=12", "--", *CODE)
+    changed = " with changes" if _git(layout.root, "status", "--porcelain", "--", *CODE) else ""
+    at = f", code and settings of commit {commit}{changed}" if commit else ""
+    return f"Made by sgcp {version('sgcp')}{at}, on {processor_name()}."
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """Return what git prints; nothing where there is no repository, or no git."""
+    command = ["git", *arguments]
+    try:
+        result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return result.stdout.strip()
 
 
 def find_links(layout: Layout) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 
 import kills
 import numpy as np
@@ -65,6 +66,29 @@ def test_page_says_what_was_scored_and_how_it_was_made(reported):
         f"learnt from {len(card['trained_on'])} pictures",
     ):
         assert part in text, part
+
+
+def test_same_run_gives_the_same_page_and_changed_code_is_told(trained):
+    """Another commit changes nothing, as long as it leaves code and settings alone."""
+
+    def git(*arguments: str) -> None:
+        settings = ("-c", "user.name=n", "-c", "user.email=e")
+        subprocess.run(["git", *settings, *arguments], cwd=trained.root, check=True)
+
+    def report() -> str:
+        trained.ok("report")
+        return page(trained)
+
+    git("init", "--quiet")
+    git("add", "params.yaml", "pipeline")
+    git("commit", "--quiet", "--message", "settings")
+    first = report()
+    assert "code and settings of commit" in first
+    git("add", "metrics")
+    git("commit", "--quiet", "--message", "numbers")
+    assert report() == first
+    (trained.root / "params.yaml").open("a").write("# a remark\n")
+    assert "with changes" in report()
 
 
 def test_links_lead_from_the_page_to_files(reported):
