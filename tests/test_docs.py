@@ -159,3 +159,10 @@ def test_graph_shows_what_reads_what():
         "c": {"deps": ["data/b", "data/${item.dataset}/a"], "metrics": ["c.json"]},
     }
     assert set(graph.read_graph(stages).edges) == {("a", "b"), ("b", "c")}
+
+
+def test_commands_with_json_are_those_that_the_page_names():
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    (sentence,) = re.findall(r"more than its files: (.*?)\. Shares", text, re.DOTALL)
+    named = {name.split()[0] for name in re.findall(r"`([^`]+)`", sentence)}
+    assert named == {name for name, options in COMMANDS.items() if "--json" in options}

@@ -3,7 +3,6 @@
 Modules of the package are imported when a command runs: ``sgcp --help`` is quick.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -87,10 +86,10 @@ def hand_over(file: str | None, content: Any) -> None:
     """
     if file is None:
         return
-    from sgcp.files import write_text
+    from sgcp.files import to_json, write_text
     from sgcp.progress import output, say
 
-    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    text = to_json(content)
     if file != STANDARD_OUTPUT:
         write_text(Path(file), text)
         say(f"{file}: the result as JSON")

@@ -14,7 +14,7 @@ from sgcp.datasets.images import read_image, write_png
 from sgcp.datasets.index import SPLITS, Dataset, Item, digest_pixels
 from sgcp.datasets.own_classes import CLASSES, ClassTable, read_classes
 from sgcp.errors import SgcpError
-from sgcp.progress import map_parallel, say
+from sgcp.progress import map_parallel, warn
 
 IMAGES, LABELS = "images", "labels"
 PARTS = (IMAGES, LABELS, CLASSES)
@@ -118,7 +118,7 @@ def refuse_or_tell(raw: Path, paths: Sequence[Path], problem: str, allow_missing
         raise SgcpError(
             f"{found}; complete them, or leave these out: `sgcp prepare own --allow-missing`"
         )
-    say(f"{found}: left out")
+    warn(f"{found}: left out")
 
 
 def refuse_equal_names(raw: Path, pictures: Sequence[Picture]) -> None:
@@ -192,6 +192,6 @@ def prepare_own(raw: Path, out: Path, allow_missing: bool, workers: int | str) -
     seen = frozenset[int]().union(*(found for item, found in converted if item.split == "train"))
     unseen = [item.name for item in table.classes if item.train_id not in seen]
     if unseen:
-        say(f"note: no label of train holds {', '.join(unseen)}: nothing can be learnt of that")
+        warn(f"note: no label of train holds {', '.join(unseen)}: nothing can be learnt of that")
     items = tuple(item for item, _ in converted)
     return Dataset("own", "folder", table.protocol, table.classes, items)

@@ -64,9 +64,12 @@ class KnownImages:
         return sorted({len(stem) for stem in self._sizes}, reverse=True)
 
     def stem_of(self, name: str) -> str | None:
-        """Return the image that a name begins with, the longest: the evaluator's ``STEM*``."""
+        """Return the image that a name begins with, the longest: the evaluator's ``STEM*``.
+
+        Where images are not named as Cityscapes' are, a number does not go on: ``10`` is not ``1``.
+        """
         starts = (name[:length] for length in self._lengths)
-        return next((start for start in starts if start in self._sizes), None)
+        return next((s for s in starts if s in self._sizes and not _goes_on(s, name)), None)
 
     def size_of(self, stem: str) -> tuple[int, int]:
         """Return an image's (height, width)."""
@@ -79,6 +82,12 @@ class KnownImages:
             text = f"{len(self.images)} test images are known, the benchmark has {self.published}"
             findings.append(Finding(COUNT, text))
         return findings
+
+
+def _goes_on(stem: str, name: str) -> bool:
+    if FORM.fullmatch(stem):
+        return False
+    return stem[-1:].isdigit() and name[len(stem) : len(stem) + 1].isdigit()
 
 
 class PublicCityscapes:

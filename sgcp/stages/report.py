@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sgcp.datasets.index import read_dataset
 from sgcp.errors import SgcpError
@@ -32,6 +32,7 @@ from sgcp.stages.scorer import Scorer
 
 if TYPE_CHECKING:
     from sgcp.datasets.index import Dataset
+    from sgcp.inference.segmenter import Segmenter
     from sgcp.settings import MachineSettings, ReportSettings
     from sgcp.stages.layout import Layout
 
@@ -121,7 +122,7 @@ def label_pictures(
     model = load_segmenter(layout.model, machine, scores["precision"])
     window = tuple(scores["window"]) if scores["window"] else None
     views = Views(scores["flip"], tuple(scores["scales"]), window)
-    scorer = Scorer(layout, dataset, model, tuple(scores["input_size"]), views)
+    scorer = Scorer(layout, dataset, model, size_setting(dataset, model, scores), views)
     shown = []
     for place, row in track(chosen, "labelling", len(chosen)):
         scored = scorer.score(items[row["stem"]])
@@ -131,3 +132,17 @@ def label_pictures(
                   scored.prediction)
         )  # fmt: skip
     return shown
+
+
+def size_setting(
+    dataset: Dataset, model: Segmenter, scores: dict[str, Any]
+) -> tuple[int, int] | None:
+    """Return the (height, width) that ``validate`` was told, or None: as the model was trained.
+
+    The scores tell the size at which the first picture was seen. Where that is the model's own
+    choice, the others were seen at the model's choice too.
+    """
+    height, width = scores["input_size"]
+    first = dataset.split(scores["split"])[0]
+    own = model.card.input_size(first.height, first.width)
+    return None if (height, width) == tuple(own) else (height, width)

@@ -16,6 +16,7 @@ from sgcp.stages.compare import read_metrics
 if TYPE_CHECKING:
     from sgcp.stages.layout import Layout
 
+NAMES = ("stem", "class", "category", "actual", "predicted")  # columns of text
 CURVES = ("loss", "miou", "pixel_accuracy", "lr")
 LOOK = ("model", "images", "input_size", "flip", "scales", "window", "engine", "precision")
 
@@ -72,7 +73,7 @@ def read_run(layout: Layout) -> Run:
         pictures=pictures,
         card=card,
         weights=weights,
-        curves=read_curves(layout),
+        curves=read_curves(layout) if "settings" in card.provenance else {},
         speed=read_json(layout.speed, "sgcp benchmark") if layout.speed.exists() else None,
     )
 
@@ -103,7 +104,10 @@ def read_table(path: Path, columns: tuple[str, ...], again: str, mark: str = ","
         SgcpError: missing, no table, or without one of ``columns``.
     """
     try:
-        table = pd.read_csv(path, sep=mark, keep_default_na=False, na_values=[""])
+        # Names may look like numbers.
+        table = pd.read_csv(
+            path, sep=mark, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(NAMES, str)
+        )
     except FileNotFoundError:
         raise SgcpError(f"{path}: not found; {again}") from None
     except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors

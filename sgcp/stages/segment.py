@@ -24,7 +24,7 @@ from sgcp.reporting.overlay import blend
 from sgcp.reporting.panels import colorize
 from sgcp.stages.media import find_media, is_video, name_outputs, shown, with_stdin
 from sgcp.stages.model import choose_device
-from sgcp.stages.tally import Job, Rate, Tally
+from sgcp.stages.outcome import Job, Outcome, Rate
 
 if TYPE_CHECKING:
     from sgcp.inference.segmenter import Segmenter
@@ -118,16 +118,16 @@ def segment(
     with with_stdin(paths, out) as given:
         jobs = plan(given, out, wanted, force)
         segmenter = load(model, choose_device(accelerator), callers=cores())
-        tally = Tally()
+        outcome = Outcome()
 
         def paint(image: UInt8, kinds: Iterable[str]) -> dict[str, UInt8]:
             return render(image, segmenter, look, kinds, wanted.alpha)
 
-        label_pictures([job for job in jobs if not job.video], paint, segmenter.workers, tally)
+        label_pictures([job for job in jobs if not job.video], paint, segmenter.workers, outcome)
         for job in jobs:
             if job.video:
-                label_video(job, paint, segmenter.workers, tally)
-    return tally.summary(out, jobs)
+                label_video(job, paint, segmenter.workers, outcome)
+    return outcome.summary(out, jobs)
 
 
 def plan(paths: Sequence[Path], out: Path, wanted: Wanted, force: bool) -> list[Job]:
@@ -156,16 +156,16 @@ def plan(paths: Sequence[Path], out: Path, wanted: Wanted, force: bool) -> list[
 Paint = Callable[[UInt8, Iterable[str]], dict[str, UInt8]]
 
 
-def label_pictures(jobs: Sequence[Job], paint: Paint, workers: int, tally: Tally) -> None:
+def label_pictures(jobs: Sequence[Job], paint: Paint, workers: int, outcome: Outcome) -> None:
     """Label pictures, several at a time."""
 
     def label(job: Job) -> None:
         try:
-            image = read_photo(job.source)
+            painted = paint(read_photo(job.source), job.targets)
         except SgcpError as error:
-            tally.failed[job.source] = str(error)
+            outcome.failed[job.source] = str(error)
             return
-        for kind, content in paint(image, job.targets).items():
+        for kind, content in painted.items():
             write_png(job.targets[kind], content)
 
     with progress_bar(MofNCompleteColumn(), Rate()) as bar:
@@ -174,7 +174,7 @@ def label_pictures(jobs: Sequence[Job], paint: Paint, workers: int, tally: Tally
             pass
 
 
-def label_video(job: Job, paint: Paint, workers: int, tally: Tally) -> None:
+def label_video(job: Job, paint: Paint, workers: int, outcome: Outcome) -> None:
     """Label a video, several frames at a time."""
     with progress_bar(MofNCompleteColumn(), Rate()) as bar:
         task = bar.add_task(printable(shown(job.source.name)), total=None)
@@ -187,10 +187,10 @@ def label_video(job: Job, paint: Paint, workers: int, tally: Tally) -> None:
                 lambda done, total: bar.update(task, completed=done, total=total),
             )
         except SgcpError as error:
-            tally.failed[job.source] = str(error)
+            outcome.failed[job.source] = str(error)
             return
-    tally.frames += summary.frames
-    tally.notes += [f"{job.source}: {what}" for what in summary.left_out]
+    outcome.frames += summary.frames
+    outcome.notes += [f"{job.source}: {what}" for what in summary.left_out]
 
 
 def render(

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import kills
 import numpy as np
@@ -15,7 +16,8 @@ from sgcp.datasets.images import read_image
 from sgcp.datasets.index import read_dataset
 from sgcp.datasets.truth import read_truth
 from sgcp.inference.segmenter import load
-from sgcp.stages.run_files import choose_pictures
+from sgcp.stages.report import size_setting
+from sgcp.stages.run_files import choose_pictures, read_table
 
 PAGE = "data/reports/sample/report.html"
 METRICS = "metrics/sample/validate.json"
@@ -233,3 +235,18 @@ def test_killed_report_leaves_no_half_page(reported, tmp_path):
     kills.finish(root, "report")
     assert (root / PAGE).read_text().rstrip().endswith("</html>")
     assert not list((root / PAGE).parent.parent.glob("*.partial"))
+
+
+@pytest.mark.parametrize(("seen", "told"), [([120, 160], None), ([60, 80], (60, 80))])
+def test_pictures_of_unequal_sizes_are_seen_as_validate_saw_them(seen, told):
+    """The scores tell the size of the first alone; the model's own choice is made for each anew."""
+    dataset = SimpleNamespace(split=lambda _: [SimpleNamespace(height=120, width=160)])
+    model = SimpleNamespace(card=SimpleNamespace(input_size=lambda height, width: (height, width)))
+    assert size_setting(dataset, model, {"split": "val", "input_size": seen}) == told
+
+
+def test_names_that_look_like_numbers_stay_names(tmp_path):
+    path = tmp_path / "per_image.csv"
+    path.write_text("stem,class,miou\n000001,0,0.5\n")
+    row = read_table(path, ("stem",), "again").iloc[0]
+    assert (row["stem"], row["class"], row["miou"]) == ("000001", "0", 0.5)

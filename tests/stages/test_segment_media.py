@@ -283,3 +283,15 @@ def test_killed_midway_leaves_no_video_of_the_final_name(desk):
     assert names(desk.root / "segmented") == ["long_overlay.mp4"]
     with av.open(str(desk.root / "segmented/long_overlay.mp4")) as container:
         assert container.streams.video[0].frames == 200
+
+
+def test_picture_that_the_model_cannot_take_leaves_the_others(desk):
+    """An export of one size refuses other sizes: those are named, the rest is labelled."""
+    desk.ok("export", "model.safetensors", "fixed.onnx", "--size", "40", "56")
+    Image.fromarray(picture(48, 56)).save(desk.root / "taller.png")
+    result = desk.run("segment", "street.jpg", "taller.png", "--model", "fixed.onnx")
+    assert result.exit_code == 1
+    assert "left out: " in result.output
+    assert "exported for 40x56, got 48x56" in result.output
+    assert "1 of 2 pictures" in result.output
+    assert names(desk.root / "segmented") == ["street_labels.png", "street_overlay.png"]

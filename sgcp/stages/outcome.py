@@ -22,7 +22,7 @@ class Job:
     video: bool
 
 
-class Tally:
+class Outcome:
     """What came of the jobs."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Tally:
             "frames": self.frames,
             "seconds": round(seconds, 3),
             "left_out": left_out,
-            "notes": self.notes,
+            "notes": [shown(note) for note in self.notes],
         }
 
 
