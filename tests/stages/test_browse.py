@@ -103,10 +103,26 @@ def test_sequences_are_counted(project, folder):
     assert report(project)["splits"]["test"]["sequences"] == {"place 0": 2, "place 1": 1}
 
 
-def test_one_split_alone_is_read(project, folder):
-    folder.image("train", 0).unlink()
-    assert list(report(project, "--split", "val")["splits"]) == ["val"]
-    assert report(project, "--split", "val")["suspicions"] == []
+def test_one_split_alone_is_shown_and_all_are_compared(project, folder):
+    write_png(folder.image("train", 1), read_image(folder.image("val", 0)))
+    without_cars(folder, "train", range(16))
+    folder.index_again()
+    everything, val = report(project), report(project, "--split", "val")
+    assert val["splits"] == {"val": everything["splits"]["val"]}
+    assert {kind["kind"] for kind in val["suspicions"]} == {"across-splits", "untrained"}
+    assert val["suspicions"] == everything["suspicions"]
+
+
+def test_page_of_one_split_says_what_it_leaves_out(project, folder):
+    page = project.root / "data/browse/sample/index.html"
+    assert "nothing looks wrong, all splits looked at" in project.ok(*BROWSE, "--split", "val")
+    val = page.read_text()
+    assert "Pictures and numbers are of val alone" in val
+    assert "Picture val_00" in val
+    assert "Picture train_00" not in val
+    assert "place 0 (train, val, test)" in val  # of all splits, too
+    project.ok(*BROWSE)
+    assert "alone" not in page.read_text()
 
 
 # What looks wrong.
