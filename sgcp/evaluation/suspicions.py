@@ -15,8 +15,9 @@ FEW_LABELS = 20  # below, a class that one picture alone has is no surprise
 
 UNREADABLE = Kind(
     "unreadable", "cannot be read",
-    "a picture or label that the index names is missing or damaged; training and scoring will stop "
-    "there. Get it again, or prepare again.",
+    "a picture, label or map of segments that the index names is missing or damaged, or segments "
+    "are not their label's; training or scoring will stop there, or score by another truth. Get it "
+    "again, or prepare again.",
 )  # fmt: skip
 CHANGED = Kind(
     "changed", "changed since",

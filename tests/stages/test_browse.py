@@ -12,9 +12,10 @@ from conftest import Project
 from PIL import Image
 from scenes_at_hand import CLASSES, SIZE, Folder
 
-from sgcp.datasets.images import read_image, read_label, write_png
+from sgcp.datasets.images import UInt8, read_image, read_label, write_png
 from sgcp.datasets.index import read_dataset
 from sgcp.datasets.survey import survey
+from sgcp.datasets.truth import truth_of_labels, write_segments
 from sgcp.evaluation.inspection import find_suspicions
 
 BROWSE = ("browse", "sample")
@@ -223,6 +224,42 @@ def test_missing_and_damaged_files_are_found_and_the_rest_is_counted(project, fo
     assert suspicions(folder) == [("unreadable", "val_00"), ("unreadable", "val_01")]
     numbers = report(project)["splits"]["val"]
     assert (numbers["images"], numbers["labels"]) == (6, 5)
+
+
+def with_segments(folder: Folder) -> Path:
+    """Give the first picture of val a map of segments, and return its path."""
+    path = folder.prepared / "segments/val/val_00.png"
+    write_segments(path, truth_of_labels(read_label(folder.label("val", 0))))
+    inside = path.relative_to(folder.prepared)
+    items = folder.dataset.items
+    folder.index_again(
+        *(replace(item, segments=inside) if item.stem == "val_00" else item for item in items)
+    )
+    return path
+
+
+def other_segments(path: Path, label: UInt8) -> None:
+    write_segments(path, truth_of_labels(label))
+
+
+SEGMENT_FAULTS = {
+    "missing": lambda path, label: path.unlink(),
+    "damaged": lambda path, label: path.write_bytes(b"no picture"),
+    "of another size": lambda path, label: other_segments(path, label[:, :-1]),
+    "of other classes": lambda path, label: other_segments(path, label[::-1]),
+}
+
+
+def test_segments_of_the_label_flag_nothing(folder):
+    with_segments(folder)
+    assert suspicions(folder) == []
+
+
+@pytest.mark.parametrize("fault", SEGMENT_FAULTS)
+def test_segments_that_scores_cannot_use_are_found(folder, fault):
+    path = with_segments(folder)
+    SEGMENT_FAULTS[fault](path, read_label(folder.label("val", 0)))
+    assert suspicions(folder) == [("unreadable", "val_00")]
 
 
 def test_file_changed_after_preparation_is_found(folder):
