@@ -294,6 +294,24 @@ def test_class_that_train_lacks_is_found(folder):
     assert suspicions(folder) == [("untrained", "car")]
 
 
+def test_class_of_one_label_that_train_lacks_cannot_be_learned_above_all(folder):
+    without_cars(folder, "train", range(16))
+    without_cars(folder, "val", range(1, 6))
+    folder.index_again()
+    assert suspicions(folder) == [("untrained", "car")]
+
+
+def test_class_that_train_lacks_is_told_before_one_of_a_single_label(folder):
+    for number in range(16):
+        label = np.zeros(SIZE, dtype=np.uint8)
+        label[12:] = 2 if number == 0 else 0
+        write_png(folder.label("train", number), label)
+    without_cars(folder, "val", range(6))  # road and sky are left
+    folder.index_again()
+    kinds = [kind for kind, _ in suspicions(folder) if kind in ("untrained", "lone-class")]
+    assert kinds == ["untrained", "lone-class"]
+
+
 # What is written.
 
 
