@@ -314,6 +314,20 @@ def test_class_that_train_lacks_is_told_before_one_of_a_single_label(folder):
 
 # What is written.
 
+ENDINGS = (".png", ".html")
+
+
+def stopping_at(name: str):
+    """Return a ``Path.replace`` that is interrupted before a file gets this name."""
+    replace_file = Path.replace
+
+    def stop(path: Path, target: Path) -> Path:
+        if Path(target).name == name:
+            raise KeyboardInterrupt
+        return replace_file(path, target)
+
+    return stop
+
 
 def test_table_fits_80_columns_and_names_kind_count_and_pages(project, folder):
     folder.image("val", 0).unlink()
@@ -361,16 +375,39 @@ def test_before_preparation_the_command_is_named(project: Project):
     assert "run `sgcp prepare sample` first" in project.fails(*BROWSE)
 
 
-def test_interrupted_run_leaves_the_pages_of_before(project, folder, monkeypatch):
+@pytest.mark.parametrize("name", ["contact-sheet.png", "index.html"])
+def test_run_interrupted_as_files_get_their_names_leaves_no_old_beside_new(
+    project, folder, monkeypatch, name
+):
+    """``write_together`` promises a half that can be told: the page is missing."""
+
+    def written() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in place.iterdir() if path.suffix in ENDINGS}
+
+    project.ok(*BROWSE)
+    place = project.root / "data/browse/sample"
+    before = written()
+    folder.image("val", 0).unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", stopping_at(name))
+        assert project.run(*BROWSE).exit_code != 0
+    half = written()
+    assert list(half) == ["contact-sheet.png"]
+    assert (half["contact-sheet.png"] == before["contact-sheet.png"]) == (name != "index.html")
+    project.ok(*BROWSE)
+    assert written().keys() == before.keys()
+    assert not list(place.glob("*.partial"))
+
+
+@pytest.mark.parametrize("name", ["contact-sheet.png.partial", "index.html.partial"])
+def test_run_interrupted_while_writing_leaves_the_pages_of_before(
+    project, folder, monkeypatch, name
+):
     project.ok(*BROWSE)
     place = project.root / "data/browse/sample"
     before = {path.name: path.read_bytes() for path in place.iterdir()}
     folder.image("val", 0).unlink()
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("sgcp.stages.browse.draw_page", stop)
+    monkeypatch.setattr(Path, "replace", stopping_at(name))
     assert project.run(*BROWSE).exit_code != 0
     assert {path.name: path.read_bytes() for path in place.iterdir()} == before
 
