@@ -17,6 +17,8 @@ from sgcp.datasets.index import read_dataset
 from sgcp.datasets.survey import survey
 from sgcp.datasets.truth import truth_of_labels, write_segments
 from sgcp.evaluation.inspection import find_suspicions
+from sgcp.reporting.contact import Cell, contact_sheet
+from sgcp.reporting.overlay import blend
 
 BROWSE = ("browse", "sample")
 
@@ -349,14 +351,15 @@ def test_contact_sheet_shows_picture_and_truth_of_each_split(project, folder):
     assert Image.open(project.root / "data/browse/sample/contact-sheet.png").height > few
 
 
-def test_blend_mixes_truth_and_picture(folder):
-    from sgcp.reporting.contact import blended
-
-    photo = np.full((*SIZE, 3), 100, dtype=np.uint8)
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
+def test_contact_sheet_blends_truth_and_picture_as_overlays_are(share):
+    photo = np.full((*SIZE, 3), 101, dtype=np.uint8)
     label = np.zeros(SIZE, dtype=np.uint8)
-    colors = np.array([[200, 0, 100]], dtype=np.uint8)
-    assert blended(photo, label, colors, 0.5)[0, 0].tolist() == [150, 50, 100]
-    assert blended(photo, label, colors, 0.0)[0, 0].tolist() == [100, 100, 100]
+    label[12:] = 255
+    sheet = contact_sheet({"val": [Cell("one", photo, label)]}, CLASSES, share)
+    for color in (CLASSES[0].color, (0, 0, 0)):  # ignored pixels are black
+        mixed = blend(photo, np.full_like(photo, color), share)[0, 0]
+        assert (sheet == mixed).all(-1).sum() > 10_000
 
 
 @pytest.mark.parametrize(
