@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,3 +96,8 @@ def take_census(
     for survey in surveys:
         found[survey.item.split].add(survey)
     return {name: census for name, census in found.items() if census.images}
+
+
+def of_split(census: Mapping[str, SplitCensus], split: str | None) -> dict[str, SplitCensus]:
+    """Return the numbers of one split, or of all for None."""
+    return {name: part for name, part in census.items() if split in (None, name)}

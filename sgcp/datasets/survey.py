@@ -13,6 +13,7 @@ from PIL import Image
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.images import UInt8, read_image, read_label
 from sgcp.datasets.index import Item, digest_pixels
+from sgcp.datasets.truth import read_truth
 from sgcp.errors import SgcpError
 from sgcp.progress import map_threads, track, usable_cores
 
@@ -78,7 +79,7 @@ class Survey:
     label: Label | None = None
     """None where there is none, or it cannot be read."""
     errors: tuple[str, ...] = ()
-    """Why a file cannot be read."""
+    """Why a file cannot be read, or segments not be used."""
     thumb: Thumb | None = field(default=None, repr=False, compare=False)
 
 
@@ -98,10 +99,15 @@ def survey(
 
 
 def survey_item(item: Item, thumb: bool, raw: Path, prepared: Path) -> Survey:
-    """Look at one picture and its label; what cannot be read is said in ``errors``."""
+    """Look at one picture, its label and segments; what cannot be read is said in ``errors``."""
     errors: list[str] = []
     rgb = _read(read_image, raw / item.image, errors)
     label = None if item.label is None else _read(read_label, prepared / item.label, errors)
+    if item.label is not None and item.segments is not None:
+        try:
+            check_segments(item, label, prepared)
+        except SgcpError as error:
+            errors.append(str(error))
     return Survey(
         item,
         None if rgb is None else describe_picture(rgb),
@@ -109,6 +115,17 @@ def survey_item(item: Item, thumb: bool, raw: Path, prepared: Path) -> Survey:
         tuple(errors),
         make_thumb(rgb, label) if thumb and rgb is not None else None,
     )
+
+
+def check_segments(item: Item, label: UInt8 | None, prepared: Path) -> None:
+    """Read the map of segments, which scores read in the label's place.
+
+    Raises:
+        SgcpError: missing, damaged, or not the label's (H, W) size and classes.
+    """
+    truth = read_truth(prepared, item)
+    if label is not None and not np.array_equal(truth.train_ids[truth.segments], label):
+        raise SgcpError(f"{item.segments}: size or classes are not its label's; prepare again")
 
 
 def _read(reader: Callable[[Path], UInt8], path: Path, errors: list[str]) -> UInt8 | None:

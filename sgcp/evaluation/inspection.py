@@ -182,10 +182,11 @@ def _rare_classes(surveys: Sequence[Survey], known: dict[int, str]) -> Iterator[
     trained = any(survey.item.split == "train" for survey in labelled)
     for train_id, name in known.items():
         places = where[train_id]
-        if len(places) == 1 and len(labelled) >= FEW_LABELS:
+        if places and trained and all(survey.item.split != "train" for survey in places):
+            such = f"{len(places)} labels, such as" if len(places) > 1 else "one label alone,"
+            yield Finding(UNTRAINED, name, f"in {such} {_name(places[0])}")
+        elif len(places) == 1 and len(labelled) >= FEW_LABELS:
             yield Finding(LONE_CLASS, _name(places[0]), name)
-        elif places and trained and all(survey.item.split != "train" for survey in places):
-            yield Finding(UNTRAINED, name, f"in {len(places)} labels, such as {_name(places[0])}")
 
 
 def _unlike_most(surveys: Sequence[Survey]) -> Iterator[Finding]:

@@ -15,8 +15,9 @@ FEW_LABELS = 20  # below, a class that one picture alone has is no surprise
 
 UNREADABLE = Kind(
     "unreadable", "cannot be read",
-    "a picture or label that the index names is missing or damaged; training and scoring will stop "
-    "there. Get it again, or prepare again.",
+    "a picture, label or map of segments that the index names is missing or damaged, or segments "
+    "are not their label's; training or scoring will stop there, or score by another truth. Get it "
+    "again, or prepare again.",
 )  # fmt: skip
 CHANGED = Kind(
     "changed", "changed since",
@@ -70,15 +71,15 @@ ONE_CLASS = Kind(
     "one-class", "one class alone",
     "every labelled pixel is of the same class, which a street scene hardly is.", False,
 )  # fmt: skip
-LONE_CLASS = Kind(
-    "lone-class", "class seen nowhere else",
-    f"a class that occurs in one label only, of {FEW_LABELS} or more: a slip of the annotation, or "
-    "too rare to be learned.", False,
-)  # fmt: skip
 UNTRAINED = Kind(
     "untrained", "class not in train",
     "classes that are labelled in another split and never in train: they cannot be learned, and "
     "are scored 0.", False,
+)  # fmt: skip
+LONE_CLASS = Kind(
+    "lone-class", "class seen nowhere else",
+    f"a class that occurs in one label only, of {FEW_LABELS} or more: a slip of the annotation, or "
+    "too rare to be learned.", False,
 )  # fmt: skip
 CONSTANT = Kind(
     "constant", "one colour", "every pixel of the picture is the same; the file is empty or lost.",
@@ -107,6 +108,6 @@ ODD_SIZE = Kind(
 )  # fmt: skip
 SUSPICIONS = (
     UNREADABLE, CHANGED, UNKNOWN_IDS, MISFIT, LEAK, NO_LABEL, NAME_TWICE, NEAR_LEAK, TWICE,
-    LABEL_TWICE, UNLABELLED, ONE_CLASS, LONE_CLASS, UNTRAINED, CONSTANT, BLACK, WHITE, FLAT, GREY,
+    LABEL_TWICE, UNLABELLED, ONE_CLASS, UNTRAINED, LONE_CLASS, CONSTANT, BLACK, WHITE, FLAT, GREY,
     ODD_SIZE,
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from sgcp.datasets.census import SplitCensus
+from sgcp.datasets.census import SplitCensus, of_split
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.index import SPLITS, Dataset
 from sgcp.datasets.survey import Thumb
@@ -63,21 +63,26 @@ def browse_page(
     suspicions: Sequence[Suspicion],
     shown: Mapping[str, Sequence[Shown]],
     blend: float,
+    split: str | None = None,
 ) -> str:
     """Return the page as HTML.
 
     Args:
+        census: of all splits.
         shown: pictures of each split.
         blend: share of the class colours over the pictures to begin with, 0 .. 1.
+        split: the one whose numbers are shown; None: all.
     """
+    told = of_split(census, split)
     colors, apart = official(dataset.classes), safe(len(dataset.classes))
     pairs = zip(dataset.classes, colors.tolist(), apart.tolist(), strict=True)
     return render(
         "browse.html",
         dataset=dataset,
-        charts=make_charts(dataset, census),
-        splits=split_table(census),
-        worst={name: worst_rows(split) for name, split in census.items() if split.labels},
+        charts=make_charts(dataset, told),
+        splits=split_table(told),
+        only=split,
+        worst={name: worst_rows(part) for name, part in told.items() if part.labels},
         suspicions=suspicions,
         shown={
             name: [_figure(dataset, one, colors, apart) for one in pictures]

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sgcp.datasets.classes import IGNORE, SemanticClass
 from sgcp.datasets.images import UInt8
 from sgcp.errors import printable
+from sgcp.reporting.overlay import blend
 from sgcp.reporting.palettes import lookup, official
 
 WIDTH = 1600  # of the sheet, pixels
@@ -30,12 +31,6 @@ class Cell:
     """(h, w, 3)."""
     label: UInt8 | None
     """(h, w) train ids; None where none are published."""
-
-
-def blended(photo: UInt8, label: UInt8, colors: UInt8, share: float) -> UInt8:
-    """Lay class colours (K, 3) over a picture (h, w, 3); ignored pixels are black."""
-    mixed = photo * (1 - share) + lookup(colors)[label] * share
-    return np.rint(mixed).astype(np.uint8)
 
 
 def contact_sheet(
@@ -97,7 +92,7 @@ def _draw_cell(
     sheet.paste(photo, corner)
     if cell.label is not None:
         label = Image.fromarray(cell.label).resize(wh, Image.Resampling.NEAREST)
-        truth = blended(np.asarray(photo), np.asarray(label), colors, share)
+        truth = blend(np.asarray(photo), lookup(colors)[np.asarray(label)], share)
         sheet.paste(Image.fromarray(truth), (corner[0] + width, corner[1]))
     name = _shortened(cell.name if cell.label is not None else f"{cell.name} (no label)", 2 * width)
     ImageDraw.Draw(sheet).text((corner[0], corner[1] + wh[1] + 3), name, fill="black", font=TEXT)

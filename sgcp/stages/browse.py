@@ -13,7 +13,7 @@ from PIL import Image
 from rich.table import Table
 from rich.text import Text
 
-from sgcp.datasets.census import SplitCensus, take_census
+from sgcp.datasets.census import SplitCensus, of_split, take_census
 from sgcp.datasets.index import SPLITS, Dataset, Item, read_dataset, spread
 from sgcp.datasets.survey import Survey, survey
 from sgcp.errors import SgcpError, printable
@@ -35,7 +35,8 @@ def browse(layout: Layout, images: int, split: str | None, blend: float) -> dict
 
     Args:
         images: how many of each split are shown; all are counted.
-        split: only this one; None: all that there are.
+        split: show the pictures and numbers of this one only; None: of all that there are. What
+            looks wrong is looked for in all, since leaks and untrained classes take two.
         blend: share of the class colours over the pictures, 0 .. 1.
 
     Returns:
@@ -51,17 +52,17 @@ def browse(layout: Layout, images: int, split: str | None, blend: float) -> dict
     dataset = read_dataset(layout.prepared)
     items = dataset.items if split is None else dataset.split(split, labelled=False)
     shown = choose(items, images)
-    surveys = list(survey(items, layout.raw, layout.prepared, shown))
+    surveys = list(survey(dataset.items, layout.raw, layout.prepared, shown))
     census = take_census(surveys, dataset.classes)
     findings = find_suspicions(surveys, dataset.classes)
     sheet = draw_sheet(dataset, surveys, blend)
-    page = draw_page(layout, dataset, surveys, census, findings, blend)
+    page = draw_page(layout, dataset, surveys, census, findings, blend, split)
     write_together({layout.browse / SHEET: sheet, layout.browse / PAGE: page.encode("utf-8")})
     content = dataset.provenance() | {
-        "splits": {name: part.to_json() for name, part in census.items()},
+        "splits": {name: part.to_json() for name, part in of_split(census, split).items()},
         "suspicions": suspicions_to_json(findings),
     }
-    show(layout, census, findings)
+    show(layout, of_split(census, split), findings, split)
     return content
 
 
@@ -91,6 +92,7 @@ def draw_page(
     census: Mapping[str, SplitCensus],
     findings: Sequence[Finding],
     blend: float,
+    split: str | None,
 ) -> str:
     """Return the page as HTML."""
     raw = os.path.relpath(layout.raw.absolute(), layout.browse.absolute())
@@ -112,10 +114,15 @@ def draw_page(
         )
         for kind, group in group_suspicions(findings)
     ]
-    return browse_page(dataset, census, suspicions, shown, blend)
+    return browse_page(dataset, census, suspicions, shown, blend, split)
 
 
-def show(layout: Layout, census: Mapping[str, SplitCensus], findings: Sequence[Finding]) -> None:
+def show(
+    layout: Layout,
+    census: Mapping[str, SplitCensus],
+    findings: Sequence[Finding],
+    split: str | None,
+) -> None:
     """Print a row a split, a row a kind of what looks wrong, and where the pages are."""
     table = Table()
     for column in ("split", "pictures", "labels", "labelled", "least", "sequences"):
@@ -129,7 +136,8 @@ def show(layout: Layout, census: Mapping[str, SplitCensus], findings: Sequence[F
     if findings:
         answer(suspicion_table(findings))
     counted = f"{len(findings)} things look" if len(findings) != 1 else "1 thing looks"
-    answer(f"{counted} wrong" if findings else "nothing looks wrong")
+    where = "" if split is None else ", all splits looked at"
+    answer(f"{counted if findings else 'nothing looks'} wrong{where}")
     say(f"{layout.browse / PAGE}: the pictures, every number, and each threshold")
     say(f"{layout.browse / SHEET}: the pictures alone")
 

@@ -3,10 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browsing import visiting
 from conftest import make_project
-from scenes_at_hand import Folder
+from scenes_at_hand import CLASSES, Folder
+
+from sgcp.datasets.images import read_label
 
 HOSTILE = "<script>alert(1)<b>'\".png"
 
@@ -91,7 +94,16 @@ def test_slider_shows_the_picture_below_its_label(page):
 
 
 def test_pointer_names_the_class_below_it(page):
+    labels = page.parents[3] / "data/prepared/sample/labels/val"
     with visiting(page) as visit:
-        visit.page.locator(".truth").last.hover()
-        assert visit.page.inner_text("#class-name") in ("road", "sky", "car", "ignored")
+        truth = visit.page.locator(".truth").last
+        stem = truth.locator("xpath=ancestor::figure").locator("figcaption a").inner_text()
+        label = read_label(labels / f"{stem}.png")
+        truth.scroll_into_view_if_needed()
+        box = truth.bounding_box()
+        for train_id, name in [*((item.train_id, item.name) for item in CLASSES), (255, "ignored")]:
+            y, x = np.argwhere(label == train_id)[-1] + 0.5
+            at = box["x"] + x / label.shape[1] * box["width"]
+            visit.page.mouse.move(at, box["y"] + y / label.shape[0] * box["height"])
+            assert visit.page.inner_text("#class-name") == name
         assert visit.errors == []

@@ -12,10 +12,13 @@ from conftest import Project
 from PIL import Image
 from scenes_at_hand import CLASSES, SIZE, Folder
 
-from sgcp.datasets.images import read_image, read_label, write_png
+from sgcp.datasets.images import UInt8, read_image, read_label, write_png
 from sgcp.datasets.index import read_dataset
 from sgcp.datasets.survey import survey
+from sgcp.datasets.truth import truth_of_labels, write_segments
 from sgcp.evaluation.inspection import find_suspicions
+from sgcp.reporting.contact import Cell, contact_sheet
+from sgcp.reporting.overlay import blend
 
 BROWSE = ("browse", "sample")
 
@@ -103,10 +106,26 @@ def test_sequences_are_counted(project, folder):
     assert report(project)["splits"]["test"]["sequences"] == {"place 0": 2, "place 1": 1}
 
 
-def test_one_split_alone_is_read(project, folder):
-    folder.image("train", 0).unlink()
-    assert list(report(project, "--split", "val")["splits"]) == ["val"]
-    assert report(project, "--split", "val")["suspicions"] == []
+def test_one_split_alone_is_shown_and_all_are_compared(project, folder):
+    write_png(folder.image("train", 1), read_image(folder.image("val", 0)))
+    without_cars(folder, "train", range(16))
+    folder.index_again()
+    everything, val = report(project), report(project, "--split", "val")
+    assert val["splits"] == {"val": everything["splits"]["val"]}
+    assert {kind["kind"] for kind in val["suspicions"]} == {"across-splits", "untrained"}
+    assert val["suspicions"] == everything["suspicions"]
+
+
+def test_page_of_one_split_says_what_it_leaves_out(project, folder):
+    page = project.root / "data/browse/sample/index.html"
+    assert "nothing looks wrong, all splits looked at" in project.ok(*BROWSE, "--split", "val")
+    val = page.read_text()
+    assert "Pictures and numbers are of val alone" in val
+    assert "Picture val_00" in val
+    assert "Picture train_00" not in val
+    assert "place 0 (train, val, test)" in val  # of all splits, too
+    project.ok(*BROWSE)
+    assert "alone" not in page.read_text()
 
 
 # What looks wrong.
@@ -209,6 +228,42 @@ def test_missing_and_damaged_files_are_found_and_the_rest_is_counted(project, fo
     assert (numbers["images"], numbers["labels"]) == (6, 5)
 
 
+def with_segments(folder: Folder) -> Path:
+    """Give the first picture of val a map of segments, and return its path."""
+    path = folder.prepared / "segments/val/val_00.png"
+    write_segments(path, truth_of_labels(read_label(folder.label("val", 0))))
+    inside = path.relative_to(folder.prepared)
+    items = folder.dataset.items
+    folder.index_again(
+        *(replace(item, segments=inside) if item.stem == "val_00" else item for item in items)
+    )
+    return path
+
+
+def other_segments(path: Path, label: UInt8) -> None:
+    write_segments(path, truth_of_labels(label))
+
+
+SEGMENT_FAULTS = {
+    "missing": lambda path, label: path.unlink(),
+    "damaged": lambda path, label: path.write_bytes(b"no picture"),
+    "of another size": lambda path, label: other_segments(path, label[:, :-1]),
+    "of other classes": lambda path, label: other_segments(path, label[::-1]),
+}
+
+
+def test_segments_of_the_label_flag_nothing(folder):
+    with_segments(folder)
+    assert suspicions(folder) == []
+
+
+@pytest.mark.parametrize("fault", SEGMENT_FAULTS)
+def test_segments_that_scores_cannot_use_are_found(folder, fault):
+    path = with_segments(folder)
+    SEGMENT_FAULTS[fault](path, read_label(folder.label("val", 0)))
+    assert suspicions(folder) == [("unreadable", "val_00")]
+
+
 def test_file_changed_after_preparation_is_found(folder):
     label = read_label(folder.label("train", 2))
     label[10, 10] = (label[10, 10] + 1) % 3
@@ -241,7 +296,39 @@ def test_class_that_train_lacks_is_found(folder):
     assert suspicions(folder) == [("untrained", "car")]
 
 
+def test_class_of_one_label_that_train_lacks_cannot_be_learned_above_all(folder):
+    without_cars(folder, "train", range(16))
+    without_cars(folder, "val", range(1, 6))
+    folder.index_again()
+    assert suspicions(folder) == [("untrained", "car")]
+
+
+def test_class_that_train_lacks_is_told_before_one_of_a_single_label(folder):
+    for number in range(16):
+        label = np.zeros(SIZE, dtype=np.uint8)
+        label[12:] = 2 if number == 0 else 0
+        write_png(folder.label("train", number), label)
+    without_cars(folder, "val", range(6))  # road and sky are left
+    folder.index_again()
+    kinds = [kind for kind, _ in suspicions(folder) if kind in ("untrained", "lone-class")]
+    assert kinds == ["untrained", "lone-class"]
+
+
 # What is written.
+
+ENDINGS = (".png", ".html")
+
+
+def stopping_at(name: str):
+    """Return a ``Path.replace`` that is interrupted before a file gets this name."""
+    replace_file = Path.replace
+
+    def stop(path: Path, target: Path) -> Path:
+        if Path(target).name == name:
+            raise KeyboardInterrupt
+        return replace_file(path, target)
+
+    return stop
 
 
 def test_table_fits_80_columns_and_names_kind_count_and_pages(project, folder):
@@ -264,14 +351,15 @@ def test_contact_sheet_shows_picture_and_truth_of_each_split(project, folder):
     assert Image.open(project.root / "data/browse/sample/contact-sheet.png").height > few
 
 
-def test_blend_mixes_truth_and_picture(folder):
-    from sgcp.reporting.contact import blended
-
-    photo = np.full((*SIZE, 3), 100, dtype=np.uint8)
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
+def test_contact_sheet_blends_truth_and_picture_as_overlays_are(share):
+    photo = np.full((*SIZE, 3), 101, dtype=np.uint8)
     label = np.zeros(SIZE, dtype=np.uint8)
-    colors = np.array([[200, 0, 100]], dtype=np.uint8)
-    assert blended(photo, label, colors, 0.5)[0, 0].tolist() == [150, 50, 100]
-    assert blended(photo, label, colors, 0.0)[0, 0].tolist() == [100, 100, 100]
+    label[12:] = 255
+    sheet = contact_sheet({"val": [Cell("one", photo, label)]}, CLASSES, share)
+    for color in (CLASSES[0].color, (0, 0, 0)):  # ignored pixels are black
+        mixed = blend(photo, np.full_like(photo, color), share)[0, 0]
+        assert (sheet == mixed).all(-1).sum() > 10_000
 
 
 @pytest.mark.parametrize(
@@ -290,16 +378,39 @@ def test_before_preparation_the_command_is_named(project: Project):
     assert "run `sgcp prepare sample` first" in project.fails(*BROWSE)
 
 
-def test_interrupted_run_leaves_the_pages_of_before(project, folder, monkeypatch):
+@pytest.mark.parametrize("name", ["contact-sheet.png", "index.html"])
+def test_run_interrupted_as_files_get_their_names_leaves_no_old_beside_new(
+    project, folder, monkeypatch, name
+):
+    """``write_together`` promises a half that can be told: the page is missing."""
+
+    def written() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in place.iterdir() if path.suffix in ENDINGS}
+
+    project.ok(*BROWSE)
+    place = project.root / "data/browse/sample"
+    before = written()
+    folder.image("val", 0).unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", stopping_at(name))
+        assert project.run(*BROWSE).exit_code != 0
+    half = written()
+    assert list(half) == ["contact-sheet.png"]
+    assert (half["contact-sheet.png"] == before["contact-sheet.png"]) == (name != "index.html")
+    project.ok(*BROWSE)
+    assert written().keys() == before.keys()
+    assert not list(place.glob("*.partial"))
+
+
+@pytest.mark.parametrize("name", ["contact-sheet.png.partial", "index.html.partial"])
+def test_run_interrupted_while_writing_leaves_the_pages_of_before(
+    project, folder, monkeypatch, name
+):
     project.ok(*BROWSE)
     place = project.root / "data/browse/sample"
     before = {path.name: path.read_bytes() for path in place.iterdir()}
     folder.image("val", 0).unlink()
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("sgcp.stages.browse.draw_page", stop)
+    monkeypatch.setattr(Path, "replace", stopping_at(name))
     assert project.run(*BROWSE).exit_code != 0
     assert {path.name: path.read_bytes() for path in place.iterdir()} == before
 

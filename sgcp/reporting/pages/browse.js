@@ -7,7 +7,7 @@ mix();
 
 const rows = JSON.parse(document.getElementById("legend").textContent);
 // Of the safe colours no two are equal, so a colour tells its class.
-const classes = new Map(rows.map(([name, , safe]) => [safe, name]));
+const classes = new Map([["#000000", "ignored"], ...rows.map(([name, , safe]) => [safe, name])]);
 const sign = document.getElementById("class-name");
 
 function pixels(image) {
@@ -30,8 +30,8 @@ for (const truth of document.querySelectorAll(".truth")) {
     const y = Math.floor(((event.clientY - box.top) / box.height) * labels.naturalHeight);
     const color = context.getImageData(x, y, 1, 1).data;
     const code = "#" + [...color.slice(0, 3)].map((c) => c.toString(16).padStart(2, "0")).join("");
-    sign.textContent = classes.get(code) ?? "ignored";
-    sign.hidden = false;
+    sign.textContent = classes.get(code) ?? "";
+    sign.hidden = !sign.textContent;
     sign.style.left = `${Math.min(event.clientX + 12, innerWidth - sign.offsetWidth - 4)}px`;
     sign.style.top = `${event.clientY + 16}px`;
   });
