@@ -107,7 +107,7 @@ def browse(
         typer.Option(
             metavar="NAME",
             autocompletion=completion.splits,
-            help="Only this split: train, val or test; else all.",
+            help="Show this split alone: train, val or test; all are checked.",
         ),
     ] = None,
     blend: Annotated[
