@@ -55,8 +55,13 @@ def prepare_gradio(folder: Path) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
 
 
-def serve(page: Any, listening: socket.socket, host: str, most_bytes: int) -> None:
+def serve(page: Any, listening: socket.socket, host: str, most_bytes: int, folder: Path) -> None:
     """Serve until Ctrl-C or SIGTERM, and then end within moments.
+
+    Args:
+        host: as the user named it.
+        most_bytes: of one upload.
+        folder: that of ``prepare_gradio``; only its files are served.
 
     Raises:
         KeyboardInterrupt: that is how it ends.
@@ -73,8 +78,9 @@ def serve(page: Any, listening: socket.socket, host: str, most_bytes: int) -> No
         max_file_size=most_bytes, ssr_mode=False, enable_monitoring=False, mcp_server=False,
         pwa=False, theme=theme(), css=CSS, app_kwargs={"openapi_url": None},
     )  # fmt: skip
+    gate = Gate(app, host, most_bytes, folder)
     config = uvicorn.Config(
-        Gate(app, host, most_bytes), log_config=None, log_level="critical", access_log=False,
+        gate, log_config=None, log_level="critical", access_log=False,
         proxy_headers=False, server_header=False, ws="none", timeout_graceful_shutdown=GRACE,
     )  # fmt: skip
     uvicorn.Server(config).run(sockets=[listening])

@@ -84,7 +84,8 @@ def demo(given: Sequence[str], project: Path | None, accelerator: str, options: 
         if options.open_browser:
             threading.Timer(0.5, webbrowser.open, [address]).start()
         try:
-            serve(page, listening, options.host, options.max_megabytes * 2**20)
+            most_bytes = options.max_megabytes * 2**20
+            serve(page, listening, options.host, most_bytes, Path(folder))
         finally:
             actions.stop()
             busy = actions.busy > 0

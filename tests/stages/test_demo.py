@@ -1,8 +1,11 @@
 """``sgcp demo``: what it refuses, whom it answers, and how it ends."""
 
+import asyncio
 import io
+import json
 import socket
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,6 +38,7 @@ shelf.Shelf.take = lambda *arguments: None
 app()
 """
 OURS = {"host": "127.0.0.1:7860"}
+FOLDER = Path("/tmp/sgcp-demo-x").resolve()
 
 
 @pytest.mark.parametrize(
@@ -86,7 +90,9 @@ def test_nothing_but_what_is_on_offer_is_opened(tmp_path):
 def refusal(listens="127.0.0.1", path="/", method="GET", **headers):
     named = {key.replace("_", "-"): value for key, value in (OURS | headers).items()}
     lines = [(key.encode(), value.encode()) for key, value in named.items()]
-    found = Gate(None, listens, 10**6).refusal({"headers": lines, "path": path, "method": method})
+    found = Gate(None, listens, 10**6, FOLDER).refusal(
+        {"headers": lines, "path": path, "method": method}
+    )
     return found and found[0]
 
 
@@ -123,7 +129,7 @@ def test_only_our_own_name_is_answered(listens, named, answered):
     ],
 )
 def test_other_pages_are_refused(headers, status):
-    assert refusal(path="/gradio_api/file=/tmp/x.png", **headers) == status
+    assert refusal(path=f"/gradio_api/file={FOLDER}/x.png", **headers) == status
 
 
 def test_a_link_from_elsewhere_opens_the_page():
@@ -135,6 +141,70 @@ def test_what_the_page_does_not_need_is_not_there():
     for path in ("/gradio_api/proxy=http://x", "/gradio_api/process_recording", "/monitoring",
                  "/gradio_api/vibe-edit", "/gradio_api/openapi.json"):  # fmt: skip
         assert refusal(path=path) == 404
+
+
+NOT_OURS = [
+    "https://example.org/x.png", "http://127.0.0.1/x.png", "HTTPS://example.org/", "x.png", "",
+    "/etc/passwd", f"{FOLDER}/../x.png", f"{FOLDER}/%2e%2e/x.png", f"{FOLDER}-other/x.png", "/\0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOT_OURS)
+def test_only_files_of_our_own_folder_are_served(name):
+    assert refusal(path=f"/gradio_api/file={FOLDER}/a/x%20y.png") is None
+    assert refusal(path=f"/gradio_api/file={name}") == 404
+
+
+def test_a_link_out_of_our_folder_is_not_followed(tmp_path):
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours/link").symlink_to("/etc")
+    gate = Gate(None, "127.0.0.1", 10**6, tmp_path / "ours")
+    assert gate.is_inside(f"{tmp_path}/ours/x.png")
+    assert not gate.is_inside(f"{tmp_path}/ours/link/passwd")
+
+
+def test_an_address_is_none_of_our_files_wherever_we_stand(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert not Gate(None, "127.0.0.1", 10**6, tmp_path).is_inside("https://example.org/x.png")
+
+
+def call(body):
+    """Send a call in two pieces; return what Gradio gets of it, and the status of a refusal."""
+    arrived, said = [], []
+    pieces = [{"type": "http.request", "body": body[:9], "more_body": True},
+              {"type": "http.request", "body": body[9:]}]  # fmt: skip
+
+    async def receive():
+        return pieces.pop(0)
+
+    async def send(message):
+        said.append(message.get("status"))
+
+    async def app(scope, receive, send):
+        arrived.append((await receive())["body"])
+
+    lines = [(b"host", b"127.0.0.1:7860"), (b"content-length", str(len(body)).encode())]
+    scope = {"type": "http", "headers": lines, "path": "/gradio_api/queue/join", "method": "POST"}
+    asyncio.run(Gate(app, "127.0.0.1", 10**6, FOLDER)(scope, receive, send))
+    return arrived, said[:1]
+
+
+def test_a_dropped_file_arrives_whole():
+    file = {"path": f"{FOLDER}/x.png", "url": f"http://127.0.0.1:7860/gradio_api/file={FOLDER}/x"}
+    body = json.dumps({"data": [file, "camvid", None]}).encode()
+    assert call(body) == ([body], [])
+
+
+@pytest.mark.parametrize("name", [*NOT_OURS, None, ["https://example.org/"]])
+def test_files_that_were_not_dropped_are_not_fetched(name):
+    body = json.dumps({"data": [[{"more": {"path": name}}]]}).encode()
+    assert call(body) == ([], [403])
+    assert call(body.decode().encode("utf-16")) == ([], [403])
+
+
+def test_calls_that_are_no_json_are_refused():
+    assert call(b"data=https://example.org/") == ([], [403])
+    assert call(b"[" * 200_000) == ([], [403])
 
 
 def test_uploads_have_a_limit():
@@ -206,9 +276,12 @@ def test_ctrl_c_ends_it_at_once_while_a_picture_is_labelled(tmp_path):
     with serving(tmp_path, "--max-megabytes", "1", code=SLOW) as demo:
         assert demo.ask("/")[0] == 200
         assert demo.ask("/", Host="evil.example")[0] == 421
-        assert demo.ask("/gradio_api/file=/etc/passwd")[0] == 403
+        assert demo.ask("/gradio_api/file=/etc/passwd")[0] == 404
+        assert demo.ask("/gradio_api/file=https://example.org/x.png")[0] == 404
         assert demo.ask("/gradio_api/queue/join", b"{}", Origin="http://evil.example")[0] == 403
-        demo.begin_labelling(demo.upload("street.png", a_png()))
+        dropped = demo.upload("street.png", a_png())
+        assert demo.ask(f"/gradio_api/file={dropped}") == (200, a_png())
+        demo.begin_labelling(dropped)
         begun = time.monotonic()
         while not (tmp_path / "begun").exists():
             assert time.monotonic() < begun + 120
