@@ -67,23 +67,34 @@ class Actions:
         path, look, tab = Path(source), Look(view, strength / 100), request.session_hash or ""
         self.cancel(request)
         turn = self.turns[tab] = self.turns.get(tab, 0) + 1
+        folder, given = None, False
         try:
             segmenter = await self.work(self.shelf.take, model, engine)
-            if path.suffix.lower() in SUFFIXES or await self.work(is_photo, path):
-                labelled = await self.work(label_picture, path, segmenter, look)
-                made = Kept(labelled, self.new_folder(), path.stem)
+            is_picture = path.suffix.lower() in SUFFIXES or await self.work(is_photo, path)
+            if self.turns.get(tab) != turn:  # something else was dropped meanwhile
+                return
+            folder = self.new_folder()
+            if is_picture:
+                made = Kept(
+                    await self.work(label_picture, path, segmenter, look), folder, path.stem
+                )
+                if self.turns.get(tab) != turn:
+                    return
                 steps = one(await self.work(self.show_picture, made, look))
             else:
-                target = self.new_folder() / look.name(path.stem, ".mp4")
+                target = folder / look.name(path.stem, ".mp4")
                 job = VideoJob(path, target, segmenter, look, self.most_seconds)
                 self.jobs[tab] = job
                 steps = self.label_video(job)
             async for updates in steps:
-                if self.turns.get(tab) == turn:  # else something else was dropped meanwhile
+                if given := self.turns.get(tab) == turn:
                     yield updates
-            self.forget(kept)
+                    self.forget(kept)  # the page shows it no more
         except Exception as error:
             raise self.explain(error, path) from None
+        finally:
+            if folder and not given:
+                shutil.rmtree(folder, ignore_errors=True)
 
     async def label_again(
         self, source: str | None, model: str, engine: str, view: str, strength: float,

@@ -4,8 +4,10 @@ import asyncio
 import io
 import json
 import socket
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -221,6 +223,7 @@ class Halves:
     """Labels the left half of any picture Sky, the right one Building."""
 
     classes, workers = camvid_classes(), 2
+    engine = SimpleNamespace(name="none", precision="fp32")
 
     def segment(self, image):
         labels = np.ones(image.shape[:2], np.uint8)
@@ -260,6 +263,99 @@ def test_a_long_video_is_refused_before_it_is_read(tmp_path):
     with pytest.raises(SgcpError, match=r"lasts 0\.5 s, and this server takes 0\.1"):
         job.run()
     assert job.done == 0
+
+
+class Tab:
+    """One tab of the browser, and what is asked for in it; the weights "slow" wait for ``go``."""
+
+    def __init__(self, folder, monkeypatch):
+        from sgcp.demo import actions
+
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.folder, self.media = folder / "results", folder
+        self.folder.mkdir()
+        self.actions = actions.Actions(SimpleNamespace(take=self.take), self.folder, 10.0)
+        self.kept = actions.Kept(None, self.actions.new_folder(), "before")
+        monkeypatch.setattr(actions, "label_picture", self.label_picture)
+        monkeypatch.setattr(actions, "show", lambda **parts: parts)
+        monkeypatch.setattr(actions.Actions, "show_picture", lambda self, kept, look: kept)
+        self.waits_at = "take"
+
+    def wait(self, where, model):
+        if (self.waits_at, model) == (where, "slow"):
+            self.begun.set()
+            assert self.go.wait(60)
+
+    def take(self, model, engine):
+        self.wait("take", model)
+        segmenter = Halves()
+        segmenter.model = model
+        return segmenter
+
+    def label_picture(self, path, segmenter, look):
+        self.wait("label_picture", segmenter.model)
+        return path.name
+
+    async def label(self, name, model):
+        """Return all that the page is shown."""
+        request = SimpleNamespace(session_hash="tab")
+        asked = [str(self.media / name), model, "auto", "Overlay", 50, self.kept, request]
+        return [updates async for updates in self.actions.label(*asked)]
+
+    async def label_two(self, first, second):
+        """Drop a second file while the first is slow; return what each shows."""
+        slow = asyncio.ensure_future(self.label(first, "slow"))
+        while not self.begun.is_set():
+            await asyncio.sleep(0.01)
+        later = asyncio.ensure_future(self.label(second, "quick"))
+        while self.actions.turns["tab"] < 2:
+            await asyncio.sleep(0.01)
+        if self.waits_at == "take":
+            await later
+        self.go.set()
+        return await slow, await later
+
+
+@pytest.mark.parametrize(
+    ("first", "waits_at"), [("a.mp4", "take"), ("a.png", "take"), ("a.png", "label_picture")]
+)
+def test_the_file_dropped_last_is_the_one_that_counts(tmp_path, monkeypatch, first, waits_at):
+    tab = Tab(tmp_path, monkeypatch)
+    tab.waits_at = waits_at
+    make_video(tmp_path / "a.mp4")
+    make_video(tmp_path / "b.mp4")
+    stale, shown = asyncio.run(tab.label_two(first, "b.mp4"))
+    job = tab.actions.jobs["tab"]
+    assert stale == []
+    assert shown[-1]["video"] == str(job.target)
+    assert job.source.name == "b.mp4"
+    assert list(tab.folder.iterdir()) == [job.target.parent]
+
+
+def test_a_result_that_came_too_late_removes_nothing_that_is_shown(tmp_path, monkeypatch):
+    tab = Tab(tmp_path, monkeypatch)
+    tab.waits_at = "label_picture"
+
+    async def leave_midway():
+        slow = asyncio.ensure_future(tab.label("a.png", "slow"))
+        while not tab.begun.is_set():
+            await asyncio.sleep(0.01)
+        tab.actions.turns["tab"] += 1
+        tab.go.set()
+        return await slow
+
+    assert asyncio.run(leave_midway()) == []
+    assert list(tab.folder.iterdir()) == [tab.kept.folder]
+
+
+def test_a_file_that_fails_leaves_what_is_shown(tmp_path, monkeypatch):
+    import gradio
+
+    tab = Tab(tmp_path, monkeypatch)
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    with pytest.raises(gradio.Error, match=r"a\.mp4: damaged or not a video"):
+        asyncio.run(tab.label("a.mp4", "quick"))
+    assert list(tab.folder.iterdir()) == [tab.kept.folder]
 
 
 def test_a_view_is_named_apart_from_the_label_map():
