@@ -7,8 +7,10 @@ nobody wants to wait for it.
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
+import traceback
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ from sgcp.demo.pictures import Labelled, Look, label_picture
 from sgcp.demo.shelf import Shelf
 from sgcp.demo.videos import StoppedError, VideoJob
 from sgcp.errors import SgcpError
+from sgcp.failures import DEBUG_VARIABLE, explain_os_error
 
 TICK = 0.25  # seconds between two looks at how far a video is
 Result = TypeVar("Result")
@@ -202,6 +205,11 @@ class Actions:
             return error
         if isinstance(error, SgcpError):
             return complaint(str(error).replace(str(path), path.name))
+        if isinstance(error, OSError):
+            place = str(error.filename)
+            return complaint(explain_os_error(error).replace(place, Path(place).name))
+        if DEBUG_VARIABLE in os.environ:
+            traceback.print_exception(error)
         return complaint(f"unexpected {type(error).__name__}; this is a bug in sgcp")
 
 

@@ -1,6 +1,7 @@
 """``sgcp demo``: what it refuses, whom it answers, and how it ends."""
 
 import asyncio
+import errno
 import io
 import json
 import socket
@@ -356,6 +357,34 @@ def test_a_file_that_fails_leaves_what_is_shown(tmp_path, monkeypatch):
     with pytest.raises(gradio.Error, match=r"a\.mp4: damaged or not a video"):
         asyncio.run(tab.label("a.mp4", "quick"))
     assert list(tab.folder.iterdir()) == [tab.kept.folder]
+
+
+def test_a_full_disk_is_named_and_no_folder_of_the_server(tmp_path):
+    from sgcp.demo.actions import Actions
+
+    full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "a_labels.png"))
+    said = Actions.explain(full, tmp_path / "a.png").message
+    assert (
+        said == "a_labels.png: No space left on device; free some space and run the command again"
+    )
+
+
+def test_a_bug_shows_its_traceback_to_those_who_ask(tmp_path, monkeypatch, capsys):
+    from sgcp.demo.actions import Actions
+
+    def explain_a_bug():
+        try:
+            [].pop()
+        except IndexError as error:
+            return Actions.explain(error, tmp_path).message, capsys.readouterr().err
+
+    monkeypatch.delenv("SGCP_DEBUG", raising=False)
+    assert explain_a_bug() == ("unexpected IndexError; this is a bug in sgcp", "")
+    monkeypatch.setenv("SGCP_DEBUG", "1")
+    said, printed = explain_a_bug()
+    assert said == "unexpected IndexError; this is a bug in sgcp"
+    assert "explain_a_bug" in printed
+    assert printed.endswith("IndexError: pop from empty list\n")
 
 
 def test_a_view_is_named_apart_from_the_label_map():
