@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 from pathlib import Path
@@ -42,8 +43,15 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def is_everywhere(listening: socket.socket) -> bool:
+    """Tell whether a socket listens on all of this machine's addresses: 0.0.0.0 or ::."""
+    return ipaddress.ip_address(listening.getsockname()[0]).is_unspecified
+
+
 def address_of(host: str, listening: socket.socket) -> str:
-    """Return the address to type into a browser."""
+    """Return the address to type into a browser, on this machine."""
+    if is_everywhere(listening):
+        host = "127.0.0.1"  # what stands for all addresses is none that a browser can open
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listening.getsockname()[1]}/"
 

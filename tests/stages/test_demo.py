@@ -4,6 +4,7 @@ import asyncio
 import errno
 import io
 import json
+import re
 import socket
 import threading
 import time
@@ -72,6 +73,41 @@ def test_a_taken_port_is_named(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert f"--port: {port} is taken" in Project(tmp_path).fails("demo", "--port", port)
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Addresses that the browser is told to open; the server ends as soon as it would begin."""
+
+    def end(*arguments):
+        raise KeyboardInterrupt
+
+    class AtOnce:
+        def __init__(self, seconds, function, arguments):
+            self.start = lambda: function(*arguments)
+
+    addresses = []
+    monkeypatch.setattr("sgcp.stages.demo.serve", end)
+    monkeypatch.setattr("sgcp.stages.demo.prepare_gradio", lambda folder: None)
+    monkeypatch.setattr("sgcp.stages.demo.threading.Timer", AtOnce)
+    monkeypatch.setattr("sgcp.stages.demo.webbrowser.open", addresses.append)
+    return addresses
+
+
+def test_the_address_is_printed_though_quiet(tmp_path, opened):
+    text = Project(tmp_path).ok("--quiet", "demo", "--port", "0", "--device", "cpu")
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/ labels what is dropped .*\n", text)
+    assert not opened
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_a_page_for_all_machines_has_an_address_that_opens(tmp_path, opened, host):
+    if host == "::" and not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6 here")
+    text = Project(tmp_path).ok("demo", "--port", "0", "--device", "cpu", "--host", host, "--open")
+    assert re.match(r"http://127\.0\.0\.1:\d+/ ", text)
+    assert opened == [text.split()[0]]
+    assert "other machines open it too, by this machine's address" in text
 
 
 def test_models_on_offer_are_given_bundled_and_trained(tmp_path):
