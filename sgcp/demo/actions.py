@@ -20,13 +20,13 @@ import gradio as gr
 from anyio import to_thread
 
 from sgcp.datasets.images import write_png
-from sgcp.datasets.photos import SUFFIXES, is_photo
 from sgcp.demo import facts
 from sgcp.demo.pictures import Labelled, Look, label_picture
 from sgcp.demo.shelf import Shelf
 from sgcp.demo.videos import StoppedError, VideoJob
 from sgcp.errors import SgcpError
 from sgcp.failures import DEBUG_VARIABLE, explain_os_error
+from sgcp.inference.video import is_video
 
 TICK = 0.25  # seconds between two looks at how far a video is
 Result = TypeVar("Result")
@@ -73,22 +73,21 @@ class Actions:
         folder, given = None, False
         try:
             segmenter = await self.work(self.shelf.take, model, engine)
-            is_picture = path.suffix.lower() in SUFFIXES or await self.work(is_photo, path)
+            moving = await self.work(is_video, path)
             if self.turns.get(tab) != turn:  # something else was dropped meanwhile
                 return
             folder = self.new_folder()
-            if is_picture:
-                made = Kept(
-                    await self.work(label_picture, path, segmenter, look), folder, path.stem
-                )
-                if self.turns.get(tab) != turn:
-                    return
-                steps = one(await self.work(self.show_picture, made, look))
-            else:
+            if moving:
                 target = folder / look.name(path.stem, ".mp4")
                 job = VideoJob(path, target, segmenter, look, self.most_seconds)
                 self.jobs[tab] = job
                 steps = self.label_video(job)
+            else:
+                labelled = await self.work(label_picture, path, segmenter, look)
+                if self.turns.get(tab) != turn:
+                    return
+                made = Kept(labelled, folder, path.stem)
+                steps = one(await self.work(self.show_picture, made, look))
             async for updates in steps:
                 if given := self.turns.get(tab) == turn:
                     yield updates

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import forge
 import numpy as np
 import pytest
 from conftest import Project
@@ -25,6 +26,7 @@ from sgcp.demo.pictures import VIEWS, Look
 from sgcp.demo.shelf import Shelf, offered_models
 from sgcp.demo.videos import StoppedError, VideoJob
 from sgcp.errors import SgcpError
+from sgcp.inference.video import is_video
 
 # Labelling takes far longer than anybody waits; it cannot be interrupted, like a network's run.
 SLOW = """
@@ -361,6 +363,7 @@ def test_the_file_dropped_last_is_the_one_that_counts(tmp_path, monkeypatch, fir
     tab.waits_at = waits_at
     make_video(tmp_path / "a.mp4")
     make_video(tmp_path / "b.mp4")
+    (tmp_path / "a.png").write_bytes(a_png())
     stale, shown = asyncio.run(tab.label_two(first, "b.mp4"))
     job = tab.actions.jobs["tab"]
     assert stale == []
@@ -393,6 +396,40 @@ def test_a_file_that_fails_leaves_what_is_shown(tmp_path, monkeypatch):
     with pytest.raises(gradio.Error, match=r"a\.mp4: damaged or not a video"):
         asyncio.run(tab.label("a.mp4", "quick"))
     assert list(tab.folder.iterdir()) == [tab.kept.folder]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "video"),
+    [
+        ("a.png", "picture", False),
+        ("a.mp4", "video", True),
+        ("a.mp4", "picture", False),
+        ("a.PNG", "video", True),
+        ("a", "picture", False),
+        ("a", "video", True),
+        ("a.png", "half", False),  # damaged: a picture by its name
+        ("a.mov", "half", True),
+        ("a.png", "huge", False),
+        ("a", "huge", False),
+    ],
+)
+def test_content_tells_videos_from_pictures_and_then_the_name(tmp_path, name, content, video):
+    contents = {
+        "picture": a_png(),
+        "video": make_video(tmp_path / "made.mp4").read_bytes(),
+        "half": a_png()[:6],
+        "huge": forge.png((30000, 30000), rows=b""),
+    }
+    (tmp_path / name).write_bytes(contents[content])
+    assert is_video(tmp_path / name) == video
+
+
+def test_a_picture_with_a_video_s_name_is_labelled_as_a_picture(tmp_path, monkeypatch):
+    tab = Tab(tmp_path, monkeypatch)
+    (tmp_path / "a.mp4").write_bytes(a_png())
+    make_video(tmp_path / "made.mp4").rename(tmp_path / "b.png")
+    assert [kept.labelled for kept in asyncio.run(tab.label("a.mp4", "quick"))] == ["a.mp4"]
+    assert asyncio.run(tab.label("b.png", "quick"))[-1]["video"].endswith("b_overlay.mp4")
 
 
 def test_a_full_disk_is_named_and_no_folder_of_the_server(tmp_path):
