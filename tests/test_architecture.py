@@ -17,7 +17,7 @@ LAYERS = {
     "evaluation": BASE | {"datasets", "models"},
     "inference": BASE | {"datasets", "models"},
     "reporting": BASE | {"datasets", "models"},
-    "demo": BASE | {"datasets", "models", "inference", "reporting"},
+    "demo": BASE | {"datasets", "models", "inference", "reporting", "failures"},
     "speed": BASE | {"datasets", "models", "inference"},
     "training": BASE | {"datasets", "models", "evaluation", "inference"},
     "stages": BASE

@@ -45,10 +45,12 @@ def read_photo(path: Path) -> UInt8:
 
 
 def is_photo(path: Path) -> bool:
-    """Tell whether a file begins like a picture that ``read_photo`` may read."""
+    """Tell whether a file begins like a picture, that ``read_photo`` may read or call too big."""
     try:
         with Image.open(path, formats=FORMATS):
             return True
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return True  # too big a picture, and named so when it is read
     except (*DAMAGED, Warning):
         return False
 

@@ -7,8 +7,10 @@ nobody wants to wait for it.
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
+import traceback
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +20,13 @@ import gradio as gr
 from anyio import to_thread
 
 from sgcp.datasets.images import write_png
-from sgcp.datasets.photos import SUFFIXES, is_photo
 from sgcp.demo import facts
 from sgcp.demo.pictures import Labelled, Look, label_picture
 from sgcp.demo.shelf import Shelf
 from sgcp.demo.videos import StoppedError, VideoJob
 from sgcp.errors import SgcpError
+from sgcp.failures import DEBUG_VARIABLE, explain_os_error
+from sgcp.inference.video import is_video
 
 TICK = 0.25  # seconds between two looks at how far a video is
 Result = TypeVar("Result")
@@ -67,23 +70,33 @@ class Actions:
         path, look, tab = Path(source), Look(view, strength / 100), request.session_hash or ""
         self.cancel(request)
         turn = self.turns[tab] = self.turns.get(tab, 0) + 1
+        folder, given = None, False
         try:
             segmenter = await self.work(self.shelf.take, model, engine)
-            if path.suffix.lower() in SUFFIXES or await self.work(is_photo, path):
-                labelled = await self.work(label_picture, path, segmenter, look)
-                made = Kept(labelled, self.new_folder(), path.stem)
-                steps = one(await self.work(self.show_picture, made, look))
-            else:
-                target = self.new_folder() / look.name(path.stem, ".mp4")
+            moving = await self.work(is_video, path)
+            if self.turns.get(tab) != turn:  # something else was dropped meanwhile
+                return
+            folder = self.new_folder()
+            if moving:
+                target = folder / look.name(path.stem, ".mp4")
                 job = VideoJob(path, target, segmenter, look, self.most_seconds)
                 self.jobs[tab] = job
                 steps = self.label_video(job)
+            else:
+                labelled = await self.work(label_picture, path, segmenter, look)
+                if self.turns.get(tab) != turn:
+                    return
+                made = Kept(labelled, folder, path.stem)
+                steps = one(await self.work(self.show_picture, made, look))
             async for updates in steps:
-                if self.turns.get(tab) == turn:  # else something else was dropped meanwhile
+                if given := self.turns.get(tab) == turn:
                     yield updates
-            self.forget(kept)
+                    self.forget(kept)  # the page shows it no more
         except Exception as error:
             raise self.explain(error, path) from None
+        finally:
+            if folder and not given:
+                shutil.rmtree(folder, ignore_errors=True)
 
     async def label_again(
         self, source: str | None, model: str, engine: str, view: str, strength: float,
@@ -191,6 +204,11 @@ class Actions:
             return error
         if isinstance(error, SgcpError):
             return complaint(str(error).replace(str(path), path.name))
+        if isinstance(error, OSError):
+            place = str(error.filename)
+            return complaint(explain_os_error(error).replace(place, Path(place).name))
+        if DEBUG_VARIABLE in os.environ:
+            traceback.print_exception(error)
         return complaint(f"unexpected {type(error).__name__}; this is a bug in sgcp")
 
 

@@ -4,16 +4,19 @@ A server on the loopback interface is not private by itself. Any page that is op
 browser can send requests to it, and one that gives its own name the address 127.0.0.1 (DNS
 rebinding) can read the answers too. So a name that is not ours is refused, and so is whatever
 another page asked for. Gradio also serves more than this page needs, such as a proxy and a
-converter that starts FFmpeg: what the page does not ask for is not there.
+converter that starts FFmpeg: what the page does not ask for is not there. Where Gradio takes the
+path of a file, it takes an address too, and fetches that: only files in our own folder are named.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -22,7 +25,8 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 API = "/gradio_api"
 PAGES = ("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json")
-FOLDERS = ("/assets/", "/static/", "/svelte/", f"{API}/file=", f"{API}/heartbeat/")
+FILE, JOIN = f"{API}/file=", f"{API}/queue/join"
+FOLDERS = ("/assets/", "/static/", "/svelte/", FILE, f"{API}/heartbeat/")
 CALLS = tuple(
     f"{API}/{name}"
     for name in ("app_id", "cancel", "info", "queue/data", "queue/join", "reset", "startup-events",
@@ -50,10 +54,12 @@ class Gate:
         app: what is behind it.
         host: the address or name that the server was told to listen on.
         most: bytes that an upload may have.
+        folder: where uploads and results are; no other file is served or opened.
     """
 
-    def __init__(self, app: App, host: str, most: int) -> None:
+    def __init__(self, app: App, host: str, most: int, folder: Path) -> None:
         self.app, self.host, self.most = app, host.lower(), most
+        self.folder = folder.resolve()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Refuse a request, or pass it on."""
@@ -64,6 +70,12 @@ class Gate:
         if refusal:
             await answer(send, *refusal)
             return
+        if scope["path"] == JOIN:
+            body = await read_body(receive)
+            if not self.names_only_ours(body):
+                await answer(send, 403, "only files that were dropped on the page are opened")
+                return
+            receive = replay(body, receive)
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -89,6 +101,8 @@ class Gate:
             return 403, "only the page itself may ask for this"
         if path not in PAGES and path not in CALLS and not path.startswith(FOLDERS):
             return 404, "nothing is here"
+        if path.startswith(FILE) and not self.is_inside(path.removeprefix(FILE)):
+            return 404, "nothing is here"
         if scope["method"] == "POST":
             length = headers.get("content-length", "")
             if not length.isdecimal():
@@ -107,6 +121,40 @@ class Gate:
             return address.is_loopback or not is_loopback(self.host)
         return False
 
+    def is_inside(self, name: object) -> bool:
+        """Tell whether this is the path of a file in our folder, and no address: decoded or not."""
+        if not isinstance(name, str):
+            return False
+        try:
+            paths = [Path(name), Path(unquote(name))]
+            return all(
+                path.is_absolute()
+                and ".." not in path.parts
+                and path.resolve().is_relative_to(self.folder)
+                for path in paths
+            )
+        except (OSError, ValueError, RuntimeError):  # a null byte; links in a circle
+            return False
+
+    def names_only_ours(self, body: bytes) -> bool:
+        """Tell whether a call is JSON, and each file in it one of our folder.
+
+        A file's ``url`` is the browser's; the server opens its ``path``.
+        """
+        try:
+            waiting = [json.loads(body)]
+        except (ValueError, RecursionError):
+            return False
+        while waiting:
+            item = waiting.pop()
+            if isinstance(item, dict):
+                if "path" in item and not self.is_inside(item["path"]):
+                    return False
+                waiting.extend(item.values())
+            elif isinstance(item, list):
+                waiting.extend(item)
+        return True
+
 
 def is_loopback(host: str) -> bool:
     """Tell whether an address or name is this machine's own, which no other machine reaches."""
@@ -114,6 +162,26 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+async def read_body(receive: Receive) -> bytes:
+    """Return the body of a request, whose length is known to be small."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """Return what hands on a body that was read, and then whatever comes."""
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return again
 
 
 async def answer(send: Send, status: int, sentence: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 from pathlib import Path
@@ -42,8 +43,15 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def is_everywhere(listening: socket.socket) -> bool:
+    """Tell whether a socket listens on all of this machine's addresses: 0.0.0.0 or ::."""
+    return ipaddress.ip_address(listening.getsockname()[0]).is_unspecified
+
+
 def address_of(host: str, listening: socket.socket) -> str:
-    """Return the address to type into a browser."""
+    """Return the address to type into a browser, on this machine."""
+    if is_everywhere(listening):
+        host = "127.0.0.1"  # what stands for all addresses is none that a browser can open
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listening.getsockname()[1]}/"
 
@@ -55,8 +63,13 @@ def prepare_gradio(folder: Path) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
 
 
-def serve(page: Any, listening: socket.socket, host: str, most_bytes: int) -> None:
+def serve(page: Any, listening: socket.socket, host: str, most_bytes: int, folder: Path) -> None:
     """Serve until Ctrl-C or SIGTERM, and then end within moments.
+
+    Args:
+        host: as the user named it.
+        most_bytes: of one upload.
+        folder: that of ``prepare_gradio``; only its files are served.
 
     Raises:
         KeyboardInterrupt: that is how it ends.
@@ -73,8 +86,9 @@ def serve(page: Any, listening: socket.socket, host: str, most_bytes: int) -> No
         max_file_size=most_bytes, ssr_mode=False, enable_monitoring=False, mcp_server=False,
         pwa=False, theme=theme(), css=CSS, app_kwargs={"openapi_url": None},
     )  # fmt: skip
+    gate = Gate(app, host, most_bytes, folder)
     config = uvicorn.Config(
-        Gate(app, host, most_bytes), log_config=None, log_level="critical", access_log=False,
+        gate, log_config=None, log_level="critical", access_log=False,
         proxy_headers=False, server_header=False, ws="none", timeout_graceful_shutdown=GRACE,
     )  # fmt: skip
     uvicorn.Server(config).run(sockets=[listening])

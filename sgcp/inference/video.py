@@ -11,6 +11,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from sgcp.datasets.photos import SUFFIXES as PICTURES
+from sgcp.datasets.photos import is_photo
+from sgcp.errors import SgcpError
 from sgcp.inference.video_reader import open_video
 from sgcp.inference.video_writer import writing
 from sgcp.progress import map_threads
@@ -23,6 +26,19 @@ SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".3gp",
     ".flv", ".wmv", ".ogv",
 )  # fmt: skip
+
+
+def is_video(path: Path) -> bool:
+    """Tell a video from a picture: by its content, and by its name where that says nothing."""
+    if is_photo(path):
+        return False
+    if path.suffix.lower() not in PICTURES:
+        return True
+    try:
+        with open_video(path):
+            return True
+    except SgcpError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from sgcp.demo.server import address_of, listen, prepare_gradio, serve
+from sgcp.demo.server import address_of, is_everywhere, listen, prepare_gradio, serve
 from sgcp.demo.shelf import Shelf, offered_models
 from sgcp.errors import SgcpError
-from sgcp.progress import say
+from sgcp.progress import answer, say
 from sgcp.stages.model import choose_device
 
 INSTALL = "pip install -c constraints.txt -e '.[demo]'"
@@ -80,11 +80,14 @@ def demo(given: Sequence[str], project: Path | None, accelerator: str, options: 
                   f"{options.max_seconds:g} seconds.")  # fmt: skip
         page = build_page(actions, bounds)
         address = address_of(options.host, listening)
-        say(f"{address} labels what is dropped on it; Ctrl-C ends it")
+        answer(f"{address} labels what is dropped on it; Ctrl-C ends it")
+        if is_everywhere(listening):
+            answer("other machines open it too, by this machine's address in the network")
         if options.open_browser:
             threading.Timer(0.5, webbrowser.open, [address]).start()
         try:
-            serve(page, listening, options.host, options.max_megabytes * 2**20)
+            most_bytes = options.max_megabytes * 2**20
+            serve(page, listening, options.host, most_bytes, Path(folder))
         finally:
             actions.stop()
             busy = actions.busy > 0

@@ -9,7 +9,6 @@ from itertools import chain, count
 from pathlib import Path
 
 from sgcp.datasets.photos import SUFFIXES as PICTURES
-from sgcp.datasets.photos import is_photo
 from sgcp.errors import SgcpError
 from sgcp.files import PARTIAL
 from sgcp.inference.video import SUFFIXES as VIDEOS
@@ -48,12 +47,6 @@ def shown(text: object) -> str:
     """Return a message with standard input under the name that a person knows."""
     before, name, after = str(text).rpartition(SPOOLED)
     return f"standard input{after}" if name else after or before
-
-
-def is_video(path: Path) -> bool:
-    """Tell a video from a picture: by its name, and by its content where the name says nothing."""
-    suffix = path.suffix.lower()
-    return suffix in VIDEOS or (suffix not in PICTURES and not is_photo(path))
 
 
 def find_media(paths: Iterable[Path], out: Path) -> list[Path]:

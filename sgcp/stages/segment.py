@@ -17,12 +17,12 @@ from sgcp.datasets.photos import read_photo
 from sgcp.errors import SgcpError, printable
 from sgcp.inference.engines.base import cores
 from sgcp.inference.segmenter import load
-from sgcp.inference.video import transform_video
+from sgcp.inference.video import is_video, transform_video
 from sgcp.inference.views import PLAIN, Views
 from sgcp.progress import map_threads, progress_bar
 from sgcp.reporting.overlay import blend
 from sgcp.reporting.panels import colorize
-from sgcp.stages.media import find_media, is_video, name_outputs, shown, with_stdin
+from sgcp.stages.media import find_media, name_outputs, shown, with_stdin
 from sgcp.stages.model import choose_device
 from sgcp.stages.outcome import Job, Outcome, Rate
 
