@@ -21,7 +21,7 @@ from anyio import to_thread
 
 from sgcp.datasets.images import write_png
 from sgcp.demo import facts
-from sgcp.demo.pictures import Labelled, Look, label_picture
+from sgcp.demo.pictures import Labelled, Style, label_picture
 from sgcp.demo.shelf import Shelf
 from sgcp.demo.videos import StoppedError, VideoJob
 from sgcp.errors import SgcpError
@@ -67,7 +67,7 @@ class Actions:
         """Label the file that was dropped; yield what the page is to show."""
         if source is None:
             raise complaint("drop a picture or a video on the page first")
-        path, look, tab = Path(source), Look(view, strength / 100), request.session_hash or ""
+        path, style, tab = Path(source), Style(view, strength / 100), request.session_hash or ""
         self.cancel(request)
         turn = self.turns[tab] = self.turns.get(tab, 0) + 1
         folder, given = None, False
@@ -78,16 +78,16 @@ class Actions:
                 return
             folder = self.new_folder()
             if moving:
-                target = folder / look.name(path.stem, ".mp4")
-                job = VideoJob(path, target, segmenter, look, self.most_seconds)
+                target = folder / style.name(path.stem, ".mp4")
+                job = VideoJob(path, target, segmenter, style, self.most_seconds)
                 self.jobs[tab] = job
                 steps = self.label_video(job)
             else:
-                labelled = await self.work(label_picture, path, segmenter, look)
+                labelled = await self.work(label_picture, path, segmenter, style)
                 if self.turns.get(tab) != turn:
                     return
                 made = Kept(labelled, folder, path.stem)
-                steps = one(await self.work(self.show_picture, made, look))
+                steps = one(await self.work(self.show_picture, made, style))
             async for updates in steps:
                 if given := self.turns.get(tab) == turn:
                     yield updates
@@ -130,17 +130,17 @@ class Actions:
             shown=job.target,
         )
 
-    def show_picture(self, kept: Kept, look: Look) -> Updates:
+    def show_picture(self, kept: Kept, style: Style) -> Updates:
         """Write a picture's files; return what the page is to show."""
         labels = kept.folder / f"{kept.stem}_labels.png"
         write_png(labels, kept.labelled.labels)
         return show(
             kept=kept,
-            picture=str(self.write_shown(kept, look)),
+            picture=str(self.write_shown(kept, style)),
             facts=facts.picture_facts(kept.labelled.timing),
             legend=facts.legend(kept.labelled.shares()),
             labels=labels,
-            shown=kept.folder / look.name(kept.stem, ".png"),
+            shown=kept.folder / style.name(kept.stem, ".png"),
         )
 
     async def restyle(self, view: str, strength: float, kept: Kept | None) -> Updates:
@@ -148,16 +148,16 @@ class Actions:
         if kept is None:
             return gr.skip(), gr.skip()
         try:
-            path = await self.work(self.write_shown, kept, Look(view, strength / 100))
+            path = await self.work(self.write_shown, kept, Style(view, strength / 100))
         except Exception as error:
             raise self.explain(error, Path(kept.stem)) from None
         return str(path), gr.DownloadButton(value=path)
 
     @staticmethod
-    def write_shown(kept: Kept, look: Look) -> Path:
+    def write_shown(kept: Kept, style: Style) -> Path:
         """Write what is to be seen; return its file."""
-        path = kept.folder / look.name(kept.stem, ".png")
-        write_png(path, kept.labelled.shown(look))
+        path = kept.folder / style.name(kept.stem, ".png")
+        write_png(path, kept.labelled.shown(style))
         return path
 
     def cancel(self, request: gr.Request) -> None:

@@ -24,7 +24,7 @@ Shares = list[tuple[SemanticClass, float]]
 
 
 @dataclass(frozen=True)
-class Look:
+class Style:
     """How labels are shown."""
 
     view: str = "Overlay"
@@ -77,9 +77,9 @@ class Labelled:
         """Return the classes that occur and their share of the pixels, the largest first."""
         return shares(np.bincount(self.labels.reshape(-1)), self.classes)
 
-    def shown(self, look: Look) -> UInt8:
+    def shown(self, style: Style) -> UInt8:
         """Return (H, W, 3) as it is to be shown."""
-        return look.paint(self.image, self.labels, self.classes)
+        return style.paint(self.image, self.labels, self.classes)
 
 
 def shares(counts: NDArray[np.integer], classes: Sequence[SemanticClass]) -> Shares:
@@ -94,7 +94,7 @@ def shares(counts: NDArray[np.integer], classes: Sequence[SemanticClass]) -> Sha
     return sorted(found, key=lambda pair: -pair[1])
 
 
-def label_picture(path: Path, segmenter: Segmenter, look: Look) -> Labelled:
+def label_picture(path: Path, segmenter: Segmenter, style: Style) -> Labelled:
     """Read and label a picture.
 
     A graph is made for each new size; a run that is not timed comes first, so that the times are
@@ -113,7 +113,7 @@ def label_picture(path: Path, segmenter: Segmenter, look: Look) -> Labelled:
         began = time.perf_counter()
         labels = segmenter.engine.label(seen, size)
         network = time.perf_counter() - began
-    look.paint(image, labels, segmenter.classes)
+    style.paint(image, labels, segmenter.classes)
     whole = read + time.perf_counter() - began
     timing = Timing(1000 * network, 1000 * whole, size, (seen.shape[0], seen.shape[1]),
                     segmenter.engine.name, segmenter.engine.precision)  # fmt: skip

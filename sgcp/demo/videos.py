@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from sgcp.datasets.images import UInt8
-from sgcp.demo.pictures import Look, Shares, shares
+from sgcp.demo.pictures import Shares, Style, shares
 from sgcp.errors import SgcpError
 from sgcp.inference.segmenter import Segmenter
 from sgcp.inference.video import VideoSummary, transform_video
@@ -31,7 +31,7 @@ class VideoJob:
     source: Path
     target: Path
     segmenter: Segmenter
-    look: Look
+    style: Style
     most_seconds: float
     stop: threading.Event = field(default_factory=threading.Event)
     done: int = 0
@@ -70,7 +70,7 @@ class VideoJob:
         labels = self.segmenter.segment(frame)
         with self.lock:
             self.counts += np.bincount(labels.reshape(-1), minlength=256)
-        return {"shown": self.look.paint(frame, labels, self.segmenter.classes)}
+        return {"shown": self.style.paint(frame, labels, self.segmenter.classes)}
 
     def advance(self, done: int, total: int | None) -> None:
         """Note how far it is."""

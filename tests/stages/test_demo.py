@@ -22,7 +22,7 @@ from videos import frames_of, make_video
 
 from sgcp.datasets.classes import camvid_classes
 from sgcp.demo.gate import Gate
-from sgcp.demo.pictures import VIEWS, Look
+from sgcp.demo.pictures import VIEWS, Style
 from sgcp.demo.shelf import Shelf, offered_models
 from sgcp.demo.videos import StoppedError, VideoJob
 from sgcp.errors import SgcpError
@@ -270,12 +270,12 @@ class Halves:
         return labels
 
 
-def video_job(folder, seconds=10.0, look=Look()):
-    return VideoJob(make_video(folder / "street.mp4"), folder / "out.mp4", Halves(), look, seconds)
+def video_job(folder, seconds=10.0, style=Style()):
+    return VideoJob(make_video(folder / "street.mp4"), folder / "out.mp4", Halves(), style, seconds)
 
 
 def test_a_video_gets_the_colours_and_their_shares(tmp_path):
-    job = video_job(tmp_path, look=Look("Labels"))
+    job = video_job(tmp_path, style=Style("Labels"))
     assert job.run().frames == job.done == job.total == 12
     assert [(item.name, share) for item, share in job.shares()] == [("Sky", 0.5), ("Building", 0.5)]
     first = frames_of(job.target)[1][0]
@@ -317,7 +317,7 @@ class Tab:
         self.kept = actions.Kept(None, self.actions.new_folder(), "before")
         monkeypatch.setattr(actions, "label_picture", self.label_picture)
         monkeypatch.setattr(actions, "show", lambda **parts: parts)
-        monkeypatch.setattr(actions.Actions, "show_picture", lambda self, kept, look: kept)
+        monkeypatch.setattr(actions.Actions, "show_picture", lambda self, kept, style: kept)
         self.waits_at = "take"
 
     def wait(self, where, model):
@@ -331,7 +331,7 @@ class Tab:
         segmenter.model = model
         return segmenter
 
-    def label_picture(self, path, segmenter, look):
+    def label_picture(self, path, segmenter, style):
         self.wait("label_picture", segmenter.model)
         return path.name
 
@@ -461,7 +461,7 @@ def test_a_bug_shows_its_traceback_to_those_who_ask(tmp_path, monkeypatch, capsy
 
 
 def test_a_view_is_named_apart_from_the_label_map():
-    assert "street_labels.png" not in [Look(view).name("street", ".png") for view in VIEWS]
+    assert "street_labels.png" not in [Style(view).name("street", ".png") for view in VIEWS]
 
 
 def a_png():
