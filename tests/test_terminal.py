@@ -299,7 +299,7 @@ def test_signal_ends_with_its_code_and_no_half_files(project: Project, sent, cod
         time.sleep(0.02)
     process.send_signal(sent)
     _, err = process.communicate(timeout=60)
-    # Where Ctrl-C hits code that C runs, Python ends by the signal itself: to a shell that is 130 too.
+    # Where Ctrl-C hits code that C runs, Python ends by the signal itself: 130 to a shell, too.
     assert process.returncode in ((code, -sent) if sent == signal.SIGINT else (code,)), err
     assert err.endswith(b"run the command again to go on\n")
     assert b"Traceback" not in err
