@@ -8,7 +8,15 @@ import typer
 from sgcp.cli import completion
 from sgcp.cli.help import CommandTable
 from sgcp.cli.output import OUTPUT, JsonOption, hand_over, refuse_input
-from sgcp.cli.project import LOOK, PICTURES, FlipOption, ScaleOption, WindowOption, place
+from sgcp.cli.project import (
+    LOOK,
+    PICTURES,
+    DeviceOption,
+    FlipOption,
+    ScaleOption,
+    WindowOption,
+    place,
+)
 from sgcp.errors import SgcpError
 
 app = CommandTable(PICTURES)
@@ -72,10 +80,7 @@ def segment(
         bool,
         typer.Option("--force", help="Write over files that are there.", rich_help_panel=OUTPUT),
     ] = False,
-    device: Annotated[
-        str,
-        typer.Option(metavar="NAME", autocompletion=completion.devices, help="auto, cpu or cuda."),
-    ] = "auto",
+    device: DeviceOption = "auto",
     json: JsonOption = None,
 ) -> None:
     """Label pictures and videos with bundled or your own weights; offline, in any folder.
@@ -125,10 +130,7 @@ def demo(
     max_seconds: Annotated[
         float, typer.Option(metavar="S", help="Of a video that is dropped.", rich_help_panel=LIMITS)
     ] = 120,
-    device: Annotated[
-        str,
-        typer.Option(metavar="NAME", autocompletion=completion.devices, help="auto, cpu or cuda."),
-    ] = "auto",
+    device: DeviceOption = "auto",
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Serve a page on this machine that labels pictures and videos dropped on it; works offline.

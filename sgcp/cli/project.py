@@ -36,6 +36,10 @@ DatasetArgument = Annotated[
     ),
 ]
 
+DeviceOption = Annotated[
+    str,
+    typer.Option(metavar="NAME", autocompletion=completion.devices, help="auto, cpu or cuda."),
+]
 FlipOption = Annotated[
     bool,
     typer.Option(

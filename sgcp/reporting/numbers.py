@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-NONE = "–"  # noqa: RUF001
+NONE = "-"
 
 
 def to_number(value: Any) -> float | None:

@@ -18,6 +18,7 @@ import jinja2
 import vl_convert
 from PIL import Image
 
+from sgcp.reporting.numbers import NONE
 from sgcp.reporting.palettes import lookup
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def render(template: str, **content: Any) -> str:
 def show(value: Cell) -> str:
     """Return a cell of a table as people read it: 12,345 or 0.123, and a dash for nothing."""
     if value is None:
-        return "-"
+        return NONE
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) else value

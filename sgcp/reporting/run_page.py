@@ -98,7 +98,7 @@ class RunPage:
     links: Sequence[tuple[str, str]]
     """What a file is, and where it lies from the page."""
     made: str
-    """By what and when."""
+    """By what, and where."""
 
     @property
     def charts(self) -> list[Chart]:

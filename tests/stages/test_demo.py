@@ -6,6 +6,7 @@ import io
 import json
 import re
 import socket
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -44,7 +45,7 @@ shelf.Shelf.take = lambda *arguments: None
 app()
 """
 OURS = {"host": "127.0.0.1:7860"}
-FOLDER = Path("/tmp/sgcp-demo-x").resolve()
+FOLDER = Path(tempfile.gettempdir(), "sgcp-demo-x").resolve()
 
 
 @pytest.mark.parametrize(
