@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import forge
 import numpy as np
 import pytest
 from conftest import ROOT, run_python
@@ -18,7 +19,7 @@ from videos import frame_picture, frames_of, labels_of, make_video, sound_of
 
 from sgcp.errors import SgcpError
 from sgcp.inference import video_reader
-from sgcp.inference.video import transform_video
+from sgcp.inference.video import is_video, transform_video
 from sgcp.inference.video_writer import VideoTarget
 
 TURNS = {  # arguments of set_display_rotation -> what a viewer shows
@@ -288,7 +289,7 @@ def test_another_shape_or_suffix_is_a_mistake(tmp_path):
 FULL_DISK = """
 import resource
 from pathlib import Path
-from sgcp.inference.video import transform_video
+from sgcp.inference.video import is_video, transform_video
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 folder = Path(FOLDER)
 try:
@@ -308,7 +309,7 @@ def test_a_full_disk_is_not_the_videos_fault(tmp_path):
 SLOW = """
 import sys, time
 from pathlib import Path
-from sgcp.inference.video import transform_video
+from sgcp.inference.video import is_video, transform_video
 def paint(frame):
     time.sleep(0.05)
     return {"x": frame}
@@ -342,7 +343,7 @@ def test_interrupted_midway_there_is_no_file_of_the_final_name(tmp_path, sign):
 PEAK = """
 import resource
 from pathlib import Path
-from sgcp.inference.video import transform_video
+from sgcp.inference.video import is_video, transform_video
 folder = Path(FOLDER)
 targets = {"x": folder / "o.mp4", "l": folder / "l.mkv"}
 transform_video(folder / "a.mp4", targets, lambda f: {"x": f, "l": f[..., 0]})
@@ -375,3 +376,29 @@ def test_a_video_takes_the_place_of_an_older_one(tmp_path):
     shutil.copy(source, tmp_path / "o.mp4")
     transform(source, lambda frame: keep(255 - frame))
     assert not close(frames_of(tmp_path / "o.mp4")[1][0], frames_of(source)[1][0])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "video"),
+    [
+        ("a.png", "picture", False),
+        ("a.mp4", "video", True),
+        ("a.mp4", "picture", False),
+        ("a.PNG", "video", True),
+        ("a", "picture", False),
+        ("a", "video", True),
+        ("a.png", "half", False),  # damaged: a picture by its name
+        ("a.mov", "half", True),
+        ("a.png", "huge", False),
+        ("a", "huge", False),
+    ],
+)
+def test_content_tells_videos_from_pictures_and_then_the_name(tmp_path, name, content, video):
+    contents = {
+        "picture": forge.png((8, 8)),
+        "video": make_video(tmp_path / "made.mp4").read_bytes(),
+        "half": forge.png((8, 8))[:6],
+        "huge": forge.png((30000, 30000), rows=b""),
+    }
+    (tmp_path / name).write_bytes(contents[content])
+    assert is_video(tmp_path / name) == video

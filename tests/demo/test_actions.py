@@ -1,0 +1,196 @@
+"""What the page does with what is dropped on it, in what order, and what it says of failures."""
+
+import asyncio
+import errno
+import threading
+from types import SimpleNamespace
+
+import forge
+import numpy as np
+import pytest
+from videos import frames_of, make_video
+
+from sgcp.datasets.classes import camvid_classes
+from sgcp.demo.pictures import VIEWS, Style
+from sgcp.demo.videos import StoppedError, VideoJob
+from sgcp.errors import SgcpError
+
+
+class Halves:
+    """Labels the left half of any picture Sky, the right one Building."""
+
+    classes, workers = camvid_classes(), 2
+    engine = SimpleNamespace(name="none", precision="fp32")
+
+    def segment(self, image):
+        labels = np.ones(image.shape[:2], np.uint8)
+        labels[:, : image.shape[1] // 2] = 0
+        return labels
+
+
+def video_job(folder, seconds=10.0, style=Style()):
+    return VideoJob(make_video(folder / "street.mp4"), folder / "out.mp4", Halves(), style, seconds)
+
+
+def test_a_video_gets_the_colours_and_their_shares(tmp_path):
+    job = video_job(tmp_path, style=Style("Labels"))
+    assert job.run().frames == job.done == job.total == 12
+    assert [(item.name, share) for item, share in job.shares()] == [("Sky", 0.5), ("Building", 0.5)]
+    first = frames_of(job.target)[1][0]
+    assert np.abs(first[:, :28].astype(int) - Halves.classes[0].color).max() < 20
+
+
+def test_a_stopped_video_leaves_no_file(tmp_path):
+    job = video_job(tmp_path)
+    advance = job.advance
+
+    def stop_midway(done, total):
+        if done == 3:
+            job.stop.set()
+        advance(done, total)
+
+    job.advance = stop_midway
+    with pytest.raises(StoppedError):
+        job.run()
+    assert [path.name for path in tmp_path.iterdir()] == ["street.mp4"]
+
+
+def test_a_long_video_is_refused_before_it_is_read(tmp_path):
+    job = video_job(tmp_path, seconds=0.1)
+    with pytest.raises(SgcpError, match=r"lasts 0\.5 s, and this server takes 0\.1"):
+        job.run()
+    assert job.done == 0
+
+
+class Tab:
+    """One tab of the browser, and what is asked for in it; the weights "slow" wait for ``go``."""
+
+    def __init__(self, folder, monkeypatch):
+        from sgcp.demo import actions
+
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.folder, self.media = folder / "results", folder
+        self.folder.mkdir()
+        self.actions = actions.Actions(SimpleNamespace(take=self.take), self.folder, 10.0)
+        self.kept = actions.Kept(None, self.actions.new_folder(), "before")
+        monkeypatch.setattr(actions, "label_picture", self.label_picture)
+        monkeypatch.setattr(actions, "show", lambda **parts: parts)
+        monkeypatch.setattr(actions.Actions, "show_picture", lambda self, kept, style: kept)
+        self.waits_at = "take"
+
+    def wait(self, where, model):
+        if (self.waits_at, model) == (where, "slow"):
+            self.begun.set()
+            assert self.go.wait(60)
+
+    def take(self, model, engine):
+        self.wait("take", model)
+        segmenter = Halves()
+        segmenter.model = model
+        return segmenter
+
+    def label_picture(self, path, segmenter, style):
+        self.wait("label_picture", segmenter.model)
+        return path.name
+
+    async def label(self, name, model):
+        """Return all that the page is shown."""
+        request = SimpleNamespace(session_hash="tab")
+        asked = [str(self.media / name), model, "auto", "Overlay", 50, self.kept, request]
+        return [updates async for updates in self.actions.label(*asked)]
+
+    async def label_two(self, first, second):
+        """Drop a second file while the first is slow; return what each shows."""
+        slow = asyncio.ensure_future(self.label(first, "slow"))
+        while not self.begun.is_set():
+            await asyncio.sleep(0.01)
+        later = asyncio.ensure_future(self.label(second, "quick"))
+        while self.actions.turns["tab"] < 2:
+            await asyncio.sleep(0.01)
+        if self.waits_at == "take":
+            await later
+        self.go.set()
+        return await slow, await later
+
+
+@pytest.mark.parametrize(
+    ("first", "waits_at"), [("a.mp4", "take"), ("a.png", "take"), ("a.png", "label_picture")]
+)
+def test_the_file_dropped_last_is_the_one_that_counts(tmp_path, monkeypatch, first, waits_at):
+    tab = Tab(tmp_path, monkeypatch)
+    tab.waits_at = waits_at
+    make_video(tmp_path / "a.mp4")
+    make_video(tmp_path / "b.mp4")
+    (tmp_path / "a.png").write_bytes(forge.png((8, 8)))
+    stale, shown = asyncio.run(tab.label_two(first, "b.mp4"))
+    job = tab.actions.jobs["tab"]
+    assert stale == []
+    assert shown[-1]["video"] == str(job.target)
+    assert job.source.name == "b.mp4"
+    assert list(tab.folder.iterdir()) == [job.target.parent]
+
+
+def test_a_result_that_came_too_late_removes_nothing_that_is_shown(tmp_path, monkeypatch):
+    tab = Tab(tmp_path, monkeypatch)
+    tab.waits_at = "label_picture"
+
+    async def leave_midway():
+        slow = asyncio.ensure_future(tab.label("a.png", "slow"))
+        while not tab.begun.is_set():
+            await asyncio.sleep(0.01)
+        tab.actions.turns["tab"] += 1
+        tab.go.set()
+        return await slow
+
+    assert asyncio.run(leave_midway()) == []
+    assert list(tab.folder.iterdir()) == [tab.kept.folder]
+
+
+def test_a_file_that_fails_leaves_what_is_shown(tmp_path, monkeypatch):
+    import gradio
+
+    tab = Tab(tmp_path, monkeypatch)
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    with pytest.raises(gradio.Error, match=r"a\.mp4: damaged or not a video"):
+        asyncio.run(tab.label("a.mp4", "quick"))
+    assert list(tab.folder.iterdir()) == [tab.kept.folder]
+
+
+def test_a_picture_with_a_video_s_name_is_labelled_as_a_picture(tmp_path, monkeypatch):
+    tab = Tab(tmp_path, monkeypatch)
+    (tmp_path / "a.mp4").write_bytes(forge.png((8, 8)))
+    make_video(tmp_path / "made.mp4").rename(tmp_path / "b.png")
+    assert [kept.labelled for kept in asyncio.run(tab.label("a.mp4", "quick"))] == ["a.mp4"]
+    assert asyncio.run(tab.label("b.png", "quick"))[-1]["video"].endswith("b_overlay.mp4")
+
+
+def test_a_full_disk_is_named_and_no_folder_of_the_server(tmp_path):
+    from sgcp.demo.actions import Actions
+
+    full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "a_labels.png"))
+    said = Actions.explain(full, tmp_path / "a.png").message
+    assert (
+        said == "a_labels.png: No space left on device; free some space and run the command again"
+    )
+
+
+def test_a_bug_shows_its_traceback_to_those_who_ask(tmp_path, monkeypatch, capsys):
+    from sgcp.demo.actions import Actions
+
+    def explain_a_bug():
+        try:
+            [].pop()
+        except IndexError as error:
+            return Actions.explain(error, tmp_path).message, capsys.readouterr().err
+
+    monkeypatch.delenv("SGCP_DEBUG", raising=False)
+    assert explain_a_bug() == ("unexpected IndexError; this is a bug in sgcp", "")
+    monkeypatch.setenv("SGCP_DEBUG", "1")
+    said, printed = explain_a_bug()
+    assert said == "unexpected IndexError; this is a bug in sgcp"
+    assert "explain_a_bug" in printed
+    assert printed.endswith("IndexError: pop from empty list\n")
+
+
+def test_a_view_is_named_apart_from_the_label_map():
+    assert "street_labels.png" not in [Style(view).name("street", ".png") for view in VIEWS]
