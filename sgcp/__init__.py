@@ -31,3 +31,8 @@ def __getattr__(name: str) -> Any:
     if name in HOMES:
         return getattr(import_module(f"sgcp.{HOMES[name]}"), name)
     raise AttributeError(f"module 'sgcp' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """List the public names alone."""
+    return sorted(__all__)

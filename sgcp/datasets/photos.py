@@ -62,12 +62,26 @@ def _as_shown(path: Path) -> UInt8:
         image.load()
         if image.format == "PNG" and not has_every_row(path):
             raise SgcpError(f"{path}: damaged, it holds fewer rows than it declares; get it again")
-        if image.mode in ("I", "F"):
-            raise SgcpError(
-                f"{path}: mode {image.mode}: nothing says which value is white; save it with 8 or "
-                "16 bits a channel"
-            )
-        return _rgb(ImageOps.exif_transpose(image))
+        try:
+            return convert_photo(image)
+        except ValueError as error:
+            raise SgcpError(f"{path}: {error}") from None
+
+
+def convert_photo(image: Image.Image) -> UInt8:
+    """Return a PIL image as ``read_photo`` returns a file of it: RGB (H, W, 3) uint8.
+
+    Raises:
+        ValueError: 32 bits a pixel, or no pixel at all.
+    """
+    if image.mode in ("I", "F"):
+        raise ValueError(
+            f"mode {image.mode}: nothing says which value is white; save it with 8 or 16 bits a "
+            "channel"
+        )
+    if 0 in image.size:
+        raise ValueError(f"an image of {image.width} x {image.height} pixels")
+    return _rgb(ImageOps.exif_transpose(image))
 
 
 @contextmanager

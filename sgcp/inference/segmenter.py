@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sgcp.datasets.classes import SemanticClass, classes_from_json
+from sgcp.datasets.photos import convert_photo, read_photo
 from sgcp.errors import SgcpError
 from sgcp.inference.engines import Engine, open_engine
 from sgcp.inference.views import PLAIN, Float32, Views
@@ -15,6 +16,7 @@ from sgcp.models.card import ModelCard, read_card, weights_path
 
 BUNDLED = Path(__file__).parent.parent / "weights"
 EXPORTED = (".onnx", ".xml")
+SHOWN = 3  # names of classes in a model's repr
 
 
 class Segmenter:
@@ -23,13 +25,23 @@ class Segmenter:
     Args:
         engine: runs the network.
         card: what its outputs mean.
+        name: of the model, for messages: its path or bundled name.
     """
 
-    def __init__(self, engine: Engine, card: ModelCard) -> None:
+    def __init__(self, engine: Engine, card: ModelCard, name: str = "SGCPNet") -> None:
         self.card = card
+        self.name = name
         self.classes: tuple[SemanticClass, ...] = classes_from_json(card.classes)
         self.engine = engine
         self.slots = threading.BoundedSemaphore(engine.callers)
+
+    def __repr__(self) -> str:
+        names = [item.name for item in self.classes]
+        shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+        return (
+            f"<Segmenter {self.name!r}: {self.engine.name} {self.engine.precision}, "
+            f"{len(names)} classes: {shown}>"
+        )
 
     @property
     def workers(self) -> int:
@@ -38,14 +50,16 @@ class Segmenter:
 
     def segment(
         self,
-        image: NDArray[np.uint8],
+        image: NDArray[np.uint8] | Image.Image | str | Path,
         input_size: tuple[int, int] | None = None,
         views: Views = PLAIN,
     ) -> NDArray[np.uint8]:
-        """Label every pixel of one picture.
+        """Label every pixel of one image.
 
         Args:
-            image: (H, W, 3) uint8 RGB, any size.
+            image: (H, W, 3) uint8 RGB of any size, a PIL image of any mode, or the path of an
+                image file. The latter two are labelled as a viewer shows them: upright, on white
+                where they are transparent.
             input_size: (height, width) at which the network sees it; None: as its description says
                 (``card.input_size``).
             views: how often, and how; more than once, and what was seen is averaged.
@@ -54,24 +68,45 @@ class Segmenter:
             (H, W) uint8 train ids: indices into ``classes``.
 
         Raises:
-            ValueError: another shape or type.
-            SgcpError: several views, of a model that was exported with labels.
+            ValueError: an array of another shape or type, or another object.
+            SgcpError: the image file is missing or damaged; or several views of a model that was
+                exported with labels.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-            raise ValueError(
-                f"image: expected (H, W, 3) uint8, got {image.shape} {image.dtype}; "
-                "convert greyscale or RGBA pictures to RGB first"
-            )
-        size = image.shape[0], image.shape[1]
-        image = resize_input(image, input_size or self.card.input_size(*size))
+        pixels = as_pixels(image)
+        size = pixels.shape[0], pixels.shape[1]
+        pixels = resize_input(pixels, input_size or self.card.input_size(*size))
         if views != PLAIN:
-            return views.label(self._score, image, size)
+            return views.label(self._score, pixels, size)
         with self.slots:
-            return self.engine.label(image, size)
+            return self.engine.label(pixels, size)
 
     def _score(self, image: NDArray[np.uint8]) -> Float32:
         with self.slots:
             return self.engine.scores(image)
+
+
+def as_pixels(image: object) -> NDArray[np.uint8]:
+    """Return what ``Segmenter.segment`` is given as (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: neither an array of this form, a PIL image nor a path.
+        SgcpError: the image file is missing or damaged.
+    """
+    if isinstance(image, str | Path):
+        return read_photo(Path(image))
+    if isinstance(image, Image.Image):
+        return convert_photo(image)
+    if not isinstance(image, np.ndarray):
+        raise ValueError(
+            f"image: expected an (H, W, 3) uint8 array, a PIL image or a path, got "
+            f"{type(image).__name__}; segment one image at a time"
+        )
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(
+            f"image: expected (H, W, 3) uint8, got {image.shape} {image.dtype}; convert it, or "
+            "give a PIL image or a path, which are converted to RGB"
+        )
+    return image
 
 
 def resize_input(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -112,7 +147,8 @@ def load(
     if int8 and precision == "auto":
         precision = "fp32"  # of what is not in 8 bits, as it was scored
     try:
-        return Segmenter(open_engine(path, device, engine, precision, callers, threads), card)
+        opened = open_engine(path, device, engine, precision, callers, threads)
+        return Segmenter(opened, card, str(path_or_name))
     except ValueError as error:
         raise SgcpError(f"{path}: damaged model description: {error}") from None
 

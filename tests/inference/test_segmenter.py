@@ -52,6 +52,40 @@ def test_other_arrays_are_refused(segmenter, image):
         segmenter.segment(image)
 
 
+def test_paths_and_pil_images_are_labelled_as_a_viewer_shows_them(segmenter, tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6  # EXIF orientation: shown turned clockwise
+    upright = Image.fromarray(picture(40, 56))
+    path = tmp_path / "turned.png"
+    upright.rotate(90, expand=True).save(path, exif=turned)
+    expected = segmenter.segment(np.array(upright))
+    for image in (path, str(path), Image.open(path), upright, upright.convert("RGBA")):
+        np.testing.assert_array_equal(segmenter.segment(image), expected)
+    grey = upright.convert("L")
+    np.testing.assert_array_equal(segmenter.segment(grey), segmenter.segment(grey.convert("RGB")))
+
+
+@pytest.mark.parametrize("image", [[picture(4, 4)], None, 3.0, b"x.png", Image.new("F", (4, 4))])
+def test_other_objects_are_refused(segmenter, image):
+    with pytest.raises(ValueError, match=r"image: expected .* got|nothing says which value"):
+        segmenter.segment(image)
+
+
+def test_a_path_without_an_image_is_one_message(segmenter, tmp_path):
+    with pytest.raises(SgcpError, match=r"nothing\.png: no such"):
+        segmenter.segment(tmp_path / "nothing.png")
+
+
+def test_repr_tells_model_engine_precision_and_classes(segmenter):
+    text = repr(segmenter)
+    for part in (segmenter.name, segmenter.engine.name, "fp32", "11 classes: Sky, Building"):
+        assert part in text
+
+
+def test_the_package_lists_its_public_names_alone():
+    assert dir(sgcp) == sorted(sgcp.__all__)
+
+
 def test_load_by_folder_and_by_file(trained):
     folder = trained.root / "data" / "models" / "sample"
     for path in (folder, folder / "model.safetensors", str(folder / "last.safetensors")):
