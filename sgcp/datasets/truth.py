@@ -38,12 +38,15 @@ class Truth:
     train_ids: UInt8
     """(S,) class of each segment, ``IGNORE`` where it is not scored."""
     objects: UInt8
-    """(S,) class of the single object that the segment is, ``IGNORE`` where it is none."""
+    """(S,) class of the single object that the segment belongs to, ``IGNORE`` where it is none."""
+    instances: NDArray[np.int64]
+    """(S,) number of that object or region, rising: neighbours of one number are one object."""
 
 
 def truth_of_labels(label: UInt8) -> Truth:
     """Return the truth of a label map (H, W) alone: its train ids are the segments."""
-    return Truth(label, np.arange(256, dtype=np.uint8), np.full(256, IGNORE, np.uint8))
+    train_ids = np.arange(256, dtype=np.uint8)
+    return Truth(label, train_ids, np.full(256, IGNORE, np.uint8), train_ids.astype(np.int64))
 
 
 def truth_of_instance_ids(instance_ids: NDArray[np.integer], label: UInt8) -> Truth:
@@ -51,14 +54,16 @@ def truth_of_instance_ids(instance_ids: NDArray[np.integer], label: UInt8) -> Tr
 
     Args:
         instance_ids: (H, W) Cityscapes' instance ids.
-        label: (H, W) train ids. With more than 1000 objects of a class, they are not those of the
-            instance ids; the official evaluator takes classes from labels, objects from ids.
+        label: (H, W) train ids. With more than 1000 objects of a class, instance ids run on into
+            the next label's: car 1001 and truck 1 are both 27001. As the official evaluator does,
+            classes are then those of ``label``, and what shares an instance id is one object.
     """
     values, places = _number(instance_ids)
     codes, numbers = _number(places * 256 + label)
     objects = np.array([object_class(value) for value in values.tolist()], dtype=np.uint8)
     kind = np.uint8 if len(codes) <= 256 else np.uint16
-    return Truth(numbers.astype(kind), (codes % 256).astype(np.uint8), objects[codes // 256])
+    train_ids, instances = (codes % 256).astype(np.uint8), codes // 256
+    return Truth(numbers.astype(kind), train_ids, objects[instances], instances)
 
 
 def _number(values: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -89,7 +94,7 @@ def write_segments(path: Path, truth: Truth) -> None:
     PNG's line filters, which halves the time to read it; beyond, it has 16 bits. Packed as run
     lengths, it is written in half the time (``benchmarks/png_level.py``).
     """
-    owners = {"train_ids": truth.train_ids.tolist(), "objects": truth.objects.tolist()}
+    owners = {key: getattr(truth, key).tolist() for key in ("train_ids", "objects", "instances")}
     info = PngInfo()
     info.add_text(OWNERS, json.dumps(owners))
     image = Image.fromarray(truth.segments)
@@ -123,11 +128,15 @@ def _read_segments(path: Path) -> Truth:
             owners = json.loads(image.info[OWNERS])
         train_ids = np.array(owners["train_ids"], dtype=np.uint8)
         objects = np.array(owners["objects"], dtype=np.uint8)
+        instances = np.array(owners["instances"], dtype=np.int64)
     except FileNotFoundError:
         raise SgcpError(f"{path}: no such picture; prepare again") from None
     except (*DAMAGED, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise SgcpError(f"{path}: damaged ({error}); prepare again") from None
+        raise SgcpError(
+            f"{path}: damaged or written by an older version ({error}); prepare again"
+        ) from None
     fits = segments.ndim == 2 and segments.dtype in (np.uint8, np.uint16)
-    if not fits or segments.max() >= len(train_ids) or train_ids.shape != objects.shape:
+    fits = fits and train_ids.shape == objects.shape == instances.shape == (len(train_ids),)
+    if not fits or segments.max() >= len(train_ids) or (np.diff(instances) < 0).any():
         raise SgcpError(f"{path}: no map of segments; prepare again")
-    return Truth(segments, train_ids, objects)
+    return Truth(segments, train_ids, objects, instances)

@@ -96,8 +96,9 @@ def weigh_objects(
     """
     category = benchmark.category_of_label()
     weighed = no_counts(benchmark).objects
-    for segment, train_id in enumerate(truth.objects.tolist()):
-        row = joint[segment]
+    first = np.flatnonzero(np.diff(truth.instances, prepend=-1))  # segment of each object
+    rows = np.add.reduceat(joint, first, axis=0)
+    for row, train_id in zip(rows, truth.objects[first].tolist(), strict=True):
         size = row.sum()
         if train_id not in benchmark.object_size or size == 0:
             continue

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from judge import train_ids_of
@@ -29,6 +31,7 @@ def test_segments_come_back_as_written_few_or_many(tmp_path, objects):
     assert (back.segments == truth.segments).all()
     assert (back.train_ids == truth.train_ids).all()
     assert (back.objects == truth.objects).all()
+    assert (back.instances == truth.instances).all()
     assert back.segments.dtype == (np.uint8 if objects == 1 else np.uint16)
 
 
@@ -74,7 +77,8 @@ def test_picture_without_labels_has_no_truth(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["none", "cut", "no text", "wrong text", "short", "size", "colours"]
+    "content",
+    ["none", "cut", "no text", "wrong text", "old text", "mixed", "short", "size", "colours"],
 )
 def test_damaged_segments_are_refused_by_name(tmp_path, content):
     path = tmp_path / "a.png"
@@ -88,10 +92,12 @@ def test_damaged_segments_are_refused_by_name(tmp_path, content):
 
         info = PngInfo()
         if content != "no text":
-            owners = '{"train_ids": [0], "objects": [255]}'
-            info.add_text("owners", "[" if content == "wrong text" else owners)
+            owners = {"train_ids": [0, 1], "objects": [255, 255], "instances": [0, 1]}
+            owners |= {"instances": [1, 0]} if content == "mixed" else {}
+            owners.pop("instances" if content == "old text" else "none", None)
+            info.add_text("owners", "[" if content == "wrong text" else json.dumps(owners))
         size = (1, 2) if content == "size" else (6, 8)
         size += (3,) if content == "colours" else ()
-        Image.fromarray(np.full(size, content == "short", np.uint8)).save(path, pnginfo=info)
+        Image.fromarray(np.full(size, 2 * (content == "short"), np.uint8)).save(path, pnginfo=info)
     with pytest.raises(SgcpError, match=r"a\.png"):
         read_truth(tmp_path, ITEM)

@@ -26,12 +26,14 @@ def train_ids_of(instance_ids: np.ndarray) -> np.ndarray:
 
 
 def judge(
-    pairs: list[tuple[np.ndarray, np.ndarray]], folder: Path, labels: np.ndarray | None = None
+    pairs: list[tuple[np.ndarray, np.ndarray]],
+    folder: Path,
+    labels: list[np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """Score (instance ids, predicted label ids) with the official evaluator, from files.
 
     Args:
-        labels: label ids, where they are not those of the instance ids.
+        labels: label ids of each pair, where they are not those of the instance ids.
     """
     from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official  # noqa: N813
 
@@ -39,7 +41,7 @@ def judge(
     for index, (instance_ids, prediction) in enumerate(pairs):
         truths.append(str(folder / f"{index}_gtFine_labelIds.png"))
         predictions.append(str(folder / f"{index}.png"))
-        label_ids = label_ids_of(instance_ids) if labels is None else labels
+        label_ids = label_ids_of(instance_ids) if labels is None else labels[index]
         Image.fromarray(label_ids).save(truths[-1])
         instances = Image.fromarray(instance_ids.astype(np.int32))  # mode I, as published
         instances.save(truths[-1].replace("labelIds", "instanceIds"))
