@@ -41,7 +41,7 @@ CITY_COUNT = Kind(
 DOUBLE = Kind(
     "double", "several predictions",
     "more than one PNG begins with the name of one image; the evaluator stops there. Colour "
-    "pictures, soft maps or a second run in the same folder? Leave one each.",
+    "images, soft maps, a second run or a copy below __MACOSX? Leave one each.",
 )  # fmt: skip
 UNKNOWN = Kind(
     "unknown-image", "no such image",

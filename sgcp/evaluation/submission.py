@@ -81,13 +81,13 @@ def match_files(
     findings = []
     for entry in entries:
         stem = images.stem_of(entry.base)
-        if is_system_file(entry):
-            findings.append(Finding(SYSTEM, entry.name))
-        elif stem is None or not entry.base.endswith(".png"):
-            findings.append(judge_stray(entry, stem))
-        else:
+        if stem is not None and entry.base.endswith(".png"):  # in any folder, __MACOSX too
             answers.setdefault(stem, []).append(entry)
             findings += [entry.closed] if entry.closed else []
+        elif is_system_file(entry):
+            findings.append(Finding(SYSTEM, entry.name))
+        else:
+            findings.append(judge_stray(entry, stem))
     for stem, found in sorted(answers.items()):
         if len(found) > 1:
             findings.append(Finding(DOUBLE, stem, ", ".join(entry.name for entry in found[:8])))
@@ -95,7 +95,10 @@ def match_files(
 
 
 def is_system_file(entry: Entry) -> bool:
-    """Tell what file managers leave behind from what a person put there."""
+    """Tell what file managers leave behind from what a person put there.
+
+    A file named as a prediction is one, wherever it lies: the evaluator searches every folder.
+    """
     return (
         entry.base.lower() in SYSTEM_FILES
         or entry.base.startswith("._")

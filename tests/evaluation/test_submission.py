@@ -52,6 +52,8 @@ def test_right_predictions_have_no_finding(judge):
         ["{}.png"], ["{}_pred_labelIds.png"], ["{}5.png"], ["a/b.zip/{}.png"], ["{}.x.png"],
         ["{}.PNG"], ["{}.jpg"], ["x{}.png"], ["._{}.png"], ["{}.png", "__MACOSX/._{}.png"],
         ["{}.png", "b/{}.png"], ["{}.png", "{}_color.png"], ["{}.png", "{}.txt"],
+        ["{}.png", "res/__MACOSX/{}.png"], ["__MACOSX/{}.png"], ["__MACOSX/._{}.png"],
+        ["{}.png", "__MACOSX/{}.jpg"], ["{}.png", ".hidden/{}.png"],
     ],
 )  # fmt: skip
 def test_files_are_found_as_the_official_evaluator_finds_them(tmp_path, names):

@@ -287,3 +287,22 @@ def test_predictions_to_score_are_found_by_the_same_rules(tmp_path):
     assert "3 problem(s), nothing was scored" in text
     assert "no prediction (2)" in text
     assert "several predictions (1)" in text
+
+
+def test_copy_below_macosx_stops_scoring_as_it_stops_the_official_evaluator(tmp_path):
+    from sgcp.stages.score_predictions import find_predictions
+
+    items = [Item("val", Path(f"{stem}_leftImg8bit.png"), "x", *SIZE, stem) for stem in STEMS]
+    folder = write_folder(tmp_path, GOOD | {f"__MACOSX/._{FIRST}": b"x"})
+    assert len(find_predictions(folder, items)) == len(STEMS)
+    write_folder(folder, {f"res/__MACOSX/{FIRST}": GOOD[FIRST]})
+    with pytest.raises(SgcpError, match=f"several predictions(.|\n)*__MACOSX/{FIRST}"):
+        find_predictions(folder, items)
+
+
+def test_copy_below_macosx_is_a_problem_of_the_submission(nowhere):
+    write_zip(nowhere.root / "a.zip", GOOD | {f"__MACOSX/{FIRST}": GOOD[FIRST]})
+    result = nowhere.run("check-submission", "a.zip", "--images", "cityscapes", "--json", "-")
+    assert result.exit_code == 1
+    problems = json.loads(result.stdout)["problems"]
+    assert [(problem["kind"], problem["count"]) for problem in problems] == [("double", 1)]
