@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Graphs for the engines go into a cache of the tests' own, gone with them.
 CACHE = tempfile.TemporaryDirectory(prefix="sgcp-cache-")
 os.environ["XDG_CACHE_HOME"] = CACHE.name
+# A script's background job ignores Ctrl-C, and its children inherit that. Tests that interrupt
+# processes want them as a terminal starts them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+HANGING = 600  # seconds after which a process that ought to have ended is taken to hang
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "evaluation")]
 
 # `make mutants` wants to know whether a test fails, not on which smallest input.

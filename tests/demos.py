@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from conftest import ROOT
+from conftest import HANGING, ROOT
 
 AS_IT_IS = "from sgcp.cli import app; app()"
 
@@ -31,7 +31,7 @@ class Demo:
     def ask(self, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         """Ask for a path; return status and content. Headers: ``Sec_Fetch_Site="none"``."""
         url = urlsplit(self.address)
-        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=120)
+        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=HANGING)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request("POST" if body is not None else "GET", path, body, named)
@@ -58,10 +58,14 @@ class Demo:
                                 Content_Type="application/json")  # fmt: skip
         assert status == 200, said
 
+    def files(self) -> list[Path]:
+        """List the server's own temporary files; libraries leave others beside them."""
+        return list(self.temporary.glob("sgcp-*"))
+
     def interrupt(self, number: int = signal.SIGINT) -> tuple[int, str]:
         """Press Ctrl-C; return the exit code and what was printed since."""
         self.process.send_signal(number)
-        said, _ = self.process.communicate(timeout=120)
+        said, _ = self.process.communicate(timeout=HANGING)
         return self.process.returncode, said
 
 

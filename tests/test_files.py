@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import HANGING, ROOT
 
 from sgcp.errors import SgcpError
 from sgcp.files import building_folder, fingerprint, read_json, write_bytes, write_json
@@ -144,8 +144,8 @@ except KeyboardInterrupt:
     while len(names(tmp_path)) < 2:
         time.sleep(0.05)
     parent.send_signal(how)
-    assert parent.communicate(timeout=30)[1] == ""
-    deadline = time.monotonic() + 20
+    assert parent.communicate(timeout=HANGING)[1] == ""
+    deadline = time.monotonic() + HANGING
     while any(Path("/proc", pid).exists() for pid in names(tmp_path)):
         assert time.monotonic() < deadline, "workers outlive their parent"
         time.sleep(0.05)

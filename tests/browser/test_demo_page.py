@@ -22,7 +22,7 @@ def demo(tmp_path_factory):
     with serving(folder, "--max-seconds", "2", "--model", str(model)) as running:
         yield running
         assert running.interrupt(signal.SIGTERM)[0] == 0
-        assert not list(running.temporary.iterdir())
+        assert not running.files()
 
 
 def drop(page, path):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import forge
 import numpy as np
 import pytest
+from conftest import HANGING
 from videos import frames_of, make_video
 
 from sgcp.datasets.classes import camvid_classes
@@ -81,7 +82,7 @@ class Tab:
     def wait(self, where, model):
         if (self.waits_at, model) == (where, "slow"):
             self.begun.set()
-            assert self.go.wait(60)
+            assert self.go.wait(HANGING)
 
     def take(self, model, engine):
         self.wait("take", model)

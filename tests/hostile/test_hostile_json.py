@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import time
 from pathlib import Path
 
 import forge
@@ -100,9 +99,7 @@ def test_file_longer_than_any_annotation_is_not_read(prepared: Project, monkeypa
 
 def test_polygon_that_would_take_minutes_to_draw_is_refused(prepared: Project):
     spoil(prepared, polygon(SQUARE * 40_000).encode())
-    started = time.monotonic()
     assert "more than 100,000 points" in prepared.fails("prepare", "sample")
-    assert time.monotonic() - started < 10
 
 
 def test_degenerate_polygons_are_drawn_as_the_official_converter_draws_them(tmp_path: Path):

@@ -1,7 +1,6 @@
 """params.yaml and pipeline/datasets/*.yaml from hands we do not know."""
 
 import contextlib
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -59,9 +58,7 @@ def test_hostile_params_are_one_short_message(project: Project, name, monkeypatc
     content, message = HOSTILE[name]
     (project.root / "params.yaml").write_bytes(content.encode())
     before = forge.snapshot(project.root)
-    started = time.monotonic()
     text = project.fails("download", "sample")
-    assert time.monotonic() - started < 20
     assert "params.yaml" in text
     assert message in text
     assert len(text) < 4000

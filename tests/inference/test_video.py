@@ -14,7 +14,7 @@ import av
 import forge
 import numpy as np
 import pytest
-from conftest import ROOT, run_python
+from conftest import HANGING, ROOT, run_python
 from videos import frame_picture, frames_of, labels_of, make_video, sound_of
 
 from sgcp.errors import SgcpError
@@ -332,7 +332,7 @@ def test_interrupted_midway_there_is_no_file_of_the_final_name(tmp_path, sign):
     while process.stdout.readline().strip() != b"10":
         pass
     process.send_signal(sign)
-    assert process.wait(30) != 0
+    assert process.wait(HANGING) != 0
     assert not target.exists()
     if sign == signal.SIGINT:
         assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Project, make_project
+from conftest import HANGING, ROOT, Project, make_project
 
 from sgcp.config import load_params
 from sgcp.datasets.classes import IGNORE
@@ -69,7 +69,7 @@ def losses(small: Project, folder: Path, nodes: int, each: int, broken: str = ""
         for node in range(nodes)
     ]  # fmt: skip
     for process in processes:
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=HANGING)
         assert process.returncode == 0, output[-3000:]
     found = [json.loads(path.read_text()) for path in sorted(root.glob("losses-*.json"))]
     assert len(found) == nodes * each
