@@ -62,7 +62,10 @@ def download(
 def prepare(
     dataset: DatasetArgument = None,
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Go on without absent images or labels.")
+        bool,
+        typer.Option(
+            "--allow-missing", help="Leave out images without a label map, and the reverse."
+        ),
     ] = False,
     protocol: Annotated[
         str | None,

@@ -9,12 +9,17 @@ from pathlib import Path
 from sgcp.datasets.camvid_labels import color_table, convert_colors, convert_indices
 from sgcp.datasets.classes import camvid_classes
 from sgcp.datasets.images import read_image, read_label, write_png
-from sgcp.datasets.index import Dataset, Item, check_counts, digest_pixels
+from sgcp.datasets.index import Dataset, Item, digest_pixels
+from sgcp.datasets.missing import check_counts, pair_files
 from sgcp.errors import SgcpError
 from sgcp.progress import map_parallel
 
 # Recording and frame; the SegNet repository has other pictures beside the frames.
 STEM = r"(?:0001TP|0006R0|0016E5|Seq05VD)_f?\d+"
+LAYOUTS = {
+    "segnet": "CamVid/SPLIT/FRAME.png and CamVid/SPLITannot/FRAME.png",
+    "cambridge": "701_StillsRaw_full/FRAME.png and LabeledApproved_full/FRAME_L.png",
+}
 
 
 @dataclass(frozen=True)
@@ -66,28 +71,36 @@ def detect_edition(raw: Path) -> str:
     return "cambridge"
 
 
-def find_frames(raw: Path, edition: str, splits: Mapping[str, Sequence[str]]) -> list[Frame]:
+def find_frames(
+    raw: Path, edition: str, splits: Mapping[str, Sequence[str]], allow_missing: bool
+) -> list[Frame]:
     """List the frames of the published splits that are there, with their labels.
 
+    The test split may come without its labels; training and validation may not.
+
     Raises:
-        SgcpError: a frame without its label, where others of its split have one.
+        SgcpError: as ``pair_files``.
     """
-    frames = []
+    frames: list[Frame] = []
+    wanted: dict[Path, Path] = {}
+    labels: list[Path] = []
     for split, stems in splits.items():
         if edition == "segnet":
-            images, labels, suffix = f"CamVid/{split}", f"CamVid/{split}annot", ""
+            images, annotations, suffix = f"CamVid/{split}", f"CamVid/{split}annot", ""
         else:
-            images, labels, suffix = "701_StillsRaw_full", "LabeledApproved_full", "_L"
-        # A test split may come without its labels; training and validation may not.
-        unlabelled = split == "test" and not (raw / labels).is_dir()
-        for stem in stems:
-            image, label = Path(images, f"{stem}.png"), Path(labels, f"{stem}{suffix}.png")
-            if not (raw / image).is_file():
-                continue
-            if not unlabelled and not (raw / label).is_file():
-                raise SgcpError(f"{raw / image}: has no label; expected {raw / label}")
-            frames.append(Frame(split, stem, image, None if unlabelled else label))
-    return frames
+            images, annotations, suffix = "701_StillsRaw_full", "LabeledApproved_full", "_L"
+        places = {stem: Path(annotations, f"{stem}{suffix}.png") for stem in stems}
+        found = [label for label in places.values() if (raw / label).is_file()]
+        here = [
+            Frame(split, stem, image, label if found or split != "test" else None)
+            for stem, label in places.items()
+            if (raw / (image := Path(images, f"{stem}.png"))).is_file()
+        ]
+        frames += here
+        wanted |= {frame.image: frame.label for frame in here if frame.label}
+        labels += found
+    pairs = pair_files("camvid", raw, wanted, labels, allow_missing, LAYOUTS[edition])
+    return [frame for frame in frames if frame.label is None or frame.image in pairs]
 
 
 def convert_frame(frame: Frame, raw: Path, out: Path, protocol: str, edition: str) -> Item:
@@ -139,7 +152,7 @@ def prepare_camvid(
             f"camvid.prepare.protocol: '{protocol}' needs the cambridge edition; the segnet "
             "edition's labels are grouped already: set 'grouped'"
         )
-    frames = find_frames(raw, edition, splits)
+    frames = find_frames(raw, edition, splits, allow_missing)
     found = {split: sum(frame.split == split for frame in frames) for split in splits}
     check_counts("camvid", found, {s: len(stems) for s, stems in splits.items()}, allow_missing)
     convert = partial(convert_frame, raw=raw, out=out, protocol=protocol, edition=edition)

@@ -14,7 +14,8 @@ import numpy as np
 
 from sgcp.datasets.classes import CITYSCAPES_PROTOCOL, cityscapes_classes
 from sgcp.datasets.images import read_image, read_label, write_png
-from sgcp.datasets.index import SPLITS, Dataset, Item, check_counts, digest_pixels
+from sgcp.datasets.index import SPLITS, Dataset, Item, digest_pixels
+from sgcp.datasets.missing import check_counts, pair_files
 from sgcp.datasets.truth import truth_of_instance_ids, write_segments
 from sgcp.documents import parse_json, read_document
 from sgcp.errors import SgcpError
@@ -30,6 +31,10 @@ IMAGE_ENDING = "_leftImg8bit.png"
 POLYGON_ENDING = "_gtFine_polygons.json"
 LABEL_ENDING = "_gtFine_labelTrainIds.png"
 SEGMENT_ENDING = "_gtFine_segments.png"
+LABELLED = ("train", "val")  # splits whose polygons are published
+LAYOUT = (
+    f"leftImg8bit/train|val/CITY/NAME{IMAGE_ENDING} and gtFine/train|val/CITY/NAME{POLYGON_ENDING}"
+)
 
 
 @dataclass(frozen=True)
@@ -54,31 +59,35 @@ def raw_path(name: str) -> Path | None:
     return Path(match[1])
 
 
-def find_scenes(raw: Path) -> list[Scene]:
+def find_scenes(raw: Path, name: str, allow_missing: bool) -> list[Scene]:
     """List the images of every split with their polygons; test polygons are dummies, left out.
 
     Raises:
-        SgcpError: there is no ``leftImg8bit``, or an image lacks its polygons or the reverse.
+        SgcpError: there is no ``leftImg8bit``, or as ``pair_files``.
     """
     if not (raw / "leftImg8bit").is_dir():
-        raise SgcpError(f"{raw}: has no leftImg8bit; run `sgcp download {raw.name}` first")
-    scenes = []
-    for split in SPLITS:
-        images = sorted((raw / "leftImg8bit" / split).glob(f"*/*{IMAGE_ENDING}"))
-        polygons = {path.name for path in (raw / "gtFine" / split).glob(f"*/*{POLYGON_ENDING}")}
-        for image in images:
-            city, name = image.parent.name, image.name.removesuffix(IMAGE_ENDING) + POLYGON_ENDING
-            label = None if split == "test" else Path("gtFine", split, city, name)
-            if label is not None and not (raw / label).is_file():
-                raise SgcpError(f"{image}: has no label; expected {raw / label}")
-            polygons.discard(name)
-            scenes.append(Scene(split, image.relative_to(raw), label))
-        if polygons and split != "test":
-            raise SgcpError(
-                f"{raw / 'gtFine' / split}: {len(polygons)} label files have no image, such as "
-                f"{min(polygons)}; complete leftImg8bit"
-            )
-    return scenes
+        raise SgcpError(f"{raw}: has no leftImg8bit; run `sgcp download {name}` first")
+    images = {split: list_files(raw, f"leftImg8bit/{split}/*/*{IMAGE_ENDING}") for split in SPLITS}
+    polygons = [p for s in LABELLED for p in list_files(raw, f"gtFine/{s}/*/*{POLYGON_ENDING}")]
+    wanted = {image: polygons_of(image) for split in LABELLED for image in images[split]}
+    pairs = pair_files(name, raw, wanted, polygons, allow_missing, LAYOUT)
+    return [
+        Scene(split, image, pairs.get(image))
+        for split in SPLITS
+        for image in images[split]
+        if split not in LABELLED or image in pairs
+    ]
+
+
+def list_files(raw: Path, pattern: str) -> list[Path]:
+    """Return the files below ``raw`` that match a pattern, sorted; dead links are no files."""
+    return sorted(path.relative_to(raw) for path in raw.glob(pattern) if path.is_file())
+
+
+def polygons_of(image: Path) -> Path:
+    """Return where the polygons of an image are expected, below the raw folder."""
+    name = image.name.removesuffix(IMAGE_ENDING) + POLYGON_ENDING
+    return Path("gtFine", *image.parts[1:-1], name)
 
 
 def read_polygons(path: Path, size: tuple[int, int]) -> Annotation:
@@ -200,7 +209,7 @@ def prepare_cityscapes(
     Raises:
         SgcpError: an image or annotation is not as published, or some are missing.
     """
-    scenes = find_scenes(raw)
+    scenes = find_scenes(raw, name, allow_missing)
     found = {split: sum(scene.split == split for scene in scenes) for split in expected}
     check_counts(name, found, expected, allow_missing)
     items = map_parallel(partial(convert_scene, raw=raw, out=out), scenes, workers, "labels")

@@ -208,21 +208,3 @@ def refuse_overlap(trained: Mapping[str, str], evaluated: Sequence[Item]) -> Non
             f"{len(shared)} of {len(evaluated)} pictures to score were trained on (such as "
             f"{name}): the number would mean nothing; choose another split in params.yaml"
         )
-
-
-def check_counts(
-    dataset: str, found: Mapping[str, int], expected: Mapping[str, int], allow_missing: bool
-) -> None:
-    """Compare images found with those published.
-
-    Raises:
-        SgcpError: nothing at all; or fewer than published and ``allow_missing`` is off.
-    """
-    if not any(found.values()):
-        raise SgcpError(f"{dataset}: the raw folder holds none of its images; download it again")
-    short = [f"{s}: {found[s]} of {expected[s]}" for s in expected if found[s] < expected[s]]
-    if short and not allow_missing:
-        raise SgcpError(
-            f"{dataset}: images are missing ({'; '.join(short)}); complete the download, or go on "
-            f"with what is there: `sgcp prepare {dataset} --allow-missing`"
-        )

@@ -1,3 +1,4 @@
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -180,10 +181,36 @@ def test_test_split_with_labels_is_labelled(tiny_segnet):
     assert all(item.label for item in prepare(tiny_segnet).items)
 
 
-def test_image_without_label_is_refused(tiny_segnet):
+def test_frames_and_labels_without_counterpart_are_refused_or_left_out(tiny_segnet, capsys):
     (tiny_segnet / "CamVid/valannot/vala_1.png").unlink()
-    with pytest.raises(SgcpError, match=r"val/vala_1\.png: has no label"):
+    (tiny_segnet / "CamVid/train/traina_1.png").unlink()
+    with pytest.raises(SgcpError) as caught:
         prepare(tiny_segnet)
+    text = str(caught.value)
+    assert "images without a label map: 1 (CamVid/val/vala_1.png; expected CamVid/valannot" in text
+    assert "label maps without an image: 1 (CamVid/trainannot/traina_1.png)" in text
+    assert "`sgcp prepare camvid --allow-missing`" in text
+    items = prepare(tiny_segnet, allow_missing=True).items
+    assert [item.stem for item in items] == ["trainb_2", "valb_2", "testa_1", "testb_2"]
+    assert "left out images without a label map: 1 (CamVid/val/vala_1" in capsys.readouterr().out
+
+
+def test_test_labels_are_all_there_or_none(tiny_segnet):
+    picture(tiny_segnet / "CamVid/testannot/testa_1.png", np.zeros((6, 8), np.uint8))
+    with pytest.raises(SgcpError, match=r"without a label map: 1 \(CamVid/test/testb_2\.png"):
+        prepare(tiny_segnet)
+    items = prepare(tiny_segnet, allow_missing=True).items
+    assert [item.stem for item in items if item.split == "test"] == ["testa_1"]
+
+
+@pytest.mark.parametrize("allow_missing", [False, True])
+def test_frames_without_any_label_are_never_a_success(tiny_segnet, allow_missing):
+    for split in ("train", "val"):
+        shutil.rmtree(tiny_segnet / f"CamVid/{split}annot")
+    with pytest.raises(
+        SgcpError, match=r"no image has a label map\. Looked for CamVid/SPLIT/FRAME"
+    ):
+        prepare(tiny_segnet, allow_missing=allow_missing)
 
 
 def test_sizes_that_differ_are_refused(tiny_segnet):
@@ -194,7 +221,9 @@ def test_sizes_that_differ_are_refused(tiny_segnet):
 
 def test_missing_frames_need_to_be_allowed(tiny_segnet):
     splits = SPLITS | {"train": [*SPLITS["train"], "trainc_3"]}
-    with pytest.raises(SgcpError, match=r"train: 2 of 3.*--allow-missing"):
+    with pytest.raises(
+        SgcpError, match=r"camvid: 1 of 3 train images are missing.*--allow-missing"
+    ):
         prepare(tiny_segnet, splits)
     assert len(prepare(tiny_segnet, splits, allow_missing=True).items) == 6
 
@@ -230,7 +259,9 @@ def test_real_cambridge_frames_agree_with_the_segnet_edition(shared, project):
     project.set(camvid__download__edition="cambridge")
     names = ("701_StillsRaw_full.zip", "LabeledApproved_full.zip", "label_colors.txt")
     project.ok("download", "camvid", "--archive", *(cambridge / name for name in names))
-    assert "train: 0 of 367" in project.fails("prepare", "camvid")
+    assert "367 of 367 train images, 76 of 101 val images, 233 of 233 test" in project.fails(
+        "prepare", "camvid"
+    )
     agreement = {}
     for protocol in ("strict", "grouped"):
         project.ok("prepare", "camvid", "--allow-missing", "--protocol", protocol)

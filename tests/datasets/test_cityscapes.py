@@ -125,21 +125,62 @@ def test_truncated_annotation_is_refused(raw):
         prepare(raw)
 
 
-def test_image_without_polygons_and_polygons_without_image_are_refused(raw):
-    polygons = first(raw, "gtFine/val/*/*_polygons.json")
-    hidden = polygons.rename(polygons.with_suffix(".hidden"))
-    with pytest.raises(SgcpError, match="has no label"):
+def break_pairs(raw: Path) -> None:
+    """Leave an image without polygons and polygons without an image."""
+    first(raw, "gtFine/val/*/*_polygons.json").unlink()
+    first(raw, "leftImg8bit/train/*/*.png").unlink()
+
+
+def test_files_without_counterpart_are_refused_with_both_counts_and_both_ways_out(raw):
+    break_pairs(raw)
+    with pytest.raises(SgcpError) as caught:
         prepare(raw)
-    hidden.rename(polygons)
-    first(raw, "leftImg8bit/val/*/*.png").unlink()
-    with pytest.raises(SgcpError, match="1 label files have no image"):
+    text = str(caught.value)
+    assert "images without a label map: 1 (leftImg8bit/val/" in text
+    assert "; expected gtFine/val/" in text
+    assert "label maps without an image: 1 (gtFine/train/" in text
+    assert "Complete the dataset, or leave these files out: `sgcp prepare sample --allow" in text
+
+
+def test_files_without_counterpart_are_left_out_where_allowed_and_reported(raw, capsys):
+    break_pairs(raw)
+    items = prepare(raw, allow_missing=True).items
+    assert [item.split for item in items] == ["train", "train", "val", "test"]
+    assert all((raw / item.image).is_file() for item in items)
+    said = capsys.readouterr().out
+    assert "left out images without a label map: 1 (leftImg8bit/val/" in said
+    assert "label maps without an image: 1 (gtFine/train/" in said
+    assert "1 of 3 train images, 1 of 2 val images are missing" in said
+
+
+def test_equal_names_in_two_cities_are_not_taken_for_a_pair(raw):
+    label = first(raw, "gtFine/val/*/*_polygons.json")
+    (raw / "gtFine/val/elsewhere").mkdir()
+    label.rename(raw / "gtFine/val/elsewhere" / label.name)
+    with pytest.raises(SgcpError, match=r"images without a label map: 1 .*map.* image: 1 \(gtFine"):
         prepare(raw)
 
 
-def test_counts_short_of_the_published_need_to_be_allowed(raw):
-    with pytest.raises(SgcpError, match="test: 1 of 1525"):
-        prepare(raw, COUNTS | {"test": 1525})
-    assert len(prepare(raw, COUNTS | {"test": 1525}, allow_missing=True).items) == 6
+def test_a_link_whose_file_is_gone_is_a_missing_file(raw):
+    image = first(raw, "leftImg8bit/val/*/*.png")
+    image.unlink()
+    image.symlink_to(raw / "gone.png")
+    assert len(prepare(raw, allow_missing=True).items) == sum(COUNTS.values()) - 1
+
+
+@pytest.mark.parametrize("allow_missing", [False, True])
+@pytest.mark.parametrize("gone", ["leftImg8bit/train leftImg8bit/val", "gtFine/train gtFine/val"])
+def test_nothing_with_a_label_is_never_a_success(raw, gone, allow_missing):
+    for folder in gone.split():
+        shutil.rmtree(raw / folder)
+    with pytest.raises(SgcpError) as caught:
+        prepare(raw, allow_missing=allow_missing)
+    text = str(caught.value)
+    assert "no image has a label map. Looked for leftImg8bit/train|val/CITY/NAME_left" in text
+    missing = "images" if gone.startswith("gtFine") else "label maps"
+    assert f"found {missing} without a" in text
+    assert ": 5 (" in text
+    assert "--allow-missing" not in text
 
 
 @pytest.mark.parametrize(

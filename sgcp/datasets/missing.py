@@ -1,0 +1,84 @@
+"""Rules for incomplete datasets: refuse what is missing, or leave it out and report it."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from sgcp.errors import SgcpError
+from sgcp.progress import warn
+
+EXAMPLES = 3  # files named in one message
+
+
+def pair_files(
+    dataset: str,
+    raw: Path,
+    wanted: Mapping[Path, Path],
+    labels: Collection[Path],
+    allow_missing: bool,
+    layout: str,
+) -> dict[Path, Path]:
+    """Return the images that have a label map, each with its label map.
+
+    All paths lie below ``raw``. Images without a label map and label maps without an image are
+    left out with ``allow_missing``, and reported.
+
+    Args:
+        wanted: each image with the path at which its label map is expected.
+        labels: the label maps that exist.
+        layout: where images and label maps are looked for.
+
+    Raises:
+        SgcpError: no image has a label map; or some have none, or some label maps have no image,
+            and ``allow_missing`` is off.
+    """
+    present = set(labels)
+    pairs = {image: label for image, label in wanted.items() if label in present}
+    bare = {image: label for image, label in wanted.items() if label not in present}
+    orphans = sorted(present - set(wanted.values()))
+    problems = []
+    if bare:
+        hint = f"; expected {next(iter(bare.values()))}"
+        problems.append(f"images without a label map: {_count(list(bare), hint)}")
+    if orphans:
+        problems.append(f"label maps without an image: {_count(orphans)}")
+    if not pairs:
+        found = "; ".join(problems) or "no images and no label maps"
+        raise SgcpError(f"{raw}: no image has a label map. Looked for {layout}; found {found}")
+    if problems and not allow_missing:
+        raise SgcpError(
+            f"{raw}: {'; '.join(problems)}. Complete the dataset, or leave these files out: "
+            f"`sgcp prepare {dataset} --allow-missing`"
+        )
+    if problems:
+        warn(f"{raw}: left out {'; '.join(problems)}")
+    return pairs
+
+
+def _count(paths: Sequence[Path], hint: str = "") -> str:
+    """Return how many paths there are and the first of them."""
+    examples = ", ".join(map(str, paths[:EXAMPLES]))
+    return f"{len(paths)} ({examples}{', ...' if len(paths) > EXAMPLES else ''}{hint})"
+
+
+def check_counts(
+    dataset: str, found: Mapping[str, int], expected: Mapping[str, int], allow_missing: bool
+) -> None:
+    """Refuse fewer images than published, or report how many are missing from each split.
+
+    Raises:
+        SgcpError: images are missing and ``allow_missing`` is off.
+    """
+    short = [
+        f"{expected[split] - found[split]} of {expected[split]} {split} images"
+        for split in expected
+        if found[split] < expected[split]
+    ]
+    if not short:
+        return
+    missing = ", ".join(short)
+    if not allow_missing:
+        raise SgcpError(
+            f"{dataset}: {missing} are missing. Complete the download, or prepare the images "
+            f"found: `sgcp prepare {dataset} --allow-missing`"
+        )
+    warn(f"note: {dataset}: {missing} are missing")
