@@ -7,7 +7,7 @@ first class. And it always filters the rows of a grey picture, which for a label
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ PASSES = (
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
     (0, 1, 1, 2),
 )  # fmt: skip
+NO_TEXT: Mapping[str, str] = {}
 PIECE = 2**20  # bytes unpacked at once
 
 
@@ -30,24 +31,24 @@ def encode_labels(
     labels: NDArray[np.uint8],
     level: int = zlib.Z_DEFAULT_COMPRESSION,
     strategy: int = PACKING,
+    text: Mapping[str, str] = NO_TEXT,
 ) -> bytes:
     """Encode a label map (H, W) as a PNG of one 8-bit channel without line filters.
 
     Args:
         level: zlib's, 0 .. 9; without effect on run lengths.
         strategy: zlib's.
+        text: what stands in the file beside its pixels, Latin-1 by keyword.
     """
     height, width = labels.shape
     rows = np.zeros((height, 1 + width), dtype=np.uint8)  # filter type 0, then the pixels
     rows[:, 1:] = labels
     stream = zlib.compressobj(level, strategy=strategy)
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)  # 8 bits, grey
-    chunks = {
-        b"IHDR": header,
-        b"IDAT": stream.compress(rows.tobytes()) + stream.flush(),
-        b"IEND": b"",
-    }
-    return SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks.items())
+    texts = ((b"tEXt", f"{key}\0{value}".encode("latin-1")) for key, value in text.items())
+    pixels = stream.compress(rows.tobytes()) + stream.flush()
+    chunks = [(b"IHDR", header), *texts, (b"IDAT", pixels), (b"IEND", b"")]
+    return SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
