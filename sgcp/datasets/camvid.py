@@ -10,12 +10,11 @@ from sgcp.datasets.camvid_labels import color_table, convert_colors, convert_ind
 from sgcp.datasets.classes import camvid_classes
 from sgcp.datasets.images import read_image, read_label, write_png
 from sgcp.datasets.index import Dataset, Item, digest_pixels
+from sgcp.datasets.keys import CAMVID_FRAME as STEM
 from sgcp.datasets.missing import check_counts, pair_files
 from sgcp.errors import SgcpError
 from sgcp.progress import map_parallel
 
-# Recording and frame; the SegNet repository has other pictures beside the frames.
-STEM = r"(?:0001TP|0006R0|0016E5|Seq05VD)_f?\d+"
 LAYOUTS = {
     "segnet": "CamVid/SPLIT/FRAME.png and CamVid/SPLITannot/FRAME.png",
     "cambridge": "701_StillsRaw_full/FRAME.png and LabeledApproved_full/FRAME_L.png",
@@ -35,7 +34,7 @@ class Frame:
 def raw_path(name: str) -> Path | None:
     """Return where a member of a CamVid archive or folder belongs below ``data/raw/camvid``.
 
-    None if the project has no use for it.
+    None if the project has no use for it, such as the SegNet repository's other images.
     """
     if match := re.search(rf"(?:^|/)(train|val|test)(annot)?/({STEM}\.png)\Z", name):
         return Path("CamVid", match[1] + (match[2] or ""), match[3])

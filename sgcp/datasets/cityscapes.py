@@ -15,6 +15,7 @@ import numpy as np
 from sgcp.datasets.classes import CITYSCAPES_PROTOCOL, cityscapes_classes
 from sgcp.datasets.images import read_image, read_label, write_png
 from sgcp.datasets.index import SPLITS, Dataset, Item, digest_pixels
+from sgcp.datasets.keys import Located, refuse_collision
 from sgcp.datasets.missing import check_counts, pair_files
 from sgcp.datasets.truth import truth_of_instance_ids, write_segments
 from sgcp.documents import parse_json, read_document
@@ -38,11 +39,9 @@ LAYOUT = (
 
 
 @dataclass(frozen=True)
-class Scene:
+class Scene(Located):
     """One image and its polygons; paths lie below the raw folder."""
 
-    split: str
-    image: Path
     polygons: Path | None
 
 
@@ -207,9 +206,11 @@ def prepare_cityscapes(
         expected: images a split, as published.
 
     Raises:
-        SgcpError: an image or annotation is not as published, or some are missing.
+        SgcpError: an image or annotation is not as published, some are missing, or two images of a
+            split have one name.
     """
     scenes = find_scenes(raw, name, allow_missing)
+    refuse_collision(scenes, raw)
     found = {split: sum(scene.split == split for scene in scenes) for split in expected}
     check_counts(name, found, expected, allow_missing)
     items = map_parallel(partial(convert_scene, raw=raw, out=out), scenes, workers, "labels")

@@ -12,6 +12,7 @@ import numpy as np
 
 from sgcp.datasets.classes import SemanticClass, classes_from_json, classes_to_json
 from sgcp.datasets.images import UInt8
+from sgcp.datasets.keys import Located, find_collision
 from sgcp.errors import SgcpError
 from sgcp.files import read_json, write_json, write_text
 
@@ -26,12 +27,9 @@ DIGEST_LENGTH = 32  # hexadecimal digits, 128 bits: enough to tell any two pictu
 
 
 @dataclass(frozen=True)
-class Item:
-    """One picture of a split."""
+class Item(Located):
+    """One image of a split, prepared; ``split`` and ``key`` identify it."""
 
-    split: str
-    image: Path
-    """Below the raw folder."""
     sequence: str
     """City (Cityscapes), recording (CamVid) or folder (own)."""
     height: int
@@ -64,8 +62,8 @@ def digest_pixels(pixels: UInt8) -> str:
 
 
 def fingerprint_items(items: Sequence[Item]) -> str:
-    """Digest a split: its stems, pixels and labels, in whatever order."""
-    rows = sorted(f"{item.stem} {item.image_digest} {item.label_digest}" for item in items)
+    """Digest a split: its keys, pixels and labels, in whatever order."""
+    rows = sorted(f"{item.key} {item.image_digest} {item.label_digest}" for item in items)
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:DIGEST_LENGTH]
 
 
@@ -150,6 +148,8 @@ def read_dataset(folder: Path) -> Dataset:
             items = tuple(map(_item_from_row, rows)) if columns == COLUMNS else ()
         if not items:
             raise ValueError(f"index.csv: expected the columns {', '.join(COLUMNS)} and rows")
+        if pair := find_collision(items):
+            raise ValueError(f"index.csv: {pair[0].image} and {pair[1].image} have one name")
         return Dataset(
             name=str(content["dataset"]),
             edition=str(content["edition"]),
@@ -165,8 +165,8 @@ def _item_from_row(values: list[str]) -> Item:
     row = dict(zip(COLUMNS, values, strict=True))
     paths = {key: Path(row[key]) if row[key] else None for key in ("image", "label", "segments")}
     for path in filter(None, paths.values()):
-        if path.is_absolute() or ".." in path.parts or "\0" in str(path):
-            raise ValueError(f"index.csv: {path} leads out of the folder")
+        if path.is_absolute() or not path.name or ".." in path.parts or "\0" in str(path):
+            raise ValueError(f"index.csv: {path} is no file of the folder")
     height, width = int(row["height"]), int(row["width"])
     if row["split"] not in SPLITS or paths["image"] is None or min(height, width) < 1:
         raise ValueError(f"index.csv: {','.join(values)[:120]}")

@@ -66,6 +66,7 @@ def test_overlap_is_found_by_name_and_by_content():
         "val,../a.png,,,s,4,6,d,",
         "val,a.png,x/../../l.png,,s,4,6,d,",
         "val,,,,s,4,6,d,",
+        "val,.,,,s,4,6,d,",
         "val,a.png,,,s,0,6,d,",
         "val,a.png,,,s,-4,6,d,",
         "val,a.png,,,s,4,x,d,",

@@ -26,7 +26,7 @@ def read(path: Path) -> None:
     (folder / "index.csv").write_bytes(path.read_bytes())
     for item in read_dataset(folder).items:
         assert isinstance(item.height, int)
-        assert isinstance(item.stem, str)
+        assert isinstance(item.key, str)
 
 
 ROW = b"train,CamVid/train/a.png,labels/train/a.png,0001TP,360,480\n"
