@@ -20,12 +20,12 @@ from sgcp.datasets.missing import check_counts, pair_files
 from sgcp.datasets.truth import truth_of_instance_ids, write_segments
 from sgcp.documents import parse_json, read_document
 from sgcp.errors import SgcpError
-from sgcp.progress import map_parallel
+from sgcp.progress import map_parallel, warn
 
 if TYPE_CHECKING:
     from cityscapesscripts.helpers.annotation import Annotation
 
-FAR = 1e6  # pixels; no annotation reaches this far, whatever lies outside its picture
+FAR = 1e6  # pixels; no annotation reaches this far beyond its image
 MAX_BYTES = 2**24  # of an annotation; Cityscapes' longest are below a megabyte
 MAX_POINTS = 100_000  # of an annotation; drawing takes seconds then
 IMAGE_ENDING = "_leftImg8bit.png"
@@ -90,14 +90,17 @@ def polygons_of(image: Path) -> Path:
 
 
 def read_polygons(path: Path, size: tuple[int, int]) -> Annotation:
-    """Read an annotation, refusing whatever cityscapesScripts would stumble over or misread.
+    """Read an annotation, refusing what cityscapesScripts would stumble over or misread.
+
+    Deleted objects are kept as such: cityscapesScripts does not draw them, whatever their label
+    and polygon.
 
     Args:
         size: (height, width) of the image.
 
     Raises:
-        SgcpError: not JSON of this form, another size, an unknown label, a polygon of fewer than
-            two points, or more points than any picture's.
+        SgcpError: not JSON of this form, another size; or, of an object to be drawn, an unknown
+            label or a polygon of fewer than two points; or more points than any image has.
     """
     from cityscapesscripts.helpers.annotation import Annotation
 
@@ -116,35 +119,41 @@ def read_polygons(path: Path, size: tuple[int, int]) -> Annotation:
     for label, polygon, deleted in objects:
         if problem := _problem(label, polygon, deleted):
             raise SgcpError(f"{path}: {problem}")
-    if sum(len(polygon) for _, polygon, _ in objects) > MAX_POINTS:
-        raise SgcpError(f"{path}: more than {MAX_POINTS:,} points; no picture has so many")
+    # What is not drawn (deleted polygons, camera, dates, users) is left out: nobody has checked it.
+    kept = [
+        {"label": label, "polygon": [] if deleted else polygon, "deleted": int(deleted or 0)}
+        for label, polygon, deleted in objects
+    ]
+    if sum(len(item["polygon"]) for item in kept) > MAX_POINTS:
+        raise SgcpError(f"{path}: more than {MAX_POINTS:,} points; no image has so many")
     annotation = Annotation()
-    # What is not drawn (camera, dates, users) is left out: nobody has checked it.
-    kept = [{"label": a, "polygon": b, "deleted": c} for a, b, c in objects]
     drawn = {"imgHeight": size[0], "imgWidth": size[1], "objects": kept}
     annotation.fromJsonText(json.dumps(drawn))
     return annotation
 
 
 def _problem(label: Any, polygon: Any, deleted: Any) -> str:
-    """Return what is wrong with one object, nothing if all is well."""
+    """Return why cityscapesScripts cannot draw an object, nothing if it can or need not."""
     from cityscapesscripts.helpers.labels import name2label
 
-    if not isinstance(label, str) or (
-        label not in name2label and label.removesuffix("group") not in name2label
-    ):
+    if type(deleted) not in (int, bool, type(None)) or deleted not in (0, 1, None):
+        return f"'deleted' of a '{label}' is {str(deleted)[:80]!r}, expected 0 or 1"
+    if deleted:
+        return ""
+    known = isinstance(label, str) and (
+        name2label.get(label) or name2label.get(label.removesuffix("group"))
+    )
+    if not known:
         return f"unlisted label {str(label)[:80]!r}; it is no class of Cityscapes"
     if not isinstance(polygon, list) or not all(is_point(point) for point in polygon):
         return f"a polygon of '{label}' is no list of [x, y] within {FAR:,.0f} pixels"
-    if len(polygon) < 2:
+    if len(polygon) < 2 and known.id >= 0:  # a negative id, of licence plates, is never drawn
         return f"a polygon of '{label}' has fewer than two points"
-    if type(deleted) not in (int, bool) or deleted not in (0, 1):
-        return f"'deleted' of a '{label}' is {str(deleted)[:80]!r}, expected 0 or 1"
     return ""
 
 
 def is_point(value: Any) -> bool:
-    """Tell a pair of finite numbers, of a size that pictures have, from anything else."""
+    """Tell a pair of finite numbers, of a size that images have, from anything else."""
     return (
         isinstance(value, list)
         and len(value) == 2
@@ -152,8 +161,11 @@ def is_point(value: Any) -> bool:
     )
 
 
-def convert_scene(scene: Scene, raw: Path, out: Path) -> Item:
+def convert_scene(scene: Scene, raw: Path, out: Path) -> tuple[Item, int]:
     """Draw one scene's train-id map and map of segments, and digest its pixels.
+
+    Returns:
+        Its row of the index, and how many deleted objects were not drawn.
 
     Raises:
         SgcpError: the image or the annotation is damaged.
@@ -164,16 +176,18 @@ def convert_scene(scene: Scene, raw: Path, out: Path) -> Item:
         scene.split, scene.image, scene.image.parent.name, height, width, digest_pixels(image)
     )
     if scene.polygons is None:
-        return item
+        return item, 0
     name = scene.polygons.name.removesuffix(POLYGON_ENDING)
     place = Path(scene.split, scene.polygons.parent.name)
     label = Path("labels", place, name + LABEL_ENDING)
     segments = Path("segments", place, name + SEGMENT_ENDING)
+    deleted = 0
     if not ((out / label).is_file() and (out / segments).is_file()):
         annotation = read_polygons(raw / scene.polygons, (height, width))
+        deleted = sum(bool(each.deleted) for each in annotation.objects)
         draw_maps(annotation, out / label, out / segments)
     digest = digest_pixels(read_label(out / label))
-    return replace(item, label=label, segments=segments, label_digest=digest)
+    return replace(item, label=label, segments=segments, label_digest=digest), deleted
 
 
 def draw_maps(annotation: Annotation, label: Path, segments: Path) -> None:
@@ -213,5 +227,11 @@ def prepare_cityscapes(
     refuse_collision(scenes, raw)
     found = {split: sum(scene.split == split for scene in scenes) for split in expected}
     check_counts(name, found, expected, allow_missing)
-    items = map_parallel(partial(convert_scene, raw=raw, out=out), scenes, workers, "labels")
-    return Dataset(name, edition, CITYSCAPES_PROTOCOL, cityscapes_classes(), tuple(items))
+    converted = map_parallel(partial(convert_scene, raw=raw, out=out), scenes, workers, "labels")
+    items = tuple(item for item, _ in converted)
+    if deleted := [count for _, count in converted if count]:
+        warn(
+            f"note: {raw}: {sum(deleted)} objects marked as deleted, in {len(deleted)} "
+            "annotations, are not drawn, as in the official converter"
+        )
+    return Dataset(name, edition, CITYSCAPES_PROTOCOL, cityscapes_classes(), items)

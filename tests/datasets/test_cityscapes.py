@@ -12,6 +12,7 @@ from PIL import Image
 from sgcp.datasets import cityscapes
 from sgcp.datasets.classes import IGNORE, cityscapes_classes
 from sgcp.datasets.sample import generate_sample
+from sgcp.datasets.truth import read_truth
 from sgcp.errors import SgcpError
 
 COUNTS = {"train": 3, "val": 2, "test": 1}
@@ -108,6 +109,63 @@ def test_wrong_annotation_is_refused(raw, content, message):
     with pytest.raises(SgcpError, match=message) as caught:
         prepare(raw)
     assert path.name in str(caught.value)
+
+
+DELETED = [
+    {"label": "car", "polygon": [[0, 0], [90, 0], [90, 60]], "deleted": 1},
+    {"label": "unicorn", "polygon": SQUARE, "deleted": True},
+    {"label": "car", "polygon": [], "deleted": 1},
+    {"label": "person", "polygon": [[1, 1]], "deleted": 1},
+]
+DRAWN = [
+    {"label": "road", "polygon": [[0, 0], [127, 0], [127, 63], [0, 63]], "deleted": 0},
+    {"label": "car", "polygon": SQUARE, "deleted": None},
+    {"label": "license plate", "polygon": []},
+    {"label": "license plate", "polygon": [[3, 3]]},
+    {"label": "person", "polygon": [[20, 20], [50, 50]]},
+    {"label": "car", "polygon": [[60, 10], [90, 10], [90, 40]]},
+]
+
+
+def test_deleted_objects_are_skipped_as_by_the_official_converters_and_counted(raw, capsys):
+    from cityscapesscripts.preparation.json2instanceImg import json2instanceImg
+    from cityscapesscripts.preparation.json2labelImg import json2labelImg
+
+    path = first(raw, "gtFine/train/*/*_polygons.json")
+    change(path, objects=[DRAWN[0], *DELETED, *DRAWN[1:]])
+    official = [raw / "official_labels.png", raw / "official_instances.png"]
+    json2labelImg(str(path), str(official[0]), "trainIds")
+    json2instanceImg(str(path), str(official[1]), "ids")
+    item = prepare(raw).items[0]
+    labels, instances = (np.array(Image.open(each)) for each in official)
+    assert np.array_equal(np.array(Image.open(raw / "out" / item.label)), labels)
+    assert set(np.unique(labels)) == {0, 11, 13}
+    truth = read_truth(raw / "out", item)
+    assert np.array_equal(truth.train_ids[truth.segments], labels)
+    assert np.array_equal(truth.objects[truth.segments] == 13, instances // 1000 == 26)
+    assert "4 objects marked as deleted, in 1 annotations, are not drawn" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"label": "unicorn", "polygon": SQUARE},
+        {"label": "group", "polygon": SQUARE},
+        {"label": None, "polygon": SQUARE},
+        {"label": "car", "polygon": []},
+        {"label": "unlabeled", "polygon": [[1, 1]]},
+        {"label": "car", "polygon": [["1", "2"], [3, 4]]},
+    ],
+)
+def test_an_object_that_the_official_converter_cannot_draw_is_refused(raw, broken, capsys):
+    from cityscapesscripts.preparation.json2labelImg import json2labelImg
+
+    path = first(raw, "gtFine/train/*/*_polygons.json")
+    change(path, objects=[broken])
+    with pytest.raises((SystemExit, TypeError, ValueError)):
+        json2labelImg(str(path), str(raw / "official.png"), "trainIds")
+    with pytest.raises(SgcpError, match=path.name):
+        prepare(raw)
 
 
 def test_group_labels_are_drawn_as_their_class(raw):
