@@ -1,5 +1,7 @@
 """The one error that a user is meant to read, and text that can be shown."""
 
+from collections.abc import Iterable
+
 
 class SgcpError(Exception):
     """Something the user can mend: the message says what was wrong, where, and what to do."""
@@ -15,3 +17,10 @@ def printable(text: object) -> str:
         c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode()
         for c in str(text)
     )
+
+
+def shorten(things: Iterable[object], most: int = 3) -> str:
+    """Return the first few things and the number of the rest: ``a, b, c and 135 more``."""
+    names = list(map(str, things))
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -17,11 +17,20 @@ from sgcp.datasets.account import fetch_packages
 from sgcp.datasets.archives import extract, is_whole_zip
 from sgcp.datasets.camvid_labels import read_colors
 from sgcp.datasets.fetch import MAX_BYTES, fetch
-from sgcp.datasets.links import link_folder, resolve_folder, wanted_files
-from sgcp.datasets.placement import Placement, only_once
-from sgcp.errors import SgcpError, printable
-from sgcp.files import PARTIAL, building_folder, json_digest, read_json, write_json
+from sgcp.datasets.foreign_layouts import explain_layout
+from sgcp.datasets.links import link_folder, resolve_folder
+from sgcp.datasets.placement import OnlyOnce, Placement
+from sgcp.errors import SgcpError
+from sgcp.files import PARTIAL, building_folder, write_json
 from sgcp.progress import say
+from sgcp.stages.origin import (
+    describe_change,
+    describe_sources,
+    is_complete,
+    list_files,
+    read_manifest,
+    recall_sources,
+)
 from sgcp.stages.source import MANIFEST, Archive, Edition, read_edition
 
 if TYPE_CHECKING:
@@ -40,11 +49,6 @@ PLACEMENTS: dict[str, Placement] = {
     "own": own.raw_path,
 }
 ROOT_VARIABLES = {"cityscapes": "CITYSCAPES_DATASET"}
-# What a raw folder must hold, and what to do where it does not.
-PARTS = {
-    "cityscapes": (("leftImg8bit", "gtFine"), "give both archives"),
-    "own": (own.PARTS, "see docs/own-dataset.md"),
-}
 
 
 def download(
@@ -56,8 +60,7 @@ def download(
 ) -> None:
     """Fill ``layout.raw``: generate the sample, or get a dataset as published or as it lies there.
 
-    A complete raw folder is left alone, unless a source is named that differs from its own, or a
-    folder that files have been added to or taken from.
+    A complete raw folder is left alone, unless its source has changed, or another one is named.
 
     Args:
         archives: files already on disk, used before those in ``settings``.
@@ -79,28 +82,30 @@ def get_published(
 ) -> None:
     """Fill ``layout.raw`` from the first source there is: ``root``, ``archives``, the web."""
     edition = read_edition(layout.source, settings.edition)
+    identity: dict[str, Any] = {"dataset": layout.dataset, "edition": settings.edition}
     archives = archives or [Path(name) for name in settings.archives]
     root = root or _configured_root(layout.dataset, settings, archives)
+    if root is None and not archives and read_manifest(layout, identity):
+        root, archives = recall_sources(layout)
     if root is not None:
-        root = resolve_folder(root)
-        refuse_own_folder(root, layout.raw)
-    identity: dict[str, Any] = {"dataset": layout.dataset, "edition": settings.edition}
-    origin = _describe(archives, root, PLACEMENTS[layout.dataset])
+        refuse_own_folder(resolve_folder(root), layout.raw)
+    origin = describe_sources(archives, root, PLACEMENTS[layout.dataset])
     if is_complete(layout, identity, origin):
         say(f"{layout.raw}: complete, nothing to do")
         return
-    place = only_once(PLACEMENTS[layout.dataset])
+    place = OnlyOnce(PLACEMENTS[layout.dataset])
+    before = list_files(layout.raw)
     with building_folder(layout.raw, json.dumps([identity, origin])) as folder:
         if root is not None:
-            count = link_folder(root, folder, place)
+            link_folder(root, folder, place)
         else:
-            files = archives or fetch_archives(edition, layout)
-            count = sum(unpack(archive, folder, place) for archive in files)
-        check_content(layout.dataset, settings.edition, folder, count)
-        write_json(folder / MANIFEST, identity | {"files": count})
+            for archive in archives or fetch_archives(edition, layout):
+                unpack(archive, folder, place, layout.dataset)
+        check_content(layout.dataset, settings.edition, folder, place)
+        write_json(folder / MANIFEST, identity | {"files": len(place.taken)})
     write_json(layout.origin, origin)
     shutil.rmtree(layout.downloads, ignore_errors=True)
-    say(f"{layout.raw}: {count} files")
+    say(f"{layout.raw}: {len(place.taken)} files{describe_change(before, list_files(layout.raw))}")
 
 
 def refuse_own_folder(root: Path, raw: Path) -> None:
@@ -121,40 +126,6 @@ def _configured_root(dataset: str, settings: Any, archives: Sequence[Path]) -> P
     variable = ROOT_VARIABLES.get(dataset, "")
     root = getattr(settings, "root", None) or os.environ.get(variable)
     return Path(root) if root else None
-
-
-def _describe(archives: Sequence[Path], root: Path | None, place: Placement) -> dict[str, Any]:
-    """Say where raw data comes from: a folder, archives by path and size, or, empty, the web.
-
-    Of a folder, the names of its files count too: a user's own one grows.
-    """
-    if root is not None:
-        names = [printable(path) for path in sorted(wanted_files(root, place))]
-        return {"root": printable(root), "names": json_digest(names)}
-    sizes = {printable(path.resolve()): path.stat().st_size for path in archives if path.is_file()}
-    return {"archives": sizes} if archives else {}
-
-
-def is_complete(layout: Layout, identity: dict[str, Any], origin: dict[str, Any]) -> bool:
-    """Tell whether every file of an earlier download is there that is what is asked for now.
-
-    Args:
-        identity: what the raw folder must hold.
-        origin: where it must have come from; empty: anywhere.
-    """
-    if not (layout.raw / MANIFEST).is_file():
-        return False
-    command = f"sgcp download {layout.dataset}"
-    try:
-        manifest = read_json(layout.raw / MANIFEST, made_by=command)
-        if origin and read_json(layout.origin, command) != origin:
-            return False
-    except SgcpError:  # damaged, or of unknown origin: get it anew
-        return False
-    if any(manifest.get(key) != value for key, value in identity.items()):
-        return False
-    present = sum(path.is_file() for path in layout.raw.rglob("*")) - 1
-    return bool(present == manifest.get("files"))
 
 
 def generate(layout: Layout, settings: Any, machine: MachineSettings) -> None:
@@ -228,28 +199,35 @@ def _wrong_colors(path: Path) -> str:
         return str(error)
 
 
-def unpack(archive: Path, folder: Path, place: Placement) -> int:
-    """Put an archive's wanted files into ``folder``; a plain text file is copied as it is."""
+def unpack(archive: Path, folder: Path, place: OnlyOnce, dataset: str) -> None:
+    """Put an archive's wanted files into ``folder``; a plain text file is copied as it is.
+
+    Raises:
+        SgcpError: it holds no such file.
+    """
     if archive.suffix == ".txt" and archive.is_file():
         target = place(archive.name)
         if target is None:
             raise SgcpError(f"{archive}: not part of this dataset")
         shutil.copyfile(archive, folder / target)
-        return 1
-    count = extract(archive, folder, place)
-    if count == 0:
-        raise SgcpError(f"{archive}: holds nothing of this dataset; is it another archive?")
-    return count
+        return
+    others = len(place.skipped)
+    if extract(archive, folder, place) == 0:
+        found = explain_layout(dataset, place.skipped[others:])
+        raise SgcpError(f"{archive}: holds nothing of this dataset: {found}")
 
 
-def check_content(dataset: str, edition: str, folder: Path, count: int) -> None:
+def check_content(dataset: str, edition: str, folder: Path, place: OnlyOnce) -> None:
     """Refuse sources that do not hold the edition asked for.
 
     Raises:
-        SgcpError: naming what is missing, or the edition found instead.
+        SgcpError: naming what is missing and what there is, or the edition found instead.
     """
-    if count == 0:
-        raise SgcpError(f"{dataset}: the source holds no file of this dataset; check the path")
+    if dataset == "own":
+        own.check_source(place)
+    if not place.taken:
+        found = explain_layout(dataset, place.skipped)
+        raise SgcpError(f"{dataset}: the source holds no file of this dataset: {found}")
     if dataset == "camvid":
         found = camvid.detect_edition(folder)
         if found != edition:
@@ -257,7 +235,7 @@ def check_content(dataset: str, edition: str, folder: Path, count: int) -> None:
                 f"camvid.download.edition: '{edition}' in params.yaml, but the source holds the "
                 f"'{found}' edition; set it to '{found}'"
             )
-    parts, advice = PARTS.get(dataset, ((), ""))
-    for part in parts:
-        if not (folder / part).exists():
-            raise SgcpError(f"{dataset}: the source lacks {part}; {advice}")
+    if dataset == "cityscapes":
+        for part in ("leftImg8bit", "gtFine"):
+            if not (folder / part).exists():
+                raise SgcpError(f"cityscapes: the source lacks {part}; give both archives")

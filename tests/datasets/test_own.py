@@ -202,14 +202,68 @@ def test_folder_above_and_a_zip_of_it_work_too(project, source, tmp_path):
     project.ok("prepare", "own")
 
 
-def test_folder_that_grew_or_shrank_is_linked_anew(project, source):
+NAMED = [("--root",), ()]  # the source is named again, or the last one is meant
+
+
+@pytest.mark.parametrize("named", NAMED)
+def test_folder_that_changed_is_linked_anew_and_the_change_is_told(project, source, named):
     take(project, source)
-    assert "nothing to do" in project.ok("download", "own", "--root", source)
+    again = ("download", "own", *named, *([source] if named else []))
+    assert "nothing to do" in project.ok(*again)
     save(source / "images/train/new.png", noise(9))
     save(source / "labels/train/new.png", halves(0, 3))
-    assert len(take(project, source).items) == 6
+    assert "12 files (2 new)" in project.ok(*again)
     (source / "images/test/e.png").unlink()
-    assert len(take(project, source).items) == 5
+    assert "11 files (1 gone)" in project.ok(*again)
+    for kind in ("images", "labels"):
+        (source / kind / "val/c.png").rename(source / kind / "val/f.png")
+    assert "11 files (2 new, 2 gone)" in project.ok(*again)
+    project.ok("prepare", "own")
+    items = read_dataset(project.root / "data/prepared/own").items
+    assert [item.stem for item in items] == ["a", "b", "new", "d", "f"]
+    assert "nothing to do" in project.ok(*again)
+
+
+def test_folder_whose_name_leads_elsewhere_now_is_linked_anew(project, source, tmp_path):
+    shutil.copytree(source, tmp_path / "newer")
+    (tmp_path / "current").symlink_to(source)
+    take(project, tmp_path / "current")
+    (tmp_path / "current").unlink()
+    (tmp_path / "current").symlink_to(tmp_path / "newer")
+    assert "(10 changed)" in project.ok("download", "own")
+    link = (project.root / "data/raw/own/images/train/a.png").readlink()
+    assert link == tmp_path / "newer/images/train/a.png"
+
+
+@pytest.mark.parametrize("named", NAMED)
+def test_archive_that_changed_is_unpacked_anew(project, source, tmp_path, named):
+    def pack() -> None:
+        with ZipFile(tmp_path / "own.zip", "w") as archive:
+            for path in source.rglob("*.*"):
+                archive.write(path, path.relative_to(source))
+
+    pack()
+    again = ("download", "own", *(("--archive", tmp_path / "own.zip") if named else ()))
+    project.ok("download", "own", "--archive", tmp_path / "own.zip")
+    assert "nothing to do" in project.ok(*again)
+    size = (tmp_path / "own.zip").stat().st_size
+    (source / "images/train/a.png").rename(source / "images/train/z.png")
+    (source / "labels/train/a.png").rename(source / "labels/train/z.png")
+    pack()
+    assert (tmp_path / "own.zip").stat().st_size == size
+    assert "10 files (2 new, 2 gone)" in project.ok(*again)
+
+
+def test_source_that_is_gone_leaves_what_was_unpacked(project, source, tmp_path):
+    with ZipFile(tmp_path / "own.zip", "w") as archive:
+        for path in source.rglob("*.*"):
+            archive.write(path, path.relative_to(source))
+    project.ok("download", "own", "--archive", tmp_path / "own.zip")
+    (tmp_path / "own.zip").unlink()
+    assert "nothing to do" in project.ok("download", "own")
+    project.ok("download", "own", "--root", source)
+    shutil.rmtree(source)
+    assert "name your folder" in project.fails("download", "own")
 
 
 def test_folder_of_params_is_taken_and_none_is_asked_for(project, source):
@@ -314,10 +368,12 @@ def test_table_in_another_encoding_is_one_message(project, source, content):
 
 
 @pytest.mark.parametrize("part", ["classes.csv", "images", "labels"])
-def test_source_without_a_part_is_refused(project, source, part):
+def test_source_without_a_part_is_refused_with_what_is_there_instead(project, source, part):
     (source / part).rename(source / "elsewhere")
     text = refused(project, source)
-    assert f"the source lacks {part}; see docs/own-dataset.md" in text
+    assert f"the source lacks {part}" in text
+    assert "docs/own-dataset.md" in text
+    assert part == "classes.csv" or "found 2 .png files in elsewhere/train" in text
 
 
 # What is refused: pictures and labels.

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Project
 
+from sgcp.errors import SgcpError
+
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
 
@@ -107,6 +109,19 @@ def test_other_edition_than_asked_for_is_refused(project: Project, archive: Path
     text = project.fails("download", "camvid", "--archive", archive)
     assert "the source holds the 'segnet' edition; set it to 'segnet'" in text
     assert not (project.root / "data/raw/camvid").exists()
+
+
+def test_archives_of_an_earlier_download_are_not_taken_for_another_edition(
+    project: Project, archive: Path, monkeypatch
+):
+    def fetch(*_: object) -> None:
+        raise SgcpError("asked the web")
+
+    monkeypatch.setattr("sgcp.stages.download.fetch_archives", fetch)
+    project.ok("download", "camvid", "--archive", archive)
+    assert "nothing to do" in project.ok("download", "camvid")
+    project.set(camvid__download__edition="cambridge")
+    assert "asked the web" in project.fails("download", "camvid")
 
 
 def test_incomplete_cambridge_edition_names_what_is_missing(project: Project, shared: Path):
