@@ -16,6 +16,7 @@ from sgcp.errors import SgcpError, printable
 
 FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED = 1, 130, 141, 143  # 128 and the signal's number
 DEBUG_VARIABLE = "SGCP_DEBUG"
+RESUMING = ("download", "prepare", "train", "predict", "bundle", "segment")
 LAUNCHED = "TORCHELASTIC_RUN_ID"  # torchrun sets it
 
 
@@ -52,10 +53,10 @@ class FriendlyGroup(TyperGroup):
         except SgcpError as error:
             message = str(error)
         except Terminated:
-            typer.echo("terminated; run the command again to go on", err=True)
+            typer.echo(f"terminated; {advise_again(ctx)}", err=True)
             raise typer.Exit(TERMINATED) from None
         except KeyboardInterrupt:
-            typer.echo("interrupted; run the command again to go on", err=True)
+            typer.echo(f"interrupted; {advise_again(ctx)}", err=True)
             raise typer.Exit(INTERRUPTED) from None
         except OSError as error:
             message = explain_os_error(error)
@@ -69,6 +70,12 @@ class FriendlyGroup(TyperGroup):
             )
         show_error(message)
         raise typer.Exit(FAILED)
+
+
+def advise_again(ctx: Any) -> str:
+    """Say what running an interrupted command again does."""
+    resumes = ctx.invoked_subcommand in RESUMING
+    return f"run the command again{' to resume' if resumes else ''}"
 
 
 def show_error(message: str) -> None:

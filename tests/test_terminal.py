@@ -301,7 +301,7 @@ def test_signal_ends_with_its_code_and_no_half_files(project: Project, sent, cod
     _, err = process.communicate(timeout=HANGING)
     # Where Ctrl-C hits code that C runs, Python ends by the signal itself: 130 to a shell, too.
     assert process.returncode in ((code, -sent) if sent == signal.SIGINT else (code,)), err
-    assert err.endswith(b"run the command again to go on\n")
+    assert err.endswith(b"run the command again to resume\n")
     assert b"Traceback" not in err
     assert not (project.root / "data/raw/sample").exists()
     assert not list(building.rglob("*.png.partial"))

@@ -78,7 +78,11 @@ def segment(
     window: WindowOption = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Write over files that are there.", rich_help_panel=OUTPUT),
+        typer.Option(
+            "--force",
+            help="Overwrite existing files; without it, finished ones are skipped.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     device: DeviceOption = "auto",
     json: JsonOption = None,

@@ -113,7 +113,7 @@ def train(
     ] = None,
     json: JsonOption = None,
 ) -> None:
-    """Train the network; run again after an interruption to go on where it was.
+    """Train the network; run again after an interruption to resume.
 
     Example: sgcp train camvid --recipe strong
 

@@ -178,7 +178,7 @@ def _explain(url: str, target: Path, error: requests.RequestException) -> str:
     else:
         reason = f"cannot be reached ({type(error).__name__})"
     return (
-        f"{url}: {reason}; run the command again to go on, or get {target.name} by other means "
+        f"{url}: {reason}; run the command again to resume, or get {target.name} by other means "
         "and give it with `--archive FILE`"
     )
 

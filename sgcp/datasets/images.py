@@ -158,7 +158,8 @@ def read_png_text(path: Path) -> dict[str, str]:
     """Return the text before a PNG's pixels by keyword; nothing where it is no PNG."""
     try:
         with GUESSES_REFUSED, Image.open(path, formats=["PNG"]) as image:
-            return {key: value for key, value in image.info.items() if isinstance(value, str)}
+            texts = image.info.items()
+            return {str(key): value for key, value in texts if isinstance(value, str)}
     except DAMAGED:
         return {}
 

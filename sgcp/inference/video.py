@@ -41,6 +41,16 @@ def is_video(path: Path) -> bool:
         return False
 
 
+def read_comment(path: Path) -> str:
+    """Return the comment in a video's header; nothing where it is no video."""
+    try:
+        with av.open(str(path)) as container:
+            tags = {key.lower(): value for key, value in container.metadata.items()}
+    except (av.FFmpegError, OSError):
+        return ""
+    return tags.get("comment", "")
+
+
 @dataclass(frozen=True)
 class VideoSummary:
     """What became of one video."""
@@ -61,6 +71,7 @@ def transform_video(
     paint: Paint,
     workers: int = 2,
     progress: Progress | None = None,
+    comment: str = "",
 ) -> VideoSummary:
     """Paint every frame of a video and write a video of each kind of picture, whole or not at all.
 
@@ -72,6 +83,7 @@ def transform_video(
             width by kind. Called in ``workers`` threads, the results written in order.
         progress: called in this thread with the frames done and how many there are, None where
             the file does not say.
+        comment: stands in each target, as ``read_comment`` returns it.
 
     Raises:
         SgcpError: no video, one without frames, or one that ends before its end. No target is
@@ -81,7 +93,7 @@ def transform_video(
     with open_video(source) as video:
         form = video.form()
     done = 0
-    with open_video(source) as video, writing(targets, form, video.sound) as opened:
+    with open_video(source) as video, writing(targets, form, video.sound, comment) as opened:
 
         def work(frame: av.VideoFrame) -> dict[str, av.VideoFrame]:
             pictures = paint(video.upright(frame, form.directions))

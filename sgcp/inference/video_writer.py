@@ -110,7 +110,7 @@ class VideoTarget:
 
 @contextmanager
 def writing(
-    targets: Mapping[str, Path], form: VideoForm, sound: Iterable[Any]
+    targets: Mapping[str, Path], form: VideoForm, sound: Iterable[Any], comment: str = ""
 ) -> Iterator[dict[str, VideoTarget]]:
     """Open videos to be written; those that were there before give way when all are whole.
 
@@ -126,6 +126,7 @@ def writing(
                 file = stack.enter_context(partials[path].open("wb"))
                 stack.callback(_to_disk, file)
                 opened[kind] = VideoTarget(path, file, form, sound)
+                opened[kind].container.metadata["comment"] = comment
                 stack.enter_context(opened[kind].container)
             yield opened
             for target in opened.values():

@@ -1,9 +1,10 @@
 """What ``sgcp segment`` is to look at: files, folders, patterns and standard input."""
 
 import glob
+import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
@@ -49,33 +50,47 @@ def shown(text: object) -> str:
     return f"standard input{after}" if name else after or before
 
 
-def find_media(paths: Iterable[Path], out: Path) -> list[Path]:
-    """Return files given by name, and pictures and videos below folders, each once.
+def find_media(paths: Iterable[Path], out: Path) -> dict[Path, Path]:
+    """Return files given by name, and images and videos below folders, each once.
 
-    A path that is not there may be a pattern (``holiday/**/*.jpg``). What lies below ``out`` is
-    left out of a folder that ``out`` is in, and of a pattern: results of another time.
+    A path that does not exist may be a pattern (``holiday/**/*.jpg``). What lies below ``out`` is
+    left out of a folder that ``out`` is in, and of a pattern: results of an earlier run.
+
+    Returns:
+        Of each file, the folder that its outputs go to, below ``out``: the sub-folder that it has
+        in its folder, or, of several folders and patterns, below the nearest folder above all.
 
     Raises:
-        SgcpError: a path is not there, a pattern fits nothing, or there is nothing to look at.
+        SgcpError: a path does not exist, a pattern matches nothing, or a folder holds neither
+            images nor videos.
     """
     found: dict[Path, Path] = {}
+    roots: dict[Path, str | None] = {}  # of each file: the folder it was found below
     for path in paths:
+        root: Path | None = path
         if path.is_dir():
             inside = _below(path, out)
             if not inside:
                 raise SgcpError(f"{path}: no picture below it, and no video")
         elif path.is_file():
-            inside = [path]
+            inside, root = [path], None
         elif glob.has_magic(str(path)):
             fitting = sorted(map(Path, glob.glob(str(path), recursive=True)))
+            root = next(folder for folder in path.parents if not glob.has_magic(str(folder)))
             inside = [item for item in fitting if _looks_right(item) and not _is_below(item, out)]
             if not inside:
                 raise SgcpError(f"{path}: no picture fits this pattern, and no video")
         else:
             raise SgcpError(f"{path}: no such file or folder")
         for item in inside:
-            found.setdefault(item.resolve(), item)
-    return list(found.values())
+            if found.setdefault(item.resolve(), item) is item:
+                roots[item] = os.path.abspath(root) if root else None
+    folders = {root for root in roots.values() if root is not None}
+    common = os.path.commonpath(folders) if folders else ""
+    return {
+        item: Path(os.path.relpath(os.path.abspath(item.parent), common)) if root else Path()
+        for item, root in roots.items()
+    }
 
 
 def _below(folder: Path, out: Path) -> list[Path]:
@@ -93,18 +108,22 @@ def _is_below(path: Path, out: Path) -> bool:
     return path.resolve().is_relative_to(out.resolve())
 
 
-def name_outputs(media: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """Return what each one's files are named after; of equal names all but one keep more.
+def name_outputs(media: Mapping[Path, Path], out: Path) -> dict[Path, Path]:
+    """Return what each file's outputs are named after; of equal names all but one keep more.
 
-    ``a/1.png`` and ``b/1.jpg`` become ``1`` and ``b_1.jpg``. Case makes no difference: on some
-    disks it makes none.
+    The files ``a/1.png`` and ``b/1.jpg``, both given by name, become ``1`` and ``b_1.jpg``.
+    Letter case makes no difference: on some disks it makes none.
+
+    Args:
+        media: the folder of each file's outputs, below ``out``.
     """
     named: dict[Path, Path] = {}
     taken: set[str] = set()
-    for path in media:
+    for path, folder in media.items():
         longer = f"{path.parent.name}_{path.name}".lstrip("_")
         candidates = chain([path.stem, longer], (f"{longer}_{number}" for number in count(2)))
-        name = next(name for name in candidates if name.casefold() not in taken)
-        taken.add(name.casefold())
-        named[path] = out / name
+        places = (folder / name for name in candidates)
+        place = next(place for place in places if str(place).casefold() not in taken)
+        taken.add(str(place).casefold())
+        named[path] = out / place
     return named

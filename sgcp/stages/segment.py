@@ -15,16 +15,17 @@ from rich.progress import MofNCompleteColumn
 from sgcp.datasets.images import UInt8, write_png
 from sgcp.datasets.photos import read_photo
 from sgcp.errors import SgcpError, printable
+from sgcp.files import code_digest, file_sha256, json_digest
 from sgcp.inference.engines.base import cores
-from sgcp.inference.segmenter import load
+from sgcp.inference.segmenter import load, model_files
 from sgcp.inference.video import is_video, transform_video
 from sgcp.inference.views import PLAIN, Views
-from sgcp.progress import map_threads, progress_bar
+from sgcp.progress import map_threads, progress_bar, track, usable_cores
 from sgcp.reporting.overlay import blend
 from sgcp.reporting.panels import colorize
 from sgcp.stages.media import find_media, name_outputs, shown, with_stdin
 from sgcp.stages.model import choose_device
-from sgcp.stages.outcome import Job, Outcome, Rate
+from sgcp.stages.outcome import MADE, Job, Outcome, Rate
 
 if TYPE_CHECKING:
     from sgcp.inference.segmenter import Segmenter
@@ -97,48 +98,61 @@ def segment(
     force: bool = False,
     accelerator: str = "auto",
 ) -> dict[str, Any]:
-    """Label pictures and videos, and those in folders; write what is wanted of each to ``out``.
+    """Label images and videos, and those in folders; write the wanted outputs of each to ``out``.
 
-    What cannot be read is named and the others are labelled all the same.
+    Unreadable files are reported and skipped. So are files whose outputs an earlier run of the
+    same model with the same options has finished: each output carries a digest of them.
 
     Args:
         paths: files, folders, patterns, and ``-`` for standard input.
         model: as ``sgcp.load`` takes it.
-        force: write over files that are there.
+        force: overwrite existing files, finished or not.
 
     Returns:
-        For JSON: where to, how many pictures, videos and frames were labelled in how many seconds,
-        and which were ``left_out``, why.
+        For JSON: where to, how many images, videos and frames were labelled in how many seconds,
+        how many were ``skipped`` as finished, and which were ``left_out``, why.
 
     Raises:
-        SgcpError: no picture, no model, nothing wanted, or a file is in the way.
+        SgcpError: no image, no model, nothing wanted, or an output exists that was made otherwise.
     """
     if not 0 <= wanted.alpha <= 1:
         raise SgcpError(f"--alpha: 0 (the picture) .. 1 (the colours), got {wanted.alpha}")
     with with_stdin(paths, out) as given:
-        jobs = plan(given, out, wanted, force)
-        segmenter = load(model, choose_device(accelerator), callers=cores())
+        device = choose_device(accelerator)
+        settings = json_digest(
+            [
+                [file_sha256(file) for file in model_files(model)],
+                [device, look.input_size, list(vars(look.views).values()), wanted.alpha],
+                code_digest("inference", "models"),
+            ]
+        )
+        jobs = plan(given, out, wanted, settings)
         outcome = Outcome()
+        outcome.skipped = () if force else finished(jobs)
+        todo = [job for job in jobs if job.source not in outcome.skipped]
+        if not force:
+            refuse_existing(todo)
+        segmenter = load(model, device, callers=cores())
 
         def paint(image: UInt8, kinds: Iterable[str]) -> dict[str, UInt8]:
             return render(image, segmenter, look, kinds, wanted.alpha)
 
-        label_pictures([job for job in jobs if not job.video], paint, segmenter.workers, outcome)
-        for job in jobs:
+        label_pictures([job for job in todo if not job.video], paint, segmenter.workers, outcome)
+        for job in todo:
             if job.video:
                 label_video(job, paint, segmenter.workers, outcome)
     return outcome.summary(out, jobs)
 
 
-def plan(paths: Sequence[Path], out: Path, wanted: Wanted, force: bool) -> list[Job]:
+def plan(paths: Sequence[Path], out: Path, wanted: Wanted, settings: str) -> list[Job]:
     """Return what is to be done.
 
     Raises:
-        SgcpError: nothing is wanted of a picture or video, or a file is in the way.
+        SgcpError: nothing is wanted of an image or video, or an output would overwrite an input.
     """
     named = name_outputs(find_media(paths, out), out)
     videos = {source: is_video(source) for source in named}
-    jobs = [Job(s, wanted.paths(stem, videos[s]), videos[s]) for s, stem in named.items()]
+    jobs = [Job(s, wanted.paths(stem, videos[s]), videos[s], settings) for s, stem in named.items()]
     if empty := [job for job in jobs if not job.targets]:
         of = f" of {shown(empty[0].source)}" if empty[0].video else ""
         raise SgcpError(f"nothing to write{of}: leave one of --labels, --colors, --overlay on")
@@ -146,11 +160,34 @@ def plan(paths: Sequence[Path], out: Path, wanted: Wanted, force: bool) -> list[
     sources = {source.resolve() for source in named}
     if mixed := [path for path in targets if path.resolve() in sources]:
         raise SgcpError(f"{mixed[0]}: would be written over and is to be read too; another --out")
-    there = [path for path in targets if path.exists()]
-    if there and not force:
-        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise SgcpError(f"{there[0]}{more}: is there already; --force writes over it, or --out DIR")
     return jobs
+
+
+def finished(jobs: Sequence[Job]) -> frozenset[Path]:
+    """Return the sources of which an earlier run has made every output, by the same settings."""
+    begun = [job for job in jobs if all(path.is_file() for path in job.targets.values())]
+    done = track(map_threads(Job.is_finished, begun, usable_cores()), "checking", len(begun))
+    return frozenset(job.source for job, yes in zip(begun, done, strict=True) if yes)
+
+
+def refuse_existing(jobs: Sequence[Job]) -> None:
+    """Refuse to overwrite files that these jobs did not make.
+
+    Raises:
+        SgcpError: naming the first, and how many there are.
+    """
+    foreign = [
+        path
+        for job in jobs
+        for path in job.targets.values()
+        if path.exists() and not job.made(path)
+    ]
+    if foreign:
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise SgcpError(
+            f"{foreign[0]}{more}: exists, and was made by another model or other options, of "
+            "another image, or not by sgcp. Pass --force to overwrite it, or another --out DIR"
+        )
 
 
 Paint = Callable[[UInt8, Iterable[str]], dict[str, UInt8]]
@@ -166,7 +203,7 @@ def label_pictures(jobs: Sequence[Job], paint: Paint, workers: int, outcome: Out
             outcome.failed[job.source] = str(error)
             return
         for kind, content in painted.items():
-            write_png(job.targets[kind], content)
+            write_png(job.targets[kind], content, {MADE: job.key})
 
     with progress_bar(MofNCompleteColumn(), Rate()) as bar:
         done = map_threads(label, jobs, workers)
@@ -185,6 +222,7 @@ def label_video(job: Job, paint: Paint, workers: int, outcome: Outcome) -> None:
                 lambda frame: paint(frame, job.targets),
                 workers,
                 lambda done, total: bar.update(task, completed=done, total=total),
+                job.key,
             )
         except SgcpError as error:
             outcome.failed[job.source] = str(error)

@@ -1,5 +1,6 @@
 """``sgcp segment``: anybody's pictures, in any folder."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from networks import picture, save_random
 from PIL import Image
 
 import sgcp
-from sgcp.stages.segment import name_outputs
+from sgcp.stages.segment import name_outputs, render
 
 
 @pytest.fixture
@@ -31,11 +32,15 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+def files(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
 def test_each_picture_gets_a_label_map_and_an_overlay(desk):
     text = segment(desk, "street.jpg", "grey.png", "trip")
     assert "segmented: 4 of 4 pictures" in text
-    stems = ["a", "day_street.JPG", "grey", "street"]
-    assert names(desk.root / "segmented") == sorted(
+    stems = ["a", "day/street", "grey", "street"]
+    assert files(desk.root / "segmented") == sorted(
         f"{stem}_{kind}.png" for stem in stems for kind in ("labels", "overlay")
     )
     model = sgcp.load(desk.root / "model.safetensors")
@@ -54,17 +59,83 @@ def test_what_is_not_wanted_is_not_written(desk):
     assert "nothing to write" in text
 
 
-def test_files_are_not_written_over_unasked(desk):
+def test_sub_folders_are_kept(desk, monkeypatch):
+    """Frames of equal names in several folders keep apart, below the folders they came from."""
+    for folder in ("drive/one/left", "drive/two/left"):
+        (desk.root / folder).mkdir(parents=True)
+        Image.fromarray(picture(40, 56)).save(desk.root / folder / "0001.png")
+    expected = ["one/left/0001_labels.png", "two/left/0001_labels.png"]
+    for out, paths in {
+        "below one": ["drive"],
+        "several": ["drive/one", "drive/two"],
+        "pattern": ["drive/*/left/*.png"],
+        "absolute": [desk.root / "drive/one/left", desk.root / "drive/two/left"],
+    }.items():
+        segment(desk, *paths, "--no-overlay", "--out", out)
+        assert files(desk.root / out) == expected, out
+    segment(desk, "drive/one/left", "street.jpg", "--no-overlay", "--out", "mixed")
+    assert files(desk.root / "mixed") == ["0001_labels.png", "street_labels.png"]
+
+
+def test_a_second_run_skips_what_is_finished(desk):
+    text = segment(desk, "street.jpg", "grey.png")
+    assert "skipped" not in text
+    made = {path: path.stat().st_mtime_ns for path in (desk.root / "segmented").iterdir()}
+    (desk.root / "segmented/grey_overlay.png").unlink()  # as a kill would leave it
+    text = segment(desk, "street.jpg", "grey.png", "trip", "--json", "result.json")
+    assert "segmented: 4 of 4 pictures, 1 of them skipped as finished" in text
+    result = json.loads((desk.root / "result.json").read_text())
+    assert (result["labelled"], result["skipped"]) == (3, 1)
+    for name in ("street_labels.png", "street_overlay.png"):
+        path = desk.root / "segmented" / name
+        assert path.stat().st_mtime_ns == made[path]
+    text = segment(desk, "street.jpg", "grey.png", "trip", "--force")
+    assert "skipped" not in text
+
+
+@pytest.mark.parametrize("changed", ["options", "model", "image", "labels"])
+def test_outputs_made_otherwise_are_neither_skipped_nor_overwritten(desk, changed):
     segment(desk, "street.jpg")
-    text = desk.fails("segment", "street.jpg", "--model", "model.safetensors")
-    assert "segmented/street_labels.png and 1 more: is there already; --force" in text
-    segment(desk, "street.jpg", "--force", "--flip")
+    before = {p: p.read_bytes() for p in (desk.root / "segmented").iterdir()}
+    options = ["--flip"] if changed == "options" else []
+    if changed == "model":
+        save_random(desk.root, input_side=48)
+    elif changed == "image":
+        Image.fromarray(picture(40, 56, 7)).save(desk.root / "street.jpg")
+    elif changed == "labels":  # edited by hand
+        path = desk.root / "segmented/street_labels.png"
+        Image.open(path).save(path)
+        before[path] = path.read_bytes()
+    text = desk.fails("segment", "street.jpg", *options, "--model", "model.safetensors")
+    assert "street_labels.png" in text
+    assert "Pass --force to overwrite it" in text
+    assert {p: p.read_bytes() for p in (desk.root / "segmented").iterdir()} == before
+    segment(desk, "street.jpg", "--force", *options)
+
+
+def test_interrupted_says_to_run_again_and_running_again_resumes(desk, monkeypatch):
+    written = []
+
+    def stop(*given):
+        if written:
+            raise KeyboardInterrupt
+        written.append(given)
+        return render(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sgcp.stages.segment.render", stop)
+        result = desk.run("segment", "street.jpg", "grey.png", "trip", "--model", ".")
+    assert result.exit_code == 130
+    assert "run the command again to resume" in result.stderr
+    assert "4 of 4 pictures, 1 of them skipped" in desk.ok(
+        "segment", "street.jpg", "grey.png", "trip", "--model", "."
+    )
 
 
 def test_results_of_another_time_are_no_pictures(desk):
     for options in ([], ["--force"]):
         assert "4 of 4 pictures" in segment(desk, ".", *options)
-    assert len(names(desk.root / "segmented")) == 8
+    assert len(files(desk.root / "segmented")) == 8
 
 
 def test_a_picture_is_not_written_over_while_it_is_read(desk):
@@ -81,7 +152,7 @@ def test_a_picture_given_twice_is_labelled_once(desk):
 
 def test_names_stay_below_the_output_folder(tmp_path):
     pictures = map(Path, ["a/1.png", "/1.png", "b/1.png", "c/b/1.png", "A/1.PNG"])
-    named = name_outputs(list(pictures), tmp_path).values()
+    named = name_outputs(dict.fromkeys(pictures, Path()), tmp_path).values()
     stems = [path.relative_to(tmp_path).as_posix() for path in named]
     assert stems == ["1", "1.png", "b_1.png", "b_1.png_2", "A_1.PNG"]
 

@@ -106,8 +106,9 @@ def test_sound_left_out_is_said(desk):
 def test_videos_are_not_written_over_unasked(desk):
     segment(desk, "drive.mp4")
     before = (desk.root / "segmented/drive_overlay.mp4").read_bytes()
-    text = desk.fails("segment", "drive.mp4", "--model", ".")
-    assert "segmented/drive_overlay.mp4: is there already; --force" in text
+    assert "1 of 1 videos (0 frames), 1 of them skipped" in segment(desk, "drive.mp4")
+    text = desk.fails("segment", "drive.mp4", "--model", ".", "--alpha", "1")
+    assert "segmented/drive_overlay.mp4: exists, and was made" in text
     segment(desk, "drive.mp4", "--force", "--alpha", "1")
     assert (desk.root / "segmented/drive_overlay.mp4").read_bytes() != before
 
@@ -136,8 +137,10 @@ def test_picture_on_standard_input(desk):
     assert result.exit_code == 0, result.output
     assert names(desk.root / "segmented") == ["stdin_labels.png", "stdin_overlay.png"]
     again = piped(desk, (desk.root / "street.jpg").read_bytes())
-    assert again.exit_code == 1
-    assert "stdin_labels.png and 1 more: is there already" in again.stderr
+    assert "1 of 1 pictures, 1 of them skipped" in again.output
+    other = piped(desk, saved(Image.fromarray(picture(8, 8))))
+    assert other.exit_code == 1
+    assert "stdin_labels.png and 1 more: exists, and was made" in other.stderr
 
 
 def test_video_on_standard_input(desk):
