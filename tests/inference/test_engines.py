@@ -1,6 +1,7 @@
 """Every engine gives what the network gives in eager PyTorch."""
 
 import os
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -74,10 +75,11 @@ def test_bf16_is_off_by_its_rounding_alone(models, name):
 
 @pytest.fixture
 def few_sizes(monkeypatch):
-    """Keep graphs for two sizes, since compiling takes a quarter of a second."""
-    from sgcp.inference.engines import openvino_engine
+    """Keep graphs for two small sizes, since compiling takes a quarter of a second."""
+    from sgcp.inference.engines import base, openvino_engine
 
-    monkeypatch.setattr(openvino_engine, "COMPILED_SIZES", 2)
+    monkeypatch.setattr(base, "WEIGHT_PIXELS", 0)
+    monkeypatch.setattr(openvino_engine, "GRAPH_PIXELS", 32 * 40 + 32 * 48)
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -92,13 +94,36 @@ def test_threads_sharing_an_engine_change_nothing(models, name, few_sizes):
     assert all((a == b).mean() > 0.999 for a, b in zip(found, wanted, strict=True))
 
 
-def test_many_sizes_share_one_graph(models, few_sizes):
+def test_sizes_beyond_the_memory_for_graphs_share_one(models, few_sizes):
     runner = engine(models["sgcp"], "openvino")
     first = runner.scores(picture(32, 40))
     for width in (48, 56, 64):
         runner.scores(picture(32, width))
-    assert list(runner.compiled) == [(32, 40, 3), (32, 48, 3), (-1, -1, 3)]
+    assert list(runner.graphs) == [(32, 40, 3), (32, 48, 3), (-1, -1, 3)]
     assert np.array_equal(runner.scores(picture(32, 40)), first)
+
+
+def test_one_large_size_has_a_graph_of_its_own(models, few_sizes):
+    runner = engine(models["sgcp"], "openvino")
+    runner.scores(picture(64, 96))
+    runner.scores(picture(32, 40))
+    assert list(runner.graphs) == [(64, 96, 3), (-1, -1, 3)]
+
+
+def test_sizes_out_of_use_give_way_though_a_thread_that_ran_them_lives(
+    models, few_sizes, monkeypatch
+):
+    from sgcp.inference.engines import openvino_engine
+
+    monkeypatch.setattr(openvino_engine, "PATIENCE", 2)
+    runner = engine(models["sgcp"], "openvino")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(runner.scores, picture(32, 40)).result()
+        first = weakref.ref(runner.graphs[32, 40, 3])
+        for width in (48, 56, 56, 56):
+            runner.scores(picture(32, width))
+        assert list(runner.graphs) == [(-1, -1, 3), (32, 56, 3)]
+        assert first() is None
 
 
 @pytest.mark.parametrize("name", ENGINES)

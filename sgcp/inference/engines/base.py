@@ -16,7 +16,9 @@ from sgcp.progress import usable_cores
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 
-COMPILED_SIZES = 4  # so many sizes of images get a graph of their own
+# Pixels of all the image sizes that have a graph of their own, together: some 60 bytes each for
+# every caller. A graph's weights take as much as 2**18 pixels.
+GRAPH_PIXELS, WEIGHT_PIXELS = 3 * 2**20, 2**18
 
 
 class Engine(ABC):
@@ -33,10 +35,7 @@ class Engine(ABC):
 
     @abstractmethod
     def run(self, image: UInt8) -> NDArray[np.generic]:
-        """Return what the graph makes of (H, W, 3) uint8: scores (K, h, w) or labels (H, W).
-
-        The array is the caller's until the same thread calls again.
-        """
+        """Return what the graph makes of (H, W, 3) uint8: scores (K, h, w) or labels (H, W)."""
 
     def scores(self, image: UInt8) -> Float32:
         """Score (H, W, 3) uint8 RGB: (K, ceil(H/8), ceil(W/8)) float32.
@@ -46,7 +45,7 @@ class Engine(ABC):
         """
         if self.labels:
             raise SgcpError("this model was exported with --labels: it has no scores to give")
-        return self.run(image).astype(np.float32)
+        return np.asarray(self.run(image), np.float32)
 
     def label(self, image: UInt8, size: tuple[int, int]) -> UInt8:
         """Label (H, W, 3) uint8 RGB, perhaps at another size: (height, width) uint8.
@@ -62,7 +61,7 @@ class Engine(ABC):
                 "input_size: this model was exported with --labels, so it labels pictures at "
                 "their own size; use one exported without"
             )
-        return output.astype(np.uint8)  # a copy
+        return np.asarray(output, np.uint8)
 
 
 def check_precision(wanted: str, offered: tuple[str, ...], engine: str) -> str:
@@ -79,6 +78,11 @@ def check_precision(wanted: str, offered: tuple[str, ...], engine: str) -> str:
             f"not '{wanted}'"
         )
     return wanted
+
+
+def graph_pixels(shape: tuple[int, ...]) -> int:
+    """Return what the graph of an image's size counts against ``GRAPH_PIXELS``."""
+    return shape[0] * shape[1] + WEIGHT_PIXELS
 
 
 def cores() -> int:

@@ -12,17 +12,20 @@ from numpy.typing import NDArray
 
 from sgcp.errors import SgcpError
 from sgcp.inference.engines.base import (
-    COMPILED_SIZES,
+    GRAPH_PIXELS,
     Engine,
     UInt8,
     check_precision,
     cores,
+    graph_pixels,
     title,
 )
 from sgcp.inference.engines.processor import multiplies_bf16_quickly
 
 MOST_CALLERS = 16  # each takes 27 MiB at 1024x2048
 HINTS = {"fp32": "f32", "bf16": "bf16"}
+PATIENCE = 64  # runs without a use after which a graph gives way to that of another size
+ANY_SIZE = (-1, -1, 3)
 
 
 @cache
@@ -36,11 +39,38 @@ def shared_core() -> openvino.Core:
     return openvino.Core()
 
 
+class Graph:
+    """A compiled graph, with the requests that no thread is using.
+
+    Attributes:
+        used: the number of the engine's run that used it last.
+    """
+
+    def __init__(self, compiled: openvino.CompiledModel) -> None:
+        self.compiled, self.used = compiled, 0
+        self.idle: list[openvino.InferRequest] = []
+
+    def run(self, image: UInt8) -> NDArray[np.generic]:
+        """Return a copy of the output for (H, W, 3) uint8."""
+        try:
+            request = self.idle.pop()
+        except IndexError:
+            request = self.compiled.create_infer_request()
+        try:
+            array = np.require(image[None], requirements=["C", "W"])
+            request.infer([openvino.Tensor(array, shared_memory=True)])
+            output: NDArray[np.generic] = request.get_output_tensor(0).data[0].copy()
+            return output
+        finally:
+            self.idle.append(request)
+
+
 class OpenVinoEngine(Engine):
-    """Run an ONNX or IR graph, compiled anew for each of the first few sizes of images.
+    """Run an ONNX or IR graph, compiled for each size of image while memory allows.
 
     A graph of fixed size runs a tenth faster than one of any size, and takes a quarter of a
-    second to compile (``benchmarks/inference_parts.py``).
+    second to compile (``benchmarks/inference_parts.py``). Sizes that exceed ``GRAPH_PIXELS``
+    together share one graph of any size, whose memory depends on the largest image only.
 
     Args:
         model: ONNX bytes, or the path of an ``.onnx`` or ``.xml``.
@@ -70,9 +100,11 @@ class OpenVinoEngine(Engine):
         except RuntimeError:
             raise SgcpError(f"{title(model)}: OpenVINO cannot read it; export it again") from None
         self.labels = self.model.output(0).get_element_type() == openvino.Type.u8
-        self.compiled: dict[tuple[int, ...], openvino.CompiledModel] = {}
+        dynamic = self.model.is_dynamic()
+        self.fixed = None if dynamic else tuple(self.model.input(0).shape)[1:]
+        self.graphs: dict[tuple[int, ...], Graph] = {}
+        self.runs = 0
         self.lock = threading.Lock()
-        self.local = threading.local()
 
     def precisions(self) -> tuple[str, ...]:
         """Return what the processor multiplies in, the fastest first."""
@@ -86,39 +118,43 @@ class OpenVinoEngine(Engine):
         Raises:
             SgcpError: the graph was exported for another size.
         """
-        request = self._request(image.shape)
-        array = np.require(image[None], requirements=["C", "W"])
-        request.infer([openvino.Tensor(array, shared_memory=True)])
-        output: NDArray[np.generic] = request.get_output_tensor(0).data[0]
-        return output
+        if self.fixed and self.fixed != image.shape:
+            raise SgcpError(
+                f"image: this model was exported for {self.fixed[0]}x{self.fixed[1]}, got "
+                f"{image.shape[0]}x{image.shape[1]}; export it without --size"
+            )
+        return self._graph(image.shape).run(image)
 
-    def _request(self, shape: tuple[int, ...]) -> openvino.InferRequest:
-        """Return this thread's request; another size takes the place of the last one's."""
-        compiled = self._compile(shape)
-        if getattr(self.local, "compiled", None) is not compiled:
-            self.local.compiled, self.local.request = compiled, compiled.create_infer_request()
-        return self.local.request
+    def _graph(self, shape: tuple[int, ...]) -> Graph:
+        """Return the graph for an image's shape; compile it if need be."""
+        with self.lock:
+            self.runs += 1
+            if shape not in self.graphs and not self._make_room(shape):
+                shape = ANY_SIZE
+            if shape not in self.graphs:
+                self.graphs[shape] = Graph(self._compile(shape))
+            self.graphs[shape].used = self.runs
+            return self.graphs[shape]
+
+    def _make_room(self, shape: tuple[int, ...]) -> bool:
+        """Drop the graphs that went out of use; tell whether another one fits beside the rest."""
+        self.graphs = {
+            other: graph
+            for other, graph in self.graphs.items()
+            if self.runs - graph.used <= PATIENCE
+        }
+        others = sum(graph_pixels(other) for other in self.graphs if other != ANY_SIZE)
+        return not others or others + graph_pixels(shape) <= GRAPH_PIXELS
 
     def _compile(self, shape: tuple[int, ...]) -> openvino.CompiledModel:
-        with self.lock:
-            if shape not in self.compiled and len(self.compiled) >= COMPILED_SIZES:
-                shape = (-1, -1, 3)  # a folder of many sizes: one graph for all the others
-            if shape not in self.compiled:
-                self.compiled[shape] = self._compile_new(shape)
-            return self.compiled[shape]
-
-    def _compile_new(self, shape: tuple[int, ...]) -> openvino.CompiledModel:
         model = self.model.clone()
-        if model.is_dynamic():
-            model.reshape([1, *shape])
-        elif (fixed := list(model.input(0).shape)) != [1, *shape]:
-            raise SgcpError(
-                f"image: this model was exported for {fixed[1]}x{fixed[2]}, got "
-                f"{shape[0]}x{shape[1]}; export it without --size"
-            )
-        settings = {
+        settings: dict[str, str | int] = {
             "INFERENCE_PRECISION_HINT": HINTS[self.precision],
             "INFERENCE_NUM_THREADS": self.threads,
             "NUM_STREAMS": self.callers,
         }
+        if not self.fixed:
+            model.reshape([1, *shape])
+        if shape == ANY_SIZE:  # by default it keeps the kernels of thousands of sizes
+            settings["CPU_RUNTIME_CACHE_CAPACITY"] = 0
         return self.core.compile_model(model, "CPU", settings)

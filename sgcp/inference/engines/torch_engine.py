@@ -11,7 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sgcp.inference.engines.base import COMPILED_SIZES, Engine, UInt8, check_precision
+from sgcp.inference.engines.base import (
+    GRAPH_PIXELS,
+    Engine,
+    UInt8,
+    check_precision,
+    graph_pixels,
+)
 from sgcp.inference.graph import InferenceGraph
 
 if TYPE_CHECKING:
@@ -97,7 +103,7 @@ class CudaEngine(TorchEngine):
                 given = torch.zeros((1, *image.shape), dtype=torch.uint8).cuda()
                 self.recorded[key] = self._record(self.labelling if labels else self.graph, given)
             self.recorded.move_to_end(key)
-            while len(self.recorded) > COMPILED_SIZES:
+            while len(self.recorded) > 1 and sum(map(graph_pixels, self.recorded)) > GRAPH_PIXELS:
                 self.recorded.popitem(last=False)
             recording, given, output = self.recorded[key]
             given.copy_(_batch(image))
