@@ -1,5 +1,6 @@
-"""CamVid's labels, of either edition and under either protocol, to train ids."""
+"""CamVid's labels, of any edition and under either protocol, to train ids."""
 
+import csv
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -13,7 +14,8 @@ from sgcp.datasets.remap import UNLISTED, color_code, color_codes
 from sgcp.errors import SgcpError
 
 SEGNET_VOID = 11  # the SegNet edition's twelfth index
-MAX_BYTES = 2**16  # of label_colors.txt, which has 32 lines
+MAX_BYTES = 2**16  # of a list of colours, which has 32 lines
+HEADINGS = ["name", "r", "g", "b"]  # of class_dict.csv
 
 # Which of the 32 source classes become which of the 11 (DESIGN, section 4, with the measured
 # shares); every class not named is ignored.
@@ -48,7 +50,10 @@ PROTOCOLS: Mapping[str, Mapping[str, str]] = {"strict": STRICT, "grouped": GROUP
 
 
 def read_colors(path: Path) -> dict[str, tuple[int, int, int]]:
-    """Read ``label_colors.txt``: a line a class, ``R G B<tabs>Name``.
+    """Read a list of colours, a line for each class.
+
+    ``label_colors.txt`` has lines ``R G B<tabs>Name``; ``class_dict.csv``, ``Name,R,G,B`` below a
+    line of headings.
 
     Raises:
         SgcpError: missing, far too long, a line that is not of this form, or a colour or name
@@ -57,19 +62,30 @@ def read_colors(path: Path) -> dict[str, tuple[int, int, int]]:
     colors: dict[str, tuple[int, int, int]] = {}
     if not path.is_file() or path.stat().st_size > MAX_BYTES:
         raise SgcpError(f"{path}: no list of colours; get it again")
-    # A byte that is no ASCII ends up in the message about its line.
-    text = path.read_text(encoding="ascii", errors="backslashreplace")
+    form = "Name,R,G,B" if path.suffix == ".csv" else "R G B Name"
+    # A byte that is no UTF-8 ends up in the message about its line.
+    text = path.read_text(encoding="utf-8-sig", errors="backslashreplace")
     for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
+        name, *parts = _split_line(line, path.suffix)
+        if not line.strip() or (number == 1 and [name, *parts] == HEADINGS):
             continue
-        match = re.fullmatch(r"\s*(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s+(\w+)\s*", line)
-        if match is None or max(int(match[i]) for i in (1, 2, 3)) > 255:
-            raise SgcpError(f"{path}, line {number}: expected 'R G B Name', got {line[:80]!r}")
-        color = (int(match[1]), int(match[2]), int(match[3]))
-        if match[4] in colors or color in colors.values():
-            raise SgcpError(f"{path}, line {number}: {match[4]} {color} is listed twice")
-        colors[match[4]] = color
+        valid = len(parts) == 3 and all(re.fullmatch(r"[0-9]{1,3}", part) for part in parts)
+        if not valid or max(map(int, parts)) > 255 or not re.fullmatch(r"\w+", name):
+            raise SgcpError(f"{path}, line {number}: expected '{form}', got {line[:80]!r}")
+        red, green, blue = map(int, parts)
+        color = (red, green, blue)
+        if name in colors or color in colors.values():
+            raise SgcpError(f"{path}, line {number}: {name} {color} is listed twice")
+        colors[name] = color
     return colors
+
+
+def _split_line(line: str, ending: str) -> list[str]:
+    """Return a line's name and what should be its colour."""
+    if ending == ".csv":
+        return [field.strip() for field in next(csv.reader([line]), [])] or [""]
+    parts = line.split()
+    return [*parts[3:4], *parts[:3], *parts[4:]] or [""]
 
 
 def color_table(colors_file: Path, protocol: str) -> UInt8:
@@ -102,7 +118,7 @@ def convert_colors(rgb: UInt8, table: UInt8, source: Path) -> UInt8:
     """Map colours (H, W, 3) to train ids (H, W).
 
     Raises:
-        SgcpError: a colour that ``label_colors.txt`` does not list.
+        SgcpError: a colour that the list of colours lacks.
     """
     return _refuse_unlisted(table[color_codes(rgb)], rgb, source, "colour")
 

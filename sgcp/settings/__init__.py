@@ -75,8 +75,9 @@ class ArchiveDownload(Section):
 class CamVidDownload(ArchiveDownload):
     """CamVid: an edition, downloaded or from archives on disk."""
 
-    edition: Literal["segnet", "cambridge"]
-    """``segnet``: 480x360, 11 classes; ``cambridge``: 960x720, 32 classes."""
+    edition: Literal["segnet", "cambridge", "kaggle"]
+    """``segnet``: 480x360, 11 classes; ``cambridge``: 960x720, 32 classes; ``kaggle``: the same
+    with a split of its own."""
 
 
 class FolderDownload(ArchiveDownload):
@@ -104,7 +105,7 @@ class PrepareSettings(Section):
     """Labels to train-id label maps."""
 
     allow_missing: bool
-    """Go on without images or labels that are absent."""
+    """Leave out images without a label map and label maps without an image."""
 
 
 class CamVidPrepare(PrepareSettings):

@@ -158,9 +158,10 @@ def fetch_archives(edition: Edition, layout: Layout) -> list[Path]:
         return fetch_packages(edition.site, edition.packages, layout.downloads)
     if not edition.archives:
         name = layout.dataset
+        page = "own-dataset" if name == "own" else "datasets"
         raise SgcpError(
-            f"{name}: nothing to download; name your folder: `sgcp download {name} --root DIR`, or "
-            f"{name}.download.root in params.yaml (docs/own-dataset.md says what it holds)"
+            f"{name}: this edition is not downloaded. Name your copy: `sgcp download {name} --root "
+            f"DIR` or `--archive FILE` (docs/{page}.md)"
         )
     paths = []
     with requests.Session() as session:

