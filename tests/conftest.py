@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,21 @@ class Project:
 
     def set(self, **changes: Any) -> None:
         set_params(self.root / "params.yaml", {k.replace("__", "."): v for k, v in changes.items()})
+
+    def index_labels(self) -> None:
+        """Describe the sample's label maps in its index as a test left them."""
+        from sgcp.datasets.images import read_label
+        from sgcp.datasets.index import digest_pixels, read_dataset, write_dataset
+
+        folder = self.root / "data/prepared/sample"
+        dataset = read_dataset(folder)
+        items = (
+            replace(item, label_digest=digest_pixels(read_label(folder / item.label)))
+            if item.label
+            else item
+            for item in dataset.items
+        )
+        write_dataset(folder, replace(dataset, items=tuple(items)))
 
     def run(self, *arguments: str | Path) -> Result:
         """Run `sgcp` in this process, in the project's folder."""

@@ -106,5 +106,6 @@ def kill_somewhere(root: Path, stage: str, rng: random.Random, whole: tuple[int,
 def tree(root: Path) -> dict[str, bytes]:
     """Return every file below data and metrics with its content."""
     files = (path for part in ("data", "metrics") for path in (root / part).rglob("*"))
-    kept = (p for p in files if p.is_file() and p.suffix != ".lock")  # locks stay, empty
+    # Locks stay, empty; stamps hold times.
+    kept = (p for p in files if p.is_file() and not p.name.endswith((".lock", ".stamps.json")))
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in kept}

@@ -10,7 +10,7 @@ from pathlib import Path
 from sgcp.datasets.camvid_labels import color_table, convert_colors, convert_indices
 from sgcp.datasets.classes import camvid_classes
 from sgcp.datasets.images import read_image, read_label, write_png
-from sgcp.datasets.index import SPLITS, Dataset, Item, digest_pixels
+from sgcp.datasets.index import SPLITS, Dataset, Item, digest_file, digest_pixels
 from sgcp.datasets.keys import CAMVID_FRAME as STEM
 from sgcp.datasets.missing import check_counts, pair_files
 from sgcp.errors import SgcpError
@@ -183,6 +183,8 @@ def convert_frame(frame: Frame, raw: Path, out: Path, protocol: str, colors: Pat
     if frame.label is None:
         return item
     source = raw / frame.label
+    # Digested before it is read: a change in between must not go by unnoticed.
+    source_digest = digest_file(source)
     if colors is None:
         label = convert_indices(read_label(source), source)
     else:
@@ -195,7 +197,13 @@ def convert_frame(frame: Frame, raw: Path, out: Path, protocol: str, colors: Pat
     target = Path("labels", frame.split, f"{frame.stem}.png")
     if not (out / target).is_file():
         write_png(out / target, label)
-    return replace(item, label=target, label_digest=digest_pixels(label))
+    return replace(
+        item,
+        label=target,
+        label_digest=digest_pixels(label),
+        source=frame.label,
+        source_digest=source_digest,
+    )
 
 
 def prepare_camvid(
@@ -234,6 +242,7 @@ def prepare_camvid(
         allow_missing,
     )
     colors = find_colors(raw) if edition.colors else None
+    sources = {colors.relative_to(raw).as_posix(): digest_file(colors)} if colors else {}
     convert = partial(convert_frame, raw=raw, out=out, protocol=protocol, colors=colors)
     items = map_parallel(convert, frames, workers, "labels")
-    return Dataset("camvid", name, protocol, camvid_classes(), tuple(items))
+    return Dataset("camvid", name, protocol, camvid_classes(), tuple(items), sources)

@@ -14,7 +14,7 @@ import numpy as np
 
 from sgcp.datasets.classes import CITYSCAPES_PROTOCOL, cityscapes_classes
 from sgcp.datasets.images import read_image, read_label, write_png
-from sgcp.datasets.index import SPLITS, Dataset, Item, digest_pixels
+from sgcp.datasets.index import SPLITS, Dataset, Item, digest_file, digest_pixels
 from sgcp.datasets.keys import Located, refuse_collision
 from sgcp.datasets.missing import check_counts, pair_files
 from sgcp.datasets.truth import truth_of_instance_ids, write_segments
@@ -182,12 +182,22 @@ def convert_scene(scene: Scene, raw: Path, out: Path) -> tuple[Item, int]:
     label = Path("labels", place, name + LABEL_ENDING)
     segments = Path("segments", place, name + SEGMENT_ENDING)
     deleted = 0
+    # Digested before it is read: a change in between must not go by unnoticed.
+    source_digest = digest_file(raw / scene.polygons)
     if not ((out / label).is_file() and (out / segments).is_file()):
         annotation = read_polygons(raw / scene.polygons, (height, width))
         deleted = sum(bool(each.deleted) for each in annotation.objects)
         draw_maps(annotation, out / label, out / segments)
-    digest = digest_pixels(read_label(out / label))
-    return replace(item, label=label, segments=segments, label_digest=digest), deleted
+    item = replace(
+        item,
+        label=label,
+        segments=segments,
+        label_digest=digest_pixels(read_label(out / label)),
+        segments_digest=digest_file(out / segments),
+        source=scene.polygons,
+        source_digest=source_digest,
+    )
+    return item, deleted
 
 
 def draw_maps(annotation: Annotation, label: Path, segments: Path) -> None:

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,13 +14,13 @@ from sgcp.datasets.classes import SemanticClass, classes_from_json, classes_to_j
 from sgcp.datasets.images import UInt8
 from sgcp.datasets.keys import Located, find_collision
 from sgcp.errors import SgcpError
-from sgcp.files import read_json, write_json, write_text
+from sgcp.files import file_sha256, read_json, write_json, write_text
 
 Thing = TypeVar("Thing")
 
 COLUMNS = (
     "split", "image", "label", "segments", "sequence", "height", "width", "image_digest",
-    "label_digest",
+    "label_digest", "segments_digest", "source", "source_digest",
 )  # fmt: skip
 SPLITS = ("train", "val", "test")
 DIGEST_LENGTH = 32  # hexadecimal digits, 128 bits: enough to tell any two pictures apart
@@ -42,6 +42,12 @@ class Item(Located):
     """Map of objects and classes, below the prepared folder; None where no objects are known."""
     label_digest: str = ""
     """``digest_pixels`` of the label map."""
+    segments_digest: str = ""
+    """``digest_file`` of ``segments``."""
+    source: Path | None = None
+    """The file that the label map was made from, below the raw folder."""
+    source_digest: str = ""
+    """``digest_file`` of ``source``."""
 
     @property
     def stem(self) -> str:
@@ -61,6 +67,18 @@ def digest_pixels(pixels: UInt8) -> str:
     return digest.hexdigest()[:DIGEST_LENGTH]
 
 
+def digest_file(path: Path) -> str:
+    """Digest a file's bytes.
+
+    Raises:
+        SgcpError: there is no such file.
+    """
+    try:
+        return file_sha256(path)[:DIGEST_LENGTH]
+    except OSError as error:
+        raise SgcpError(f"{path}: cannot be read ({error.strerror}); get it again") from None
+
+
 def fingerprint_items(items: Sequence[Item]) -> str:
     """Digest a split: its keys, pixels and labels, in whatever order."""
     rows = sorted(f"{item.key} {item.image_digest} {item.label_digest}" for item in items)
@@ -77,6 +95,8 @@ class Dataset:
     """How source labels became classes; stamped into every metrics file."""
     classes: tuple[SemanticClass, ...]
     items: tuple[Item, ...]
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """``digest_file`` of each raw file that all label maps depend on, such as ``classes.csv``."""
 
     def split(self, name: str, labelled: bool = True) -> list[Item]:
         """Return one split, in the order of the index; ``trainval``: train and val together.
@@ -129,6 +149,7 @@ def write_dataset(folder: Path, dataset: Dataset) -> None:
         "protocol": dataset.protocol,
         "splits": counts,
         "classes": classes_to_json(dataset.classes),
+        "sources": dict(dataset.sources),
     }
     write_json(folder / "dataset.json", content)
 
@@ -156,6 +177,7 @@ def read_dataset(folder: Path) -> Dataset:
             protocol=str(content["protocol"]),
             classes=classes_from_json(content["classes"]),
             items=items,
+            sources={str(_inside(name)): str(d) for name, d in content["sources"].items()},
         )
     except (OSError, KeyError, ValueError, TypeError, OverflowError, csv.Error) as error:
         raise SgcpError(f"{folder}: damaged ({error}); run `{command}` again") from None
@@ -163,10 +185,8 @@ def read_dataset(folder: Path) -> Dataset:
 
 def _item_from_row(values: list[str]) -> Item:
     row = dict(zip(COLUMNS, values, strict=True))
-    paths = {key: Path(row[key]) if row[key] else None for key in ("image", "label", "segments")}
-    for path in filter(None, paths.values()):
-        if path.is_absolute() or not path.name or ".." in path.parts or "\0" in str(path):
-            raise ValueError(f"index.csv: {path} is no file of the folder")
+    columns = ("image", "label", "segments", "source")
+    paths = {key: _inside(row[key]) if row[key] else None for key in columns}
     height, width = int(row["height"]), int(row["width"])
     if row["split"] not in SPLITS or paths["image"] is None or min(height, width) < 1:
         raise ValueError(f"index.csv: {','.join(values)[:120]}")
@@ -180,7 +200,17 @@ def _item_from_row(values: list[str]) -> Item:
         label=paths["label"],
         segments=paths["segments"],
         label_digest=row["label_digest"],
+        segments_digest=row["segments_digest"],
+        source=paths["source"],
+        source_digest=row["source_digest"],
     )
+
+
+def _inside(name: str) -> Path:
+    path = Path(name)
+    if path.is_absolute() or not path.name or ".." in path.parts or "\0" in name:
+        raise ValueError(f"index.csv or dataset.json: {name} is no file of the folder")
+    return path
 
 
 def spread(things: Sequence[Thing], count: int) -> list[Thing]:

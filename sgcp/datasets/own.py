@@ -13,7 +13,7 @@ import numpy as np
 
 from sgcp.datasets.foreign_layouts import explain_layout, is_hidden, other_split
 from sgcp.datasets.images import read_image, write_png
-from sgcp.datasets.index import SPLITS, Dataset, Item, digest_pixels
+from sgcp.datasets.index import SPLITS, Dataset, Item, digest_file, digest_pixels
 from sgcp.datasets.own_classes import CLASSES, ClassTable, read_classes
 from sgcp.datasets.placement import OnlyOnce
 from sgcp.errors import SgcpError, printable, shorten
@@ -229,6 +229,8 @@ def convert_picture(
     item = Item(picture.split, picture.image, sequence, height, width, digest)
     if picture.label is None:
         return item, frozenset()
+    # Digested before it is read: a change in between must not go by unnoticed.
+    source_digest = digest_file(raw / picture.label)
     label = table.read(raw / picture.label)
     if label.shape != (height, width):
         raise SgcpError(
@@ -238,7 +240,14 @@ def convert_picture(
     if not (out / picture.label).is_file():
         write_png(out / picture.label, label)
     found = frozenset(np.unique(label).tolist())
-    return replace(item, label=picture.label, label_digest=digest_pixels(label)), found
+    item = replace(
+        item,
+        label=picture.label,
+        label_digest=digest_pixels(label),
+        source=picture.label,
+        source_digest=source_digest,
+    )
+    return item, found
 
 
 def prepare_own(raw: Path, out: Path, allow_missing: bool, workers: int | str) -> Dataset:
@@ -247,6 +256,7 @@ def prepare_own(raw: Path, out: Path, allow_missing: bool, workers: int | str) -
     Raises:
         SgcpError: ``classes.csv``, a picture or a label is not as docs/own-dataset.md says.
     """
+    sources = {CLASSES: digest_file(raw / CLASSES)}
     table = read_classes(raw / CLASSES)
     pictures = find_pictures(raw, allow_missing)
     convert = partial(convert_picture, raw=raw, out=out, table=table)
@@ -256,4 +266,4 @@ def prepare_own(raw: Path, out: Path, allow_missing: bool, workers: int | str) -
     if unseen:
         warn(f"note: no label of train holds {', '.join(unseen)}: nothing can be learnt of that")
     items = tuple(item for item, _ in converted)
-    return Dataset("own", "folder", table.protocol, table.classes, items)
+    return Dataset("own", "folder", table.protocol, table.classes, items, sources)

@@ -16,6 +16,7 @@ from sgcp.inference.engines.base import cores
 from sgcp.inference.segmenter import Segmenter, resize_input
 from sgcp.progress import map_threads, progress_bar, say, track
 from sgcp.stages.scorer import Scorer
+from sgcp.stages.stale import refuse_stale
 
 if TYPE_CHECKING:
     from sgcp.datasets.index import Dataset, Item
@@ -55,6 +56,8 @@ class Calibration:
                 f"{dataset.name}, so its mIoU cannot be measured; leave out --labels or --size"
             )
         chosen = spread(learnt, self.images)
+        refuse_stale(self.layout, dataset, chosen, labels=False)
+        refuse_stale(self.layout, dataset, scored)
         return Pictures(self.layout, dataset, self.split, chosen, scored, size)
 
 

@@ -66,6 +66,11 @@ class Layout:
         return self.root / "data" / "prepared" / self.dataset
 
     @property
+    def stamps(self) -> Path:
+        """When the files of the dataset were last compared: this machine's affair, no output."""
+        return self.root / "data" / "prepared" / f"{self.dataset}.stamps.json"
+
+    @property
     def browse(self) -> Path:
         """Contact sheet and page of ``sgcp browse``; nobody's input, so no output of DVC's."""
         return self.root / "data" / "browse" / self.dataset

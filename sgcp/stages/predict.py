@@ -19,6 +19,7 @@ from sgcp.stages.shards import (
     mark_finished,
     take_own_gpu,
 )
+from sgcp.stages.stale import refuse_stale
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,7 @@ def predict(
     items = dataset.split(settings.split, labelled=False)
     model = load_segmenter(layout.model, machine, settings.precision)
     to_label_ids = label_id_table(model, dataset.classes)
+    refuse_stale(layout, dataset, part.take(items) if part else items, labels=False)
     key = run_key(layout, settings, items)
     if part is None:
         with building_folder(layout.predictions, key) as folder:

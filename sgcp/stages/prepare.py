@@ -16,6 +16,8 @@ from sgcp.files import building_folder, code_digest, fingerprint, read_json
 from sgcp.memory import keep_freed_memory
 from sgcp.progress import say
 from sgcp.stages.source import MANIFEST, read_edition
+from sgcp.stages.stale import refuse_changed_raw, stamp_prepared
+from sgcp.stages.stamps import stamp_raw
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,9 +42,12 @@ def prepare(
     splits = fingerprint(layout.splits) if layout.splits.is_dir() else ""
     code = code_digest("datasets")
     key = json.dumps([settings.model_dump(mode="json"), fingerprint(layout.raw), splits, code])
+    before = stamp_raw(layout)
     with building_folder(layout.prepared, key) as folder:
         dataset = convert(layout, settings, machine, folder)
         write_dataset(folder, dataset)
+        refuse_changed_raw(layout, dataset, before)
+    stamp_prepared(layout, dataset, before)
     counts = ", ".join(
         f"{sum(item.split == split for item in dataset.items)} {split}" for split in SPLITS
     )

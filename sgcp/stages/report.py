@@ -29,6 +29,7 @@ from sgcp.stages.run_facts import (
 )
 from sgcp.stages.run_files import Run, choose_pictures, read_run
 from sgcp.stages.scorer import Scorer
+from sgcp.stages.stale import refuse_stale
 
 if TYPE_CHECKING:
     from sgcp.datasets.index import Dataset
@@ -119,6 +120,7 @@ def label_pictures(
             f"per_image.csv: '{strange[0]}' is no picture of '{scores['split']}'; "
             f"run `sgcp validate {layout.dataset}` again"
         )
+    refuse_stale(layout, dataset, [items[row["stem"]] for _, row in chosen])
     model = load_segmenter(layout.model, machine, scores["precision"])
     window = tuple(scores["window"]) if scores["window"] else None
     views = Views(scores["flip"], tuple(scores["scales"]), window)

@@ -25,6 +25,7 @@ from sgcp.evaluation.tally import Tally
 from sgcp.memory import keep_freed_memory
 from sgcp.progress import each_parallel
 from sgcp.stages.scores import write_scores
+from sgcp.stages.stale import refuse_stale
 
 if TYPE_CHECKING:
     from sgcp.datasets.index import Item
@@ -63,6 +64,7 @@ def score_predictions(
         raise SgcpError(f"--name: a plain name, got '{name}'")
     dataset = read_dataset(layout.prepared)
     items = dataset.split(settings.split)
+    refuse_stale(layout, dataset, items, images=False)
     benchmark = benchmark_of(dataset)
     files = find_predictions(folder, items)
     score = partial(count_file, prepared=layout.prepared, benchmark=benchmark)

@@ -26,6 +26,7 @@ from sgcp.memory import keep_freed_memory
 from sgcp.models.network import Normalize
 from sgcp.progress import map_threads, say, track, usable_cores
 from sgcp.stages.beginning import Beginning, make_network, read_beginning
+from sgcp.stages.stale import refuse_stale
 from sgcp.stages.trained import describe_splits, digests_by_stem, write_models
 from sgcp.training.balance import class_weights, count_pixels
 from sgcp.training.checkpoints import Checkpoints
@@ -53,6 +54,8 @@ def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> 
     refuse_overlap(digests_by_stem(learned), scored)
     beginning = read_beginning(layout, settings)
     refuse_overlap(beginning.trained_on, scored)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # one process of each machine compares the files
+        refuse_stale(layout, dataset, learned + scored)
 
     keep_freed_memory()
     fabric = launch(settings, machine)

@@ -14,6 +14,7 @@ from sgcp.reporting.panels import panel
 from sgcp.stages.model import load_segmenter, views_of
 from sgcp.stages.scorer import Scorer
 from sgcp.stages.scores import write_scores
+from sgcp.stages.stale import refuse_stale
 
 if TYPE_CHECKING:
     from sgcp.datasets.index import Dataset, Item
@@ -41,6 +42,7 @@ def validate(
     items = dataset.split(settings.split)
     model = load_segmenter(layout.model, machine, settings.precision)
     refuse_overlap(model.card.trained_on, items)
+    refuse_stale(layout, dataset, items)
     scorer = Scorer(layout, dataset, model, settings.input_size, views_of(settings))
 
     shown = set(spread(range(len(items)), settings.panels))

@@ -72,11 +72,12 @@ def test_overlap_is_found_by_name_and_by_content():
         "val,a.png,,,s,4,x,d,",
         "val,a.png",
         "val,a.png,,,s,4,6,d,,more",
+        "val,a.png,,,s,4,6,d,,,../l.json",
     ],
 )
 def test_impossible_row_is_refused(tmp_path, row):
     write_dataset(tmp_path, Dataset("camvid", "segnet", "grouped", camvid_classes(), ITEMS))
     with (tmp_path / "index.csv").open("a") as file:
-        file.write(row + "\n")
+        file.write(f"{row},,,\n")
     with pytest.raises(SgcpError, match=r"damaged .* run `sgcp prepare"):
         read_dataset(tmp_path)

@@ -46,6 +46,7 @@ def small(tmp_path_factory) -> Project:
         label = read_label(path)
         label[label == IGNORE] = 0
         write_png(path, label)
+    project.index_labels()
     return project
 
 

@@ -222,7 +222,9 @@ def test_repository_without_a_commit_is_one_message(prepared):
     assert "run `git commit`" in prepared.fails("train", "sample")
 
 
-def test_damaged_picture_is_one_message_from_a_worker_too(prepared):
+def test_damaged_picture_is_one_message_from_a_worker_too(prepared, monkeypatch):
+    """It is damaged after the stage compared its files."""
+    monkeypatch.setattr("sgcp.stages.train.refuse_stale", lambda *_: None)
     prepared.set(machine__loader_workers=1)
     image = next((prepared.root / "data/raw/sample/leftImg8bit/train").rglob("*.png"))
     image.write_bytes(image.read_bytes()[:-300])
@@ -234,6 +236,7 @@ def test_damaged_picture_is_one_message_from_a_worker_too(prepared):
 def test_split_without_a_scored_pixel_trains_no_empty_model(prepared):
     for path in (prepared.root / "data/prepared/sample/labels/val").rglob("*.png"):
         Image.fromarray(np.full((64, 128), 255, np.uint8)).save(path)
+    prepared.index_labels()
     assert "no scored pixel" in prepared.fails("train", "sample")
     assert not (prepared.root / "data/models/sample").exists()
 
@@ -263,4 +266,5 @@ def test_diverged_run_stops_and_leaves_no_model(prepared):
 def test_training_labels_without_a_scored_pixel_are_refused(prepared):
     for path in (prepared.root / "data/prepared/sample/labels/train").rglob("*.png"):
         Image.fromarray(np.full((64, 128), 255, np.uint8)).save(path)
+    prepared.index_labels()
     assert "no crop of the epoch holds a labelled pixel" in prepared.fails("train", "sample")
