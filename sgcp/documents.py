@@ -21,12 +21,17 @@ MAX_DEPTH = 32
 MAX_BITS = 1024  # of a whole number; longer ones are no setting and take long to write out
 
 
+class EncodingError(ValueError):
+    """Text in another encoding than UTF-8."""
+
+
 def read_document(path: Path, limit: int) -> str:
     """Read a UTF-8 text file of at most ``limit`` bytes.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is longer, no regular file, or not UTF-8.
+        EncodingError: not UTF-8.
+        ValueError: it is longer, or no regular file.
     """
     if path.exists() and not path.is_file():
         raise ValueError("is a folder or device, not a file")
@@ -37,7 +42,9 @@ def read_document(path: Path, limit: int) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 text ({error.reason} at byte {error.start})") from None
+        line = content.count(b"\n", 0, error.start) + 1
+        where = f"{error.reason} at byte {error.start}, line {line}"
+        raise EncodingError(f"not UTF-8 text ({where})") from None
 
 
 def parse_json(text: str) -> Any:

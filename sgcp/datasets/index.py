@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,11 @@ COLUMNS = (
     "label_digest", "segments_digest", "source", "source_digest",
 )  # fmt: skip
 SPLITS = ("train", "val", "test")
+TRAIN_ONLY = (
+    "set in params.yaml validate_split: null and keep: last in the recipe (DATASET.train.RECIPE), "
+    "and DATASET.prepare.allow_missing: true, then run `dvc repro train@DATASET`; to score the "
+    "model, `validate` needs a split that it was not trained on"
+)
 DIGEST_LENGTH = 32  # hexadecimal digits, 128 bits: enough to tell any two pictures apart
 
 
@@ -107,7 +113,12 @@ class Dataset:
         parts = ("train", "val") if name == "trainval" else (name,)
         items = [item for item in self.items if item.split in parts]
         if not items:
-            raise SgcpError(f"{self.name}: split '{name}' is empty; see its index.csv")
+            counts = Counter(item.split for item in self.items)
+            prepared = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
+            raise SgcpError(
+                f"{self.name}: split '{name}' is empty: of {prepared} images prepared. Choose "
+                f"another split in params.yaml; to train without validation, {TRAIN_ONLY}"
+            )
         if labelled and any(item.label is None for item in items):
             raise SgcpError(
                 f"{self.name}: split '{name}' has pictures without labels, so it cannot be "

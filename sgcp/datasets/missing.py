@@ -1,5 +1,6 @@
 """Rules for incomplete datasets: refuse what is missing, or leave it out and report it."""
 
+import difflib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from sgcp.errors import SgcpError
 from sgcp.progress import warn
 
 EXAMPLES = 3  # files named in one message
+MOST_COMPARED = 2000  # names that are compared letter by letter
 
 
 def pair_files(
@@ -41,17 +43,40 @@ def pair_files(
         problems.append(f"images without a label map: {_count(list(bare), hint)}")
     if orphans:
         problems.append(f"label maps without an image: {_count(orphans)}")
+    near = compare_names(list(bare.values()), orphans)
     if not pairs:
         found = "; ".join(problems) or "no images and no label maps"
-        raise SgcpError(f"{raw}: no image has a label map. Looked for {layout}; found {found}")
+        raise SgcpError(
+            f"{raw}: no image has a label map. Looked for {layout}; found {found}.{near}"
+        )
     if problems and not allow_missing:
         raise SgcpError(
-            f"{raw}: {'; '.join(problems)}. Complete the dataset, or leave these files out: "
+            f"{raw}: {'; '.join(problems)}.{near} Complete the dataset, or leave these files out: "
             f"`sgcp prepare {dataset} --allow-missing`"
         )
     if problems:
         warn(f"{raw}: left out {'; '.join(problems)}")
     return pairs
+
+
+def compare_names(expected: Sequence[Path], found: Sequence[Path]) -> str:
+    """Say how files found are called that may be those expected, and how to rename them.
+
+    Returns:
+        A sentence after a blank, or nothing where no name is near.
+    """
+    if not expected or not found:
+        return ""
+    first = expected[0]
+    longer = [path for path in found if first.stem in path.stem and path.parent == first.parent]
+    alike = {str(path).casefold(): path for path in found}
+    close = difflib.get_close_matches(str(first), map(str, found[:MOST_COMPARED]), n=1)
+    if near := alike.get(str(first).casefold()):
+        return f" {near} differs from {first} in letter case: rename it."
+    if longer:
+        more = " and ".join(f"'{part}'" for part in longer[0].stem.split(first.stem, 1) if part)
+        return f" {longer[0]} has {more} beside the name of the image: rename such files."
+    return f" The nearest to {first} is {close[0]}." if close else ""
 
 
 def _count(paths: Sequence[Path], hint: str = "") -> str:

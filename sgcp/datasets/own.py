@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,24 +11,20 @@ from pathlib import Path
 
 import numpy as np
 
-from sgcp.datasets.foreign_layouts import explain_layout, is_hidden, other_split
+from sgcp.datasets.classes import SemanticClass
 from sgcp.datasets.images import read_image, write_png
-from sgcp.datasets.index import SPLITS, Dataset, Item, digest_file, digest_pixels
-from sgcp.datasets.own_classes import CLASSES, ClassTable, read_classes
-from sgcp.datasets.placement import OnlyOnce
-from sgcp.errors import SgcpError, printable, shorten
+from sgcp.datasets.index import SPLITS, TRAIN_ONLY, Dataset, Item, digest_file, digest_pixels
+from sgcp.datasets.missing import pair_files
+from sgcp.datasets.own_classes import CLASSES, IGNORED, ClassTable, means_void, read_classes
+from sgcp.errors import SgcpError, shorten
 from sgcp.progress import map_parallel, warn
 
 IMAGES, LABELS = "images", "labels"
 LABEL_ENDING = ".png"
 ENDINGS = (LABEL_ENDING, ".jpg", ".jpeg")
 FOREIGN = (".bmp", ".gif", ".heic", ".jp2", ".tif", ".tiff", ".webp")  # pictures, but not read
-PAGE = "docs/own-dataset.md"
-# A file that may list classes, where classes.csv is missing.
-CLASS_LIST = (
-    r"(?:^|/)[^/]*(?:class|categor|label_?map|palette)[^/]*\.(?:csv|tsv|txt|json|ya?ml|xlsx?)\Z"
-)
 LEARNED = ("train", "val")  # splits that must have labels
+SHOWN = 5  # classes of one message
 
 
 @dataclass(frozen=True)
@@ -60,65 +56,10 @@ def raw_path(name: str) -> Path | None:
     if any(part.startswith(".") for part in place.parts) or ending not in ENDINGS + FOREIGN:
         return None
     if kind == LABELS and ending != LABEL_ENDING:
-        raise SgcpError(f"{name}: labels are PNG files, which keep every value; convert it")
+        raise SgcpError(f"{name}: label maps are PNG files, as JPEG changes values; export PNG")
     if ending in FOREIGN:
         raise SgcpError(f"{name}: pictures are PNG or JPEG files; convert it")
     return place
-
-
-def check_source(place: OnlyOnce) -> None:
-    """Refuse a source that lacks a part; mention images that none of the splits takes.
-
-    Raises:
-        SgcpError: naming what is missing and what there is instead; or a folder that is meant as
-            a split but has another name.
-    """
-    parts = {path.parts[0] for path in place.taken}
-    missing = [f"{kind}/SPLIT" for kind in (IMAGES, LABELS) if kind not in parts]
-    if missing:
-        found = explain_layout("own", place.skipped)
-        lacks = " and ".join([*missing, *({CLASSES} - parts)])
-        raise SgcpError(
-            f"own: the source lacks {lacks} (SPLIT: train, val, test): {found}; see {PAGE}"
-        )
-    if CLASSES not in parts:
-        near = [name for name in place.skipped if re.search(CLASS_LIST, name, re.IGNORECASE)]
-        found = f"; the nearest to it is {printable(near[0])}" if near else ""
-        raise SgcpError(
-            f"own: the source lacks {CLASSES}, the list of your classes{found}. Write one as "
-            f"{PAGE} shows, beside {IMAGES} and {LABELS}"
-        )
-    check_strays(place.skipped)
-
-
-def check_strays(names: Iterable[str]) -> None:
-    """Mention images and label maps that lie below the parts but in none of the splits.
-
-    Raises:
-        SgcpError: their folder is meant as a split, such as ``images/valid``.
-    """
-    strays: Counter[str] = Counter()
-    wrong: dict[str, str] = {}
-    for name in names:
-        match = re.search(rf"(?:^|/)(({IMAGES}|{LABELS})/(?:([^/]+)/)?)[^/]", name)
-        if match is None or is_hidden(name) or Path(name).suffix.lower() not in ENDINGS:
-            continue
-        folder = match[1].rstrip("/")
-        strays[folder] += 1
-        if match[3] and (split := other_split(match[3])):
-            wrong[folder] = f"{match[2]}/{split}"
-    if wrong:
-        folder, right = next(iter(sorted(wrong.items())))
-        raise SgcpError(
-            f"own: {_count(strays, wrong)} would be left out: the splits are called "
-            f"{', '.join(SPLITS)}. Rename {folder} to {right}, and so on"
-        )
-    if strays:
-        warn(f"note: left out, as only {', '.join(SPLITS)} are read: {_count(strays, strays)}")
-
-
-def _count(strays: Counter[str], folders: Iterable[str]) -> str:
-    return shorten(f"{printable(f)} ({strays[f]:,} files)" for f in sorted(folders))
 
 
 def list_files(raw: Path, kind: str, split: str) -> list[Path]:
@@ -129,58 +70,63 @@ def list_files(raw: Path, kind: str, split: str) -> list[Path]:
 
 
 def find_pictures(raw: Path, allow_missing: bool) -> list[Picture]:
-    """Pair the pictures of every split with their labels.
+    """Pair the images of every split with their label maps, by name.
 
-    A test split may come without its labels; training and validation may not.
+    A test split may come without label maps; training and validation may not.
 
     Args:
         allow_missing: leave out what has no counterpart, and say so.
 
     Raises:
-        SgcpError: a picture without label, or the reverse; a name given twice; an empty split.
+        SgcpError: an image without label map, or the reverse; a name given twice; an empty split.
     """
+    wanted: dict[Path, Path] = {}
+    labels: dict[str, Path] = {}
     pictures = []
     for split in SPLITS:
         images = list_files(raw, IMAGES, split)
-        labels = set(list_files(raw, LABELS, split))
-        wanted = {image: label_of(image) for image in images}
-        if split not in LEARNED and not labels:
+        found = by_name(raw, list_files(raw, LABELS, split))
+        if found or split in LEARNED:
+            labels |= found
+            wanted |= {image: found.get(name_of(image), label_of(image)) for image in images}
+        else:
             pictures += [Picture(split, image, None) for image in images]
-            continue
-        bare = [image for image in images if wanted[image] not in labels]
-        refuse_or_tell(raw, bare, "pictures have no label", allow_missing)
-        orphans = sorted(labels - set(wanted.values()))
-        refuse_or_tell(raw, orphans, "labels have no picture", allow_missing)
-        kept = (image for image in images if wanted[image] in labels)
-        pictures += [Picture(split, image, wanted[image]) for image in kept]
+    layout = f"{IMAGES}/SPLIT/NAME.png or .jpg, and {LABELS}/SPLIT/NAME{LABEL_ENDING}"
+    pairs = pair_files("own", raw, wanted, labels.values(), allow_missing, layout)
+    pictures = [*(Picture(i.parts[1], i, label) for i, label in pairs.items()), *pictures]
     refuse_equal_names(raw, pictures)
     refuse_empty(raw, pictures, allow_missing)
     return pictures
 
 
-def label_of(image: Path) -> Path:
-    """Return where the label of a picture lies."""
-    return Path(LABELS, *image.parts[1:]).with_suffix(LABEL_ENDING)
+def name_of(path: Path) -> str:
+    """Return what pairs an image with its label map: its path below ``images``, without ending.
+
+    In Unicode's composed form (NFC): disks and archives of macOS decompose names.
+    """
+    return unicodedata.normalize("NFC", Path(*path.parts[1:]).with_suffix("").as_posix())
 
 
-def refuse_or_tell(raw: Path, paths: Sequence[Path], problem: str, allow_missing: bool) -> None:
-    """Refuse files without a counterpart, or say that they are left out.
+def by_name(raw: Path, paths: Iterable[Path]) -> dict[str, Path]:
+    """Return files by ``name_of``.
 
     Raises:
-        SgcpError: there are some and ``allow_missing`` is off.
+        SgcpError: two have one name.
     """
-    if not paths:
-        return
-    first = paths[0]
-    hint = f" (expected {raw / label_of(first)})" if first.parts[0] == IMAGES else ""
-    found = (
-        f"{raw / first.parts[0] / first.parts[1]}: {len(paths)} {problem}, such as {first}{hint}"
-    )
-    if not allow_missing:
-        raise SgcpError(
-            f"{found}; complete them, or leave these out: `sgcp prepare own --allow-missing`"
-        )
-    warn(f"{found}: left out")
+    found: dict[str, Path] = {}
+    for path in paths:
+        other = found.setdefault(name_of(path), path)
+        if other != path:
+            raise SgcpError(
+                f"{raw / path} and {raw / other}: have one name, but for their ending or the form "
+                "of their accents. Keep one"
+            )
+    return found
+
+
+def label_of(image: Path) -> Path:
+    """Return where the label map of an image belongs."""
+    return Path(LABELS, *image.parts[1:]).with_suffix(LABEL_ENDING)
 
 
 def refuse_equal_names(raw: Path, pictures: Sequence[Picture]) -> None:
@@ -191,7 +137,8 @@ def refuse_equal_names(raw: Path, pictures: Sequence[Picture]) -> None:
     """
     first: dict[str, Path] = {}
     for picture in pictures:
-        other = first.setdefault(picture.image.stem, picture.image)
+        name = unicodedata.normalize("NFC", picture.image.stem)
+        other = first.setdefault(name, picture.image)
         if other != picture.image:
             raise SgcpError(
                 f"{raw / picture.image} and {raw / other}: have one name; a picture is known by "
@@ -200,18 +147,23 @@ def refuse_equal_names(raw: Path, pictures: Sequence[Picture]) -> None:
 
 
 def refuse_empty(raw: Path, pictures: Sequence[Picture], allow_missing: bool) -> None:
-    """Refuse a dataset without pictures to learn from or to choose the best epoch by.
+    """Refuse a dataset without images to learn from or to choose the best epoch by.
 
     Raises:
-        SgcpError: naming the folder that is empty.
+        SgcpError: naming the folder that is empty, and all that training without it needs.
     """
     found = {picture.split for picture in pictures}
-    empty = [raw / IMAGES / split for split in LEARNED if split not in found]
-    if not pictures or (empty and not allow_missing):
-        raise SgcpError(
-            f"{empty[0]}: holds no picture with a label; give train and val some each (of one "
-            "drive or day all to the same), or go on without: `sgcp prepare own --allow-missing`"
-        )
+    empty = [split for split in LEARNED if split not in found]
+    if not empty or allow_missing:
+        return
+    without = {
+        "train": "To score a model without training one, run `sgcp prepare own --allow-missing`",
+        "val": f"To train without validation, {TRAIN_ONLY}",
+    }
+    raise SgcpError(
+        f"{raw / IMAGES / empty[0]}: no image with a label map. Move some of the others here, with "
+        f"their label maps; images of one drive or day all to the same split. {without[empty[0]]}"
+    )
 
 
 def convert_picture(
@@ -237,12 +189,13 @@ def convert_picture(
             f"{raw / picture.label}: {label.shape} differs from its image {(height, width)} "
             "(height, width); a label has a value for each pixel of its own picture"
         )
-    if not (out / picture.label).is_file():
-        write_png(out / picture.label, label)
+    target = label_of(picture.image)
+    if not (out / target).is_file():
+        write_png(out / target, label)
     found = frozenset(np.unique(label).tolist())
     item = replace(
         item,
-        label=picture.label,
+        label=target,
         label_digest=digest_pixels(label),
         source=picture.label,
         source_digest=source_digest,
@@ -261,9 +214,36 @@ def prepare_own(raw: Path, out: Path, allow_missing: bool, workers: int | str) -
     pictures = find_pictures(raw, allow_missing)
     convert = partial(convert_picture, raw=raw, out=out, table=table)
     converted = map_parallel(convert, pictures, workers, "labels")
-    seen = frozenset[int]().union(*(found for item, found in converted if item.split == "train"))
-    unseen = [item.name for item in table.classes if item.train_id not in seen]
-    if unseen:
-        warn(f"note: no label of train holds {', '.join(unseen)}: nothing can be learnt of that")
     items = tuple(item for item, _ in converted)
+    # Without a training split, as for a dataset that only scores, all its label maps count.
+    learned = "train" if any(item.split == "train" for item in items) else None
+    seen = frozenset[int]().union(
+        *(found for item, found in converted if learned in (None, item.split))
+    )
+    judge_classes(table.classes, seen)
     return Dataset("own", "folder", table.protocol, table.classes, items, sources)
+
+
+def judge_classes(classes: Sequence[SemanticClass], seen: frozenset[int]) -> None:
+    """Report classes without a pixel to learn from, and names that usually mean no class.
+
+    Args:
+        seen: train ids that label maps hold.
+
+    Raises:
+        SgcpError: a class has such a name and no pixel.
+    """
+    void = [item for item in classes if means_void(item.name)]
+    if empty := [item.name for item in void if item.train_id not in seen]:
+        raise SgcpError(
+            f"{CLASSES}: does '{empty[0]}' mean pixels without a class? No label map of train has "
+            f"one of its pixels. If so, name it '{IGNORED}': such pixels are neither trained on "
+            f"nor scored. If it is a class, give it another name, such as '{empty[0]} class'"
+        )
+    if void:
+        warn(
+            f"note: {shorten(item.name for item in void)}: trained on and scored as a class; for "
+            f"pixels without a class, name it '{IGNORED}' in {CLASSES}"
+        )
+    if unseen := [item.name for item in classes if item.train_id not in seen]:
+        warn(f"note: no label map of train has {shorten(unseen, SHOWN)}: it cannot be learned")

@@ -15,14 +15,21 @@ import numpy as np
 from sgcp.datasets.classes import IGNORE, SemanticClass
 from sgcp.datasets.images import UInt8, read_label, read_label_colors
 from sgcp.datasets.remap import UNLISTED, color_code, color_codes
-from sgcp.documents import read_document
-from sgcp.errors import SgcpError
+from sgcp.documents import EncodingError, read_document
+from sgcp.errors import SgcpError, shorten
 from sgcp.files import json_digest
 
 CLASSES = "classes.csv"
 COLUMNS = ["name", "values", "color"]
 DELIMITERS = (",", ";", "\t")  # spreadsheets write the second where numbers have decimal commas
-IGNORED = "ignore"  # the name of what is no class
+IGNORED = "ignore"  # the name of what is no class, in any letter case
+# Names that other programs give to pixels without a class, letters only.
+VOID_NAMES = {
+    "void", "unlabel", "unlabeled", "unlabelled", "nolabel", "notlabeled", "notlabelled", "unknown",
+    "undefined", "unassigned", "unclassified", "unannotated", "background", "bg", "ignore",
+    "ignored", "ignoreregion", "none", "nothing", "null", "noclass", "dontcare", "donotcare",
+    "invalid", "egovehicle", "rectificationborder", "outofroi",
+}  # fmt: skip
 REST = "*"  # of its values: whatever no row lists
 MAX_BYTES = 2**20
 MAX_CLASSES = UNLISTED  # train ids are bytes; beyond them stand two marks, UNLISTED and IGNORE
@@ -72,8 +79,7 @@ class ClassTable:
             f"{f'#{value:06x}' if self.colored else value} ({count:,} pixels)"
             for value, count in zip(values[order].tolist(), counts[order].tolist(), strict=True)
         ]
-        more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
-        return f"{'colour' if self.colored else 'value'} {', '.join(shown[:SHOWN])}{more}"
+        return f"{'colour' if self.colored else 'value'} {shorten(shown, SHOWN)}"
 
 
 @cache
@@ -98,6 +104,10 @@ def read_classes(path: Path) -> ClassTable:
         raise SgcpError(
             f"{path}: no such file; it names your classes, see docs/own-dataset.md"
         ) from None
+    except EncodingError as error:
+        raise SgcpError(
+            f"{path}: {error}. Save it as UTF-8; Excel calls that 'CSV UTF-8 (comma delimited)'"
+        ) from None
     except (ValueError, csv.Error) as error:
         raise SgcpError(f"{path}: {error}; see docs/own-dataset.md") from None
     for number, row in rows:
@@ -117,9 +127,12 @@ def _read_rows(text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows below the header, stripped, with their line numbers.
 
     Raises:
+        EncodingError: the text is UTF-16 of plain letters, which is UTF-8 with zeros between.
         ValueError: other columns.
         csv.Error: a quote without end.
     """
+    if "\0" in text:
+        raise EncodingError("not UTF-8 text (zero bytes, as in UTF-16)")
     text = text.removeprefix("\ufeff")  # which some spreadsheets put first
     header = next((line for line in text.splitlines() if line.strip()), "")
     rows = csv.reader(io.StringIO(text), delimiter=max(DELIMITERS, key=header.count), strict=True)
@@ -157,6 +170,7 @@ class _Builder:
         if len(row) != len(COLUMNS):
             raise ValueError(f"{len(row)} cells, expected {', '.join(COLUMNS)}")
         name, values, paint = row
+        name = IGNORED if name.casefold() == IGNORED else name
         if not name or len(name) > MAX_NAME or not name.isprintable():
             raise ValueError(f"{name[:MAX_NAME]!r} is no name of a class")
         if name in self.names:
@@ -169,7 +183,7 @@ class _Builder:
             label_id = train_id if self.colored else codes[0]
             self.classes.append(SemanticClass(train_id, label_id, name, self._paint(name, paint)))
         elif paint:
-            raise ValueError(f"'{IGNORED}' has no color: it is painted black")
+            parse_color(paint)  # written by many programs; ignored pixels are painted black
 
     def _take_values(self, name: str, texts: list[str], train_id: int) -> list[int]:
         """Return the codes of a row's values, now taken by it."""
@@ -194,6 +208,11 @@ class _Builder:
 
     def _paint(self, name: str, text: str) -> tuple[int, int, int]:
         """Return the colour that a class is shown in, which no other may have."""
+        if not text:
+            raise ValueError(
+                f"'{name}' has no colour. Does it mean pixels without a class, neither trained on "
+                f"nor scored? Then name it '{IGNORED}'. Only a class has a colour, #rrggbb"
+            )
         color = parse_color(text)
         if color in self.paints:
             raise ValueError(f"'{name}' would be painted like '{self.paints[color]}', {text}")
@@ -203,6 +222,12 @@ class _Builder:
     def table(self) -> ClassTable:
         """Return all rows as one table."""
         return ClassTable(tuple(self.classes), tuple(self.train_ids), bool(self.colored), self.rest)
+
+
+def means_void(name: str) -> bool:
+    """Tell a name that usually means pixels without a class, in any case and spelling."""
+    words = re.findall(r"[a-z]+", name.casefold().replace("'", ""))
+    return "".join(words) in VOID_NAMES or (bool(words) and VOID_NAMES.issuperset(words))
 
 
 def parse_color(text: str) -> tuple[int, int, int]:

@@ -19,6 +19,7 @@ from sgcp.datasets.camvid_labels import read_colors
 from sgcp.datasets.fetch import MAX_BYTES, fetch
 from sgcp.datasets.foreign_layouts import explain_layout
 from sgcp.datasets.links import link_folder, resolve_folder
+from sgcp.datasets.own_source import check_source
 from sgcp.datasets.placement import OnlyOnce, Placement
 from sgcp.errors import SgcpError
 from sgcp.files import PARTIAL, building_folder, write_json
@@ -225,7 +226,7 @@ def check_content(dataset: str, edition: str, folder: Path, place: OnlyOnce) -> 
         SgcpError: naming what is missing and what there is, or the edition found instead.
     """
     if dataset == "own":
-        own.check_source(place)
+        check_source(place)
     if not place.taken:
         found = explain_layout(dataset, place.skipped)
         raise SgcpError(f"{dataset}: the source holds no file of this dataset: {found}")

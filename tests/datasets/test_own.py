@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import unicodedata
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -16,7 +17,7 @@ from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.images import read_label
 from sgcp.datasets.index import Dataset, read_dataset, refuse_overlap
 from sgcp.datasets.own import raw_path
-from sgcp.datasets.own_classes import read_classes
+from sgcp.datasets.own_classes import means_void, read_classes
 from sgcp.errors import SgcpError
 
 VALUES = "name,values,color\nland,0 7,#00ff00\nsea,3,#0000ff\n"
@@ -130,7 +131,11 @@ def test_mask_of_0_and_255_is_two_classes(project, source):
     assert dataset.classes[1].label_id == 255
 
 
-@pytest.mark.parametrize("row", ["ignore,5 6,", "ignore,*,", "ignore,6 *,"])
+@pytest.mark.parametrize(
+    "row",
+    ["ignore,5 6,", "ignore,*,", "ignore,6 *,", "Ignore,6,", "IGNORE , 6,", '" iGnOrE",6,',
+     "ignore,6,#000000", "Ignore,6,#00ff00"],
+)  # fmt: skip
 def test_what_is_ignored_is_said_in_the_file(project, source, row):
     (source / "classes.csv").write_text(f"{VALUES}{row}\n")
     save(source / "labels/train/a.png", halves(6, 3))
@@ -293,8 +298,73 @@ def test_links_that_branch_without_end_are_refused(project, source, monkeypatch)
 def test_class_never_seen_is_told(project, source):
     (source / "classes.csv").write_text(VALUES + "sky,9,#ffffff\n")
     project.ok("download", "own", "--root", source)
+    assert "note: no label map of train has sky: it cannot be learned" in project.ok(
+        "prepare", "own"
+    )
+
+
+def test_many_classes_never_seen_are_named_by_a_few(project, source):
+    rows = [f"class {value},{value},#0000{value:02x}\n" for value in range(10, 148)]
+    (source / "classes.csv").write_text(VALUES + "".join(rows))
+    project.ok("download", "own", "--root", source)
     text = project.ok("prepare", "own")
-    assert "note: no label of train holds sky: nothing can be learnt of that" in text
+    assert "has class 10, class 11, class 12, class 13, class 14 and 133 more: it" in text
+
+
+VOID = [
+    "void",
+    "Unlabeled",
+    "UNLABELLED",
+    "un-labeled",
+    "unknown",
+    "background",
+    "Ignored",
+    "none",
+    "don't care",
+    "Dont_Care",
+    "__ignore__",
+    "void/unlabelled",
+    "no label",
+    "void 1",
+]
+
+
+@pytest.mark.parametrize("name", VOID)
+def test_class_that_may_mean_no_class_is_asked_about_where_nothing_teaches_it(
+    project, source, name
+):
+    (source / "classes.csv").write_text(f"{VALUES}{name},9,#ffffff\n")
+    save(source / "labels/val/c.png", halves(9, 3))  # scored, but never trained on
+    text = refused(project, source)
+    assert f"does '{name}' mean pixels without a class?" in text
+    assert "name it 'ignore'" in text
+    (source / "classes.csv").write_text(f"{VALUES}{name} class,9,#ffffff\n")  # as it advises
+    assert len(take(project, source).classes) == 3
+
+
+def test_class_that_may_mean_no_class_is_kept_where_it_has_pixels_and_told_once(project, source):
+    (source / "classes.csv").write_text(VALUES + "void,9,#ffffff\nBackground,5,#fffffe\n")
+    for name in ("a", "b"):
+        save(source / f"labels/train/{name}.png", halves(9, 5))
+    project.ok("download", "own", "--root", source)
+    text = project.ok("prepare", "own")
+    assert text.count("note: void, Background: trained on and scored as a class") == 1
+    assert "name it 'ignore'" in text
+
+
+def test_class_that_may_mean_no_class_is_judged_by_val_where_there_is_no_train(project, source):
+    (source / "classes.csv").write_text(VALUES + "void,9,#ffffff\n")
+    for kind in ("images", "labels"):
+        shutil.rmtree(source / kind / "train")
+    project.ok("download", "own", "--root", source)
+    assert "does 'void' mean" in project.fails("prepare", "own", "--allow-missing")
+    save(source / "labels/val/c.png", halves(9, 3))
+    assert "void: trained on and scored" in project.ok("prepare", "own", "--allow-missing")
+
+
+@pytest.mark.parametrize("name", ["sky", "avoid", "background class", "nonesuch", "unknown object"])
+def test_other_names_of_classes_are_not_asked_about(name):
+    assert not means_void(name)
 
 
 def test_same_picture_in_train_and_val_is_not_scored(project, source):
@@ -330,8 +400,9 @@ def test_same_picture_in_train_and_val_is_not_scored(project, source):
         (VALUES + "sky,*,#ffffff\n", "line 4: '*' is no value"),
         (VALUES + "sky,#ffffff,#ffffff\n", "line 4: '#ffffff': numbers and colours are mixed"),
         (VALUES + "sky,5,white\n", "line 4: 'white' is no colour; write it as #rrggbb"),
-        (VALUES + "sky,5,\n", "line 4: '' is no colour"),
-        (VALUES + "ignore,5,#ffffff\n", "line 4: 'ignore' has no color"),
+        (VALUES + "sky,5,\n", "line 4: 'sky' has no colour. Does it mean pixels without a class"),
+        (VALUES + "ignore,5,white\n", "line 4: 'white' is no colour; write it as #rrggbb"),
+        (VALUES + "ignore,5,\nIgnore,6,\n", "line 5: the name 'ignore' stands there twice"),
         (VALUES + "ignore,,\n", "line 4: 'ignore' has no values"),
         (VALUES + "ignore,3,\n", "line 4: '3' belongs to 'sea' already"),
         (COLORS + "sky,#00f,#ffffff\n", "line 4: '#00f' is no colour"),
@@ -360,11 +431,23 @@ def test_more_classes_than_a_byte_holds_are_refused(tmp_path, count):
 
 
 @pytest.mark.parametrize(
-    "content", [VALUES.replace("sea", "Süd").encode("latin-1"), VALUES.encode("utf-16"), b"\0\0"]
+    ("content", "found"),
+    [
+        (VALUES.replace("sea", "Süd").encode("cp1252"), "at byte 36, line 3"),
+        (VALUES.encode("utf-16"), "at byte 0, line 1"),
+        (b"\xfe\xff" + VALUES.encode("utf-16-be"), "at byte 0, line 1"),
+        (VALUES.encode("utf-16-le"), "zero bytes, as in UTF-16"),
+        (VALUES.encode("utf-16-be"), "zero bytes, as in UTF-16"),
+        (VALUES.encode("utf-32-le"), "zero bytes, as in UTF-16"),
+        (b"\0\0", "zero bytes"),
+    ],
 )
-def test_table_in_another_encoding_is_one_message(project, source, content):
+def test_table_in_another_encoding_is_to_be_saved_as_utf8(project, source, content, found):
     (source / "classes.csv").write_bytes(content)
-    assert "classes.csv" in refused(project, source)
+    text = refused(project, source)
+    assert "classes.csv: not UTF-8 text" in text
+    assert found in text
+    assert "Save it as UTF-8; Excel calls that 'CSV UTF-8 (comma delimited)'" in text
 
 
 @pytest.mark.parametrize("part", ["classes.csv", "images", "labels"])
@@ -410,8 +493,8 @@ def test_label_of_another_size_than_its_image_is_refused(project, source, size):
 def test_missing_labels_are_told_and_left_out_if_asked(project, source):
     (source / "labels/train/a.png").unlink()
     text = refused(project, source)
-    assert "1 pictures have no label, such as images/train/a.png" in text
-    assert "labels/train/a.png); complete them, or leave these out" in text
+    assert "images without a label map: 1 (images/train/a.png; expected labels/train/a.png)" in text
+    assert "`sgcp prepare own --allow-missing`" in text
     assert len(take(project, source, "--allow-missing").items) == 4
     assert "images/train/a.png" in project.ok("prepare", "own", "--allow-missing")
 
@@ -419,8 +502,72 @@ def test_missing_labels_are_told_and_left_out_if_asked(project, source):
 def test_labels_without_picture_are_told_and_left_out_if_asked(project, source):
     (source / "images/val/c.png").unlink()
     text = refused(project, source)
-    assert "1 labels have no picture, such as labels/val/c.png" in text
+    assert "label maps without an image: 1 (labels/val/c.png)" in text
     assert len(take(project, source, "--allow-missing").items) == 4
+
+
+@pytest.mark.parametrize(
+    ("rename", "advice"),
+    [
+        ("{}_train_id", "labels/train/a_train_id.png has '_train_id' beside the name of the image"),
+        ("gt_{}_mask", "labels/train/gt_a_mask.png has 'gt_' and '_mask' beside the name"),
+    ],
+)
+def test_labels_of_other_names_are_shown_and_never_all_left_out(project, source, rename, advice):
+    for path in list((source / "labels").rglob("*.png")):
+        path.rename(path.with_stem(rename.format(path.stem)))
+    project.ok("download", "own", "--root", source)
+    for options in ((), ("--allow-missing",)):
+        text = project.fails("prepare", "own", *options)
+        assert "no image has a label map. Looked for images/SPLIT/NAME" in text
+        assert "4 (images/train/a.png, images/train/b.png, images/val/c.png, ...;" in text
+        assert advice in text
+
+
+def test_label_that_differs_in_letter_case_alone_is_named(project, source):
+    (source / "labels/train/a.png").rename(source / "labels/train/A.png")
+    assert "labels/train/A.png differs from labels/train/a.png in letter case" in refused(
+        project, source
+    )
+
+
+@pytest.mark.parametrize("forms", [("NFD", "NFC"), ("NFC", "NFD")])
+def test_names_pair_in_every_form_of_unicode_and_lead_to_their_files(project, source, forms):
+    for kind, form in zip(("images", "labels"), forms, strict=True):
+        for split in ("train", "val"):
+            name = unicodedata.normalize(form, f"{kind}/{split}/Süd ガ/é {split}.png")
+            save(source / name, noise(ord(split[0])) if kind == "images" else halves(0, 3))
+    dataset = take(project, source)
+    items = [item for item in dataset.items if item.sequence]
+    assert [unicodedata.normalize("NFC", item.stem) for item in items] == ["é train", "é val"]
+    for item in items:
+        assert (project.root / "data/raw/own" / item.image).is_file()
+        assert item.label is not None
+        assert (project.root / "data/prepared/own" / item.label).is_file()
+
+
+@pytest.mark.parametrize(("image", "label"), [("JPG", "PNG"), ("PNG", "png"), ("jpeg", "Png")])
+def test_endings_pair_in_any_letter_case(project, source, image, label):
+    for kind, ending in (("images", image), ("labels", label)):
+        for path in list((source / kind).rglob("*.png")):
+            path.rename(path.with_suffix(f".{ending}"))
+    assert len(take(project, source).items) == 5
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("labels/train/a.png", "labels/train/a.PNG"),
+     ("labels/train/é.png", "labels/train/e\u0301.png"),
+     ("images/train/é.png", "images/train/e\u0301.png")],
+)  # fmt: skip
+def test_two_files_that_are_one_name_are_refused_with_both(project, source, one, other):
+    for path in (one, other):
+        save(source / path, halves(0, 3) if path.startswith("labels") else noise(3))
+    if "images" in one:
+        save(source / "labels/train/é.png", halves(0, 3))
+    text = refused(project, source)
+    assert one in text
+    assert other in text
 
 
 def test_test_labels_are_all_there_or_none(project, source):
@@ -435,7 +582,7 @@ def test_test_labels_are_all_there_or_none(project, source):
 def test_split_without_pictures_is_refused_unless_allowed(project, source, split):
     shutil.rmtree(source / "images" / split)
     shutil.rmtree(source / "labels" / split)
-    assert f"images/{split}: holds no picture with a label" in refused(project, source)
+    assert f"images/{split}: no image with a label map" in refused(project, source)
     assert len(take(project, source, "--allow-missing").items) == 3
 
 
@@ -446,7 +593,9 @@ def test_nothing_at_all_is_refused_even_if_allowed(project, source):
     assert "lacks images" in refused(project, source)
     (project.root / "data/raw/own/images/train").mkdir(parents=True)
     (project.root / "data/raw/own/classes.csv").write_text(VALUES)
-    assert "holds no picture" in project.fails("prepare", "own", "--allow-missing")
+    text = project.fails("prepare", "own", "--allow-missing")
+    assert "no image has a label map" in text
+    assert "found no images and no label maps" in text
 
 
 @pytest.mark.parametrize(
@@ -469,8 +618,8 @@ def test_name_given_twice_is_refused_in_any_folder_and_split(project, source, ot
         ("labels/train/a.png", forge.png((8, 6)), "label map of mode RGB, expected one 8-bit"),
         ("labels/train/a.png", forge.png((8, 6), depth=16, color=0), "16"),
         ("images/train/z.tif", b"II*\0", "z.tif: pictures are PNG or JPEG files; convert it"),
-        ("labels/train/z.JPG", b"\xff\xd8", "z.JPG: labels are PNG files"),
-        ("labels/val/z.bmp", b"BM", "z.bmp: labels are PNG files"),
+        ("labels/train/z.JPG", b"\xff\xd8", "z.JPG: label maps are PNG files"),
+        ("labels/val/z.bmp", b"BM", "z.bmp: label maps are PNG files"),
         ("images/train/a\nb.png", forge.png((8, 6)), "rename it"),
     ],
 )
