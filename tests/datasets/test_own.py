@@ -268,13 +268,12 @@ def test_source_that_is_gone_leaves_what_was_unpacked(project, source, tmp_path)
     assert "nothing to do" in project.ok("download", "own")
     project.ok("download", "own", "--root", source)
     shutil.rmtree(source)
-    assert "name your folder" in project.fails("download", "own")
+    assert "Name your copy" in project.fails("download", "own")
 
 
 def test_folder_of_params_is_taken_and_none_is_asked_for(project, source):
     text = project.fails("download", "own")
     assert "sgcp download own --root DIR" in text
-    assert "own.download.root" in text
     project.set(own__download__root=str(source))
     assert "10 files" in project.ok("download", "own")
 
