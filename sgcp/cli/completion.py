@@ -54,6 +54,11 @@ def protocols() -> list[str]:
     return ["strict", "grouped"]
 
 
+def encodings() -> list[str]:
+    """Return what the values of a prediction can be."""
+    return ["ids", "train-ids", "colors"]
+
+
 def devices() -> list[str]:
     """Return what a network runs on."""
     return ["auto", "cpu", "cuda"]

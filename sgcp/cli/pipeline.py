@@ -12,9 +12,11 @@ from sgcp.cli.output import OUTPUT, JsonOption, hand_over
 from sgcp.cli.project import (
     PIPELINE,
     DatasetArgument,
+    EncodingOption,
     FlipOption,
     ScaleOption,
     WindowOption,
+    check_choice,
     name_variant,
     open_project,
     override,
@@ -87,8 +89,7 @@ def prepare(
 
     if protocol is not None and layout.dataset != "camvid":
         raise SgcpError("--protocol: only CamVid has protocols")
-    if protocol not in (None, "strict", "grouped"):
-        raise SgcpError(f"--protocol: 'strict' or 'grouped', got '{protocol}'")
+    check_choice("--protocol", protocol, completion.protocols())
     changes = {"protocol": protocol, "allow_missing": allow_missing or None}
     stage(layout, override(section.prepare, **changes), params.machine)
 
@@ -149,9 +150,10 @@ def validate(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Score this folder of label-id PNGs, of any network, instead of the model.",
+            help="Score this folder of PNGs, of any network, instead of the model.",
         ),
     ] = None,
+    encoding: EncodingOption = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -172,15 +174,19 @@ def validate(
     Example: sgcp validate camvid --flip --scale 1 --scale 1.25
 
     Example: sgcp validate cityscapes --predictions results/val
+
+    Example: sgcp validate cityscapes --predictions results/val --encoding train-ids
     """
     params, section, layout = open_project(dataset)
-    if split not in (None, "train", "val", "test"):
-        raise SgcpError(f"--split: 'train', 'val' or 'test', got '{split}'")
+    check_choice("--split", split, completion.splits())
+    check_choice("--encoding", encoding, completion.encodings())
     views = {"flip": flip or None, "scales": scale or None, "window": window}
     settings = override(section.validate_, split=split, **views)
     layout = replace(layout, variant=name_variant(section.validate_, settings))
     if name is not None and predictions is None:
         raise SgcpError("--name: names the folder of --predictions, which is not given")
+    if encoding is not None and predictions is None:
+        raise SgcpError("--encoding: describes the files of --predictions, which is not given")
     if predictions is not None and any(views.values()):
         raise SgcpError("--flip, --scale, --window: are for the model, not for --predictions")
     if predictions is None:
@@ -190,7 +196,7 @@ def validate(
     else:
         from sgcp.stages.score_predictions import score_predictions
 
-        content = score_predictions(layout, settings, params.machine, predictions, name)
+        content = score_predictions(layout, settings, params.machine, predictions, name, encoding)
     hand_over(json, content)
 
 

@@ -40,6 +40,15 @@ DeviceOption = Annotated[
     str,
     typer.Option(metavar="NAME", autocompletion=completion.devices, help="auto, cpu or cuda."),
 ]
+EncodingOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        autocompletion=completion.encodings,
+        help="What the values of --predictions are: ids, train-ids or colors; else label ids, "
+        "refused where they look like another.",
+    ),
+]
 FlipOption = Annotated[
     bool,
     typer.Option(
@@ -62,6 +71,17 @@ WindowOption = Annotated[
         rich_help_panel=LOOK,
     ),
 ]
+
+
+def check_choice(option: str, value: str | None, choices: list[str]) -> None:
+    """Refuse a value of an option that is none of its choices; None: it was not given.
+
+    Raises:
+        SgcpError: naming the choices.
+    """
+    if value is not None and value not in choices:
+        *others, last = (f"'{choice}'" for choice in choices)
+        raise SgcpError(f"{option}: {', '.join(others)} or {last}, got '{value}'")
 
 
 def open_project(dataset: str | None) -> tuple[Params, Any, Layout]:

@@ -59,6 +59,18 @@ def camvid_classes() -> tuple[SemanticClass, ...]:
     )
 
 
+def match_names(names: Sequence[str], classes: Sequence[SemanticClass]) -> list[int]:
+    """Return the train id of each name.
+
+    Raises:
+        ValueError: the two do not name the same classes; says which are not in both.
+    """
+    wanted = {item.name: item.train_id for item in classes}
+    if odd := sorted(set(names) ^ wanted.keys()):
+        raise ValueError(f"not in both: {', '.join(odd[:5])}")
+    return [wanted[name] for name in names]
+
+
 def classes_to_json(classes: tuple[SemanticClass, ...]) -> list[Any]:
     """Return a JSON form that ``classes_from_json`` reads."""
     return [asdict(item) | {"color": list(item.color)} for item in classes]

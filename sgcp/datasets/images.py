@@ -122,6 +122,16 @@ def read_label(path: Path) -> UInt8:
         return np.array(image)
 
 
+def read_mode(path: Path) -> str:
+    """Read Pillow's mode of an image from its header, such as ``RGB``, or ``P`` for a palette.
+
+    Raises:
+        SgcpError: as ``read_size``.
+    """
+    with _opened(path) as image:
+        return image.mode
+
+
 def read_label_colors(path: Path) -> UInt8:
     """Read a label map painted in colours (H, W, 3) uint8; a palette is applied.
 
@@ -158,10 +168,14 @@ def read_png_text(path: Path) -> dict[str, str]:
     """Return the text before a PNG's pixels by keyword; nothing where it is no PNG."""
     try:
         with GUESSES_REFUSED, Image.open(path, formats=["PNG"]) as image:
-            texts = image.info.items()
-            return {str(key): value for key, value in texts if isinstance(value, str)}
+            return png_text(image)
     except DAMAGED:
         return {}
+
+
+def png_text(image: Image.Image) -> dict[str, str]:
+    """Return the text of an opened PNG by keyword."""
+    return {str(key): value for key, value in image.info.items() if isinstance(value, str)}
 
 
 def _encode(rgb: UInt8, text: Mapping[str, str]) -> bytes:

@@ -47,6 +47,9 @@ class Benchmark:
     classes: tuple[SemanticClass, ...]
     label_ids: int
     """A prediction holds ids 0 .. label_ids - 1."""
+    unscored_colors: frozenset[tuple[int, int, int]] = frozenset({(0, 0, 0)})
+    """Colours of a prediction that mean no scored class; a class may have one of them all the
+    same."""
     categories: Mapping[str, Category] = field(default_factory=dict)
     object_size: Mapping[int, float] = field(default_factory=dict)
     """Mean pixels of an object by train id; classes without single objects are left out."""
@@ -57,6 +60,16 @@ class Benchmark:
         for index, category in enumerate(self.categories.values()):
             table[list(category.object_ids)] = index
         return table
+
+    @property
+    def train_ids(self) -> dict[int, int]:
+        """Train id of each class by label id."""
+        return {item.label_id: item.train_id for item in self.classes}
+
+    @property
+    def no_class(self) -> int:
+        """The lowest id that is no scored class: 0, unlabeled, of Cityscapes."""
+        return min({*range(256)} - self.train_ids.keys())
 
 
 def benchmark_of(dataset: Dataset) -> Benchmark:
@@ -84,4 +97,6 @@ def cityscapes_benchmark(classes: tuple[SemanticClass, ...]) -> Benchmark:
         for item in classes
         if item.name in MEAN_OBJECT_SIZE
     }
-    return Benchmark(classes, max(label.id for label in labels) + 1, categories, sizes)
+    known = max(label.id for label in labels) + 1
+    colors = frozenset(tuple(label.color) for label in labels)
+    return Benchmark(classes, known, colors, categories, sizes)

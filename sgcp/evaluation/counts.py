@@ -21,7 +21,7 @@ class Counts:
     """Counts of one picture or of many; they add up."""
 
     pixels: NDArray[np.int64]
-    """(K, P): true train id by predicted label id; ignored truth is not counted."""
+    """(K, 256): true train id by predicted label id; ignored truth is not counted."""
     objects: NDArray[np.float64]
     """(K, 4): object pixels predicted as their class, as another, as their category, as another;
     each object weighed by its class's mean size over its own."""
@@ -33,9 +33,7 @@ class Counts:
 def no_counts(benchmark: Benchmark) -> Counts:
     """Return the counts of nothing, to which others are added."""
     size = len(benchmark.classes)
-    return Counts(
-        np.zeros((size, benchmark.label_ids), dtype=np.int64), np.zeros((size, 4), dtype=np.float64)
-    )
+    return Counts(np.zeros((size, 256), np.int64), np.zeros((size, 4), np.float64))
 
 
 def count_picture(truth: Truth, prediction: UInt8, benchmark: Benchmark) -> Counts:
@@ -49,24 +47,47 @@ def count_picture(truth: Truth, prediction: UInt8, benchmark: Benchmark) -> Coun
         ValueError: sizes differ, the truth has a train id of no class, or an id that the benchmark
             does not know is predicted, be it where the truth is ignored.
     """
+    joint = count_segments(truth, prediction, benchmark)
+    foreign = np.flatnonzero(joint[:, benchmark.label_ids :].any(axis=0)) + benchmark.label_ids
+    if foreign.size:
+        hint = "; 255 stands in train-id maps" if 255 in foreign else ""
+        known = known_ids(benchmark)
+        raise ValueError(f"ids {foreign[:8].tolist()} are no label ids ({known}){hint}")
+    return count_ids(truth, joint, benchmark)
+
+
+def known_ids(benchmark: Benchmark) -> str:
+    """Return the label ids that exist, in words."""
+    return f"0 to {benchmark.label_ids - 1}"
+
+
+def count_segments(truth: Truth, prediction: UInt8, benchmark: Benchmark) -> NDArray[np.int64]:
+    """Count the pixels (S, 256) of a picture by segment and predicted value, of any encoding.
+
+    Raises:
+        ValueError: sizes differ, or the truth has a train id of no class.
+    """
     if truth.segments.shape != prediction.shape:
         raise ValueError(
             f"size {prediction.shape}, expected {truth.segments.shape} (height, width)"
         )
     joint = count_pairs(truth.segments, prediction, len(truth.train_ids))
-    foreign = np.flatnonzero(joint[:, benchmark.label_ids :].sum(axis=0)) + benchmark.label_ids
-    if foreign.size:
-        hint = "; 255 stands in train-id maps" if 255 in foreign else ""
-        raise ValueError(
-            f"ids {foreign[:8].tolist()} are no label ids (0 to {benchmark.label_ids - 1}){hint}"
-        )
-    joint = joint[:, : benchmark.label_ids]
     used = truth.train_ids[joint.any(axis=1)]
     beyond = used[(used >= len(benchmark.classes)) & (used != IGNORE)]
     if beyond.size:
         raise ValueError(f"the truth has train id {beyond[0]}, which is no class")
-    classes = np.arange(len(benchmark.classes))[:, None]
-    pixels = (truth.train_ids == classes).astype(np.int64) @ joint  # (K, S) @ (S, P)
+    return joint
+
+
+def count_classes(truth: Truth, joint: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Add segments (S, 256) up by true class: (size + 1, 256), the last where it is ignored."""
+    rows = np.append(np.arange(size), IGNORE)[:, None]
+    return (truth.train_ids == rows).astype(np.int64) @ joint
+
+
+def count_ids(truth: Truth, joint: NDArray[np.int64], benchmark: Benchmark) -> Counts:
+    """Return the counts of segments (S, 256) by predicted label id."""
+    pixels = count_classes(truth, joint, len(benchmark.classes))[:-1]
     return Counts(pixels, weigh_objects(truth, joint, benchmark))
 
 
@@ -92,7 +113,7 @@ def weigh_objects(
     """Return the (K, 4) weighed object pixels of one picture, as ``Counts.objects``.
 
     Args:
-        joint: (S, P) pixels by segment and predicted label id.
+        joint: (S, 256) pixels by segment and predicted label id.
     """
     category = benchmark.category_of_label()
     weighed = no_counts(benchmark).objects
@@ -104,7 +125,7 @@ def weigh_objects(
             continue
         label_id = benchmark.classes[train_id].label_id
         right = row[label_id]
-        near = row[category[: len(row)] == category[label_id]].sum()
+        near = row[category == category[label_id]].sum()
         parts = np.array([right, size - right, near, size - near])
         weighed[train_id] += parts * (benchmark.object_size[train_id] / size)
     return weighed

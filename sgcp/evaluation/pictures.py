@@ -10,6 +10,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from sgcp.datasets.images import DAMAGED as PICTURE_DAMAGED
+from sgcp.datasets.images import png_text
+from sgcp.datasets.label_files import IDS as IDS_ENCODING
+from sgcp.datasets.label_files import TRAIN_IDS as TRAIN_ENCODING
+from sgcp.datasets.label_files import Meaning, read_meaning
+from sgcp.evaluation.encodings import Reading, id_tables, ids_coincide, values_doubt
 from sgcp.evaluation.findings import Finding
 from sgcp.evaluation.kinds import (
     COLOUR,
@@ -72,14 +77,14 @@ def judge_picture(
     if header[0] * header[1] > MAX_PIXELS:
         return Judgement(tuple(findings), digest)
     try:
-        mode, pixels = count_values(content)
+        mode, pixels, meaning = count_values(content)
     except UnidentifiedImageError:  # its own words name an object in memory
         return Judgement((*findings, Finding(DAMAGED, name, "header")), digest)
     except PICTURE_DAMAGED as error:
         return Judgement((*findings, Finding(DAMAGED, name, str(error))), digest)
     if mode != "L":
         findings.append(Finding(MODES.get(mode, COLOUR), name, f"mode {mode}, expected L"))
-    findings += judge_ids(name, pixels, train_ids)
+    findings += judge_ids(name, pixels, train_ids, meaning)
     return Judgement(tuple(findings), digest, pixels)
 
 
@@ -89,35 +94,36 @@ def read_header(content: bytes) -> tuple[int, int]:
     return height, width
 
 
-def count_values(content: bytes) -> tuple[str, dict[int, int]]:
-    """Return a PNG's mode and its pixels by value; none for colours.
+def count_values(content: bytes) -> tuple[str, dict[int, int], Meaning | None]:
+    """Return a PNG's mode, its pixels by value (none for colours), and what it says they mean.
 
     Raises:
         Any of ``PICTURE_DAMAGED``: truncated or damaged.
     """
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
         image.load()
+        meaning = read_meaning(png_text(image))
         if image.mode in ("L", "P"):  # Pillow counts these several times faster than NumPy
             pairs = list(enumerate(image.histogram()))
         elif image.mode in MODES:
             values, counts = np.unique(np.asarray(image), return_counts=True)
             pairs = list(zip(values.tolist(), counts.tolist(), strict=True))
         else:
-            return image.mode, {}
-        return image.mode, {int(value): count for value, count in pairs if count}
+            return image.mode, {}, meaning
+        return image.mode, {int(value): count for value, count in pairs if count}, meaning
 
 
-def judge_ids(name: str, pixels: Mapping[int, int], train_ids: Mapping[int, int]) -> list[Finding]:
-    """Return what is wrong with the values of a picture.
-
-    Train ids alone explain values that are all train ids (and void) but not all label ids.
-    """
+def judge_ids(
+    name: str, pixels: Mapping[int, int], train_ids: Mapping[int, int], meaning: Meaning | None
+) -> list[Finding]:
+    """Return what is wrong with the values of an image, as far as nothing but values tells."""
+    if meaning is not None and meaning.encoding == TRAIN_ENCODING and not ids_coincide(train_ids):
+        return [Finding(TRAIN_IDS, name, "the file says so")]
     foreign = [value for value in pixels if value not in train_ids]
     if not foreign:
         classes = ", ".join(map(str, pixels))
         return [Finding(CONSTANT, name, f"id {classes}")] if len(pixels) == 1 else []
-    numbers = set(train_ids.values())
-    if set(pixels) <= numbers | {VOID_ID} and foreign != [VOID_ID]:
+    if look_like_train_ids(pixels, train_ids):
         return [Finding(TRAIN_IDS, name, f"ids {brief(foreign)}")]
     findings = []
     if VOID_ID in foreign:
@@ -126,6 +132,16 @@ def judge_ids(name: str, pixels: Mapping[int, int], train_ids: Mapping[int, int]
     if foreign:
         findings.append(Finding(IDS, name, f"ids {brief(foreign)}"))
     return findings
+
+
+def look_like_train_ids(pixels: Mapping[int, int], train_ids: Mapping[int, int]) -> bool:
+    """Return whether values speak for train ids by themselves, without the ground truth."""
+    if not all(0 <= value <= 255 for value in pixels):  # of 16 bits
+        return False
+    by_value = np.zeros((len(train_ids) + 1, 256), np.int64)  # no true class is known
+    by_value[-1, list(pixels)] = list(pixels.values())
+    readings = {name: Reading.of(by_value, table) for name, table in id_tables(train_ids).items()}
+    return values_doubt(readings[IDS_ENCODING], readings[TRAIN_ENCODING])
 
 
 def brief(values: list[int]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sgcp.datasets.classes import match_names
 from sgcp.datasets.images import UInt8
 from sgcp.errors import SgcpError
 from sgcp.inference.engines.base import cores
@@ -71,12 +72,11 @@ def translation(model: Segmenter, classes: tuple[SemanticClass, ...]) -> UInt8:
     Raises:
         SgcpError: the two do not have the same classes.
     """
-    wanted = {item.name: item.train_id for item in classes}
-    have = [item.name for item in model.classes]
-    if set(have) != set(wanted):
-        odd = sorted(set(have) ^ set(wanted))
+    names = [item.name for item in model.classes]
+    try:
+        return np.array(match_names(names, classes), dtype=np.uint8)
+    except ValueError as error:
         raise SgcpError(
-            f"the model scores {len(have)} classes, the dataset has {len(wanted)}; not in both: "
-            f"{', '.join(odd[:5])}; train or import a model for this dataset"
-        )
-    return np.array([wanted[name] for name in have], dtype=np.uint8)
+            f"the model scores {len(names)} classes, the dataset has {len(classes)}; {error}; "
+            "train or import a model for this dataset"
+        ) from None

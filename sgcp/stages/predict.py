@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sgcp.datasets.images import UInt8, read_image, write_png
+from sgcp.datasets.images import UInt8, read_image
 from sgcp.datasets.index import fingerprint_items, read_dataset
+from sgcp.datasets.label_files import Meaning, ids_of, write_labels
 from sgcp.files import building_folder, code_digest, file_sha256
 from sgcp.progress import map_threads, say, track
 from sgcp.stages.model import load_segmenter, translation, views_of
@@ -53,16 +54,17 @@ def predict(
     model = load_segmenter(layout.model, machine, settings.precision)
     to_label_ids = label_id_table(model, dataset.classes)
     refuse_stale(layout, dataset, part.take(items) if part else items, labels=False)
+    meaning = ids_of(dataset.classes, dataset.name)
     key = run_key(layout, settings, items)
     if part is None:
         with building_folder(layout.predictions, key) as folder:
-            label_images(layout, settings, items, model, to_label_ids, folder)
+            label_images(layout, settings, items, model, to_label_ids, meaning, folder)
     else:
         place = part.folder(layout.predictions)
         if not is_finished(place, key):
             with building_folder(place, key) as folder:
                 own = part.take(items)
-                label_images(layout, settings, own, model, to_label_ids, folder)
+                label_images(layout, settings, own, model, to_label_ids, meaning, folder)
                 mark_finished(folder, key)
         names = [prediction_name(item) for item in items]
         if not join_shards(layout.predictions, part.count, key, names):
@@ -77,6 +79,7 @@ def label_images(
     items: list[Item],
     model: Segmenter,
     to_label_ids: UInt8,
+    meaning: Meaning,
     folder: Path,
 ) -> None:
     """Label images into a folder, leaving out those that are there."""
@@ -87,7 +90,7 @@ def label_images(
         if not target.is_file():
             image = read_image(layout.raw / item.image)
             labels = model.segment(image, settings.input_size, views)
-            write_png(target, to_label_ids[labels])
+            write_labels(target, to_label_ids[labels], meaning)
 
     for _ in track(map_threads(label, items, model.workers), "predicting", len(items)):
         pass

@@ -1,25 +1,30 @@
-"""``sgcp validate --predictions DIR``: anybody's label-id images -> scores.
+"""``sgcp validate --predictions DIR``: anybody's predictions -> scores.
 
-Nothing here imports torch: starting it takes longer than scoring a hundred pictures.
+Nothing here imports torch: starting it takes longer than scoring a hundred images.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sgcp.datasets.images import read_label
+import numpy as np
+
 from sgcp.datasets.index import read_dataset
+from sgcp.datasets.label_files import IDS
 from sgcp.datasets.truth import read_truth
 from sgcp.errors import SgcpError
 from sgcp.evaluation.benchmark import Benchmark, benchmark_of
 from sgcp.evaluation.containers import Folder
-from sgcp.evaluation.counts import Counts, count_picture
+from sgcp.evaluation.counts import Counts, count_classes, count_ids, count_segments
+from sgcp.evaluation.doubts import Doubts, Readings, read_values
+from sgcp.evaluation.encodings import label_ids_of
 from sgcp.evaluation.expectations import Expected, KnownImages
 from sgcp.evaluation.findings import describe, group_by_kind
 from sgcp.evaluation.kinds import DOUBLE
+from sgcp.evaluation.prediction_file import read_prediction
 from sgcp.evaluation.submission import match_files
 from sgcp.evaluation.tally import Tally
 from sgcp.memory import keep_freed_memory
@@ -39,8 +44,9 @@ def score_predictions(
     machine: MachineSettings,
     folder: Path,
     name: str | None = None,
+    encoding: str | None = None,
 ) -> dict[str, Any]:
-    """Score a folder of label-id PNGs on a split of ``layout.prepared``.
+    """Score a folder of predictions on a split of ``layout.prepared``.
 
     The scores go to ``metrics/DATASET/predictions/NAME``.
 
@@ -49,13 +55,15 @@ def score_predictions(
 
     Args:
         name: what to call them; None: the last two parts of the folder's path, ``NET-val``.
+        encoding: what their values are, one of ``ENCODINGS``; None: label ids, refused where they
+            look like something else.
 
     Returns:
         What the metrics file holds.
 
     Raises:
-        SgcpError: a prediction is missing, doubled, damaged, of another size, or has ids that the
-            benchmark does not know.
+        SgcpError: a prediction is missing, doubled, damaged, of another size, has values that the
+            encoding does not have, or values that look like another encoding's.
     """
     if not folder.is_dir():
         raise SgcpError(f"{folder}: no such folder of predictions")
@@ -67,15 +75,20 @@ def score_predictions(
     refuse_stale(layout, dataset, items, images=False)
     benchmark = benchmark_of(dataset)
     files = find_predictions(folder, items)
-    score = partial(count_file, prepared=layout.prepared, benchmark=benchmark)
+    score = partial(
+        count_file, prepared=layout.prepared, benchmark=benchmark, encoding=encoding or IDS
+    )
     keep_freed_memory()
     pairs = [(item, files[item.submission_stem]) for item in items]
-    # Added up as they come: kept, they are 6 KB a picture (benchmarks/scaling.py).
+    # Added up as they come: kept, they are 100 KB an image.
     each = each_parallel(score, pairs, machine.prepare_workers, "scoring")
-    tally = Tally(benchmark)
-    for item, counts in zip(items, each, strict=True):
-        tally.add(item.stem, counts)
-    origin = {"predictions": name}
+    tally, doubts = Tally(benchmark), Doubts(folder, benchmark, encoding)
+    for (item, path), scored in zip(pairs, each, strict=True):
+        tally.add(item.stem, scored.counts)
+        if scored.readings is not None:
+            doubts.add(path, scored.readings)
+    doubts.refuse()
+    origin = {"predictions": name, "encoding": encoding or IDS}
     place = replace(layout, variant=Path("predictions", layout.variant, name).as_posix())
     return write_scores(place.scores, dataset, items, tally, origin)
 
@@ -102,15 +115,34 @@ def find_predictions(folder: Path, items: list[Item]) -> dict[str, Path]:
     return {stem: folder / files[0].name for stem, files in answers.items()}
 
 
-def count_file(pair: tuple[Item, Path], prepared: Path, benchmark: Benchmark) -> Counts:
-    """Count one prediction file.
+@dataclass(frozen=True)
+class Scored:
+    """One prediction, counted."""
+
+    counts: Counts
+    readings: Readings | None
+    """In every encoding; None where the file says itself what it is."""
+
+
+def count_file(
+    pair: tuple[Item, Path], prepared: Path, benchmark: Benchmark, encoding: str
+) -> Scored:
+    """Count one prediction file, once for all readings of its values.
 
     Raises:
         SgcpError: naming the file.
     """
     item, path = pair
     truth = read_truth(prepared, item)
+    prediction = read_prediction(path, encoding, benchmark)
     try:
-        return count_picture(truth, read_label(path), benchmark)
+        joint = count_segments(truth, prediction.values, benchmark)
     except ValueError as error:
         raise SgcpError(f"{path}: {error}") from None
+    readings = None
+    if prediction.foreign:
+        by_value = count_classes(truth, joint, len(benchmark.classes))
+        readings = read_values(by_value, encoding, benchmark, prediction.palette)
+    by_id = np.zeros_like(joint)
+    np.add.at(by_id.T, label_ids_of(benchmark, prediction.encoding), joint.T)
+    return Scored(count_ids(truth, by_id, benchmark), readings)

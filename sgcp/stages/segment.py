@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import MofNCompleteColumn
 
 from sgcp.datasets.images import UInt8, write_png
+from sgcp.datasets.label_files import Meaning, train_ids_of, write_labels
 from sgcp.datasets.photos import read_photo
 from sgcp.errors import SgcpError, printable
 from sgcp.files import code_digest, file_sha256, json_digest
@@ -40,7 +41,8 @@ class Wanted:
     """What is written of each picture and video."""
 
     labels: bool | None = None
-    """The model's train ids, 8 bits a pixel; None: of pictures, not of videos."""
+    """The model's train ids, 8 bits a pixel; None: of images, not of videos. The PNG says which
+    class each value is."""
     colors: bool = False
     """Class colours."""
     overlay: bool = True
@@ -137,7 +139,9 @@ def segment(
         def paint(image: UInt8, kinds: Iterable[str]) -> dict[str, UInt8]:
             return render(image, segmenter, look, kinds, wanted.alpha)
 
-        label_pictures([job for job in todo if not job.video], paint, segmenter.workers, outcome)
+        meaning = train_ids_of(segmenter.classes, segmenter.card.dataset)
+        images = [job for job in todo if not job.video]
+        label_pictures(images, paint, meaning, segmenter.workers, outcome)
         for job in todo:
             if job.video:
                 label_video(job, paint, segmenter.workers, outcome)
@@ -193,8 +197,10 @@ def refuse_existing(jobs: Sequence[Job]) -> None:
 Paint = Callable[[UInt8, Iterable[str]], dict[str, UInt8]]
 
 
-def label_pictures(jobs: Sequence[Job], paint: Paint, workers: int, outcome: Outcome) -> None:
-    """Label pictures, several at a time."""
+def label_pictures(
+    jobs: Sequence[Job], paint: Paint, meaning: Meaning, workers: int, outcome: Outcome
+) -> None:
+    """Label images, several at a time; ``meaning`` goes into their label maps."""
 
     def label(job: Job) -> None:
         try:
@@ -203,7 +209,11 @@ def label_pictures(jobs: Sequence[Job], paint: Paint, workers: int, outcome: Out
             outcome.failed[job.source] = str(error)
             return
         for kind, content in painted.items():
-            write_png(job.targets[kind], content, {MADE: job.key})
+            made = {MADE: job.key}
+            if kind == "labels":
+                write_labels(job.targets[kind], content, meaning, made)
+            else:
+                write_png(job.targets[kind], content, made)
 
     with progress_bar(MofNCompleteColumn(), Rate()) as bar:
         done = map_threads(label, jobs, workers)

@@ -17,7 +17,7 @@ from sgcp.evaluation.benchmark import (
     cityscapes_benchmark,
 )
 from sgcp.evaluation.counts import Counts, count_pairs, count_picture, no_counts
-from sgcp.evaluation.scores import mean_iou, score_counts
+from sgcp.evaluation.scores import mean_iou, score_counts, square
 from sgcp.evaluation.tables import confusion_table, per_class_table, percent, render_scores
 
 WITH_OBJECTS = (24, 25, 26, 27, 28, 29, 30, 31, 32, 33)  # caravan and trailer are never scored
@@ -259,8 +259,9 @@ def test_training_counts_as_validation_does():
     label = rng.choice([*range(11), IGNORE], (5, 9)).astype(np.uint8)
     prediction = rng.integers(0, 11, label.shape).astype(np.uint8)
     there = count_confusion(torch.from_numpy(label).long(), torch.from_numpy(prediction), 11)
-    here = count_picture(truth_of_labels(label), prediction, PLAIN).pixels
-    assert (there.numpy() == here).all()
+    here = count_picture(truth_of_labels(label), prediction, PLAIN)
+    assert (there.numpy() == square(here, PLAIN)).all()
+    assert here.pixels.sum() == there.sum()
 
 
 def test_confusion_shares_of_a_true_class_sum_to_one():

@@ -26,6 +26,7 @@ from submissions import (
 )
 
 from sgcp.datasets.classes import camvid_classes, cityscapes_classes
+from sgcp.datasets.label_files import ids_of, train_ids_of, write_labels
 from sgcp.evaluation.expectations import TEST_CITIES, Expected, KnownImages, PublicCityscapes
 from sgcp.evaluation.findings import Report
 from sgcp.evaluation.kinds import KINDS
@@ -105,6 +106,22 @@ def test_train_ids_are_suspected_only_where_they_explain_all_values(values, kind
     train_ids = {item.label_id: item.train_id for item in cityscapes_classes()}
     judgement = judge_picture("a.png", content, SIZE, train_ids)
     assert {finding.kind.key for finding in judgement.findings} == kinds
+
+
+@pytest.mark.parametrize("value", [8, 7])
+def test_train_ids_of_ours_are_named_whatever_their_values(judge, tmp_path, value):
+    """All 8: sidewalk as label id, vegetation as train id; the file says which."""
+    path = tmp_path / "a.png"
+    write_labels(path, np.full(SIZE, value, np.uint8), train_ids_of(cityscapes_classes()))
+    report = judge(GOOD | {FIRST: path.read_bytes()})
+    assert found(report) == {"train-ids": [FIRST]}
+    assert "the file says so" in str(report.findings)
+
+
+def test_label_ids_of_ours_have_no_finding(judge, tmp_path):
+    path = tmp_path / "a.png"
+    write_labels(path, scene(), ids_of(cityscapes_classes(), "cityscapes"))
+    assert judge(GOOD | {FIRST: path.read_bytes()}).findings == ()
 
 
 def test_train_ids_are_right_where_the_dataset_submits_them(tmp_path):

@@ -1,0 +1,79 @@
+"""Label maps that say in the file what their values mean.
+
+A label map of ours carries a PNG text chunk ``sgcp-labels`` before its pixels, JSON such as
+``{"encoding": "ids", "dataset": "cityscapes", "classes": {"road": 7, "sidewalk": 8, ...}}``:
+the encoding and the value of each class, in the order of train ids.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sgcp.datasets.classes import SemanticClass
+from sgcp.datasets.images import UInt8, write_png
+from sgcp.datasets.png import NO_TEXT
+from sgcp.documents import parse_json
+
+# What the values of a label map can be; also the choices of `sgcp validate --encoding`.
+IDS, TRAIN_IDS, COLORS = ENCODINGS = ("ids", "train-ids", "colors")
+KEYWORD = "sgcp-labels"
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the values of a label map mean."""
+
+    encoding: str
+    """``IDS`` or ``TRAIN_IDS``."""
+    classes: Mapping[str, int]
+    """Value of each class by name, in the order of train ids."""
+    dataset: str = ""
+    """The dataset whose classes they are, where it is known."""
+
+
+def ids_of(classes: Sequence[SemanticClass], dataset: str) -> Meaning:
+    """Return the meaning of a label map of label ids."""
+    return Meaning(IDS, {item.name: item.label_id for item in classes}, dataset)
+
+
+def train_ids_of(classes: Sequence[SemanticClass], dataset: str = "") -> Meaning:
+    """Return the meaning of a label map of train ids, the class indices of a network."""
+    return Meaning(TRAIN_IDS, {item.name: item.train_id for item in classes}, dataset)
+
+
+def write_labels(
+    path: Path, labels: UInt8, meaning: Meaning, text: Mapping[str, str] = NO_TEXT
+) -> None:
+    """Write a label map (H, W) as a PNG of mode L with its meaning, whole or not at all.
+
+    Args:
+        text: what else the file says, by keyword.
+    """
+    content = {
+        "encoding": meaning.encoding,
+        "dataset": meaning.dataset,
+        "classes": dict(meaning.classes),
+    }
+    said = json.dumps({key: value for key, value in content.items() if value})
+    write_png(path, labels, {KEYWORD: said, **text})
+
+
+def read_meaning(text: Mapping[str, str]) -> Meaning | None:
+    """Return what a label map says about its values; None where it says nothing readable.
+
+    Args:
+        text: of its PNG, by keyword.
+    """
+    try:
+        content = parse_json(text.get(KEYWORD, ""))
+        encoding, classes = content["encoding"], content["classes"].items()
+        values = {str(name): value for name, value in classes}
+        dataset = str(content.get("dataset", ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    fits = all(type(value) is int and 0 <= value <= 255 for value in values.values())
+    known = encoding in (IDS, TRAIN_IDS) and fits and len({*values.values()}) == len(values) > 0
+    return Meaning(encoding, values, dataset) if known else None

@@ -1,0 +1,174 @@
+"""When values look like another encoding: never for the honest, however weak."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from sgcp.datasets.classes import IGNORE, SemanticClass, cityscapes_classes
+from sgcp.datasets.truth import truth_of_labels
+from sgcp.errors import SgcpError
+from sgcp.evaluation.benchmark import Benchmark, cityscapes_benchmark
+from sgcp.evaluation.counts import count_classes, count_segments
+from sgcp.evaluation.doubts import Doubts, read_values
+from sgcp.evaluation.encodings import Reading, id_tables, read_colors, tables_of
+
+SIZE = (48, 64)
+
+
+def own(label_ids: list[int]) -> Benchmark:
+    classes = tuple(
+        SemanticClass(index, label_id, f"class {index}", (index, 1, 2))
+        for index, label_id in enumerate(label_ids)
+    )
+    return Benchmark(classes, max(label_ids) + 1)
+
+
+def explain(benchmark, truths, predictions, encoding=None) -> str:
+    """Return why predictions of others are not scored, nothing if they are."""
+    doubts = Doubts(Path("folder"), benchmark, encoding)
+    for index, (label, prediction) in enumerate(zip(truths, predictions, strict=True)):
+        truth = truth_of_labels(label)
+        joint = count_segments(truth, prediction.astype(np.uint8), benchmark)
+        by_value = count_classes(truth, joint, len(benchmark.classes))
+        doubts.add(Path(f"{index}.png"), read_values(by_value, encoding or "ids", benchmark, None))
+    try:
+        doubts.refuse()
+    except SgcpError as error:
+        return str(error)
+    return ""
+
+
+def scenes(rng: np.random.Generator, count: int, images: int = 3) -> list[np.ndarray]:
+    """Label maps of large regions, of classes of very different shares, some of it void."""
+    shares = rng.dirichlet(np.full(count, 0.5)) + 1e-3
+    blocks = rng.choice(count, (images, 6, 8), p=shares / shares.sum())
+    blocks[rng.random(blocks.shape) < 0.05] = IGNORE
+    return [np.kron(block, np.ones((8, 8), int)).astype(np.uint8) for block in blocks]
+
+
+def network(rng: np.random.Generator, truth: np.ndarray, count: int, right: float) -> np.ndarray:
+    """Train ids of a network: right in a share of the pixels, else some of its favourite classes.
+
+    It takes some classes for others throughout, as networks do.
+    """
+    favourites = rng.choice(count, rng.integers(1, count + 1))
+    habit = np.where(rng.random(count) < 0.3, rng.choice(favourites, count), np.arange(count))
+    answer = np.where(truth == IGNORE, favourites[0], habit[np.minimum(truth, count - 1)])
+    return np.where(rng.random(truth.shape) < right, answer, rng.choice(favourites, truth.shape))
+
+
+def any_benchmark(rng: np.random.Generator) -> Benchmark:
+    count = int(rng.integers(2, 12))
+    pool = rng.choice([count, count + 3, 40, 256])  # the indices exchanged, or mostly others
+    return own(rng.permutation(int(pool))[:count].tolist())
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0, 0.02, 0.1, 0.3, 0.6, 1]), st.booleans())
+@example(0, 0.1, True)
+def test_honest_networks_are_never_refused(seed, right, street):
+    rng = np.random.default_rng(seed)
+    benchmark = cityscapes_benchmark(cityscapes_classes()) if street else any_benchmark(rng)
+    count = len(benchmark.classes)
+    ids = np.array([item.label_id for item in benchmark.classes])
+    truths = scenes(rng, count)
+    predictions = [ids[network(rng, truth, count, right)] for truth in truths]
+    assert explain(benchmark, truths, predictions) == ""
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_constant_networks_are_never_refused(seed):
+    rng = np.random.default_rng(seed)
+    for benchmark in (cityscapes_benchmark(cityscapes_classes()), any_benchmark(rng)):
+        truths = scenes(rng, len(benchmark.classes))
+        for item in benchmark.classes:
+            prediction = np.full(SIZE, item.label_id)
+            assert explain(benchmark, truths, [prediction] * len(truths)) == ""
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_networks_that_were_trained_on_all_34_labels_are_never_refused(seed):
+    """They predict labels that are not scored, among them 0 .. 6, 9, 10, 14, 15, 16, 18."""
+    rng = np.random.default_rng(seed)
+    benchmark = cityscapes_benchmark(cityscapes_classes())
+    ids = np.array([item.label_id for item in benchmark.classes])
+    truths = scenes(rng, 19)
+    unscored = rng.choice([0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18], 3)
+    predictions = []
+    for truth in truths:
+        answer = ids[network(rng, truth, 19, 0.5)]
+        lost = rng.random(SIZE) < rng.choice([0.1, 0.4, 0.7])
+        predictions.append(np.where(lost, rng.choice(unscored, SIZE), answer))
+    assert explain(benchmark, truths, predictions) == ""
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.4, 0.7, 1]))
+def test_train_ids_of_street_scenes_are_refused(seed, right):
+    rng = np.random.default_rng(seed)
+    benchmark = cityscapes_benchmark(cityscapes_classes())
+    truths = scenes(rng, 19)
+    predictions = [
+        np.where(rng.random(SIZE) < right, np.minimum(truth, 18), rng.integers(0, 19, SIZE))
+        for truth in truths
+    ]
+    assert "look like train ids" in explain(benchmark, truths, predictions)
+
+
+def test_inverted_values_of_two_classes_are_refused_only_where_they_fit():
+    """Values 1 and 0 of classes 0 and 1: no value tells, the truth alone does."""
+    benchmark, rng = own([1, 0]), np.random.default_rng(0)
+    truths = [np.where(rng.random(SIZE) < 0.5, 0, 1).astype(np.uint8)]
+    assert "look like train ids" in explain(benchmark, truths, truths)
+    assert explain(benchmark, truths, [1 - truths[0]]) == ""
+    weak = np.where(rng.random(SIZE) < 0.6, rng.integers(0, 2, SIZE), truths[0])
+    assert explain(benchmark, truths, [weak]) == ""  # 40 % better than chance: not sure enough
+
+
+def test_what_is_asked_for_is_never_doubted():
+    benchmark = own([1, 0])
+    truths = [np.repeat([[0, 1]], 9, 0).astype(np.uint8)]
+    assert explain(benchmark, truths, truths, "ids") == ""
+    assert explain(benchmark, truths, [1 - truths[0]], "train-ids") == ""
+
+
+def test_mean_iou_of_a_reading_is_that_of_the_scores():
+    from sgcp.evaluation.counts import count_picture
+    from sgcp.evaluation.scores import score_counts
+
+    benchmark, rng = cityscapes_benchmark(cityscapes_classes()), np.random.default_rng(0)
+    truth = truth_of_labels(scenes(rng, 19)[0])
+    prediction = rng.integers(0, 34, SIZE).astype(np.uint8)
+    joint = count_segments(truth, prediction, benchmark)
+    reading = Reading.of(count_classes(truth, joint, 19), tables_of(benchmark)["ids"])
+    scores = score_counts(count_picture(truth, prediction, benchmark), benchmark)
+    assert reading.miou == pytest.approx(scores.miou)
+    assert reading.pixels.sum() == truth.segments.size
+
+
+def test_kappa_is_one_for_the_truth_and_zero_for_chance():
+    benchmark, rng = own([0, 1, 2]), np.random.default_rng(0)
+    label = rng.integers(0, 3, (300, 300)).astype(np.uint8)
+    truth = truth_of_labels(label)
+
+    def kappa(prediction):
+        joint = count_segments(truth, prediction.astype(np.uint8), benchmark)
+        return Reading.of(count_classes(truth, joint, 3), tables_of(benchmark)["ids"]).kappa
+
+    assert kappa(label) == 1
+    assert kappa(np.full_like(label, 2)) == 0
+    assert abs(kappa(rng.integers(0, 3, label.shape))) < 0.02
+
+
+def test_readings_of_a_value():
+    tables = id_tables({7: 0, 26: 1}, known=34)
+    assert tables["ids"][[7, 26, 0, 33, 34, 255]].tolist() == [0, 1, 255, 255, 254, 254]
+    assert tables["train-ids"][[0, 1, 2, 7, 255]].tolist() == [0, 1, 254, 254, 255]
+    benchmark = own([5, 6])
+    colors = np.array([[(0, 1, 2), (1, 1, 2), (0, 0, 0), (9, 9, 9)]], np.uint8)
+    assert read_colors(colors, benchmark).tolist() == [[0, 1, 255, 254]]
