@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from sgcp.datasets.classes import cityscapes_classes
+from sgcp.datasets.images import read_png_text
+from sgcp.datasets.label_files import ids_of, read_meaning
 
 LABEL_IDS = {item.label_id for item in cityscapes_classes()}
 
@@ -23,6 +25,13 @@ def test_predictions_are_label_ids_at_original_size(trained):
         image = Image.open(path)
         assert (image.mode, image.size) == ("L", (128, 64))
         assert set(np.unique(np.array(image)).tolist()) <= LABEL_IDS
+
+
+def test_predictions_say_that_they_are_label_ids(trained):
+    for path in (trained.root / "data/predictions/sample").iterdir():
+        said = read_meaning(read_png_text(path))
+        assert said == ids_of(cityscapes_classes(), "sample")
+        assert (said.encoding, said.classes["road"]) == ("ids", 7)
 
 
 def test_zip_holds_the_predictions_and_nothing_else(trained):

@@ -10,6 +10,8 @@ from networks import picture, save_random
 from PIL import Image
 
 import sgcp
+from sgcp.datasets.images import read_png_text
+from sgcp.datasets.label_files import read_meaning, train_ids_of
 from sgcp.stages.segment import name_outputs, render
 
 
@@ -50,6 +52,15 @@ def test_each_picture_gets_a_label_map_and_an_overlay(desk):
     colors = np.array([item.color for item in model.classes])[np.array(labels)]
     overlay = np.array(Image.open(desk.root / "segmented/street_overlay.png"))
     assert np.abs(overlay - (image / 2 + colors / 2)).max() <= 0.5
+
+
+def test_label_maps_say_which_class_each_index_is(desk):
+    segment(desk, "street.jpg")
+    said = read_meaning(read_png_text(desk.root / "segmented/street_labels.png"))
+    model = sgcp.load(desk.root / "model.safetensors")
+    assert said == train_ids_of(model.classes, model.card.dataset)
+    assert said.encoding == "train-ids"
+    assert list(said.classes) == [item.name for item in model.classes]
 
 
 def test_what_is_not_wanted_is_not_written(desk):

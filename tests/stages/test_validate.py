@@ -218,7 +218,7 @@ def test_wrong_prediction_folders_are_refused(trained):
     path = next((trained.root / "data/predictions/sample").iterdir())
     Image.fromarray(np.full((64, 128), 255, np.uint8)).save(path)
     text = trained.fails("validate", "sample", "--predictions", "data/predictions/sample")
-    assert "ids [255] are no label ids (0 to 33); 255 stands in train-id maps" in text
+    assert f"{path.name}: values [255] are no label ids (0 to 33)" in text
     Image.fromarray(np.full((128, 64), 7, np.uint8)).save(path)
     text = trained.fails("validate", "sample", "--predictions", "data/predictions/sample")
     assert "size (128, 64), expected (64, 128)" in text
