@@ -11,7 +11,7 @@ from PIL import Image
 
 from sgcp.datasets.classes import SemanticClass, camvid_classes, cityscapes_classes
 from sgcp.datasets.images import write_png
-from sgcp.datasets.index import Dataset, Item, write_dataset
+from sgcp.datasets.index import Dataset, Item, digest_pixels, write_dataset
 from sgcp.datasets.label_files import ids_of, train_ids_of, write_labels
 
 SIZE = (48, 64)
@@ -66,7 +66,8 @@ class Bench:
         for stem, truth in zip(STEMS, self.truths, strict=True):
             write_png(folder / f"labels/{stem}.png", truth)
             image = Path(f"leftImg8bit/val/a/{stem}_leftImg8bit.png")
-            items.append(Item("val", image, "a", *SIZE, stem, Path(f"labels/{stem}.png")))
+            label, digest = Path(f"labels/{stem}.png"), digest_pixels(truth)
+            items.append(Item("val", image, "a", *SIZE, stem, label, label_digest=digest))
         write_dataset(folder, Dataset(self.name, "fine", protocol, self.classes, tuple(items)))
 
     def answers(self, void: int = 0) -> list[np.ndarray]:
