@@ -27,6 +27,10 @@ FORM = re.compile(r"([a-z]+)_\d{6}_\d{6}", re.ASCII)
 class Images(Protocol):
     """Which images want a prediction."""
 
+    @property
+    def cityscapes(self) -> bool:
+        """Return whether they are Cityscapes' own."""
+
     def stem_of(self, name: str) -> str | None:
         """Return the image that a file answers, by the file's name without folders."""
 
@@ -54,6 +58,8 @@ class KnownImages:
     images: Sequence[Expected]
     published: int | None = None
     """How many the benchmark has; None where it sets no number."""
+    cityscapes: bool = True
+    """Whether they are Cityscapes' own, which its evaluator and server judge."""
 
     @cached_property
     def _sizes(self) -> dict[str, tuple[int, int]]:
@@ -93,6 +99,8 @@ def _goes_on(stem: str, name: str) -> bool:
 class PublicCityscapes:
     """What anybody knows about the test images of Cityscapes: cities, numbers, form and size."""
 
+    cityscapes = True
+
     def stem_of(self, name: str) -> str | None:
         """Return ``<city>_<seq>_<frame>``, six digits each, of a city of the test split."""
         match = FORM.match(name)
@@ -112,9 +120,9 @@ class PublicCityscapes:
         ]
 
 
-def judge_unknown(name: str, base: str) -> Finding:
+def judge_unknown(name: str, base: str, cityscapes: bool) -> Finding:
     """Explain a PNG that answers no test image by its name without folders, ``base``."""
-    match = FORM.match(base)
+    match = FORM.match(base) if cityscapes else None
     if match and match[1] in VAL_CITIES:
         return Finding(OTHER_SPLIT, name, "validation split")
     if match and match[1] in TRAIN_CITIES:

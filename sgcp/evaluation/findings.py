@@ -39,6 +39,8 @@ class Report:
     """Pictures read and judged by their pixels."""
     pixels: Mapping[str, int]
     """Pixels of each scored class over all pictures read, by name."""
+    cityscapes: bool = True
+    """Whether Cityscapes' own images were compared with: its evaluator and server judge them."""
 
     @property
     def passed(self) -> bool:
@@ -60,8 +62,12 @@ class Report:
             "passed": self.passed,
             "files": self.files,
             "pictures": self.pictures,
-            "problems": groups_to_json(group for group in self.groups() if group[0].refused),
-            "warnings": groups_to_json(group for group in self.groups() if not group[0].refused),
+            "problems": groups_to_json(
+                (group for group in self.groups() if group[0].refused), self.cityscapes
+            ),
+            "warnings": groups_to_json(
+                (group for group in self.groups() if not group[0].refused), self.cityscapes
+            ),
             "pixel_share": {name: count / total for name, count in self.pixels.items()},
         }
 
@@ -72,13 +78,15 @@ def group_by_kind(findings: Iterable[Finding]) -> list[tuple[Kind, list[Finding]
     return [(kind, list(group)) for kind, group in groupby(ordered, lambda item: item.kind)]
 
 
-def groups_to_json(groups: Iterable[tuple[Kind, list[Finding]]]) -> list[dict[str, Any]]:
+def groups_to_json(
+    groups: Iterable[tuple[Kind, list[Finding]]], cityscapes: bool = False
+) -> list[dict[str, Any]]:
     """Return every finding by kind, for scripts."""
     return [
         {
             "kind": kind.key,
             "title": kind.title,
-            "advice": kind.advice,
+            "advice": kind.advise(cityscapes),
             "count": len(group),
             "found": [{"name": one_line(f.name), "detail": f.detail} for f in group],
         }
@@ -105,10 +113,11 @@ def wrapped(text: str, indent: str = "") -> str:
     )  # fmt: skip
 
 
-def describe(groups: Iterable[tuple[Kind, list[Finding]]]) -> str:
+def describe(groups: Iterable[tuple[Kind, list[Finding]]], cityscapes: bool) -> str:
     """Put groups into plain lines: the kind with its count, examples, what to do."""
     lines = []
     for kind, group in groups:
-        lines.append(wrapped(f"{kind.title} ({len(group)}): {kind.advice}", "  "))
+        advice = kind.advise(cityscapes)
+        lines.append(wrapped(f"{kind.title} ({len(group)}): {advice}", "  "))
         lines += [f"    {line}" for line in examples(group)]
     return "\n".join(lines)

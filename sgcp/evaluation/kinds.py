@@ -15,6 +15,12 @@ class Kind:
     """What it means for the score and what to do."""
     refused: bool = True
     """An error; otherwise a warning."""
+    cityscapes: str = ""
+    """What to add where Cityscapes' own evaluator and server judge."""
+
+    def advise(self, cityscapes: bool) -> str:
+        """Return the advice for Cityscapes' own images, or for those of another dataset."""
+        return f"{self.advice} {self.cityscapes}".strip() if cityscapes else self.advice
 
 
 # In the order in which they are told: what makes the rest pointless comes first.
@@ -30,8 +36,8 @@ OTHER_SPLIT = Kind(
 )  # fmt: skip
 MISSING = Kind(
     "missing", "no prediction",
-    "images that no file answers; the evaluator then scores nothing. Predict them, or name their "
-    "files <city>_<seq>_<frame>*.png.",
+    "images without a prediction. Predict them, or name each file after its image: NAME*.png.",
+    cityscapes="NAME is <city>_<seq>_<frame>; the evaluator scores nothing while one is missing.",
 )  # fmt: skip
 CITY_COUNT = Kind(
     "city-count", "count of a city",
@@ -40,17 +46,19 @@ CITY_COUNT = Kind(
 )  # fmt: skip
 DOUBLE = Kind(
     "double", "several predictions",
-    "more than one PNG begins with the name of one image; the evaluator stops there. Colour "
-    "images, soft maps, a second run or a copy below __MACOSX? Leave one each.",
+    "more than one PNG begins with the name of one image. Colour images, soft maps, a second run "
+    "or a copy below __MACOSX? Leave one each.",
+    cityscapes="The evaluator stops there.",
 )  # fmt: skip
 UNKNOWN = Kind(
     "unknown-image", "no such image",
-    "PNGs whose names begin with no test image: the evaluator never reads them. Name predictions "
-    "<city>_<seq>_<frame>*.png after their image, and take others out.",
+    "PNGs whose names begin with no test image: nobody reads them. Name each prediction after its "
+    "image, NAME*.png, and take others out.",
+    cityscapes="NAME is <city>_<seq>_<frame>.",
 )  # fmt: skip
 ENDING = Kind(
     "ending", "no .png",
-    "named after a test image, but the evaluator only reads names that end in .png, in lower case.",
+    "named after a test image, but only names that end in .png, in lower case, are read.",
 )  # fmt: skip
 NESTED = Kind(
     "nested-archive", "archive inside",
@@ -63,7 +71,7 @@ DUPLICATE = Kind(
 )  # fmt: skip
 UNSAFE = Kind(
     "unsafe-name", "unsafe name",
-    "absolute paths, '..' or backslashes: the server may refuse or misplace these. Zip from inside "
+    "absolute paths, '..' or backslashes: unpacking may refuse or misplace these. Zip from inside "
     "the folder of predictions.",
 )  # fmt: skip
 SPECIAL = Kind(
@@ -85,7 +93,8 @@ TOO_LARGE = Kind(
 )  # fmt: skip
 DAMAGED = Kind(
     "damaged", "damaged",
-    "truncated or damaged: the evaluator stops there. Predict or pack these again.",
+    "truncated or damaged. Predict or pack these again.",
+    cityscapes="The evaluator stops there.",
 )  # fmt: skip
 FORMAT = Kind(
     "format", "not a PNG",
@@ -93,8 +102,9 @@ FORMAT = Kind(
 )  # fmt: skip
 COLOUR = Kind(
     "colour", "colours, not ids",
-    "several channels, such as a colour picture for people; the evaluator stops there. Write the "
-    "label ids as one 8-bit channel (mode L).",
+    "several channels, such as a colour image for people: no ids can be read. Write the label ids "
+    "as one 8-bit channel (mode L).",
+    cityscapes="The evaluator stops there.",
 )  # fmt: skip
 PALETTE = Kind(
     "palette", "palette",
@@ -107,43 +117,49 @@ DEPTH = Kind(
 )  # fmt: skip
 SIZE = Kind(
     "size", "wrong size",
-    "height x width other than the image's; the evaluator stops there. Resize the predictions to "
-    "the original size by nearest neighbour, or better the logits bilinearly.",
+    "height x width other than the image's. Resize the predictions to the original size by nearest "
+    "neighbour, or better the logits bilinearly.",
+    cityscapes="The evaluator stops there.",
 )  # fmt: skip
 TRAIN_IDS = Kind(
     "train-ids", "train ids suspected",
-    "all values within 0..18 (and 255), though not all of them are scored label ids: most classes "
-    "would score 0. Convert by trainId2label in cityscapesscripts.helpers.labels.",
+    "all values are train ids (0, 1, 2, ... in the order of the classes, and 255), though not all "
+    "of them are label ids: most classes would score 0. Write label ids, as `sgcp predict` does; "
+    "`sgcp segment` writes train ids.",
+    cityscapes="trainId2label in cityscapesscripts.helpers.labels converts them.",
 )  # fmt: skip
 VOID = Kind(
     "void", "255 (void)",
-    "pixels of 255, which is no label id and breaks the evaluator. Give every pixel a class.",
+    "pixels of 255, which is no label id. Give every pixel a class.",
+    cityscapes="255 breaks the evaluator.",
 )  # fmt: skip
 IDS = Kind(
     "foreign-ids", "ids not scored",
-    "values that are no scored label id: each such pixel is lost, and ids above 33 break the "
-    "evaluator. The scored ids are in cityscapesscripts.helpers.labels.",
+    "values that are no class's label id: each such pixel is a miss. The classes and their label "
+    "ids are in the `dataset.json` of the prepared dataset.",
+    cityscapes="For Cityscapes they are in cityscapesscripts.helpers.labels; ids above 33 break "
+    "the evaluator.",
 )  # fmt: skip
 SYSTEM = Kind(
     "system-file", "system files",
-    "left by the file manager (.DS_Store, __MACOSX, Thumbs.db); the evaluator ignores them. "
+    "left by the file manager (.DS_Store, __MACOSX, Thumbs.db); nobody reads them. "
     "`zip -d FILE.zip '__MACOSX*' '*.DS_Store' '*Thumbs.db'` takes them out.",
     refused=False,
 )  # fmt: skip
 STRAY = Kind(
     "stray", "stray files",
-    "files other than PNG, not needed; the evaluator's search by name ignores them.",
+    "files other than PNG, which are not needed and not read.",
     refused=False,
 )  # fmt: skip
 SAME = Kind(
     "same-content", "equal pictures",
-    "byte for byte equal to another prediction; two street scenes hardly are. Was the same image "
-    "or an untrained model used?",
+    "byte for byte equal to another prediction, which two images hardly are. Was the same image or "
+    "an untrained model used?",
     refused=False,
 )  # fmt: skip
 CONSTANT = Kind(
     "one-class", "one class alone",
-    "a single class on every pixel; hardly a street scene. Was the model loaded?",
+    "a single class on every pixel. Was the model loaded?",
     refused=False,
 )  # fmt: skip
 ABSENT = Kind(

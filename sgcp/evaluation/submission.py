@@ -66,7 +66,8 @@ def check_submission(
     pixels = count_classes(judgements, classes)
     if not any(finding.kind == TRAIN_IDS for finding in findings) and any(pixels.values()):
         findings += [Finding(ABSENT, name) for name, count in pixels.items() if not count]
-    return Report(tuple(findings), len(entries), len(tasks), pixels), answers
+    report = Report(tuple(findings), len(entries), len(tasks), pixels, images.cityscapes)
+    return report, answers
 
 
 def match_files(
@@ -87,7 +88,7 @@ def match_files(
         elif is_system_file(entry):
             findings.append(Finding(SYSTEM, entry.name))
         else:
-            findings.append(judge_stray(entry, stem))
+            findings.append(judge_stray(entry, stem, images.cityscapes))
     for stem, found in sorted(answers.items()):
         if len(found) > 1:
             findings.append(Finding(DOUBLE, stem, ", ".join(entry.name for entry in found[:8])))
@@ -106,7 +107,7 @@ def is_system_file(entry: Entry) -> bool:
     )
 
 
-def judge_stray(entry: Entry, stem: str | None) -> Finding:
+def judge_stray(entry: Entry, stem: str | None, cityscapes: bool) -> Finding:
     """Explain a file that is no prediction by its name."""
     if entry.closed and entry.closed.kind == SPECIAL:
         return entry.closed
@@ -115,7 +116,9 @@ def judge_stray(entry: Entry, stem: str | None) -> Finding:
         return Finding(NESTED, entry.name)
     if stem is not None:
         return Finding(ENDING, entry.name)
-    return judge_unknown(entry.name, entry.base) if ending == ".png" else Finding(STRAY, entry.name)
+    if ending != ".png":
+        return Finding(STRAY, entry.name)
+    return judge_unknown(entry.name, entry.base, cityscapes)
 
 
 def judge_entry(task: Task, container: Container, train_ids: dict[int, int]) -> Judgement:

@@ -129,7 +129,7 @@ def show(path: Path, benchmark: Benchmark, report: Report) -> None:
     if report.findings:
         answer(render(report))
     for kind, _ in report.groups():
-        answer(Text(wrapped(f"{kind.title}: {kind.advice}")))
+        answer(Text(wrapped(f"{kind.title}: {kind.advise(report.cityscapes)}")))
     answer(verdict(report, benchmark.exact))
 
 
@@ -152,7 +152,8 @@ def verdict(report: Report, exact: bool) -> str:
     problems = f"{errors or 'no'} problem{'' if errors == 1 else 's'}"
     warnings = f", {others} warning{'' if others == 1 else 's'}" if others else ""
     if not report.passed:
-        meaning = "the server would refuse this or score it wrongly"
+        judge = "the server" if report.cityscapes else "an evaluator"
+        meaning = f"{judge} would refuse this or score it wrongly"
     else:
         meaning = "every rule was checked" if exact else "all was checked but the exact names"
     return f"{problems}{warnings}: {meaning}"

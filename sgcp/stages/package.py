@@ -54,7 +54,7 @@ def package_submission(layout: Layout, settings: PackageSettings) -> None:
         }
         write_json(folder / REPORT_NAME, content)
     if report.findings:
-        warn(Text(f"warnings:\n{describe(report.groups())}"))
+        warn(Text(f"warnings:\n{describe(report.groups(), report.cityscapes)}"))
     size = (layout.submission / ZIP_NAME).stat().st_size
     say(f"{layout.submission / ZIP_NAME}: {len(files)} images, {size:,} bytes, every rule checked")
 
@@ -70,7 +70,8 @@ def known_images(layout: Layout) -> tuple[Dataset, KnownImages]:
         Expected(item.submission_stem, (item.height, item.width))
         for item in dataset.split("test", labelled=False)
     ]
-    return dataset, KnownImages(expected, published_count(layout, dataset.edition))
+    published = published_count(layout, dataset.edition)
+    return dataset, KnownImages(expected, published, layout.dataset == "cityscapes")
 
 
 def published_count(layout: Layout, edition: str) -> int | None:
@@ -90,9 +91,10 @@ def explain(report: Report, layout: Layout) -> str:
     """Say what is wrong, each kind with examples, and which command lists every file."""
     groups = refusals(report)
     count = sum(len(group) for _, group in groups)
+    problems = describe(groups, report.cityscapes)
     return (
         f"{layout.predictions}: {count} problem(s), no zip was written; "
-        f"`sgcp predict {layout.dataset}` makes the predictions anew\n{describe(groups)}\n"
+        f"`sgcp predict {layout.dataset}` makes the predictions anew\n{problems}\n"
         f"`sgcp check-submission {layout.predictions} --dataset {layout.dataset} --json -` "
         "names every file"
     )

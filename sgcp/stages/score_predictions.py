@@ -74,7 +74,7 @@ def score_predictions(
     items = dataset.split(settings.split)
     refuse_stale(layout, dataset, items, images=False)
     benchmark = benchmark_of(dataset)
-    files = find_predictions(folder, items)
+    files = find_predictions(folder, items, layout.dataset == "cityscapes")
     score = partial(
         count_file, prepared=layout.prepared, benchmark=benchmark, encoding=encoding or IDS
     )
@@ -93,14 +93,15 @@ def score_predictions(
     return write_scores(place.scores, dataset, items, tally, origin)
 
 
-def find_predictions(folder: Path, items: list[Item]) -> dict[str, Path]:
+def find_predictions(folder: Path, items: list[Item], cityscapes: bool = True) -> dict[str, Path]:
     """Return the one file of each picture, by submission stem; files of other pictures are left.
 
     Raises:
         SgcpError: a picture has none, or several.
     """
     images = KnownImages(
-        [Expected(item.submission_stem, (item.height, item.width)) for item in items]
+        [Expected(item.submission_stem, (item.height, item.width)) for item in items],
+        cityscapes=cityscapes,
     )
     entries, _ = Folder(folder).entries()
     answers, findings = match_files(entries, images)
@@ -110,7 +111,7 @@ def find_predictions(folder: Path, items: list[Item]) -> dict[str, Path]:
     if findings:
         raise SgcpError(
             f"{folder}: {len(findings)} problem(s), nothing was scored\n"
-            f"{describe(group_by_kind(findings))}"
+            f"{describe(group_by_kind(findings), images.cityscapes)}"
         )
     return {stem: folder / files[0].name for stem, files in answers.items()}
 

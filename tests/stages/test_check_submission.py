@@ -23,7 +23,7 @@ from submissions import (
     write_zip,
 )
 
-from sgcp.datasets.classes import cityscapes_classes
+from sgcp.datasets.classes import SemanticClass, cityscapes_classes
 from sgcp.datasets.index import Dataset, Item, write_dataset
 from sgcp.errors import SgcpError
 from sgcp.evaluation import expectations
@@ -73,7 +73,7 @@ def test_problems_are_a_table_with_advice_and_exit_code_1(nowhere):
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert any("train ids suspected" in line and f"{FIRST}: ids [0," in line for line in lines)
-    assert any(line.startswith("train ids suspected: all values within 0..18") for line in lines)
+    assert any(line.startswith("train ids suspected: all values are train ids") for line in lines)
     assert any("(warning)" in line for line in lines)
     assert lines[-1] == "1 problem, 1 warning: the server would refuse this or score it wrongly"
 
@@ -223,6 +223,43 @@ def test_incomplete_cityscapes_of_a_project_is_passed_over(project: Project, few
     write_zip(project.root / "a.zip", dict.fromkeys(GOOD, FULL))
     text = " ".join(project.ok("check-submission", "a.zip").split())
     assert "(not with the 3 test images of data/prepared/cityscapes, which are not all)" in text
+
+
+OWN = tuple(
+    SemanticClass(train_id, label_id, name, (train_id, 9, 9))
+    for train_id, (name, label_id) in enumerate({"a": 7, "b": 30}.items())
+)
+
+
+@pytest.mark.parametrize(("dataset", "edition"), [("own", "folder"), ("sample", "procedural")])
+def test_advice_fits_the_dataset_that_is_compared_with(project: Project, dataset, edition):
+    """Nothing about Cityscapes' tables, cities and server where another dataset is judged."""
+    items = tuple(Item("test", Path(f"images/test/{n}.png"), "", *SIZE, n) for n in "abcdefg")
+    data = Dataset(dataset, edition, "own-1", OWN, items)
+    write_dataset(project.root / "data/prepared" / dataset, data)
+    values = np.resize(np.array([7, 30], np.uint8), SIZE)
+    files = {
+        "a.png": png(values), "a_color.png": png(np.zeros((*SIZE, 3), np.uint8)), "b.PNG": b"x",
+        "c.png": png(np.resize(np.array([0, 1], np.uint8), SIZE)),
+        "d.png": png(np.resize(np.array([7, 30, 255], np.uint8), SIZE)),
+        "e.png": png(np.resize(np.array([7, 30, 8], np.uint8), SIZE)), "f.png": png(values.T),
+        "ulm_000000_000019.png": b"x", "x/.DS_Store": b"x", "readme.txt": b"x", "../g.png": b"x",
+    }  # fmt: skip
+    write_zip(project.root / "a.zip", files)
+    result = project.run("check-submission", "a.zip", "--dataset", dataset, "--json", "r.json")
+    assert result.exit_code == 1
+    kinds = {
+        "missing", "double", "unknown-image", "ending", "unsafe-name", "damaged", "colour", "size",
+        "train-ids", "void", "foreign-ids", "system-file", "stray",
+    }  # fmt: skip
+    report = json.loads((project.root / "r.json").read_text())
+    found = {group["kind"] for group in report["problems"] + report["warnings"]}
+    assert kinds <= found
+    assert "other-split" not in found
+    for text in (result.stdout, json.dumps(report)):
+        for word in ("cityscapes", "Cityscapes", "trainId2label", "berlin", "the server",
+                     "leftImg8bit", "<city>"):  # fmt: skip
+            assert word not in text, word
 
 
 def test_broken_params_do_not_matter(project: Project, few_published):
