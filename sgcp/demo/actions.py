@@ -20,6 +20,7 @@ import gradio as gr
 from anyio import to_thread
 
 from sgcp.datasets.images import write_png
+from sgcp.datasets.label_files import train_ids_of, write_labels
 from sgcp.demo import facts
 from sgcp.demo.pictures import Labelled, Style, label_picture
 from sgcp.demo.shelf import Shelf
@@ -133,7 +134,7 @@ class Actions:
     def show_picture(self, kept: Kept, style: Style) -> Updates:
         """Write a picture's files; return what the page is to show."""
         labels = kept.folder / f"{kept.stem}_labels.png"
-        write_png(labels, kept.labelled.labels)
+        write_labels(labels, kept.labelled.labels, train_ids_of(kept.labelled.classes))
         return show(
             kept=kept,
             picture=str(self.write_shown(kept, style)),
