@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sgcp.datasets.classes import CITYSCAPES_PROTOCOL, cityscapes_classes
+from sgcp.datasets.foreign_layouts import explain_layout
 from sgcp.datasets.images import read_image, read_label, write_png
 from sgcp.datasets.index import SPLITS, Dataset, Item, digest_file, digest_pixels
 from sgcp.datasets.keys import Located, refuse_collision
 from sgcp.datasets.missing import check_counts, pair_files
+from sgcp.datasets.placement import OnlyOnce
+from sgcp.datasets.published_layouts import CITYSCAPES
 from sgcp.datasets.truth import truth_of_instance_ids, write_segments
 from sgcp.documents import parse_json, read_document
-from sgcp.errors import SgcpError
+from sgcp.errors import SgcpError, printable, shorten
 from sgcp.progress import map_parallel, warn
 
 if TYPE_CHECKING:
@@ -32,9 +35,12 @@ IMAGE_ENDING = "_leftImg8bit.png"
 POLYGON_ENDING = "_gtFine_polygons.json"
 LABEL_ENDING = "_gtFine_labelTrainIds.png"
 SEGMENT_ENDING = "_gtFine_segments.png"
+IMAGES, LABELS = "leftImg8bit", "gtFine"
+PLACE = r"(?:train|val|test)/[^/]+/[^/]+"
+STRAY = rf"(?:^|/){IMAGES}/(?:train|val|test)/.+\.(?:png|jpe?g)\Z"  # of those that are not read
 LABELLED = ("train", "val")  # splits whose polygons are published
 LAYOUT = (
-    f"leftImg8bit/train|val/CITY/NAME{IMAGE_ENDING} and gtFine/train|val/CITY/NAME{POLYGON_ENDING}"
+    f"{IMAGES}/train|val/CITY/NAME{IMAGE_ENDING} and {LABELS}/train|val/CITY/NAME{POLYGON_ENDING}"
 )
 
 
@@ -48,14 +54,34 @@ class Scene(Located):
 def raw_path(name: str) -> Path | None:
     """Return where a member of a Cityscapes archive or folder belongs below the raw folder.
 
-    None if the project has no use for it (train-id maps are made anew by ``prepare``).
+    None if the project has no use for it: label maps are made anew from the polygons.
     """
     match = re.search(
-        r"(?:^|/)((?:leftImg8bit|gtFine)/(?:train|val|test)/[^/]+/[^/]+\.(?:png|json))\Z", name
+        rf"(?:^|/)({IMAGES}/{PLACE}{IMAGE_ENDING}|{LABELS}/{PLACE}{POLYGON_ENDING})\Z", name
     )
-    if match is None or match[1].endswith(LABEL_ENDING):
-        return None
-    return Path(match[1])
+    return Path(match[1]) if match else None
+
+
+def check_source(place: OnlyOnce) -> None:
+    """Refuse a source that lacks images or polygons; report images that are not read.
+
+    Raises:
+        SgcpError: naming what was looked for and what the source has instead.
+    """
+    parts = {path.parts[0] for path in place.taken}
+    wanted = {IMAGES: f"NAME{IMAGE_ENDING}", LABELS: f"NAME{POLYGON_ENDING}"}
+    if lacks := [f"{part}/SPLIT/CITY/{name}" for part, name in wanted.items() if part not in parts]:
+        found = explain_layout(CITYSCAPES, place.skipped)
+        raise SgcpError(
+            f"cityscapes: the source lacks {' and '.join(lacks)}: {found}. Give both archives, or "
+            f"the folder that contains {IMAGES} and {LABELS} (docs/datasets.md)"
+        )
+    strays = [name for name in place.skipped if re.search(STRAY, name, re.IGNORECASE)]
+    if strays:
+        warn(
+            f"note: left out {len(strays)} images ({shorten(map(printable, strays))}): only "
+            f"{IMAGES}/SPLIT/CITY/NAME{IMAGE_ENDING} are read"
+        )
 
 
 def find_scenes(raw: Path, name: str, allow_missing: bool) -> list[Scene]:
@@ -64,12 +90,12 @@ def find_scenes(raw: Path, name: str, allow_missing: bool) -> list[Scene]:
     Raises:
         SgcpError: there is no ``leftImg8bit``, or as ``pair_files``.
     """
-    if not (raw / "leftImg8bit").is_dir():
+    if not (raw / IMAGES).is_dir():
         raise SgcpError(f"{raw}: has no leftImg8bit; run `sgcp download {name}` first")
-    images = {split: list_files(raw, f"leftImg8bit/{split}/*/*{IMAGE_ENDING}") for split in SPLITS}
-    polygons = [p for s in LABELLED for p in list_files(raw, f"gtFine/{s}/*/*{POLYGON_ENDING}")]
+    images = {split: list_files(raw, f"{IMAGES}/{split}/*/*{IMAGE_ENDING}") for split in SPLITS}
+    polygons = [p for s in LABELLED for p in list_files(raw, f"{LABELS}/{s}/*/*{POLYGON_ENDING}")]
     wanted = {image: polygons_of(image) for split in LABELLED for image in images[split]}
-    pairs = pair_files(name, raw, wanted, polygons, allow_missing, LAYOUT)
+    pairs = pair_files(name, raw, wanted, polygons, allow_missing, LAYOUT, len(images["test"]))
     return [
         Scene(split, image, pairs.get(image))
         for split in SPLITS
@@ -86,7 +112,7 @@ def list_files(raw: Path, pattern: str) -> list[Path]:
 def polygons_of(image: Path) -> Path:
     """Return where the polygons of an image are expected, below the raw folder."""
     name = image.name.removesuffix(IMAGE_ENDING) + POLYGON_ENDING
-    return Path("gtFine", *image.parts[1:-1], name)
+    return Path(LABELS, *image.parts[1:-1], name)
 
 
 def read_polygons(path: Path, size: tuple[int, int]) -> Annotation:

@@ -175,18 +175,16 @@ OWN = (
     ),
 )
 
-LAYOUTS: dict[str, tuple[Layout, ...]] = {"own": OWN}
 
-
-def explain_layout(dataset: str, names: Iterable[str]) -> str:
+def explain_layout(layouts: Sequence[Layout], names: Iterable[str]) -> str:
     """Say which known layout files have and what to do; of an unknown one, what files there are.
 
     Args:
-        dataset: what is looked for.
+        layouts: the layouts that the files may have.
         names: paths of files that are not of its form, with slashes.
     """
     shown = [name for name in names if not is_hidden(name)]
-    for layout in LAYOUTS.get(dataset, ()):
+    for layout in layouts:
         if found := layout.find(shown):
             examples = ", ".join(map(printable, dict.fromkeys(found)))
             return f"it looks like {layout.name} (found {examples}). {layout.advice}"

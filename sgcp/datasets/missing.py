@@ -4,10 +4,9 @@ import difflib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from sgcp.errors import SgcpError
+from sgcp.errors import SgcpError, shorten
 from sgcp.progress import warn
 
-EXAMPLES = 3  # files named in one message
 MOST_COMPARED = 2000  # names that are compared letter by letter
 
 
@@ -18,6 +17,7 @@ def pair_files(
     labels: Collection[Path],
     allow_missing: bool,
     layout: str,
+    unlabelled: int = 0,
 ) -> dict[Path, Path]:
     """Return the images that have a label map, each with its label map.
 
@@ -28,6 +28,7 @@ def pair_files(
         wanted: each image with the path at which its label map is expected.
         labels: the label maps that exist.
         layout: where images and label maps are looked for.
+        unlabelled: number of images of splits that need no label maps.
 
     Raises:
         SgcpError: no image has a label map; or some have none, or some label maps have no image,
@@ -39,13 +40,15 @@ def pair_files(
     orphans = sorted(present - set(wanted.values()))
     problems = []
     if bare:
-        hint = f"; expected {next(iter(bare.values()))}"
-        problems.append(f"images without a label map: {_count(list(bare), hint)}")
+        hint = f"expected {next(iter(bare.values()))}"
+        problems.append(f"images without a label map: {len(bare)} ({shorten(bare)}; {hint})")
     if orphans:
-        problems.append(f"label maps without an image: {_count(orphans)}")
+        problems.append(f"label maps without an image: {len(orphans)} ({shorten(orphans)})")
     near = compare_names(list(bare.values()), orphans)
     if not pairs:
-        found = "; ".join(problems) or "no images and no label maps"
+        if unlabelled:
+            problems.append(f"test images, which need none: {unlabelled}")
+        found = "; ".join(problems) or "neither"
         raise SgcpError(
             f"{raw}: no image has a label map. Looked for {layout}; found {found}.{near}"
         )
@@ -77,12 +80,6 @@ def compare_names(expected: Sequence[Path], found: Sequence[Path]) -> str:
         more = " and ".join(f"'{part}'" for part in longer[0].stem.split(first.stem, 1) if part)
         return f" {longer[0]} has {more} beside the name of the image: rename such files."
     return f" The nearest to {first} is {close[0]}." if close else ""
-
-
-def _count(paths: Sequence[Path], hint: str = "") -> str:
-    """Return how many paths there are and the first of them."""
-    examples = ", ".join(map(str, paths[:EXAMPLES]))
-    return f"{len(paths)} ({examples}{', ...' if len(paths) > EXAMPLES else ''}{hint})"
 
 
 def check_counts(

@@ -17,10 +17,11 @@ from sgcp.datasets.account import fetch_packages
 from sgcp.datasets.archives import extract, is_whole_zip
 from sgcp.datasets.camvid_labels import read_colors
 from sgcp.datasets.fetch import MAX_BYTES, fetch
-from sgcp.datasets.foreign_layouts import explain_layout
+from sgcp.datasets.foreign_layouts import OWN, explain_layout
 from sgcp.datasets.links import link_folder, resolve_folder
 from sgcp.datasets.own_source import check_source
 from sgcp.datasets.placement import OnlyOnce, Placement
+from sgcp.datasets.published_layouts import CAMVID, CITYSCAPES
 from sgcp.errors import SgcpError
 from sgcp.files import PARTIAL, building_folder, write_json
 from sgcp.progress import say
@@ -49,6 +50,7 @@ PLACEMENTS: dict[str, Placement] = {
     "cityscapes": cityscapes.raw_path,
     "own": own.raw_path,
 }
+LAYOUTS = {"camvid": CAMVID, "cityscapes": CITYSCAPES, "own": OWN}
 ROOT_VARIABLES = {"cityscapes": "CITYSCAPES_DATASET"}
 
 
@@ -159,10 +161,10 @@ def fetch_archives(edition: Edition, layout: Layout) -> list[Path]:
         return fetch_packages(edition.site, edition.packages, layout.downloads)
     if not edition.archives:
         name = layout.dataset
-        page = "own-dataset" if name == "own" else "datasets"
+        key, page = ("root", "own-dataset") if name == "own" else ("archives", "datasets")
         raise SgcpError(
             f"{name}: this edition is not downloaded. Name your copy: `sgcp download {name} --root "
-            f"DIR` or `--archive FILE` (docs/{page}.md)"
+            f"DIR`, `--archive FILE`, or {name}.download.{key} in params.yaml (docs/{page}.md)"
         )
     paths = []
     with requests.Session() as session:
@@ -215,7 +217,7 @@ def unpack(archive: Path, folder: Path, place: OnlyOnce, dataset: str) -> None:
         return
     others = len(place.skipped)
     if extract(archive, folder, place) == 0:
-        found = explain_layout(dataset, place.skipped[others:])
+        found = explain_layout(LAYOUTS[dataset], place.skipped[others:])
         raise SgcpError(f"{archive}: holds nothing of this dataset: {found}")
 
 
@@ -228,16 +230,14 @@ def check_content(dataset: str, edition: str, folder: Path, place: OnlyOnce) -> 
     if dataset == "own":
         check_source(place)
     if not place.taken:
-        found = explain_layout(dataset, place.skipped)
+        found = explain_layout(LAYOUTS[dataset], place.skipped)
         raise SgcpError(f"{dataset}: the source holds no file of this dataset: {found}")
+    if dataset == "cityscapes":
+        cityscapes.check_source(place)
     if dataset == "camvid":
-        found = camvid.detect_edition(folder)
+        found = camvid.check_source(folder, place)
         if found != edition:
             raise SgcpError(
                 f"camvid.download.edition: '{edition}' in params.yaml, but the source holds the "
                 f"'{found}' edition; set it to '{found}'"
             )
-    if dataset == "cityscapes":
-        for part in ("leftImg8bit", "gtFine"):
-            if not (folder / part).exists():
-                raise SgcpError(f"cityscapes: the source lacks {part}; give both archives")

@@ -377,11 +377,31 @@ def test_kaggles_archive_and_folder_are_downloaded(project, tmp_path, source):
     assert "2 train, 1 val, 1 test (kaggle edition, protocol grouped)" in said
 
 
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["images/0001TP_006690.png", "labels/0001TP_006690_P.png"], "CamVid as fast.ai publishes"),
+        (["701_StillsRaw_full/0001TP_006690.jpg"], "frames in another format"),
+        (["train/0001TP_006690.png", "train_labels/0001TP_006690.png"], "label maps with other na"),
+        (["camvid/701_StillsRaw_full.zip"], "archives that are not unpacked"),
+        (["train/street.png"], "images that are not CamVid's frames"),
+        (["701_StillsRaw_full/0001TP_006690.png", "notes/a.txt"], "found 1 .txt files in notes"),
+    ],
+)
+def test_what_is_missing_is_named_with_the_nearest_thing_found(project, tmp_path, names, found):
+    for name in names:
+        (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "source" / name).write_bytes(b"x")
+    project.set(camvid__download__edition="kaggle")
+    assert found in project.fails("download", "camvid", "--root", tmp_path / "source")
+
+
 def test_kaggles_edition_without_a_source_says_how_to_name_one(project):
     project.set(camvid__download__edition="kaggle")
     said = project.fails("download", "camvid")
     assert (
-        "this edition is not downloaded. Name your copy: `sgcp download camvid --root DIR`" in said
+        "this edition is not downloaded. Name your copy: `sgcp download camvid --root DIR`"
+        in said
     )
 
 

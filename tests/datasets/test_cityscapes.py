@@ -250,9 +250,91 @@ def test_nothing_with_a_label_is_never_a_success(raw, gone, allow_missing):
         ),
         ("cs/gtFine/val/ulm/a_gtFine_polygons.json", "gtFine/val/ulm/a_gtFine_polygons.json"),
         ("gtFine/val/ulm/a_gtFine_labelTrainIds.png", None),
+        ("gtFine/val/ulm/a_gtFine_color.png", None),
+        ("leftImg8bit/val/ulm/a_leftImg8bit_foggy_beta_0.02.png", None),
         ("README", None),
         ("leftImg8bit/demoVideo/stuttgart_00/a.png", None),
     ],
 )
 def test_members_find_their_place(name, place):
     assert cityscapes.raw_path(name) == (Path(place) if place else None)
+
+
+IMAGE, POLYGONS = "leftImg8bit/train/ulm/ulm_1_leftImg8bit.png", "gtFine/train/ulm/ulm_1"
+FINE = f"{POLYGONS}_gtFine_polygons.json"
+
+
+@pytest.mark.parametrize("above", ["", "data/cityscapes/"])
+@pytest.mark.parametrize(
+    ("names", "lacks", "found"),
+    [
+        (["leftImg8bit/train/ulm/ulm_1_leftImg8bit.jpg", FINE], IMAGE, "images in another format"),
+        (["leftImg8bit/train/ulm/ulm_1.png", FINE], IMAGE, "images with other names"),
+        (
+            ["leftImg8bit_foggy/train/ulm/ulm_1_leftImg8bit_foggy_beta_0.02.png", FINE],
+            IMAGE,
+            "Foggy Cityscapes",
+        ),
+        (
+            ["leftImg8bit/train/ulm/ulm_1_leftImg8bit_foggy_beta_0.005.png", FINE],
+            IMAGE,
+            "Foggy Cityscapes",
+        ),
+        (
+            ["leftImg8bit_rain/train/ulm/ulm_1_leftImg8bit_rain_alpha_0.01_pattern_1.png", FINE],
+            IMAGE,
+            "RainCityscapes",
+        ),
+        (["rightImg8bit/train/ulm/ulm_1_rightImg8bit.png", FINE], IMAGE, "another camera"),
+        (["leftImg8bit/train/ulm_1_leftImg8bit.png", FINE], IMAGE, "without a folder for their"),
+        (["leftImg8bit_trainvaltest.zip", FINE], IMAGE, "archives that are not unpacked"),
+        (
+            [IMAGE, "gtCoarse/train/ulm/ulm_1_gtCoarse_polygons.json"],
+            FINE,
+            "Cityscapes' coarse annotations",
+        ),
+        ([IMAGE, f"{POLYGONS}_gtFine_labelIds.png"], FINE, "label maps without their polygons"),
+        ([IMAGE, f"{POLYGONS}_gtFine_labelTrainIds.png"], FINE, "label maps without their pol"),
+        ([IMAGE, "notes/a.txt"], FINE, "found 1 .txt files in"),
+        (["rgb_anon/train/night/G1/G1_frame_1_rgb_anon.png"], None, "ACDC or Dark Zurich"),
+        (["train/ulm/ulm_1_leftImg8bit.png"], None, "a folder within leftImg8bit or gtFine"),
+        (["ulm_1_gtFine_polygons.json"], None, "a folder within leftImg8bit or gtFine"),
+    ],
+)
+def test_what_is_missing_is_named_with_the_nearest_thing_found(
+    project, tmp_path, names, lacks, found, above
+):
+    for name in names:
+        (tmp_path / "source" / above / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "source" / above / name).write_bytes(b"x")
+    text = project.fails("download", "cityscapes", "--root", tmp_path / "source")
+    assert found in text
+    assert (above + names[0] in text) or (above + names[1] in text) or "a.txt" in names[1]
+    if lacks:
+        ending = lacks.rpartition("ulm_1")[2]
+        assert f"the source lacks {lacks.split('/')[0]}/SPLIT/CITY/NAME{ending}" in text
+    else:
+        assert "the source holds no file of this dataset" in text
+
+
+def test_folders_above_and_archives_unpacked_one_level_deeper_are_read(raw, project):
+    deeper = raw.parent / "source"
+    for part in ("leftImg8bit", "gtFine"):
+        (deeper / f"{part}_trainvaltest").mkdir(parents=True)
+        (raw / part).rename(deeper / f"{part}_trainvaltest" / part)
+    project.ok("download", "cityscapes", "--root", deeper)
+    assert "3 train, 2 val, 1 test" in project.ok("prepare", "cityscapes", "--allow-missing")
+
+
+def test_images_that_are_not_read_are_reported_beside_those_that_are(raw, project):
+    shutil.copy(first(raw, "leftImg8bit/val/*/*"), raw / "leftImg8bit/val/extra_leftImg8bit.jpg")
+    said = project.ok("download", "cityscapes", "--root", raw)
+    assert "left out 1 images (leftImg8bit/val/extra_leftImg8bit.jpg): only leftImg8bit/" in said
+
+
+def test_a_test_split_alone_is_refused_and_counted(raw):
+    for part in ("leftImg8bit", "gtFine"):
+        for split in ("train", "val"):
+            shutil.rmtree(raw / part / split)
+    with pytest.raises(SgcpError, match="found test images, which need none: 1"):
+        prepare(raw, allow_missing=True)

@@ -6,7 +6,7 @@ from zipfile import ZipFile
 import pytest
 from conftest import Project
 
-from sgcp.datasets.foreign_layouts import explain_layout, other_split
+from sgcp.datasets.foreign_layouts import OWN, explain_layout, other_split
 
 FOREIGN = {
     "Cityscapes": ["leftImg8bit/train/ulm/a_leftImg8bit.png", "gtFine/train/ulm/a_gtFine_x.json"],
@@ -39,7 +39,7 @@ MINE = [f"{kind}/train/a.png" for kind in ("images", "labels")] + ["classes.csv"
 @pytest.mark.parametrize("above", ["", "export 3/data/"])
 @pytest.mark.parametrize("name", FOREIGN)
 def test_layout_of_another_program_is_named_with_a_file_and_advice(name, above):
-    text = explain_layout("own", [above + file for file in FOREIGN[name]])
+    text = explain_layout(OWN, [above + file for file in FOREIGN[name]])
     assert text.startswith(f"it looks like {name}")
     example = text.split("(found ")[1].split(")")[0].split(", ")[0]
     assert example.removeprefix(above) in FOREIGN[name]
@@ -48,10 +48,10 @@ def test_layout_of_another_program_is_named_with_a_file_and_advice(name, above):
 
 def test_layout_that_nobody_knows_is_described_by_its_files():
     names = [f"x/{number}.tif" for number in range(12)] + ["y/a.tif", ".git/config", ".DS_Store"]
-    assert explain_layout("own", names) == "found 12 .tif files in x, 1 .tif files in y"
+    assert explain_layout(OWN, names) == "found 12 .tif files in x, 1 .tif files in y"
     many = [f"{folder}/a.bin" for folder in range(100)]
-    assert explain_layout("own", many).endswith(" and 96 more")
-    assert explain_layout("own", []) == "it holds no other files"
+    assert explain_layout(OWN, many).endswith(" and 96 more")
+    assert explain_layout(OWN, []) == "it holds no other files"
 
 
 @pytest.mark.parametrize(
