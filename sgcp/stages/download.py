@@ -163,8 +163,9 @@ def fetch_archives(edition: Edition, layout: Layout) -> list[Path]:
         name = layout.dataset
         key, page = ("root", "own-dataset") if name == "own" else ("archives", "datasets")
         raise SgcpError(
-            f"{name}: this edition is not downloaded. Name your copy: `sgcp download {name} --root "
-            f"DIR`, `--archive FILE`, or {name}.download.{key} in params.yaml (docs/{page}.md)"
+            f"{name}: this edition is not downloaded. Name your copy: `sgcp download {name} "
+            f"--root DIR`, `--archive FILE`, or {name}.download.{key} in params.yaml "
+            f"(docs/{page}.md)"
         )
     paths = []
     with requests.Session() as session:
