@@ -9,13 +9,10 @@ from pathlib import Path
 
 from sgcp.datasets.camvid_labels import color_table, convert_colors, convert_indices
 from sgcp.datasets.classes import camvid_classes
-from sgcp.datasets.foreign_layouts import explain_layout
 from sgcp.datasets.images import read_image, read_label, write_png
 from sgcp.datasets.index import SPLITS, Dataset, Item, digest_file, digest_pixels
 from sgcp.datasets.keys import CAMVID_FRAME as STEM
 from sgcp.datasets.missing import check_counts, pair_files
-from sgcp.datasets.placement import OnlyOnce
-from sgcp.datasets.published_layouts import CAMVID
 from sgcp.errors import SgcpError
 from sgcp.progress import map_parallel
 
@@ -81,27 +78,6 @@ def raw_path(name: str) -> Path | None:
         return Path("701_StillsRaw_full", match[1])
     name = name.rpartition("/")[2]
     return Path(name) if name in COLOR_LISTS else None
-
-
-def check_source(raw: Path, place: OnlyOnce) -> str:
-    """Return the edition of a source.
-
-    Args:
-        raw: the raw folder that was filled from it.
-
-    Raises:
-        SgcpError: as ``detect_edition``, with what else the source has.
-    """
-    problem = f"{raw}: its frames have no label maps"
-    try:
-        edition = detect_edition(raw)
-        if not place.skipped or any(any(raw.glob(part)) for part in EDITIONS[edition].parts):
-            return edition
-    except SgcpError as error:
-        if not place.skipped:
-            raise
-        problem = str(error)
-    raise SgcpError(f"{problem}. Besides, {explain_layout(CAMVID, place.skipped)}")
 
 
 def detect_edition(raw: Path) -> str:

@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sgcp.datasets.classes import CITYSCAPES_PROTOCOL, cityscapes_classes
-from sgcp.datasets.foreign_layouts import explain_layout
 from sgcp.datasets.images import read_image, read_label, write_png
 from sgcp.datasets.index import SPLITS, Dataset, Item, digest_file, digest_pixels
 from sgcp.datasets.keys import Located, refuse_collision
 from sgcp.datasets.missing import check_counts, pair_files
-from sgcp.datasets.placement import OnlyOnce
-from sgcp.datasets.published_layouts import CITYSCAPES
 from sgcp.datasets.truth import truth_of_instance_ids, write_segments
 from sgcp.documents import parse_json, read_document
-from sgcp.errors import SgcpError, printable, shorten
+from sgcp.errors import SgcpError
 from sgcp.progress import map_parallel, warn
 
 if TYPE_CHECKING:
@@ -37,7 +34,6 @@ LABEL_ENDING = "_gtFine_labelTrainIds.png"
 SEGMENT_ENDING = "_gtFine_segments.png"
 IMAGES, LABELS = "leftImg8bit", "gtFine"
 PLACE = r"(?:train|val|test)/[^/]+/[^/]+"
-STRAY = rf"(?:^|/){IMAGES}/(?:train|val|test)/.+\.(?:png|jpe?g)\Z"  # of those that are not read
 LABELLED = ("train", "val")  # splits whose polygons are published
 LAYOUT = (
     f"{IMAGES}/train|val/CITY/NAME{IMAGE_ENDING} and {LABELS}/train|val/CITY/NAME{POLYGON_ENDING}"
@@ -60,28 +56,6 @@ def raw_path(name: str) -> Path | None:
         rf"(?:^|/)({IMAGES}/{PLACE}{IMAGE_ENDING}|{LABELS}/{PLACE}{POLYGON_ENDING})\Z", name
     )
     return Path(match[1]) if match else None
-
-
-def check_source(place: OnlyOnce) -> None:
-    """Refuse a source that lacks images or polygons; report images that are not read.
-
-    Raises:
-        SgcpError: naming what was looked for and what the source has instead.
-    """
-    parts = {path.parts[0] for path in place.taken}
-    wanted = {IMAGES: f"NAME{IMAGE_ENDING}", LABELS: f"NAME{POLYGON_ENDING}"}
-    if lacks := [f"{part}/SPLIT/CITY/{name}" for part, name in wanted.items() if part not in parts]:
-        found = explain_layout(CITYSCAPES, place.skipped)
-        raise SgcpError(
-            f"cityscapes: the source lacks {' and '.join(lacks)}: {found}. Give both archives, or "
-            f"the folder that contains {IMAGES} and {LABELS} (docs/datasets.md)"
-        )
-    strays = [name for name in place.skipped if re.search(STRAY, name, re.IGNORECASE)]
-    if strays:
-        warn(
-            f"note: left out {len(strays)} images ({shorten(map(printable, strays))}): only "
-            f"{IMAGES}/SPLIT/CITY/NAME{IMAGE_ENDING} are read"
-        )
 
 
 def find_scenes(raw: Path, name: str, allow_missing: bool) -> list[Scene]:

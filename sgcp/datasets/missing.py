@@ -48,7 +48,7 @@ def pair_files(
     if not pairs:
         if unlabelled:
             problems.append(f"test images, which need none: {unlabelled}")
-        found = "; ".join(problems) or "neither"
+        found = "; ".join(problems) or "no images and no label maps"
         raise SgcpError(
             f"{raw}: no image has a label map. Looked for {layout}; found {found}.{near}"
         )

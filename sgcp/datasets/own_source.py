@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from sgcp.datasets.foreign_layouts import explain_layout, is_hidden, other_split
+from sgcp.datasets.foreign_layouts import OWN, explain_layout, is_hidden, other_split
 from sgcp.datasets.index import SPLITS
 from sgcp.datasets.own import ENDINGS, IMAGES, LABELS
 from sgcp.datasets.own_classes import CLASSES
@@ -30,7 +30,7 @@ def check_source(place: OnlyOnce) -> None:
     parts = {path.parts[0] for path in place.taken}
     missing = [f"{kind}/SPLIT" for kind in (IMAGES, LABELS) if kind not in parts]
     if missing:
-        found = explain_layout("own", place.skipped)
+        found = explain_layout(OWN, place.skipped)
         lacks = " and ".join([*missing, *({CLASSES} - parts)])
         raise SgcpError(
             f"own: the source lacks {lacks} (SPLIT: train, val, test): {found}; see {PAGE}"

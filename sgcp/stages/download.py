@@ -21,7 +21,7 @@ from sgcp.datasets.foreign_layouts import OWN, explain_layout
 from sgcp.datasets.links import link_folder, resolve_folder
 from sgcp.datasets.own_source import check_source
 from sgcp.datasets.placement import OnlyOnce, Placement
-from sgcp.datasets.published_layouts import CAMVID, CITYSCAPES
+from sgcp.datasets.published_source import CAMVID, CITYSCAPES, check_camvid, check_cityscapes
 from sgcp.errors import SgcpError
 from sgcp.files import PARTIAL, building_folder, write_json
 from sgcp.progress import say
@@ -234,9 +234,9 @@ def check_content(dataset: str, edition: str, folder: Path, place: OnlyOnce) -> 
         found = explain_layout(LAYOUTS[dataset], place.skipped)
         raise SgcpError(f"{dataset}: the source holds no file of this dataset: {found}")
     if dataset == "cityscapes":
-        cityscapes.check_source(place)
+        check_cityscapes(place)
     if dataset == "camvid":
-        found = camvid.check_source(folder, place)
+        found = check_camvid(folder, place)
         if found != edition:
             raise SgcpError(
                 f"camvid.download.edition: '{edition}' in params.yaml, but the source holds the "

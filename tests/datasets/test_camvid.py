@@ -400,8 +400,7 @@ def test_kaggles_edition_without_a_source_says_how_to_name_one(project):
     project.set(camvid__download__edition="kaggle")
     said = project.fails("download", "camvid")
     assert (
-        "this edition is not downloaded. Name your copy: `sgcp download camvid --root DIR`"
-        in said
+        "this edition is not downloaded. Name your copy: `sgcp download camvid --root DIR`" in said
     )
 
 

@@ -519,7 +519,7 @@ def test_labels_of_other_names_are_shown_and_never_all_left_out(project, source,
     for options in ((), ("--allow-missing",)):
         text = project.fails("prepare", "own", *options)
         assert "no image has a label map. Looked for images/SPLIT/NAME" in text
-        assert "4 (images/train/a.png, images/train/b.png, images/val/c.png, ...;" in text
+        assert "4 (images/train/a.png, images/train/b.png, images/val/c.png and 1 more;" in text
         assert advice in text
 
 

@@ -1,7 +1,23 @@
-"""Layouts of data near Cityscapes and CamVid: named where a source lacks their files."""
+"""Check a source of Cityscapes or CamVid, and name what it looks like where files are missing."""
 
-from sgcp.datasets.foreign_layouts import OTHER_IMAGES, OTHER_LABELS, SPLIT, Layout
+import re
+from pathlib import Path
+
+from sgcp.datasets.camvid import EDITIONS, detect_edition
+from sgcp.datasets.cityscapes import IMAGE_ENDING, IMAGES, LABELS, POLYGON_ENDING
+from sgcp.datasets.foreign_layouts import (
+    OTHER_IMAGES,
+    OTHER_LABELS,
+    SPLIT,
+    Layout,
+    explain_layout,
+)
 from sgcp.datasets.keys import CAMVID_FRAME
+from sgcp.datasets.placement import OnlyOnce
+from sgcp.errors import SgcpError, printable, shorten
+from sgcp.progress import warn
+
+STRAY = rf"(?:^|/){IMAGES}/(?:train|val|test)/.+\.(?:png|jpe?g)\Z"  # of those that are not read
 
 CITYSCAPES = (
     Layout(
@@ -96,3 +112,46 @@ CAMVID = (
         "(docs/own-dataset.md)",
     ),
 )
+
+
+def check_cityscapes(place: OnlyOnce) -> None:
+    """Refuse a source that lacks images or polygons; report images that are not read.
+
+    Raises:
+        SgcpError: naming what was looked for and what the source has instead.
+    """
+    parts = {path.parts[0] for path in place.taken}
+    wanted = {IMAGES: f"NAME{IMAGE_ENDING}", LABELS: f"NAME{POLYGON_ENDING}"}
+    if lacks := [f"{part}/SPLIT/CITY/{name}" for part, name in wanted.items() if part not in parts]:
+        found = explain_layout(CITYSCAPES, place.skipped)
+        raise SgcpError(
+            f"cityscapes: the source lacks {' and '.join(lacks)}: {found}. Give both archives, or "
+            f"the folder that contains {IMAGES} and {LABELS} (docs/datasets.md)"
+        )
+    strays = [name for name in place.skipped if re.search(STRAY, name, re.IGNORECASE)]
+    if strays:
+        warn(
+            f"note: left out {len(strays)} images ({shorten(map(printable, strays))}): only "
+            f"{IMAGES}/SPLIT/CITY/NAME{IMAGE_ENDING} are read"
+        )
+
+
+def check_camvid(raw: Path, place: OnlyOnce) -> str:
+    """Return the edition of a source.
+
+    Args:
+        raw: the raw folder that was filled from it.
+
+    Raises:
+        SgcpError: as ``detect_edition``, with what else the source has.
+    """
+    problem = f"{raw}: its frames have no label maps"
+    try:
+        edition = detect_edition(raw)
+        if not place.skipped or any(any(raw.glob(part)) for part in EDITIONS[edition].parts):
+            return edition
+    except SgcpError as error:
+        if not place.skipped:
+            raise
+        problem = str(error)
+    raise SgcpError(f"{problem}. Besides, {explain_layout(CAMVID, place.skipped)}")
