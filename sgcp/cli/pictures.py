@@ -38,7 +38,8 @@ def segment(
         typer.Option(
             metavar="MODEL",
             autocompletion=completion.models,
-            help="Bundled name, folder, .safetensors, or what `sgcp export` wrote.",
+            help="Bundled name, folder (./camvid, not camvid), .safetensors, or what `sgcp "
+            "export` wrote.",
         ),
     ] = "camvid",
     out: Annotated[

@@ -26,8 +26,7 @@ def offered_models(given: Sequence[str], project: Path | None) -> list[str]:
         SgcpError: a model that was named is not there, or there is none at all.
     """
     for name in given:
-        if not find_model(name).is_file():
-            raise SgcpError(f"{name}: no such file; train or export first, or give another path")
+        find_model(name)
     bundled = sorted(path.stem for path in BUNDLED.glob("*.safetensors"))
     trained = sorted(project.glob("data/models/*/model.safetensors")) if project else []
     models = list(dict.fromkeys([*given, *bundled, *(str(path.parent) for path in trained)]))

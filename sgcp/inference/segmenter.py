@@ -11,6 +11,7 @@ from sgcp.datasets.classes import SemanticClass, classes_from_json
 from sgcp.datasets.photos import convert_photo, read_photo
 from sgcp.errors import SgcpError
 from sgcp.inference.engines import Engine, open_engine
+from sgcp.inference.engines.interface import check_graph
 from sgcp.inference.views import PLAIN, Float32, Views
 from sgcp.models.card import ModelCard, read_card, weights_path
 
@@ -78,7 +79,13 @@ class Segmenter:
         if views != PLAIN:
             return views.label(self._score, pixels, size)
         with self.slots:
-            return self.engine.label(pixels, size)
+            labels = self.engine.label(pixels, size)
+        if self.engine.labels and labels.max() >= len(self.classes):
+            raise SgcpError(
+                f"{self.name}: its graph gives class {labels.max()}, but the JSON beside it names "
+                f"{len(self.classes)} classes; export it again"
+            )
+        return labels
 
     def _score(self, image: NDArray[np.uint8]) -> Float32:
         with self.slots:
@@ -129,7 +136,9 @@ def load(
     """Load a model by path, or bundled weights by name.
 
     Args:
-        path_or_name: a folder or ``.safetensors`` of ours, or what ``sgcp export`` wrote.
+        path_or_name: a folder or ``.safetensors`` of ours, or what ``sgcp export`` wrote. A
+            bundled name, such as ``camvid``, wins over a file or folder of that name; write
+            ``./camvid`` for that.
         device: cpu or cuda.
         engine: auto (the fastest that is installed), torch, openvino or onnxruntime.
         precision: auto (the fastest that the machine has), fp32, bf16 or fp16.
@@ -143,6 +152,8 @@ def load(
     path = find_model(path_or_name)
     made_by = "sgcp export" if path.suffix in EXPORTED else "sgcp train"
     card = read_card(path.with_suffix(".json"), made_by)
+    if path.suffix in EXPORTED:
+        check_graph(path, len(card.classes))
     int8 = (card.provenance.get("export") or {}).get("int8") is not None
     if int8 and precision == "auto":
         precision = "fp32"  # of what is not in 8 bits, as it was scored
@@ -177,14 +188,18 @@ def find_model(path_or_name: str | Path) -> Path:
             f"{path}: torch.export.load opens it, which can run code from the file; sgcp does not"
         )
     if path.suffix in EXPORTED:
+        if not path.is_file():
+            raise SgcpError(f"{path}: no such file; give another path, or `sgcp export` a model")
         return path
-    bundled = BUNDLED / f"{path_or_name}.safetensors"
-    if not path.exists() and path.name == str(path_or_name) and not path.suffix:
-        if not bundled.is_file():
-            names = sorted(file.stem for file in BUNDLED.glob("*.safetensors"))
-            raise SgcpError(
-                f"no model '{path_or_name}': neither a path nor bundled weights "
-                f"({', '.join(names) or 'none are bundled yet'})"
-            )
-        path = bundled
+    is_name = path.name == str(path_or_name) and not path.suffix
+    if isinstance(path_or_name, Path) and path.exists():
+        is_name = False  # Path("./camvid") keeps no separator
+    bundled = {file.stem: file for file in sorted(BUNDLED.glob("*.safetensors"))}
+    if is_name and path.name in bundled:
+        return bundled[path.name]
+    if is_name and not path.exists():
+        raise SgcpError(
+            f"no model '{path_or_name}': neither a path nor bundled weights "
+            f"({', '.join(bundled) or 'none are bundled yet'})"
+        )
     return weights_path(path)

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from typing_extensions import TypedDict
 
@@ -24,6 +24,20 @@ EncoderName = Literal["sgcp", "mobilenet_v3_small"]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Mean = Annotated[float, Field(ge=0, le=1)]
 Deviation = Annotated[float, Field(ge=1e-3, le=10)]  # pictures are divided by it
+
+
+def check_provenance(provenance: dict[str, Any]) -> dict[str, Any]:
+    """Refuse a part that loading a model reads and that is no object.
+
+    Raises:
+        ValueError: ``export`` is none.
+    """
+    if not isinstance(provenance.get("export") or {}, dict):
+        raise ValueError("export: should be an object")
+    return provenance
+
+
+Provenance = Annotated[dict[str, Any], AfterValidator(check_provenance)]
 
 
 class ClassRow(TypedDict):
@@ -53,7 +67,7 @@ class ModelCard:
     """Short side, pixels, at which the network is to see any picture; None: the picture's own."""
     trained_on: dict[str, str] = dataclasses.field(default_factory=dict)
     """Pictures it learnt from, which it is never scored on: digest of the pixels by stem."""
-    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    provenance: Provenance = dataclasses.field(default_factory=dict)
     """Settings, seed, epoch, versions; or the imported file."""
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
@@ -67,6 +81,7 @@ class ModelCard:
 
 CARD = TypeAdapter(ModelCard)
 LATER = {"input_side"}  # fields that descriptions of this format did not have from the beginning
+FOR_OTHERS = "preprocessing"  # repeats fields for other programs, in the JSON beside an export
 
 
 def input_size(height: int, width: int, side: int | None) -> tuple[int, int]:
@@ -111,6 +126,7 @@ def read_card(path: Path, made_by: str = "sgcp train") -> ModelCard:
     content = read_json(path, made_by)
     if content.pop("format", None) != FORMAT or content.pop("architecture", None) != "SGCPNet":
         raise SgcpError(f"{path}: not a model description of format {FORMAT}")
+    content.pop(FOR_OTHERS, None)
     # A description without, say, `trained_on` would let a model be scored on what it learnt.
     fields = {field.name for field in dataclasses.fields(ModelCard)}
     if odd := sorted((fields ^ content.keys()) - (LATER - content.keys())):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from networks import picture, save_random
@@ -5,6 +7,7 @@ from PIL import Image
 
 import sgcp
 from sgcp.errors import SgcpError
+from sgcp.inference.segmenter import BUNDLED, find_model
 from sgcp.models.card import MAX_ENLARGED, input_size
 
 
@@ -90,6 +93,19 @@ def test_load_by_folder_and_by_file(trained):
     folder = trained.root / "data" / "models" / "sample"
     for path in (folder, folder / "model.safetensors", str(folder / "last.safetensors")):
         assert len(sgcp.load(path).classes) == 19
+
+
+def test_a_bundled_name_wins_over_a_file_or_folder_of_that_name(tmp_path, monkeypatch):
+    (tmp_path / "camvid").mkdir()
+    save_random(tmp_path / "camvid", input_side=48)
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "camvid").write_text("notes")
+    monkeypatch.chdir(tmp_path)
+    assert find_model("camvid").parent == BUNDLED
+    for path in ("./camvid", "camvid/", "camvid/model.safetensors", Path("camvid")):
+        assert find_model(path).resolve() == tmp_path / "camvid" / "model.safetensors"
+    monkeypatch.chdir(tmp_path / "below")
+    assert find_model("camvid").parent == BUNDLED
 
 
 def test_unknown_name_is_refused():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,8 @@ class Engine(ABC):
     """torch, openvino or onnxruntime."""
     precision: str
     """The arithmetic it runs in."""
+    title: str = "the model"
+    """What messages call it: the path of an exported graph."""
     callers: int = 1
     """How many threads it serves best at the same time."""
     labels: bool = False
@@ -45,7 +49,7 @@ class Engine(ABC):
         """
         if self.labels:
             raise SgcpError("this model was exported with --labels: it has no scores to give")
-        return np.asarray(self.run(image), np.float32)
+        return np.asarray(self._fitting(self.run(image), image), np.float32)
 
     def label(self, image: UInt8, size: tuple[int, int]) -> UInt8:
         """Label (H, W, 3) uint8 RGB, perhaps at another size: (height, width) uint8.
@@ -53,7 +57,7 @@ class Engine(ABC):
         Raises:
             SgcpError: another size is wanted of a graph that gives labels of the image's.
         """
-        output = self.run(image)
+        output = self._fitting(self.run(image), image)
         if not self.labels:
             return label_pixels(np.asarray(output, np.float32), size)
         if output.shape != size:
@@ -62,6 +66,36 @@ class Engine(ABC):
                 "their own size; use one exported without"
             )
         return np.asarray(output, np.uint8)
+
+    def _fitting(self, output: NDArray[np.generic], image: UInt8) -> NDArray[np.generic]:
+        """Return the output of an image, refusing a graph that gives another size."""
+        height, width = image.shape[:2]
+        wanted = (height, width) if self.labels else (-(-height // 8), -(-width // 8))
+        if output.shape[-2:] != wanted:
+            raise SgcpError(
+                f"{self.title}: not a graph of `sgcp export`: an image of {height}x{width} gives "
+                f"{output.shape[-2]}x{output.shape[-1]} outputs, not {wanted[0]}x{wanted[1]}"
+            )
+        return output
+
+
+@contextmanager
+def naming_failures(model: str, engine: str) -> Iterator[None]:
+    """Turn what an engine raises while it runs a graph into an error that names the model.
+
+    Raises:
+        SgcpError: the engine raised anything.
+    """
+    try:
+        yield
+    except SgcpError:
+        raise
+    except Exception as error:  # ONNX Runtime's own classes derive from Exception alone
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise SgcpError(
+            f"{model}: {engine} cannot run it ({reason}). Free memory or take smaller images; if "
+            "that does not help, export it again"
+        ) from None
 
 
 def check_precision(wanted: str, offered: tuple[str, ...], engine: str) -> str:

@@ -28,11 +28,9 @@ def open_engine(
         threads: cores to use; None: all.
 
     Raises:
-        SgcpError: the model is missing or damaged, or engine, precision or device cannot be had.
+        SgcpError: the model is damaged, or engine, precision or device are not available here.
     """
     exported = path.suffix != ".safetensors"
-    if not path.is_file():
-        raise SgcpError(f"{path}: no such file; train or export first, or give another path")
     if device == "cuda":
         if engine not in ("auto", "torch") or exported:
             raise SgcpError("engine: on a GPU the engine is torch, with weights in .safetensors")

@@ -9,9 +9,16 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from sgcp.errors import SgcpError
-from sgcp.inference.engines.base import Engine, UInt8, check_precision, cores, title
+from sgcp.inference.engines.base import (
+    Engine,
+    UInt8,
+    check_precision,
+    cores,
+    naming_failures,
+    title,
+)
 
-WARNINGS = 3  # severity from which ONNX Runtime speaks: errors
+SILENT = 4  # severity from which ONNX Runtime prints: fatal; errors are raised
 
 
 class OnnxRuntimeEngine(Engine):
@@ -40,7 +47,7 @@ class OnnxRuntimeEngine(Engine):
         self.callers = callers
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = max(1, (threads or cores()) // callers)
-        options.log_severity_level = WARNINGS
+        options.log_severity_level = SILENT
         # Threads that spin while they wait would take the core that decodes the next picture.
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(callers == 1)))
         content = model if isinstance(model, bytes) else str(model)
@@ -52,6 +59,7 @@ class OnnxRuntimeEngine(Engine):
             raise SgcpError(
                 f"{title(model)}: ONNX Runtime cannot read it; export it again"
             ) from None
+        self.title = title(model)
         self.input = self.session.get_inputs()[0]
         self.labels = self.session.get_outputs()[0].type == "tensor(uint8)"
 
@@ -68,5 +76,6 @@ class OnnxRuntimeEngine(Engine):
                     f"{self.input.shape[2]}, got {image.shape[0]}x{image.shape[1]}; export it "
                     "without --size"
                 )
-        output: NDArray[np.generic] = self.session.run(None, {self.input.name: image[None]})[0][0]
-        return output
+        with naming_failures(self.title, "ONNX Runtime"):
+            output: NDArray[np.generic] = self.session.run(None, {self.input.name: image[None]})[0]
+        return output[0]

@@ -18,6 +18,7 @@ from sgcp.inference.engines.base import (
     check_precision,
     cores,
     graph_pixels,
+    naming_failures,
     title,
 )
 from sgcp.inference.engines.processor import multiplies_bf16_quickly
@@ -65,6 +66,18 @@ class Graph:
             self.idle.append(request)
 
 
+def read_model(model: bytes | Path) -> openvino.Model:
+    """Read an ONNX or IR graph.
+
+    Raises:
+        SgcpError: OpenVINO cannot read it.
+    """
+    try:
+        return shared_core().read_model(model)
+    except (RuntimeError, MemoryError):
+        raise SgcpError(f"{title(model)}: OpenVINO cannot read it; export it again") from None
+
+
 class OpenVinoEngine(Engine):
     """Run an ONNX or IR graph, compiled for each size of image while memory allows.
 
@@ -95,10 +108,8 @@ class OpenVinoEngine(Engine):
         self.precision = check_precision(precision, self.precisions(), self.name)
         self.callers = min(callers, MOST_CALLERS)
         self.threads = threads or cores()
-        try:
-            self.model = self.core.read_model(model)
-        except RuntimeError:
-            raise SgcpError(f"{title(model)}: OpenVINO cannot read it; export it again") from None
+        self.title = title(model)
+        self.model = read_model(model)
         self.labels = self.model.output(0).get_element_type() == openvino.Type.u8
         dynamic = self.model.is_dynamic()
         self.fixed = None if dynamic else tuple(self.model.input(0).shape)[1:]
@@ -123,7 +134,8 @@ class OpenVinoEngine(Engine):
                 f"image: this model was exported for {self.fixed[0]}x{self.fixed[1]}, got "
                 f"{image.shape[0]}x{image.shape[1]}; export it without --size"
             )
-        return self._graph(image.shape).run(image)
+        with naming_failures(self.title, "OpenVINO"):
+            return self._graph(image.shape).run(image)
 
     def _graph(self, shape: tuple[int, ...]) -> Graph:
         """Return the graph for an image's shape; compile it if need be."""
