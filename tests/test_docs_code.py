@@ -5,6 +5,7 @@ import __future__
 import importlib
 import inspect
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -13,13 +14,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, Project
+from networks import picture
 from pages import fences, tokens
 from PIL import Image
+from typer.main import get_command
 
 import sgcp
+from sgcp.cli import app
 
 API = ROOT / "docs" / "api.md"
+EXPORT = ROOT / "docs" / "export.md"
 
 
 @pytest.fixture
@@ -59,6 +64,41 @@ def test_quickstart_runs_from_the_picture_to_the_export(scratch, capsys):
     assert names["by_hand"].miou == pytest.approx(names["scores"]["miou"], abs=1e-12)
     assert names["same"].all()
     assert sorted(os.listdir(scratch / "quickstart")) == ["data", "metrics", "pipeline"]
+
+
+def export_commands() -> list[list[str]]:
+    """Return the words of each command of the export page's console blocks."""
+    lines = [line for block in fences(EXPORT, "console") for line in block.splitlines()]
+    return [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder without a project, in which every command of the export page ran."""
+    folder = tmp_path_factory.mktemp("exported")
+    Image.fromarray(picture(90, 121)).save(folder / "street.png")
+    (folder / "photos").mkdir()
+    Image.fromarray(picture(90, 120)).save(folder / "photos" / "1.jpg")
+    for program, *arguments in export_commands():
+        assert program == "sgcp"
+        Project(folder).ok(*arguments)
+    return folder
+
+
+def test_examples_of_export_help_run_on_the_export_page():
+    """And so does every example: the page's commands are run one after another."""
+    for example in get_command(app).commands["export"].examples:
+        assert shlex.split(example) in export_commands()
+
+
+@pytest.mark.parametrize("code", fences(EXPORT, "python"))
+def test_programs_on_the_export_page_give_the_labels_of_load(exported, monkeypatch, code):
+    monkeypatch.chdir(exported)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    wanted = sgcp.load("camvid", precision="fp32").segment("street.png")
+    assert names["labels"].dtype == np.uint8
+    assert (names["labels"] == wanted).mean() > 0.9999
 
 
 # The API page.

@@ -78,7 +78,7 @@ def export(
         typer.Argument(
             metavar="MODEL",
             autocompletion=completion.models,
-            help="Folder, .safetensors or bundled name.",
+            help="Bundled name, folder (./camvid, not camvid) or .safetensors.",
             show_default=False,
         ),
     ],
@@ -93,7 +93,7 @@ def export(
     size: Annotated[
         tuple[int, int] | None,
         typer.Option(
-            metavar="H W", help="Height and width in pixels of the only images; else any."
+            metavar="H W", help="Height and width in pixels of the graph's only input; else any."
         ),
     ] = None,
     labels: Annotated[
@@ -102,32 +102,49 @@ def export(
     int8: Annotated[
         bool,
         typer.Option(
-            "--int8", help="In 8-bit integers (.xml), and what that costs in mIoU on prepared data."
+            "--int8", help="In 8-bit integers (.xml), and what that costs where it can be scored."
         ),
     ] = False,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Any folder of images, 16 or more, from which --int8 takes its ranges; else the "
+            "prepared training images.",
+        ),
+    ] = None,
     images: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="Training images from which --int8 takes its ranges; 300 where not given.",
+            help="How many images --int8 takes its ranges from; 300 where not given.",
         ),
     ] = None,
 ) -> None:
     """Write a model for other programs; it is compared with PyTorch before it is written.
 
-    Example: sgcp export camvid street.onnx --labels
+    Example: sgcp export camvid street.onnx
 
-    Example: sgcp export data/models/cityscapes street.xml --size 1024 2048 --int8
+    Example: sgcp export camvid fixed.xml --size 720 960 --labels
+
+    Example: sgcp export camvid street8.xml --int8 --calibrate photos
     """
     from sgcp.stages.export import ExportOptions, model_dataset
     from sgcp.stages.export import export as stage
 
     if images is not None and (not int8 or images < 1):
-        raise SgcpError("--images: how many training images --int8 looks at, 1 or more")
+        raise SgcpError("--images: how many images --int8 takes its ranges from, 1 or more")
+    if calibrate and not int8:
+        raise SgcpError("--calibrate: gives the ranges of 8-bit integers; add --int8")
     calibration = None
     if int8:
-        from sgcp.stages.calibration import Calibration
+        from sgcp.stages.calibration import Calibration, Prepared
 
-        _, section, layout = open_project(model_dataset(model))
-        calibration = Calibration(layout, section.train.split, section.validate_, images or 300)
+        dataset, prepared, missing = model_dataset(model), None, ""
+        try:
+            _, section, layout = open_project(dataset)
+            prepared = Prepared(layout, section.train.split, section.validate_)
+        except SgcpError as error:  # no project, or none with this dataset
+            missing = str(error)
+        calibration = Calibration(images or 300, calibrate, prepared, missing)
     stage(model, out, ExportOptions(size, labels), calibration)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,6 +22,7 @@ FORMATS = {".onnx": "ONNX", ".xml": "OpenVINO IR", ".pt2": "torch.export"}
 # Height and width that a .pt2 of any size accepts, pixels: below the first, the coarsest level is
 # a single score, which torch.export takes for another network.
 SMALLEST, LARGEST = 129, 16384
+METADATA = "preprocessing"  # name of the property
 
 
 def check_format(path: Path) -> None:
@@ -37,18 +39,32 @@ def check_format(path: Path) -> None:
 
 
 def export_graph(
-    graph: InferenceGraph, path: Path, size: tuple[int, int] | None
+    graph: InferenceGraph, path: Path, size: tuple[int, int] | None, given: dict[str, Any]
 ) -> dict[Path, bytes]:
     """Return the files of a graph in the form that the suffix of ``path`` names.
 
     Args:
         path: with a suffix of ``FORMATS``.
         size: (height, width) of the only images it takes; None: of any.
+        given: ``preprocessing`` of its images, for the metadata of ONNX and OpenVINO IR.
     """
     if path.suffix == ".pt2":
         return {path: to_program(graph, size)}
     content = to_onnx(graph, size)
-    return {path: content} if path.suffix == ".onnx" else ir_files(read_onnx(content), path)
+    if path.suffix == ".onnx":
+        return {path: add_metadata(content, given)}
+    model = read_onnx(content)
+    model.set_rt_info(json.dumps(given), [METADATA])
+    return ir_files(model, path)
+
+
+def add_metadata(content: bytes, given: dict[str, Any]) -> bytes:
+    """Return an ONNX graph that carries ``preprocessing`` as a metadata property."""
+    import onnx
+
+    model = onnx.load_from_string(content)
+    onnx.helper.set_model_props(model, {METADATA: json.dumps(given)})
+    return model.SerializeToString()
 
 
 def to_program(graph: InferenceGraph, size: tuple[int, int] | None) -> bytes:

@@ -1,4 +1,4 @@
-"""``sgcp export``: our model files -> ONNX, OpenVINO IR or torch.export, checked before written."""
+"""``sgcp export``: our model files -> ONNX, OpenVINO IR or torch.export; checked, then written."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from sgcp.errors import SgcpError
 from sgcp.files import file_sha256, to_json, write_together
+from sgcp.inference.preprocessing import describe_resize, preprocessing
 from sgcp.inference.segmenter import EXPORTED, find_model
-from sgcp.models.card import read_card
-from sgcp.progress import say
+from sgcp.models.card import FOR_OTHERS, ModelCard, read_card
+from sgcp.progress import say, warn
 
 if TYPE_CHECKING:
     from sgcp.inference.parity import Parity
@@ -59,25 +60,50 @@ def export(
 
     check_format(out)
     network, card = load_model(source)
-    if options.labels and options.size is None and card.input_side is not None:
-        raise SgcpError(
-            f"--labels: the model sees pictures with a short side of {card.input_side} pixels, and "
-            "such a graph would take them as they come; give their --size, or leave out --labels"
-        )
-    if options.size:
-        card = replace(card, input_side=None)  # of that size, and no other
-    pictures = calibration.read(card, options) if calibration else None
+    card = fit_card(card, options)
+    given = preprocessing(card, options.size)
+    images = calibration.read(card, options) if calibration else None
     facts = describe(out, options, source)
-    files = export_graph(InferenceGraph(network, card, options.labels), out, options.size)
+    graph = InferenceGraph(network, card, options.labels)
+    files = export_graph(graph, out, options.size, given)
     with placed(files) as file:
         found = check_parity(file, network, card, options.size)
         refuse_difference(out, found)
-        if pictures is not None:
-            files, facts["int8"] = pictures.quantize(file, out, card)
+        if images is not None:
+            files, facts["int8"] = images.quantize(file, out, card)
     card = replace(card, provenance=card.provenance | {"export": facts})
     # A kill between the renamings leaves `out` without its description, never with a foreign one.
-    write_together(files | {out.with_suffix(".json"): to_json(card.to_json()).encode()})
-    report(out, files, options, network.num_classes, found)
+    description = card.to_json() | {FOR_OTHERS: given}
+    write_together(files | {out.with_suffix(".json"): to_json(description).encode()})
+    report(out, files, options, network.num_classes, found, describe_resize(given["resize"]))
+
+
+def fit_card(card: ModelCard, options: ExportOptions) -> ModelCard:
+    """Return the description of the export, which resizes only to what the graph takes.
+
+    Raises:
+        SgcpError: labels would be those of the resized image, whose size is not known.
+    """
+    side = card.input_side
+    if side is None or (options.size is None and not options.labels):
+        return card
+    if options.size is None:
+        height, width = card.input_size(*(card.trained_size or (3, 4)))
+        raise SgcpError(
+            f"--labels: this model takes images resized to a short side of {side} pixels, and "
+            f"the graph would label the resized image. Give the size after resizing, such as "
+            f"--size {height} {width}, or leave out --labels"
+        )
+    if min(options.size) == side and not options.labels:
+        return card
+    if min(options.size) != side:
+        height, width = card.input_size(*options.size)
+        warn(
+            f"--size {options.size[0]} {options.size[1]}: this model was trained for a short side "
+            f"of {side} pixels and labels images of another size less well; --size {height} "
+            f"{width} has the same proportions"
+        )
+    return replace(card, input_side=None)
 
 
 def find_source(model: str) -> Path:
@@ -188,9 +214,14 @@ def describe(out: Path, options: ExportOptions, source: Path) -> dict[str, Any]:
 
 
 def report(
-    out: Path, files: dict[Path, bytes], options: ExportOptions, classes: int, found: list[Parity]
+    out: Path,
+    files: dict[Path, bytes],
+    options: ExportOptions,
+    classes: int,
+    found: list[Parity],
+    resize: str,
 ) -> None:
-    """Say what was written, what goes in and out of it, and how far it is from PyTorch."""
+    """Print what was written, its input and output, and how far it is from PyTorch."""
     from sgcp.inference.export import FORMATS
     from sgcp.inference.graph import INPUT
 
@@ -199,7 +230,8 @@ def report(
     say(f"{out}: {FORMATS[out.suffix]}, {names}, {size:,} bytes")
     height, width = options.size or ("height", "width")
     batch = "batch" if options.size is None and out.suffix != ".pt2" else "1"
-    say(f"  input  {INPUT}: uint8 ({batch}, {height}, {width}, 3), RGB")
+    first = f"; {resize}" if resize else ""
+    say(f"  input  {INPUT}: uint8 ({batch}, {height}, {width}, 3), RGB{first}")
     if options.labels:
         say(f"  output labels: uint8 ({batch}, {height}, {width}), indices of classes")
     else:
