@@ -111,7 +111,7 @@ def run_lengths(label: UInt8) -> NDArray[np.int64]:
 class Seen:
     """One picture's truth and what the model said, (H, W) train ids each."""
 
-    stem: str
+    key: str
     label: UInt8
     prediction: UInt8
 
@@ -210,7 +210,7 @@ def draw_errors(path: Path, seen: Sequence[Seen], scorer: Scorer) -> None:
     ranked = sorted(seen, key=lambda one: -one.wrong)
     rows = []
     for one in (ranked[0], ranked[len(ranked) // 2], ranked[-1]):
-        print(f"{path.name}: {one.stem}, {100 * one.wrong:.1f} % of its scored pixels wrong")
+        print(f"{path.name}: {one.key}, {100 * one.wrong:.1f} % of its scored pixels wrong")
         said = colorize(one.prediction, scorer.benchmark.classes)
         gap = np.full((said.shape[0], GAP, 3), 255, dtype=np.uint8)
         rows += [np.hstack([said, gap, error_map(one.label, one.prediction)])]
@@ -245,7 +245,7 @@ def main() -> None:
                 labels = np.asarray(disturb(Image.fromarray(labels)))
             counts += count_picture(truth, scorer.to_label_ids[labels], scorer.benchmark)
             if name == "as it is":
-                seen.append(Seen(item.stem, truth.train_ids[truth.segments], labels))
+                seen.append(Seen(item.key, truth.train_ids[truth.segments], labels))
         scores[name] = score_counts(counts, scorer.benchmark).miou
         plain = plain or counts
     assert plain is not None  # the first is as it is

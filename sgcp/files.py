@@ -130,7 +130,8 @@ def building_folder(final: Path, key: str) -> Iterator[Path]:
                 remove_folder(building)
             raise
         for litter in building.rglob(f"*{PARTIAL}"):  # of a killed run, and the key
-            litter.unlink()
+            if not litter.is_dir():  # a user's folder may be called so
+                litter.unlink()
         os.sync()
         replace_folder(building, final)
 

@@ -15,7 +15,7 @@ import numpy as np
 from sgcp.datasets.classes import CITYSCAPES_PROTOCOL, cityscapes_classes
 from sgcp.datasets.images import read_image, read_label, write_png
 from sgcp.datasets.index import SPLITS, Dataset, Item, digest_file, digest_pixels
-from sgcp.datasets.keys import Located, refuse_collision
+from sgcp.datasets.keys import Located, refuse_collisions
 from sgcp.datasets.missing import check_counts, pair_files
 from sgcp.datasets.truth import truth_of_instance_ids, write_segments
 from sgcp.documents import parse_json, read_document
@@ -234,7 +234,7 @@ def prepare_cityscapes(
             split have one name.
     """
     scenes = find_scenes(raw, name, allow_missing)
-    refuse_collision(scenes, raw)
+    refuse_collisions(scenes, raw)
     found = {split: sum(scene.split == split for scene in scenes) for split in expected}
     check_counts(name, found, expected, allow_missing)
     converted = map_parallel(partial(convert_scene, raw=raw, out=out), scenes, workers, "labels")

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
 
 from sgcp.datasets.classes import SemanticClass, classes_from_json, classes_to_json
 from sgcp.datasets.images import UInt8
-from sgcp.datasets.keys import Located, find_collision
+from sgcp.datasets.keys import Located, find_collisions
 from sgcp.errors import SgcpError
 from sgcp.files import file_sha256, read_json, write_json, write_text
 
@@ -54,16 +55,6 @@ class Item(Located):
     """The file that the label map was made from, below the raw folder."""
     source_digest: str = ""
     """``digest_file`` of ``source``."""
-
-    @property
-    def stem(self) -> str:
-        """The picture's name without folder and ending."""
-        return self.image.stem
-
-    @property
-    def submission_stem(self) -> str:
-        """What a prediction's name begins with: ``<city>_<seq>_<frame>`` for Cityscapes."""
-        return self.stem.removesuffix("_leftImg8bit")
 
 
 def digest_pixels(pixels: UInt8) -> str:
@@ -180,8 +171,9 @@ def read_dataset(folder: Path) -> Dataset:
             items = tuple(map(_item_from_row, rows)) if columns == COLUMNS else ()
         if not items:
             raise ValueError(f"index.csv: expected the columns {', '.join(COLUMNS)} and rows")
-        if pair := find_collision(items):
-            raise ValueError(f"index.csv: {pair[0].image} and {pair[1].image} have one name")
+        if pairs := find_collisions(items):
+            names = " and ".join(str(item.image) for item in pairs[0])
+            raise ValueError(f"index.csv: {names} have one name")
         return Dataset(
             name=str(content["dataset"]),
             edition=str(content["edition"]),
@@ -230,21 +222,43 @@ def spread(things: Sequence[Thing], count: int) -> list[Thing]:
     return [things[place] for place in places]
 
 
-def refuse_overlap(trained: Mapping[str, str], evaluated: Sequence[Item]) -> None:
-    """Refuse to score pictures that were trained on, by name or by content.
+def trained_digests(
+    items: Sequence[Item], before: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """Return what ``refuse_overlap`` and a model's description know images by: digest by name.
 
     Args:
-        trained: digest of each picture trained on, by its stem.
+        before: of the images that the model was trained on before. They may be of another dataset
+            with the same names; both digests are kept then.
+    """
+    digests = dict(before)
+    for item in items:
+        name, digest = item.origin, item.image_digest
+        known = digests.get(name, digest) == digest
+        digests[name if known else f"{name} ({digest})"] = digest
+    return digests
+
+
+def refuse_overlap(trained: Mapping[str, str], evaluated: Sequence[Item]) -> None:
+    """Refuse to score images that were trained on, by name or by content.
+
+    Args:
+        trained: digest of each image trained on, by ``Item.origin``; older models list any image by
+            its file's name without ending.
 
     Raises:
-        SgcpError: naming how many pictures the two share, and one of them.
+        SgcpError: naming how many images the two share, and one of them.
     """
-    seen = {digest: stem for stem, digest in trained.items()}
-    shared = [item for item in evaluated if item.stem in trained or item.image_digest in seen]
+    seen = {digest: name for name, digest in trained.items()}
+    shared = [
+        item
+        for item in evaluated
+        if item.image_digest in seen or item.origin in trained or item.image.stem in trained
+    ]
     if shared:
         one = shared[0]
-        same = seen.get(one.image_digest, one.stem)
-        name = one.stem if same == one.stem else f"{one.stem}, the same pixels as {same}"
+        same = seen.get(one.image_digest, one.origin)
+        name = one.origin if same == one.origin else f"{one.origin}, the same pixels as {same}"
         raise SgcpError(
             f"{len(shared)} of {len(evaluated)} pictures to score were trained on (such as "
             f"{name}): the number would mean nothing; choose another split in params.yaml"

@@ -52,37 +52,41 @@ class Located:
         return frame if re.fullmatch(CAMVID_FRAME, frame) else f"{self.split}/{self.key}"
 
 
-def find_collision(images: Iterable[Located]) -> tuple[Located, Located] | None:
-    """Return two images of one split whose predictions would be one file; None if there are none.
+def find_collisions(images: Iterable[Located]) -> list[tuple[Located, Located]]:
+    """Return pairs of images of one split whose predictions would be one file.
 
     Letter case does not tell names apart: some disks and archives lose it.
     """
     first: dict[tuple[str, str], Located] = {}
+    pairs = []
     for one in images:
         name = (one.split, one.prediction.lower())
         if name in first:
-            return first[name], one
-        first[name] = one
-    return None
+            pairs.append((first[name], one))
+        else:
+            first[name] = one
+    return pairs
 
 
-def refuse_collision(images: Iterable[Located], folder: Path) -> None:
+def refuse_collisions(images: Iterable[Located], folder: Path) -> None:
     """Refuse images of one split whose predictions would be one file.
 
     Args:
         folder: that the images' paths start from.
 
     Raises:
-        SgcpError: naming two such images.
+        SgcpError: naming two such images, and how many more there are.
     """
-    if pair := find_collision(images):
-        one, other = pair
-        if one.prediction == one.key:
-            why, fix = "names that differ in their ending or letter case alone", "Rename one"
-        else:
-            why = "in Cityscapes' form a prediction is found by its image's name, in any folder"
-            fix = f"Rename one, for example to {other.image.parent.name}_{other.image.name}"
-        raise SgcpError(
-            f"{folder / one.image} and {folder / other.image}: two images of '{one.split}' share "
-            f"the prediction {one.prediction}.png: {why}. {fix}, and its label."
-        )
+    if not (pairs := find_collisions(images)):
+        return
+    one, other = pairs[0]
+    if one.prediction == one.key:
+        why, fix = "names that differ in their ending or letter case alone", "Rename one"
+    else:
+        why = "in Cityscapes' form a prediction is found by its image's name, in any folder"
+        fix = f"Rename one, for example to {other.image.parent.name}_{other.image.name}"
+    more = f" ({len(pairs) - 1} more images like this)" if len(pairs) > 1 else ""
+    raise SgcpError(
+        f"{folder / one.image} and {folder / other.image}: two images of '{one.split}' share "
+        f"the prediction {one.prediction}.png: {why}{more}. {fix}, and its label."
+    )

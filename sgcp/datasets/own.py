@@ -14,6 +14,7 @@ import numpy as np
 from sgcp.datasets.classes import SemanticClass
 from sgcp.datasets.images import read_image, write_png
 from sgcp.datasets.index import SPLITS, TRAIN_ONLY, Dataset, Item, digest_file, digest_pixels
+from sgcp.datasets.keys import Located, refuse_collisions
 from sgcp.datasets.missing import pair_files
 from sgcp.datasets.own_classes import CLASSES, IGNORED, ClassTable, means_void, read_classes
 from sgcp.errors import SgcpError, shorten
@@ -28,11 +29,9 @@ SHOWN = 5  # classes of one message
 
 
 @dataclass(frozen=True)
-class Picture:
+class Picture(Located):
     """One picture and its label; paths lie below the raw folder."""
 
-    split: str
-    image: Path
     label: Path | None
 
 
@@ -78,7 +77,8 @@ def find_pictures(raw: Path, allow_missing: bool) -> list[Picture]:
         allow_missing: leave out what has no counterpart, and say so.
 
     Raises:
-        SgcpError: an image without label map, or the reverse; a name given twice; an empty split.
+        SgcpError: an image without label map, or the reverse; one name twice in a folder; an empty
+            split.
     """
     wanted: dict[Path, Path] = {}
     labels: dict[str, Path] = {}
@@ -94,7 +94,7 @@ def find_pictures(raw: Path, allow_missing: bool) -> list[Picture]:
     layout = f"{IMAGES}/SPLIT/NAME.png or .jpg, and {LABELS}/SPLIT/NAME{LABEL_ENDING}"
     pairs = pair_files("own", raw, wanted, labels.values(), allow_missing, layout)
     pictures = [*(Picture(i.parts[1], i, label) for i, label in pairs.items()), *pictures]
-    refuse_equal_names(raw, pictures)
+    refuse_collisions(pictures, raw)
     refuse_empty(raw, pictures, allow_missing)
     return pictures
 
@@ -127,23 +127,6 @@ def by_name(raw: Path, paths: Iterable[Path]) -> dict[str, Path]:
 def label_of(image: Path) -> Path:
     """Return where the label map of an image belongs."""
     return Path(LABELS, *image.parts[1:]).with_suffix(LABEL_ENDING)
-
-
-def refuse_equal_names(raw: Path, pictures: Sequence[Picture]) -> None:
-    """Refuse two pictures of one name: predictions and panels would be one file.
-
-    Raises:
-        SgcpError: naming both, in whatever folders and splits they lie.
-    """
-    first: dict[str, Path] = {}
-    for picture in pictures:
-        name = unicodedata.normalize("NFC", picture.image.stem)
-        other = first.setdefault(name, picture.image)
-        if other != picture.image:
-            raise SgcpError(
-                f"{raw / picture.image} and {raw / other}: have one name; a picture is known by "
-                "its name without folder and ending, in all splits: rename one and its label"
-            )
 
 
 def refuse_empty(raw: Path, pictures: Sequence[Picture], allow_missing: bool) -> None:

@@ -38,9 +38,14 @@ class Entry:
     """Why it is not opened."""
 
     @property
+    def path(self) -> str:
+        """Its path as it is after unpacking, folders divided by ``/``."""
+        return self.name.replace("\\", "/")
+
+    @property
     def base(self) -> str:
         """Its name without folders, as the evaluator sees it after unpacking."""
-        return PurePosixPath(self.name.replace("\\", "/")).name
+        return PurePosixPath(self.path).name
 
 
 class Container(Protocol):

@@ -5,7 +5,9 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Protocol
+from unicodedata import normalize
 
 from sgcp.evaluation.findings import Finding
 from sgcp.evaluation.kinds import CITY_COUNT, COUNT, MISSING, OTHER_SPLIT, UNKNOWN
@@ -25,16 +27,19 @@ FORM = re.compile(r"([a-z]+)_\d{6}_\d{6}", re.ASCII)
 
 
 class Images(Protocol):
-    """Which images want a prediction."""
+    """Which images want a prediction; each is known by its prediction's path, without ending."""
 
     @property
     def cityscapes(self) -> bool:
         """Return whether they are Cityscapes' own."""
 
-    def stem_of(self, name: str) -> str | None:
-        """Return the image that a file answers, by the file's name without folders."""
+    def image_of(self, path: str) -> str | None:
+        """Return the image that a file answers by its name and the folders that it lies in."""
 
-    def size_of(self, stem: str) -> tuple[int, int]:
+    def images_named(self, path: str) -> list[str]:
+        """Return the images that a file may answer by its name alone, whatever their folders."""
+
+    def size_of(self, image: str) -> tuple[int, int]:
         """Return an image's (height, width)."""
 
     def lacking(self, answered: Collection[str]) -> list[Finding]:
@@ -45,8 +50,9 @@ class Images(Protocol):
 class Expected:
     """One test image that a submission must answer."""
 
-    stem: str
-    """``<city>_<seq>_<frame>``; exactly one file must begin with it."""
+    name: str
+    """Its prediction's path without ending, such as ``<city>_<seq>_<frame>``: exactly one file of
+    that folder must begin with it."""
     size: tuple[int, int]
     """(height, width) of the original image."""
 
@@ -63,37 +69,65 @@ class KnownImages:
 
     @cached_property
     def _sizes(self) -> dict[str, tuple[int, int]]:
-        return {item.stem: item.size for item in self.images}
+        return {item.name: item.size for item in self.images}
+
+    @cached_property
+    def _named(self) -> dict[str, list[str]]:
+        """Images by the last part of their name."""
+        named: dict[str, list[str]] = {}
+        for name in self._sizes:
+            named.setdefault(PurePosixPath(name).name, []).append(name)
+        return named
 
     @cached_property
     def _lengths(self) -> list[int]:
-        return sorted({len(stem) for stem in self._sizes}, reverse=True)
+        return sorted({len(name) for name in self._named}, reverse=True)
 
-    def stem_of(self, name: str) -> str | None:
-        """Return the image that a name begins with, the longest: the evaluator's ``STEM*``.
+    def _beginnings(self, path: str) -> list[str]:
+        """Return the last parts of names that a file's begins with, the longest first.
 
         Where images are not named as Cityscapes' are, a number does not go on: ``10`` is not ``1``.
         """
-        starts = (name[:length] for length in self._lengths)
-        return next((s for s in starts if s in self._sizes and not _goes_on(s, name)), None)
+        stem = PurePosixPath(path).stem
+        found = dict.fromkeys(stem[:length] for length in self._lengths)
+        return [name for name in found if name in self._named and not _goes_on(name, stem)]
 
-    def size_of(self, stem: str) -> tuple[int, int]:
+    def image_of(self, path: str) -> str | None:
+        """Return the image that a file answers: of the most folders, then of the longest name.
+
+        A file ``a/b/0001_x.png`` answers ``a/b/0001``, else ``b/0001``, else ``0001``: the
+        evaluator's ``STEM*`` at any depth.
+        """
+        path = normalize("NFC", path)
+        folders, beginnings = PurePosixPath(path).parts[:-1], self._beginnings(path)
+        names = (
+            "/".join((*folders[start:], beginning))
+            for start in range(len(folders) + 1)
+            for beginning in beginnings
+        )
+        return next((name for name in names if name in self._sizes), None)
+
+    def images_named(self, path: str) -> list[str]:
+        """Return the images of the longest name that a file's name begins with."""
+        return next((self._named[name] for name in self._beginnings(normalize("NFC", path))), [])
+
+    def size_of(self, image: str) -> tuple[int, int]:
         """Return an image's (height, width)."""
-        return self._sizes[stem]
+        return self._sizes[image]
 
     def lacking(self, answered: Collection[str]) -> list[Finding]:
         """Name every image without a prediction, and too few images to compare with."""
-        findings = [Finding(MISSING, stem) for stem in sorted(self._sizes.keys() - set(answered))]
+        findings = [Finding(MISSING, name) for name in sorted(self._sizes.keys() - set(answered))]
         if self.published is not None and len(self.images) != self.published:
             text = f"{len(self.images)} test images are known, the benchmark has {self.published}"
             findings.append(Finding(COUNT, text))
         return findings
 
 
-def _goes_on(stem: str, name: str) -> bool:
-    if FORM.fullmatch(stem):
+def _goes_on(beginning: str, name: str) -> bool:
+    if FORM.fullmatch(beginning):
         return False
-    return stem[-1:].isdigit() and name[len(stem) : len(stem) + 1].isdigit()
+    return beginning[-1:].isdigit() and name[len(beginning) : len(beginning) + 1].isdigit()
 
 
 class PublicCityscapes:
@@ -101,18 +135,22 @@ class PublicCityscapes:
 
     cityscapes = True
 
-    def stem_of(self, name: str) -> str | None:
+    def image_of(self, path: str) -> str | None:
         """Return ``<city>_<seq>_<frame>``, six digits each, of a city of the test split."""
-        match = FORM.match(name)
+        match = FORM.match(PurePosixPath(path).name)
         return match[0] if match and match[1] in TEST_CITIES else None
 
-    def size_of(self, stem: str) -> tuple[int, int]:
+    def images_named(self, path: str) -> list[str]:
+        """Return none: a folder never tells these images apart."""
+        return []
+
+    def size_of(self, image: str) -> tuple[int, int]:
         """Return (height, width), the same for all."""
         return TEST_SIZE
 
     def lacking(self, answered: Collection[str]) -> list[Finding]:
         """Name every city with more or fewer images than published."""
-        counts = Counter(stem.split("_")[0] for stem in answered)
+        counts = Counter(image.split("_")[0] for image in answered)
         return [
             Finding(CITY_COUNT, city, f"{counts[city]} of {count} images")
             for city, count in TEST_CITIES.items()

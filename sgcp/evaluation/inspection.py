@@ -29,7 +29,6 @@ from sgcp.evaluation.suspicions import (
     LONE_CLASS,
     MISFIT,
     MOST_PICTURES,
-    NAME_TWICE,
     NEAR,
     NEAR_LEAK,
     NO_LABEL,
@@ -119,7 +118,7 @@ def _exposure(picture: Picture) -> Kind | None:
 
 
 def _twice(surveys: Sequence[Survey]) -> Iterator[Finding]:
-    """Find equal pictures, names and labels."""
+    """Find equal images and labels."""
     read = [survey for survey in surveys if survey.picture is not None]
     for group in _equal(read, lambda s: s.picture.digest if s.picture else ""):
         splits = {survey.item.split for survey in group}
@@ -127,8 +126,6 @@ def _twice(surveys: Sequence[Survey]) -> Iterator[Finding]:
         note = "; labels differ" if len(labels) > 1 else ""
         kind = LEAK if len(splits) > 1 else TWICE
         yield Finding(kind, _name(group[0]), f"and {_few(map(_name, group[1:]))}{note}")
-    for group in _equal(surveys, lambda s: s.item.stem):
-        yield Finding(NAME_TWICE, _name(group[0]), f"and {_few(map(_name, group[1:]))}")
     labelled = [s for s in surveys if s.label and s.picture and len(s.label.classes) > 1]
     for group in _equal(labelled, lambda s: s.label.digest if s.label else ""):
         if len({s.picture.digest for s in group if s.picture}) > 1:

@@ -50,6 +50,11 @@ DOUBLE = Kind(
     "or a copy below __MACOSX? Leave one each.",
     cityscapes="The evaluator stops there.",
 )  # fmt: skip
+AMBIGUOUS = Kind(
+    "ambiguous", "name of several images",
+    "PNGs in no image's folder whose name several images have, so that none of them is answered. "
+    "Keep the images' folders below the folder of predictions: a/0001.png for a/0001.",
+)  # fmt: skip
 UNKNOWN = Kind(
     "unknown-image", "no such image",
     "PNGs whose names begin with no test image: nobody reads them. Name each prediction after its "
@@ -169,7 +174,7 @@ ABSENT = Kind(
 )  # fmt: skip
 
 KINDS = (
-    COUNT, OTHER_SPLIT, MISSING, CITY_COUNT, DOUBLE, UNKNOWN, ENDING, NESTED, DUPLICATE, UNSAFE,
-    SPECIAL, ENCRYPTED, COMPRESSION, TOO_LARGE, DAMAGED, FORMAT, COLOUR, PALETTE, DEPTH, SIZE,
-    TRAIN_IDS, VOID, IDS, SYSTEM, STRAY, SAME, CONSTANT, ABSENT,
+    COUNT, OTHER_SPLIT, MISSING, CITY_COUNT, DOUBLE, AMBIGUOUS, UNKNOWN, ENDING, NESTED, DUPLICATE,
+    UNSAFE, SPECIAL, ENCRYPTED, COMPRESSION, TOO_LARGE, DAMAGED, FORMAT, COLOUR, PALETTE, DEPTH,
+    SIZE, TRAIN_IDS, VOID, IDS, SYSTEM, STRAY, SAME, CONSTANT, ABSENT,
 )  # fmt: skip

@@ -11,6 +11,7 @@ from sgcp.evaluation.expectations import Images, judge_unknown
 from sgcp.evaluation.findings import Finding, Report
 from sgcp.evaluation.kinds import (
     ABSENT,
+    AMBIGUOUS,
     DAMAGED,
     DOUBLE,
     ENDING,
@@ -52,8 +53,8 @@ def check_submission(
     answers, more = match_files(entries, images)
     findings += more + images.lacking(answers)
     tasks = [
-        Task(entry, images.size_of(stem))
-        for stem, found in sorted(answers.items())
+        Task(entry, images.size_of(image))
+        for image, found in sorted(answers.items())
         for entry in found
         if not entry.closed
     ]
@@ -73,25 +74,40 @@ def check_submission(
 def match_files(
     entries: Iterable[Entry], images: Images
 ) -> tuple[dict[str, list[Entry]], list[Finding]]:
-    """Find the files of each image as the evaluator does: ``<city>_<seq>_<frame>*.png``.
+    """Find the files of each image: in the image's folder, at any depth, by ``NAME*.png``.
+
+    Cityscapes' images have no folders here: their files are found as the evaluator finds them.
+    Where no file lies in an image's folder, the files were saved without these folders, and answer
+    the images of their names; a name that several images have answers none.
 
     Returns:
         Files by image, and the files that answer none or answer it once more.
     """
     answers: dict[str, list[Entry]] = {}
-    findings = []
+    findings, elsewhere = [], []
     for entry in entries:
-        stem = images.stem_of(entry.base)
-        if stem is not None and entry.base.endswith(".png"):  # in any folder, __MACOSX too
-            answers.setdefault(stem, []).append(entry)
-            findings += [entry.closed] if entry.closed else []
+        image = images.image_of(entry.path)
+        if image is not None and entry.base.endswith(".png"):  # in any folder, __MACOSX too
+            answers.setdefault(image, []).append(entry)
         elif is_system_file(entry):
             findings.append(Finding(SYSTEM, entry.name))
+        elif image is None and entry.base.endswith(".png"):
+            elsewhere.append(entry)
         else:
-            findings.append(judge_stray(entry, stem, images.cityscapes))
-    for stem, found in sorted(answers.items()):
+            findings.append(judge_stray(entry, image, images.cityscapes))
+    in_folders = any("/" in image for image in answers)
+    for entry in elsewhere:
+        named = [] if in_folders else images.images_named(entry.path)
+        if not named:
+            findings.append(judge_stray(entry, None, images.cityscapes))
+        elif len(named) > 1:
+            findings.append(Finding(AMBIGUOUS, entry.name, ", ".join(named[:8])))
+        else:
+            answers.setdefault(named[0], []).append(entry)
+    for image, found in sorted(answers.items()):
+        findings += [entry.closed for entry in found if entry.closed]
         if len(found) > 1:
-            findings.append(Finding(DOUBLE, stem, ", ".join(entry.name for entry in found[:8])))
+            findings.append(Finding(DOUBLE, image, ", ".join(entry.name for entry in found[:8])))
     return answers, findings
 
 
@@ -107,14 +123,14 @@ def is_system_file(entry: Entry) -> bool:
     )
 
 
-def judge_stray(entry: Entry, stem: str | None, cityscapes: bool) -> Finding:
+def judge_stray(entry: Entry, image: str | None, cityscapes: bool) -> Finding:
     """Explain a file that is no prediction by its name."""
     if entry.closed and entry.closed.kind == SPECIAL:
         return entry.closed
     ending = entry.base[entry.base.rfind(".") :].lower()
     if ending in ARCHIVES:
         return Finding(NESTED, entry.name)
-    if stem is not None:
+    if image is not None:
         return Finding(ENDING, entry.name)
     if ending != ".png":
         return Finding(STRAY, entry.name)

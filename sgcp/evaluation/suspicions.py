@@ -43,10 +43,6 @@ NEAR_LEAK = Kind(
     f"pictures of two splits whose coarse outlines differ in {NEAR:.0%} of the bits at most, as "
     "neighbouring frames of a video do: what is scored was as good as trained on.", False,
 )  # fmt: skip
-NAME_TWICE = Kind(
-    "name-twice", "name twice",
-    "pictures of one file name; predictions are named after them and would be mixed up. Rename.",
-)  # fmt: skip
 TWICE = Kind(
     "twice", "same twice",
     "pictures of exactly the same pixels within a split; they count twice in training and scores.",
@@ -107,7 +103,7 @@ ODD_SIZE = Kind(
     f"pictures of another size than {MOST_PICTURES:.0%} or more of all.", False,
 )  # fmt: skip
 SUSPICIONS = (
-    UNREADABLE, CHANGED, UNKNOWN_IDS, MISFIT, LEAK, NO_LABEL, NAME_TWICE, NEAR_LEAK, TWICE,
+    UNREADABLE, CHANGED, UNKNOWN_IDS, MISFIT, LEAK, NO_LABEL, NEAR_LEAK, TWICE,
     LABEL_TWICE, UNLABELLED, ONE_CLASS, UNTRAINED, LONE_CLASS, CONSTANT, BLACK, WHITE, FLAT, GREY,
     ODD_SIZE,
 )  # fmt: skip

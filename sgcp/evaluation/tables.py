@@ -39,7 +39,7 @@ def per_class_table(scores: Scores, counts: Counts, benchmark: Benchmark) -> pd.
 
 
 def per_image_table(pictures: Sequence[PictureScore]) -> pd.DataFrame:
-    """Return a row a picture, in the order given: stem, miou, pixel_accuracy, labelled pixels."""
+    """Return a row an image, in the order given: key, miou, pixel_accuracy, labelled pixels."""
     names = [item.name for item in fields(PictureScore)]
     return pd.DataFrame(map(astuple, pictures), columns=names)
 

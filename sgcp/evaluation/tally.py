@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class PictureScore:
     """What one picture says by itself; shares, NaN where none of its pixels is labelled."""
 
-    stem: str
+    image: str
+    """Its key."""
     miou: float
     """Mean IoU over the classes that occur in its truth or its prediction."""
     pixel_accuracy: float
@@ -37,9 +38,9 @@ class Tally:
     def __post_init__(self) -> None:
         self.counts = no_counts(self.benchmark)
 
-    def add(self, stem: str, counts: Counts) -> None:
+    def add(self, image: str, counts: Counts) -> None:
         """Add one picture."""
         scores = score_counts(counts, self.benchmark)
         labelled = int(counts.pixels.sum())
-        self.pictures.append(PictureScore(stem, scores.miou, scores.pixel_accuracy, labelled))
+        self.pictures.append(PictureScore(image, scores.miou, scores.pixel_accuracy, labelled))
         self.counts += counts

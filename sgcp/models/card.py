@@ -66,7 +66,7 @@ class ModelCard:
     input_side: Annotated[int, Field(ge=1, le=16384)] | None = None
     """Short side, pixels, at which the network is to see any picture; None: the picture's own."""
     trained_on: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Pictures it learnt from, which it is never scored on: digest of the pixels by stem."""
+    """Images it was trained on, which it is never scored on: digest of the pixels by name."""
     provenance: Provenance = dataclasses.field(default_factory=dict)
     """Settings, seed, epoch, versions; or the imported file."""
 

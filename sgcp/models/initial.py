@@ -26,7 +26,7 @@ class Source:
     classes: list[str] | None
     """Their names in order; None: an authors' checkpoint does not say."""
     trained_on: dict[str, str] = field(default_factory=dict)
-    """Pictures it learnt from: digest of the pixels by stem."""
+    """Pictures it learnt from: digest of the pixels by name."""
 
 
 def read_source(path: Path) -> Source:

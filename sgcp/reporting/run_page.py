@@ -38,7 +38,7 @@ class Shown:
 
     place: str
     """``best``, ``median``, ..."""
-    stem: str
+    name: str
     miou: float
     pixel_accuracy: float
     image: UInt8
@@ -50,7 +50,7 @@ class Shown:
     @property
     def title(self) -> str:
         """What it is called on the page."""
-        return f"{self.place.capitalize()}: {self.stem}"
+        return f"{self.place.capitalize()}: {self.name}"
 
     @property
     def said(self) -> str:

@@ -30,7 +30,7 @@ class Beginning:
 
     @property
     def trained_on(self) -> dict[str, str]:
-        """Pictures that were learnt before: digest by stem."""
+        """Pictures that were learnt before: digest by name."""
         return self.source.trained_on if self.source else {}
 
 

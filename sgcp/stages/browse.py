@@ -77,7 +77,7 @@ def draw_sheet(dataset: Dataset, surveys: Sequence[Survey], blend: float) -> byt
     splits: dict[str, list[Cell]] = {}
     for one in surveys:
         if one.thumb is not None:
-            cell = Cell(one.item.stem, one.thumb.photo, one.thumb.label)
+            cell = Cell(one.item.key, one.thumb.photo, one.thumb.label)
             splits.setdefault(one.item.split, []).append(cell)
     buffer = io.BytesIO()
     sheet = contact_sheet(splits, dataset.classes, blend)
@@ -103,7 +103,7 @@ def draw_page(
     for one in surveys:
         if one.thumb is not None:
             address = addresses[one.item.image.as_posix()]
-            picture = Shown(printable(one.item.stem), address, one.thumb)
+            picture = Shown(printable(one.item.key), address, one.thumb)
             shown.setdefault(one.item.split, []).append(picture)
     suspicions = [
         Suspicion(

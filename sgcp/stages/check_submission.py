@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sgcp.datasets.classes import SemanticClass, cityscapes_classes
 from sgcp.datasets.images import read_size
+from sgcp.datasets.keys import CITYSCAPES, Located, find_collisions
 from sgcp.errors import SgcpError
 from sgcp.evaluation.containers import open_container
 from sgcp.evaluation.expectations import (
@@ -106,7 +107,8 @@ def read_images(folder: Path) -> KnownImages:
     """Read names and sizes of the images in ``leftImg8bit/test``, or in a folder above it.
 
     Raises:
-        SgcpError: there is no such folder, or no such image in it, or one is damaged.
+        SgcpError: there is no such folder, or no such image in it, one is damaged, or two have one
+            name.
     """
     if not folder.is_dir():
         raise SgcpError(f"{folder}: no such folder; --images takes Cityscapes' leftImg8bit/test")
@@ -115,8 +117,16 @@ def read_images(folder: Path) -> KnownImages:
     files = sorted(file for form in ("*", "*/*") for file in place.glob(form + IMAGE_ENDING))
     if not files:
         raise SgcpError(f"{place}: holds no images CITY/*{IMAGE_ENDING} to compare with")
-    images = [Expected(file.name.removesuffix(IMAGE_ENDING), read_size(file)) for file in files]
-    cities = {item.stem.split("_")[0] for item in images}
+    located = {Located("test", Path(CITYSCAPES, "test", f.relative_to(place))): f for f in files}
+    if pairs := find_collisions(located):
+        one, other = pairs[0]
+        raise SgcpError(
+            f"{located[one]} and {located[other]}: two images share the prediction "
+            f"{one.prediction}.png. Give --images a folder where every name differs in more "
+            "than letter case."
+        )
+    images = [Expected(one.prediction, read_size(file)) for one, file in located.items()]
+    cities = {item.name.split("_")[0] for item in images}
     return KnownImages(images, PUBLISHED if cities <= TEST_CITIES.keys() else None)
 
 

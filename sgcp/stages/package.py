@@ -43,9 +43,9 @@ def package_submission(layout: Layout, settings: PackageSettings) -> None:
     report, answers = check_submission(Folder(layout.predictions), images, dataset.classes)
     if refusals(report):
         raise SgcpError(explain(report, layout))
-    files = sorted(layout.predictions / found[0].name for found in answers.values())
+    names = sorted(found[0].name for found in answers.values())
     with building_folder(layout.submission, key="package") as folder:
-        write_zip(folder / ZIP_NAME, files, settings.compression)
+        write_zip(folder / ZIP_NAME, layout.predictions, names, settings.compression)
         content = {
             **dataset.provenance(),
             "images": len(images.images),
@@ -56,7 +56,7 @@ def package_submission(layout: Layout, settings: PackageSettings) -> None:
     if report.findings:
         warn(Text(f"warnings:\n{describe(report.groups(), report.cityscapes)}"))
     size = (layout.submission / ZIP_NAME).stat().st_size
-    say(f"{layout.submission / ZIP_NAME}: {len(files)} images, {size:,} bytes, every rule checked")
+    say(f"{layout.submission / ZIP_NAME}: {len(names)} images, {size:,} bytes, every rule checked")
 
 
 def known_images(layout: Layout) -> tuple[Dataset, KnownImages]:
@@ -67,7 +67,7 @@ def known_images(layout: Layout) -> tuple[Dataset, KnownImages]:
     """
     dataset = read_dataset(layout.prepared)
     expected = [
-        Expected(item.submission_stem, (item.height, item.width))
+        Expected(item.prediction, (item.height, item.width))
         for item in dataset.split("test", labelled=False)
     ]
     published = published_count(layout, dataset.edition)
@@ -100,11 +100,11 @@ def explain(report: Report, layout: Layout) -> str:
     )
 
 
-def write_zip(path: Path, files: Sequence[Path], compression: int) -> None:
-    """Write files by name, without folders, with a fixed date; the caller renames the whole."""
+def write_zip(path: Path, folder: Path, names: Sequence[str], compression: int) -> None:
+    """Pack files by their path below a folder, with a fixed date; the caller renames the whole."""
     method = zipfile.ZIP_DEFLATED if compression else zipfile.ZIP_STORED
     with zipfile.ZipFile(path, "w") as archive:
-        for file in track(files, "packing", len(files)):
-            info = zipfile.ZipInfo(file.name, EPOCH)
+        for name in track(names, "packing", len(names)):
+            info = zipfile.ZipInfo(name, EPOCH)
             info.external_attr = 0o644 << 16
-            archive.writestr(info, file.read_bytes(), method, compression or None)
+            archive.writestr(info, (folder / name).read_bytes(), method, compression or None)

@@ -97,8 +97,8 @@ def label_images(
 
 
 def prediction_name(item: Item) -> str:
-    """Return the file name under which the evaluator finds a prediction."""
-    return f"{item.submission_stem}.png"
+    """Return a prediction's path, as those who score it find it."""
+    return f"{item.prediction}.png"
 
 
 def label_id_table(model: Segmenter, classes: tuple[SemanticClass, ...]) -> UInt8:

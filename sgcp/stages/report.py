@@ -113,24 +113,24 @@ def label_pictures(
         SgcpError: ``per_image.csv`` names a picture that the split does not have, or as ``Scorer``.
     """
     scores = run.scores
-    items = {item.stem: item for item in dataset.split(scores["split"])}
+    items = {item.key: item for item in dataset.split(scores["split"])}
     chosen = choose_pictures(run.pictures, count)
-    if strange := [row["stem"] for _, row in chosen if row["stem"] not in items]:
+    if strange := [row["image"] for _, row in chosen if row["image"] not in items]:
         raise SgcpError(
             f"per_image.csv: '{strange[0]}' is no picture of '{scores['split']}'; "
             f"run `sgcp validate {layout.dataset}` again"
         )
-    refuse_stale(layout, dataset, [items[row["stem"]] for _, row in chosen])
+    refuse_stale(layout, dataset, [items[row["image"]] for _, row in chosen])
     model = load_segmenter(layout.model, machine, scores["precision"])
     window = tuple(scores["window"]) if scores["window"] else None
     views = Views(scores["flip"], tuple(scores["scales"]), window)
     scorer = Scorer(layout, dataset, model, size_setting(dataset, model, scores), views)
     shown = []
     for place, row in track(chosen, "labelling", len(chosen)):
-        scored = scorer.score(items[row["stem"]])
+        scored = scorer.score(items[row["image"]])
         truth = scored.truth.train_ids[scored.truth.segments]
         shown.append(
-            Shown(place, row["stem"], row["miou"], row["pixel_accuracy"], scored.image, truth,
+            Shown(place, row["image"], row["miou"], row["pixel_accuracy"], scored.image, truth,
                   scored.prediction)
         )  # fmt: skip
     return shown

@@ -16,7 +16,7 @@ from sgcp.stages.compare import read_metrics
 if TYPE_CHECKING:
     from sgcp.stages.layout import Layout
 
-NAMES = ("stem", "class", "category", "actual", "predicted")  # columns of text
+NAMES = ("image", "class", "category", "actual", "predicted")  # columns of text
 CURVES = ("loss", "miou", "pixel_accuracy", "lr")
 LOOK = ("model", "images", "input_size", "flip", "scales", "window", "engine", "precision")
 
@@ -61,7 +61,7 @@ def read_run(layout: Layout) -> Run:
     scored = scores["model"] if isinstance(scores["model"], dict) else {}
     if any(scored.get(key) != value for key, value in found.items()):
         raise SgcpError(f"{layout.scores}: scores of another model than {weights}; {again}")
-    pictures = read_table(layout.scores.with_name("per_image.csv"), ("stem", "miou"), again)
+    pictures = read_table(layout.scores.with_name("per_image.csv"), ("image", "miou"), again)
     if len(pictures) != scores["images"]:
         raise SgcpError(f"{layout.scores}: of other pictures than per_image.csv; {again}")
     return Run(
@@ -126,7 +126,7 @@ def choose_pictures(pictures: pd.DataFrame, count: int) -> list[tuple[str, dict[
         Pairs of its place (``best``, ``median 2``, ...) and its row, from best to worst.
     """
     ranked = pictures.dropna(subset="miou").sort_values(
-        ["miou", "stem"], ascending=[False, True], kind="stable"
+        ["miou", "image"], ascending=[False, True], kind="stable"
     )
     rows = ranked.to_dict("records")
     start = (len(rows) - count) // 2

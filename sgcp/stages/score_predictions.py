@@ -23,7 +23,7 @@ from sgcp.evaluation.doubts import Doubts, Readings, read_values
 from sgcp.evaluation.encodings import label_ids_of
 from sgcp.evaluation.expectations import Expected, KnownImages
 from sgcp.evaluation.findings import describe, group_by_kind
-from sgcp.evaluation.kinds import DOUBLE
+from sgcp.evaluation.kinds import AMBIGUOUS, DOUBLE
 from sgcp.evaluation.prediction_file import read_prediction
 from sgcp.evaluation.submission import match_files
 from sgcp.evaluation.tally import Tally
@@ -51,7 +51,7 @@ def score_predictions(
     The scores go to ``metrics/DATASET/predictions/NAME``.
 
     Files are found as the official evaluator finds them: at any depth below ``folder``, one for
-    each image, by ``<city>_<seq>_<frame>*.png`` (for other datasets, the image's stem).
+    each image, by ``<city>_<seq>_<frame>*.png`` (own data: by the image's folders and name).
 
     Args:
         name: what to call them; None: the last two parts of the folder's path, ``NET-val``.
@@ -79,12 +79,12 @@ def score_predictions(
         count_file, prepared=layout.prepared, benchmark=benchmark, encoding=encoding or IDS
     )
     keep_freed_memory()
-    pairs = [(item, files[item.submission_stem]) for item in items]
+    pairs = [(item, files[item.prediction]) for item in items]
     # Added up as they come: kept, they are 100 KB an image.
     each = each_parallel(score, pairs, machine.prepare_workers, "scoring")
     tally, doubts = Tally(benchmark), Doubts(folder, benchmark, encoding)
     for (item, path), scored in zip(pairs, each, strict=True):
-        tally.add(item.stem, scored.counts)
+        tally.add(item.key, scored.counts)
         if scored.readings is not None:
             doubts.add(path, scored.readings)
     doubts.refuse()
@@ -94,18 +94,18 @@ def score_predictions(
 
 
 def find_predictions(folder: Path, items: list[Item], cityscapes: bool = True) -> dict[str, Path]:
-    """Return the one file of each picture, by submission stem; files of other pictures are left.
+    """Return the one file of each image, by the prediction's name; other images' files are skipped.
 
     Raises:
-        SgcpError: a picture has none, or several.
+        SgcpError: an image has none, or several.
     """
     images = KnownImages(
-        [Expected(item.submission_stem, (item.height, item.width)) for item in items],
+        [Expected(item.prediction, (item.height, item.width)) for item in items],
         cityscapes=cityscapes,
     )
     entries, _ = Folder(folder).entries()
     answers, findings = match_files(entries, images)
-    findings = [finding for finding in findings if finding.kind == DOUBLE]
+    findings = [finding for finding in findings if finding.kind in (DOUBLE, AMBIGUOUS)]
     findings += images.lacking(answers)
     findings += [file.closed for files in answers.values() for file in files if file.closed]
     if findings:
@@ -113,7 +113,7 @@ def find_predictions(folder: Path, items: list[Item], cityscapes: bool = True) -
             f"{folder}: {len(findings)} problem(s), nothing was scored\n"
             f"{describe(group_by_kind(findings), images.cityscapes)}"
         )
-    return {stem: folder / files[0].name for stem, files in answers.items()}
+    return {image: folder / files[0].name for image, files in answers.items()}
 
 
 @dataclass(frozen=True)

@@ -146,9 +146,11 @@ def join_folders(final: Path, parts: Sequence[Path], key: str, names: Sequence[s
     """Link files of several folders into one, which gets its final name when whole."""
     with building_folder(final, key) as building:
         for part in parts:
-            for path in part.iterdir():
-                if path.name != MARK and not (building / path.name).exists():
-                    link_or_copy(path, building / path.name)
+            for path in part.rglob("*"):
+                target = building / path.relative_to(part)
+                if path.is_file() and path.name != MARK and not target.exists():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    link_or_copy(path, target)
         lost = [name for name in names if not (building / name).is_file()]
         if lost:
             raise SgcpError(

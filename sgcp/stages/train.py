@@ -16,7 +16,14 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from sgcp.datasets.images import read_label
-from sgcp.datasets.index import Dataset, Item, fingerprint_items, read_dataset, refuse_overlap
+from sgcp.datasets.index import (
+    Dataset,
+    Item,
+    fingerprint_items,
+    read_dataset,
+    refuse_overlap,
+    trained_digests,
+)
 from sgcp.datasets.loader import SegmentationDataset, eval_loader, train_loader
 from sgcp.datasets.transforms import TrainTransform
 from sgcp.errors import SgcpError
@@ -27,7 +34,7 @@ from sgcp.models.network import Normalize
 from sgcp.progress import map_threads, say, track, usable_cores
 from sgcp.stages.beginning import Beginning, make_network, read_beginning
 from sgcp.stages.stale import refuse_stale
-from sgcp.stages.trained import describe_splits, digests_by_stem, write_models
+from sgcp.stages.trained import describe_splits, write_models
 from sgcp.training.balance import class_weights, count_pixels
 from sgcp.training.checkpoints import Checkpoints
 from sgcp.training.log import Reporter
@@ -51,7 +58,7 @@ def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> 
     dataset = read_dataset(layout.prepared)
     learned = dataset.split(settings.split)
     scored = dataset.split(settings.validate_split) if settings.validate_split else []
-    refuse_overlap(digests_by_stem(learned), scored)
+    refuse_overlap(trained_digests(learned), scored)
     beginning = read_beginning(layout, settings)
     refuse_overlap(beginning.trained_on, scored)
     if os.environ.get("LOCAL_RANK", "0") == "0":  # one process of each machine compares the files

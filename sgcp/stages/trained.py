@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sgcp.datasets.classes import classes_to_json
-from sgcp.datasets.index import Dataset, Item, fingerprint_items
+from sgcp.datasets.index import Dataset, Item, fingerprint_items, trained_digests
 from sgcp.files import building_folder
 from sgcp.models.artifact import save_model
 from sgcp.models.card import ModelCard
@@ -44,7 +44,7 @@ def write_models(
             encoder=settings.encoder,
             trained_size=settings.crop,
             input_side=settings.input_side,
-            trained_on=beginning.trained_on | digests_by_stem(learned),
+            trained_on=trained_digests(learned, beginning.trained_on),
             provenance=describe_run(settings, epoch, beginning.digests)
             | {"train_split_fingerprint": fingerprint_items(learned)},
             dataset=dataset.name,
@@ -63,11 +63,6 @@ def write_models(
         f"kept epoch {epoch} of {settings.epochs}{best if settings.validate_split else ''}, "
         f"{progress.speed()}"
     )
-
-
-def digests_by_stem(items: list[Item]) -> dict[str, str]:
-    """Return what ``refuse_overlap`` and the model card know pictures by."""
-    return {item.stem: item.image_digest for item in items}
 
 
 def describe_splits(learned: list[Item], scored: list[Item]) -> dict[str, Any]:

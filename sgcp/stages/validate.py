@@ -55,12 +55,12 @@ def validate(
             if index in shown:
                 label = scored.truth.train_ids[scored.truth.segments]
                 picture = panel(scored.image, label, scored.prediction, dataset.classes)
-                write_png(folder / f"{item.stem}.png", picture)
+                write_png(folder / f"{item.key}.png", picture)
             return scored.counts
 
         found = map_threads(score, enumerate(items), model.workers)
         for item, counts in zip(items, track(found, "validating", len(items)), strict=True):
-            tally.add(item.stem, counts)
+            tally.add(item.key, counts)
     warn_of_other_protocol(model, dataset)
     origin = describe_model(model, items, settings)
     return write_scores(layout.scores, dataset, items, tally, origin)

@@ -219,7 +219,7 @@ def test_frames_and_labels_without_counterpart_are_refused_or_left_out(tiny_segn
     assert "label maps without an image: 1 (CamVid/trainannot/traina_1.png)" in text
     assert "`sgcp prepare camvid --allow-missing`" in text
     items = prepare(tiny_segnet, allow_missing=True).items
-    assert [item.stem for item in items] == ["trainb_2", "valb_2", "testa_1", "testb_2"]
+    assert [item.key for item in items] == ["trainb_2", "valb_2", "testa_1", "testb_2"]
     assert "left out images without a label map: 1 (CamVid/val/vala_1" in capsys.readouterr().out
 
 
@@ -228,7 +228,7 @@ def test_test_labels_are_all_there_or_none(tiny_segnet):
     with pytest.raises(SgcpError, match=r"without a label map: 1 \(CamVid/test/testb_2\.png"):
         prepare(tiny_segnet)
     items = prepare(tiny_segnet, allow_missing=True).items
-    assert [item.stem for item in items if item.split == "test"] == ["testa_1"]
+    assert [item.key for item in items if item.split == "test"] == ["testa_1"]
 
 
 @pytest.mark.parametrize("allow_missing", [False, True])

@@ -13,6 +13,7 @@ from sgcp.datasets.index import (
     fingerprint_items,
     read_dataset,
     refuse_overlap,
+    trained_digests,
     write_dataset,
 )
 from sgcp.errors import SgcpError
@@ -51,11 +52,33 @@ def test_fingerprint_sees_names_pixels_and_labels_but_no_order(change):
 
 
 def test_overlap_is_found_by_name_and_by_content():
-    refuse_overlap({"a": "d1"}, [ITEMS[1]])
-    with pytest.raises(SgcpError, match=r"1 of 2 pictures .* \(such as a\)"):
-        refuse_overlap({"a": "other"}, ITEMS)
-    with pytest.raises(SgcpError, match="such as a, the same pixels as renamed"):
+    refuse_overlap({"train/a": "d1"}, [ITEMS[1]])
+    with pytest.raises(SgcpError, match=r"1 of 2 pictures .* \(such as train/a\)"):
+        refuse_overlap({"train/a": "other"}, ITEMS)
+    with pytest.raises(SgcpError, match="such as train/a, the same pixels as renamed"):
         refuse_overlap({"renamed": "d1"}, ITEMS)
+
+
+def test_one_name_in_two_splits_is_no_overlap_but_a_frame_of_camvid_is_one():
+    """CamVid's names are published: another edition has other pixels for the same frame."""
+    own, frame = (
+        Item("val", Path(name), "", 4, 6, "here")
+        for name in ("images/val/0001.png", "701_StillsRaw_full/0016E5_07959.png")
+    )
+    learned = [replace(own, image=Path("images/train/0001.png")), frame]
+    trained = trained_digests([replace(i, split="train", image_digest="there") for i in learned])
+    assert trained == {"train/0001": "there", "0016E5_07959": "there"}
+    refuse_overlap(trained, [own])
+    with pytest.raises(SgcpError, match="such as 0016E5_07959"):
+        refuse_overlap(trained, [frame])
+
+
+def test_description_that_lists_names_without_split_still_refuses_them():
+    item = Item(
+        "val", Path("leftImg8bit/val/bonn/bonn_000000_000019_leftImg8bit.png"), "", 4, 6, "x"
+    )
+    with pytest.raises(SgcpError, match="were trained on"):
+        refuse_overlap({"bonn_000000_000019_leftImg8bit": "y"}, [item])
 
 
 @pytest.mark.parametrize(

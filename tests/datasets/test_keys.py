@@ -8,7 +8,7 @@ from conftest import Project
 
 from sgcp.datasets.classes import camvid_classes
 from sgcp.datasets.index import Dataset, Item, read_dataset, write_dataset
-from sgcp.datasets.keys import Located, find_collision
+from sgcp.datasets.keys import Located, find_collisions
 from sgcp.errors import SgcpError
 
 
@@ -53,8 +53,8 @@ def test_images_of_a_split_collide_where_their_predictions_would_be_one_file(
     first, second, collide
 ):
     pair = [Located("val", Path(first)), Located("val", Path(second))]
-    assert (find_collision(pair) is not None) == collide
-    assert find_collision([pair[0], Located("train", Path(second))]) is None
+    assert bool(find_collisions(pair)) == collide
+    assert find_collisions([pair[0], Located("train", Path(second))]) == []
 
 
 def test_index_that_names_an_image_twice_is_refused(tmp_path):

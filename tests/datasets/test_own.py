@@ -15,7 +15,7 @@ from PIL import Image
 from sgcp.datasets import links
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.images import read_label
-from sgcp.datasets.index import Dataset, read_dataset, refuse_overlap
+from sgcp.datasets.index import Dataset, read_dataset, refuse_overlap, trained_digests
 from sgcp.datasets.own import raw_path
 from sgcp.datasets.own_classes import means_void, read_classes
 from sgcp.errors import SgcpError
@@ -195,6 +195,13 @@ def test_names_of_any_letters_folders_and_jpeg_work(project, source):
     assert (label(project, "val/Straße 5/été val") == halves(0, 1)).all()
 
 
+def test_folder_of_any_name_is_kept(project, source):
+    save(source / "images/train/day.partial/a.png", noise(3))
+    save(source / "labels/train/day.partial/a.png", halves(3, 0))
+    assert "train/day.partial/a" in {f"{i.split}/{i.key}" for i in take(project, source).items}
+    assert (label(project, "train/day.partial/a") == halves(1, 0)).all()
+
+
 def test_folder_above_and_a_zip_of_it_work_too(project, source, tmp_path):
     (source / "images/train/notes.txt").write_text("mine")
     (source / "images/train/._a.png").write_bytes(b"of a file manager")
@@ -225,7 +232,7 @@ def test_folder_that_changed_is_linked_anew_and_the_change_is_told(project, sour
     assert "11 files (2 new, 2 gone)" in project.ok(*again)
     project.ok("prepare", "own")
     items = read_dataset(project.root / "data/prepared/own").items
-    assert [item.stem for item in items] == ["a", "b", "new", "d", "f"]
+    assert [item.key for item in items] == ["a", "b", "new", "d", "f"]
     assert "nothing to do" in project.ok(*again)
 
 
@@ -369,7 +376,7 @@ def test_other_names_of_classes_are_not_asked_about(name):
 def test_same_picture_in_train_and_val_is_not_scored(project, source):
     shutil.copy(source / "images/train/a.png", source / "images/val/c.png")
     dataset = take(project, source)
-    trained = {item.stem: item.image_digest for item in dataset.split("train")}
+    trained = trained_digests(dataset.split("train"))
     with pytest.raises(SgcpError, match="1 of 2 pictures to score were trained on"):
         refuse_overlap(trained, dataset.split("val"))
 
@@ -538,7 +545,8 @@ def test_names_pair_in_every_form_of_unicode_and_lead_to_their_files(project, so
             save(source / name, noise(ord(split[0])) if kind == "images" else halves(0, 3))
     dataset = take(project, source)
     items = [item for item in dataset.items if item.sequence]
-    assert [unicodedata.normalize("NFC", item.stem) for item in items] == ["é train", "é val"]
+    names = [f"Süd ガ/é {split}" for split in ("train", "val")]
+    assert [item.key for item in items] == [unicodedata.normalize("NFC", name) for name in names]
     for item in items:
         assert (project.root / "data/raw/own" / item.image).is_file()
         assert item.label is not None
@@ -597,15 +605,28 @@ def test_nothing_at_all_is_refused_even_if_allowed(project, source):
     assert "found no images and no label maps" in text
 
 
-@pytest.mark.parametrize(
-    "other", ["images/train/a.jpg", "images/train/x/a.png", "images/val/a.png"]
-)
-def test_name_given_twice_is_refused_in_any_folder_and_split(project, source, other):
+@pytest.mark.parametrize("other", ["images/train/a.jpg", "images/train/A.png", "images/test/E.png"])
+def test_name_twice_in_a_folder_is_refused_with_both_paths(project, source, other):
     save(source / other, noise(7))
-    save(source / other.replace("images", "labels").replace(".jpg", ".png"), halves(0, 3))
+    if "train" in other:
+        save(source / other.replace("images", "labels").replace(".jpg", ".png"), halves(0, 3))
     text = refused(project, source)
-    assert "have one name" in text
-    assert other in text
+    assert "Rename one, and its label" in text
+    first = next(p for p in ("images/train/a.png", "images/test/e.png") if p[:9] == other[:9])
+    assert f"data/raw/own/{first}" in text
+    assert f"data/raw/own/{other}" in text
+
+
+def test_name_in_other_folders_and_splits_is_another_image(project, source):
+    for other in ("images/train/x/a.png", "images/val/a.png"):
+        save(source / other, noise(len(other)))
+        save(source / other.replace("images", "labels"), halves(3, 0))
+    dataset = take(project, source)
+    assert [(item.split, item.key) for item in dataset.items if item.image.stem == "a"] == [
+        ("train", "a"), ("train", "x/a"), ("val", "a"),
+    ]  # fmt: skip
+    assert (label(project, "train/a") == halves(0, 1)).all()
+    assert (label(project, "train/x/a") == label(project, "val/a")).all()
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_link_that_answers_no_image_is_told_as_a_link():
 
 def test_number_of_another_image_is_not_taken_for_a_beginning():
     images = KnownImages([Expected("1", SIZE), Expected("berlin_000000_000019", SIZE)])
-    assert images.stem_of("10.png") is None
-    assert images.stem_of("1.png") == images.stem_of("1_labels.png") == "1"
+    assert images.image_of("10.png") is None
+    assert images.image_of("1.png") == images.image_of("1_labels.png") == "1"
     # as the official evaluator has it
-    assert images.stem_of("berlin_000000_0000190.png") == "berlin_000000_000019"
+    assert images.image_of("berlin_000000_0000190.png") == "berlin_000000_000019"

@@ -206,7 +206,7 @@ def test_absent_classes_are_not_told_of_train_ids(judge):
 
 def test_every_picture_is_judged_by_several_processes_as_by_one(tmp_path, monkeypatch):
     images = KnownImages([Expected(f"bonn_{i:06d}_000019", SIZE) for i in range(40)])
-    files = {f"{item.stem}.png": png(scene(i)) for i, item in enumerate(images.images)}
+    files = {f"{item.name}.png": png(scene(i)) for i, item in enumerate(images.images)}
     files["bonn_000033_000019.png"] = png(PICTURES["size"])
     path = write_zip(tmp_path / "a.zip", files)
     several = check(path, images)

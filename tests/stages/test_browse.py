@@ -208,18 +208,6 @@ def test_label_saved_for_two_pictures_is_found(folder):
     assert suspicions(folder) == [("label-twice", "train_01")]
 
 
-def test_file_name_in_two_folders_is_found(folder):
-    first, *others = folder.dataset.items
-    moved = folder.image("val", 0).with_name(first.image.name)
-    folder.image("val", 0).rename(moved)
-    items = [
-        replace(item, image=moved.relative_to(folder.raw)) if item.stem == "val_00" else item
-        for item in others
-    ]
-    folder.index_again(first, *items)
-    assert suspicions(folder) == [("name-twice", "train_00")]
-
-
 def test_missing_and_damaged_files_are_found_and_the_rest_is_counted(project, folder):
     folder.image("val", 0).unlink()
     folder.label("val", 1).write_bytes(b"no picture")
@@ -235,7 +223,7 @@ def with_segments(folder: Folder) -> Path:
     inside = path.relative_to(folder.prepared)
     items = folder.dataset.items
     folder.index_again(
-        *(replace(item, segments=inside) if item.stem == "val_00" else item for item in items)
+        *(replace(item, segments=inside) if item.key == "val_00" else item for item in items)
     )
     return path
 

@@ -314,7 +314,10 @@ def test_predictions_to_score_are_found_by_the_same_rules(tmp_path):
     """Missing and doubled files stop `validate --predictions`; others lie there unharmed."""
     from sgcp.stages.score_predictions import find_predictions
 
-    items = [Item("val", Path(f"{stem}_leftImg8bit.png"), "x", *SIZE, stem) for stem in STEMS]
+    items = [
+        Item("val", Path(f"leftImg8bit/val/x/{stem}_leftImg8bit.png"), "x", *SIZE, stem)
+        for stem in STEMS
+    ]
     folder = write_folder(tmp_path / "right", GOOD | {"notes.txt": b"x", "0001.png": b"x"})
     assert find_predictions(folder, items) == {stem: folder / f"{stem}.png" for stem in STEMS}
     folder = write_folder(tmp_path / "wrong", {FIRST: b"x", f"b/{FIRST}": b"x"})
@@ -329,7 +332,10 @@ def test_predictions_to_score_are_found_by_the_same_rules(tmp_path):
 def test_copy_below_macosx_stops_scoring_as_it_stops_the_official_evaluator(tmp_path):
     from sgcp.stages.score_predictions import find_predictions
 
-    items = [Item("val", Path(f"{stem}_leftImg8bit.png"), "x", *SIZE, stem) for stem in STEMS]
+    items = [
+        Item("val", Path(f"leftImg8bit/val/x/{stem}_leftImg8bit.png"), "x", *SIZE, stem)
+        for stem in STEMS
+    ]
     folder = write_folder(tmp_path, GOOD | {f"__MACOSX/._{FIRST}": b"x"})
     assert len(find_predictions(folder, items)) == len(STEMS)
     write_folder(folder, {f"res/__MACOSX/{FIRST}": GOOD[FIRST]})

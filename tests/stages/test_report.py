@@ -105,14 +105,14 @@ def test_scores_of_single_pictures_add_up_to_the_splits(reported):
     folder = reported.root / "metrics/sample"
     table = pd.read_csv(folder / "per_image.csv")
     dataset = read_dataset(reported.root / "data/prepared/sample")
-    assert list(table["stem"]) == [item.stem for item in dataset.split("val")]
+    assert list(table["image"]) == [item.key for item in dataset.split("val")]
     right = (table["pixel_accuracy"] * table["labelled"]).sum() / table["labelled"].sum()
     scores = json.loads((folder / "validate.json").read_text())
     assert right == pytest.approx(scores["pixel_accuracy"], abs=1e-12)
 
 
 def test_score_of_a_picture_is_its_own_mean_iou(reported):
-    table = pd.read_csv(reported.root / "metrics/sample/per_image.csv").set_index("stem")
+    table = pd.read_csv(reported.root / "metrics/sample/per_image.csv").set_index("image")
     prepared = reported.root / "data/prepared/sample"
     item = read_dataset(prepared).split("val")[1]
     truth = read_truth(prepared, item)
@@ -125,21 +125,21 @@ def test_score_of_a_picture_is_its_own_mean_iou(reported):
         for k in range(19)
         if ((label == k) | (predicted == k)).any()
     ]
-    assert table.loc[item.stem, "miou"] == pytest.approx(np.mean(ious), abs=1e-12)
+    assert table.loc[item.key, "miou"] == pytest.approx(np.mean(ious), abs=1e-12)
 
 
 def test_best_and_worst_of_the_table_are_shown(reported):
     table = pd.read_csv(reported.root / "metrics/sample/per_image.csv").sort_values("miou")
     text = page(reported)
-    assert f"Best: {table['stem'].iloc[-1]}" in text
-    assert f"Worst: {table['stem'].iloc[0]}" in text
+    assert f"Best: {table['image'].iloc[-1]}" in text
+    assert f"Worst: {table['image'].iloc[0]}" in text
 
 
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("size", range(1, 9))
 def test_chosen_pictures_are_best_median_and_worst_and_none_comes_twice(size, count):
     values = np.random.default_rng(size).permutation(size) / 10
-    table = pd.DataFrame({"stem": [f"p{n}" for n in range(size)], "miou": values})
+    table = pd.DataFrame({"image": [f"p{n}" for n in range(size)], "miou": values})
     table.loc[size] = ["unlabelled", np.nan]
     chosen = choose_pictures(table, count)
     places = [place for place, _ in chosen]
@@ -154,8 +154,8 @@ def test_chosen_pictures_are_best_median_and_worst_and_none_comes_twice(size, co
 
 
 def test_pictures_of_one_score_have_a_fixed_order():
-    table = pd.DataFrame({"stem": list("cab"), "miou": [0.5, 0.5, 0.5]})
-    assert [row["stem"] for _, row in choose_pictures(table, 1)] == ["a", "b", "c"]
+    table = pd.DataFrame({"image": list("cab"), "miou": [0.5, 0.5, 0.5]})
+    assert [row["image"] for _, row in choose_pictures(table, 1)] == ["a", "b", "c"]
 
 
 def test_difference_from_an_earlier_run_stands_at_each_class(trained):
@@ -247,6 +247,6 @@ def test_pictures_of_unequal_sizes_are_seen_as_validate_saw_them(seen, told):
 
 def test_names_that_look_like_numbers_stay_names(tmp_path):
     path = tmp_path / "per_image.csv"
-    path.write_text("stem,class,miou\n000001,0,0.5\n")
-    row = read_table(path, ("stem",), "again").iloc[0]
-    assert (row["stem"], row["class"], row["miou"]) == ("000001", "0", 0.5)
+    path.write_text("image,class,miou\n000001,0,0.5\n")
+    row = read_table(path, ("image",), "again").iloc[0]
+    assert (row["image"], row["class"], row["miou"]) == ("000001", "0", 0.5)

@@ -56,7 +56,7 @@ def test_tables_agree_with_the_metrics(trained):
 
 
 def test_panels_are_pictures(trained):
-    panels = list((trained.root / "data/panels/sample").glob("*.png"))
+    panels = list((trained.root / "data/panels/sample").rglob("*.png"))
     assert len(panels) == 1
     assert Image.open(panels[0]).mode == "RGB"
 
