@@ -116,7 +116,7 @@ def read_label(path: Path) -> UInt8:
                 f"{path}: label map of mode {image.mode}, expected one 8-bit channel of class ids"
             )
         _refuse_blurred(image, path)
-        if (layout := _layout(image)) not in LABEL_LAYOUTS:
+        if (layout := pixel_layout(image)) not in LABEL_LAYOUTS:
             raise SgcpError(f"{path}: grey levels stored as {layout}; save it with 8 bits a pixel")
         _load(image, path)
         return np.array(image)
@@ -221,7 +221,7 @@ def _check_header(image: Image.Image, path: Path) -> None:
         raise SgcpError(f"{path}: {_too_big()}")
     if getattr(image, "n_frames", 1) > 1:
         raise SgcpError(f"{path}: holds several frames; save the one that is meant by itself")
-    layout = _layout(image)
+    layout = pixel_layout(image)
     if image.mode not in PICTURE_MODES or ";16" in layout:
         raise SgcpError(
             f"{path}: mode {image.mode}, stored as {layout}: expected 8 bits a channel, grey or "
@@ -229,7 +229,7 @@ def _check_header(image: Image.Image, path: Path) -> None:
         )
 
 
-def _layout(image: Image.Image) -> str:
+def pixel_layout(image: Image.Image) -> str:
     """Return how the pixels lie in the file, in Pillow's words, such as ``RGB;16B``."""
     tiles = getattr(image, "tile", None)
     arguments = tiles[0][3] if tiles else image.mode
@@ -250,7 +250,9 @@ def _load(image: Image.Image, path: Path) -> None:
 
 def _is_plain(image: Image.Image, layout: str) -> bool:
     """Tell whether a picture is a PNG of nothing but pixels, as far as its header shows."""
-    return image.format == "PNG" and not image.info.keys() - {"dpi"} and _layout(image) == layout
+    return (
+        image.format == "PNG" and not image.info.keys() - {"dpi"} and pixel_layout(image) == layout
+    )
 
 
 def _decode(path: Path) -> UInt8:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -17,6 +18,7 @@ from sgcp.datasets.images import (
     MAX_BYTES,
     MAX_PIXELS,
     UInt8,
+    pixel_layout,
     read_image,
 )
 from sgcp.datasets.png import has_every_row
@@ -25,6 +27,8 @@ from sgcp.errors import SgcpError
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # none starts a program or guesses
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 PAPER = (255, 255, 255, 255)
+DECODERS = {"PNG": imagecodecs.png_decode, "TIFF": imagecodecs.tiff_decode}  # all 16 bits
+DARK = 2**16 // 8  # an image of 16 bits whose values are all below is doubted
 
 
 def read_photo(path: Path) -> UInt8:
@@ -82,6 +86,30 @@ def convert_photo(image: Image.Image) -> UInt8:
     if 0 in image.size:
         raise ValueError(f"an image of {image.width} x {image.height} pixels")
     return _rgb(ImageOps.exif_transpose(image))
+
+
+def doubt_depth(path: Path) -> str:
+    """Say why an image of 16 bits a channel may be read too dark, nothing without such a sign.
+
+    Cameras store 10, 12 or 14 bits in files of 16, with values far below the largest one.
+
+    Raises:
+        SgcpError: as ``read_photo``.
+    """
+    with _opened(path) as image:
+        if ";16" not in pixel_layout(image) or image.format not in DECODERS:
+            return ""
+        pixels = DECODERS[image.format](path.read_bytes())
+    colors = pixels.shape[2] - (pixels.shape[2] in (2, 4)) if pixels.ndim == 3 else None
+    largest = int((pixels if colors is None else pixels[..., :colors]).max())  # without alpha
+    if not 0 < largest < DARK:
+        return ""
+    factor = 2 ** (16 - largest.bit_length())
+    return (
+        f"{path}: values up to {largest:,} of 65,535, read as nearly black: data of "
+        f"{largest.bit_length()} bits in a 16-bit file? Multiply its values by {factor} first "
+        f"(`magick FILE -evaluate multiply {factor} OUT.png`)"
+    )
 
 
 @contextmanager

@@ -52,6 +52,7 @@ class Outcome:
         self.frames = 0
         self.skipped: Collection[Path] = ()
         self.notes: list[str] = []
+        self.doubts: list[str] = []
         self.failed: dict[Path, str] = {}
 
     def summary(self, out: Path, jobs: Sequence[Job]) -> dict[str, Any]:
@@ -59,6 +60,9 @@ class Outcome:
         left_out = [shown(message) for message in sorted(self.failed.values())]
         for message in [*left_out, *map(shown, self.notes)]:
             warn(f"left out: {message}")
+        doubts = [shown(doubt) for doubt in sorted(self.doubts)]
+        for doubt in doubts:
+            warn(f"warning: {doubt}")
         kinds: dict[str, list[Job]] = {"pictures": [], "videos": []}
         for job in jobs:
             kinds["videos" if job.video else "pictures"].append(job)
@@ -81,7 +85,7 @@ class Outcome:
             "frames": self.frames,
             "seconds": round(seconds, 3),
             "left_out": left_out,
-            "notes": [shown(note) for note in self.notes],
+            "notes": [*map(shown, self.notes), *doubts],
         }
 
 

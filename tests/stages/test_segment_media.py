@@ -1,6 +1,7 @@
 """``sgcp segment`` on everything that people have: videos, patterns, standard input, any mode."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import av
 import forge
+import imagecodecs
 import numpy as np
 import pytest
 from conftest import ROOT, Project
@@ -18,7 +20,7 @@ from typer.testing import CliRunner
 from videos import frames_of, labels_of, make_video, sound_of
 
 import sgcp
-from sgcp.datasets.photos import is_photo, read_photo
+from sgcp.datasets.photos import doubt_depth, is_photo, read_photo
 from sgcp.errors import SgcpError
 from sgcp.reporting.overlay import blend
 from sgcp.stages.media import find_media
@@ -94,6 +96,51 @@ def test_folder_of_everything(desk):
     assert names(desk.root / "segmented") == [
         "drive_overlay.mp4", "street_labels.png", "street_overlay.png"
     ]  # fmt: skip
+
+
+def deep(kind: str, largest: int, least: int = 0) -> bytes:
+    """Return an image of 16 bits a channel with values from ``least`` to ``largest``."""
+    values = np.linspace(least, largest, 64 * 96).reshape(64, 96).astype(np.uint16)
+    if "grey" not in kind:
+        values = np.repeat(values[..., None], 3, axis=2)
+    if "alpha" in kind:
+        values = np.concatenate([values, np.full((64, 96, 1), 65535, np.uint16)], axis=2)
+    return (imagecodecs.tiff_encode if "tiff" in kind else imagecodecs.png_encode)(values)
+
+
+@pytest.mark.parametrize("kind", ["grey", "rgb", "rgb alpha", "grey tiff"])
+@pytest.mark.parametrize(("largest", "factor"), [(255, 256), (1023, 64), (4095, 16), (3000, 16)])
+def test_an_image_of_fewer_bits_than_its_file_is_doubted(tmp_path, kind, largest, factor):
+    path = tmp_path / "a.img"
+    path.write_bytes(deep(kind, largest))
+    text = doubt_depth(path)
+    assert f"a.img: values up to {largest:,} of 65,535" in text
+    assert f"Multiply its values by {factor} first" in text
+
+
+@pytest.mark.parametrize("kind", ["grey", "rgb", "rgb alpha", "grey tiff"])
+@pytest.mark.parametrize("largest", [0, 8192, 65535])
+def test_a_black_or_a_full_image_is_not_doubted(tmp_path, kind, largest):
+    path = tmp_path / "a.img"
+    path.write_bytes(deep(kind, largest))
+    assert doubt_depth(path) == ""
+
+
+def test_doubts_are_told_once_for_each_file_and_stand_in_the_document(desk):
+    folder = desk.root / "deep"
+    folder.mkdir()
+    (folder / "dark.png").write_bytes(deep("rgb", 4095))
+    (folder / "full.png").write_bytes(deep("rgb", 65535))
+    Image.new("RGB", (96, 64)).save(folder / "plain.png")
+    result = desk.run(
+        "segment", "deep", "--model", "model.safetensors", "--out", "o", "--json", "notes.json"
+    )
+    assert result.exit_code == 0, result.output
+    assert result.output.count("warning: deep/dark.png: values up to 4,095 of 65,535") == 1
+    assert "full.png" not in result.output
+    notes = json.loads((desk.root / "notes.json").read_text())["notes"]
+    assert len(notes) == 1
+    assert notes[0].startswith("deep/dark.png: values up to 4,095")
 
 
 def test_sound_left_out_is_said(desk):
