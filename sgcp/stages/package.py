@@ -14,7 +14,7 @@ from sgcp.errors import SgcpError
 from sgcp.evaluation.containers import Folder
 from sgcp.evaluation.expectations import Expected, KnownImages
 from sgcp.evaluation.findings import Finding, Report, describe
-from sgcp.evaluation.kinds import STRAY, SYSTEM, Kind
+from sgcp.evaluation.kinds import COUNT, STRAY, SYSTEM, Kind
 from sgcp.evaluation.submission import check_submission
 from sgcp.files import building_folder, write_json
 from sgcp.progress import say, track, warn
@@ -43,6 +43,7 @@ def package_submission(layout: Layout, settings: PackageSettings) -> None:
     report, answers = check_submission(Folder(layout.predictions), images, dataset.classes)
     if refusals(report):
         raise SgcpError(explain(report, layout))
+    refuse_incomplete(images, layout)
     names = sorted(found[0].name for found in answers.values())
     with building_folder(layout.submission, key="package") as folder:
         write_zip(folder / ZIP_NAME, layout.predictions, names, settings.compression)
@@ -80,11 +81,30 @@ def published_count(layout: Layout, edition: str) -> int | None:
 
 
 def refusals(report: Report) -> list[tuple[Kind, list[Finding]]]:
-    """Return what keeps us from packing: errors, and files that are none of the predictions.
+    """Return what is wrong with the predictions: errors, and files that are none of them.
 
-    In a stranger's zip the latter are warnings; in the project's own folder they are mistakes.
+    In a stranger's zip the latter are warnings; in the project's own folder they are mistakes. An
+    incomplete test split is no fault of theirs: ``refuse_incomplete``.
     """
-    return [(k, group) for k, group in report.groups() if k.refused or k in (STRAY, SYSTEM)]
+    groups = report.groups()
+    return [(k, g) for k, g in groups if (k.refused or k in (STRAY, SYSTEM)) and k != COUNT]
+
+
+def refuse_incomplete(images: KnownImages, layout: Layout) -> None:
+    """Refuse to pack predictions of only a part of the benchmark's test images.
+
+    Raises:
+        SgcpError: naming how many images were prepared and what to run.
+    """
+    if images.published in (None, len(images.images)):
+        return
+    name = layout.dataset
+    raise SgcpError(
+        f"{layout.prepared}: the test split has {len(images.images)} of the benchmark's "
+        f"{images.published} images, and the server scores all or none. The predictions of these "
+        "have no fault; no zip was written. Complete the test images of your source, then run "
+        f"`sgcp download {name}`, `sgcp prepare {name}` and `sgcp predict {name}`"
+    )
 
 
 def explain(report: Report, layout: Layout) -> str:

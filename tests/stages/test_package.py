@@ -102,7 +102,7 @@ def test_wrong_predictions_are_all_listed_and_no_zip_is_written(trained):
     assert not list((trained.root / "data").rglob("*.zip"))
 
 
-def test_cityscapes_submission_needs_its_1525_images(trained):
+def test_an_incomplete_test_split_is_not_blamed_on_the_predictions(trained):
     for part in ("raw", "prepared", "models", "predictions"):
         shutil.copytree(
             trained.root / f"data/{part}/sample", trained.root / f"data/{part}/cityscapes"
@@ -111,4 +111,9 @@ def test_cityscapes_submission_needs_its_1525_images(trained):
     content = json.loads(description.read_text()) | {"dataset": "cityscapes", "edition": "fine"}
     description.write_text(json.dumps(content))
     text = trained.fails("package-submission", "cityscapes")
-    assert "2 test images are known, the benchmark has 1525" in text
+    assert "data/prepared/cityscapes: the test split has 2 of the benchmark's 1525 images" in text
+    assert "The predictions of these have no fault; no zip was written." in text
+    assert "`sgcp prepare cityscapes` and `sgcp predict cityscapes`" in text
+    assert "anew" not in text
+    (trained.root / "data/predictions/cityscapes/dunham_000000_000019.png").unlink()
+    assert "1 problem(s), no zip was written" in trained.fails("package-submission", "cityscapes")
