@@ -19,6 +19,11 @@ def printable(text: object) -> str:
     )
 
 
+def encodable(text: str, encoding: str) -> str:
+    r"""Return text with what an encoding lacks escaped: a class named in Chinese as ``\u8def``."""
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
 def shorten(things: Iterable[object], most: int = 3) -> str:
     """Return the first few things and the number of the rest: ``a, b, c and 135 more``."""
     names = list(map(str, things))

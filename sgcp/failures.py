@@ -1,8 +1,10 @@
 """What a person sees when a command fails: one message and an exit code, never a traceback."""
 
 import errno
+import io
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +31,7 @@ class FriendlyGroup(TyperGroup):
 
     def main(self, *args: Any, **settings: Any) -> Any:
         """Run the command line; where nobody reads on, as behind ``| head -1``, end silently."""
+        escape_unencodable()
         try:
             return super().main(*args, **settings)
         except SystemExit as end:
@@ -80,7 +83,15 @@ def advise_again(ctx: Any) -> str:
 
 def show_error(message: str) -> None:
     """Print what went wrong."""
-    typer.echo(f"{typer.style('error:', fg='red', bold=True)} {printable(message)}", err=True)
+    text = f"{typer.style('error:', fg='red', bold=True)} {printable(message)}"
+    typer.echo(text, file=sys.stderr)  # err=True would write UTF-8 where it finds ASCII
+
+
+def escape_unencodable() -> None:
+    r"""Print characters that standard output and error cannot encode as ``\u8def``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def wants_color() -> bool | None:

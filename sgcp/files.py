@@ -77,9 +77,9 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, encoded)
 
 
-def to_json(content: Any) -> str:
+def to_json(content: Any, ascii_only: bool = False) -> str:
     """Return indented JSON; NaN is refused, for JSON has none."""
-    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=ascii_only) + "\n"
 
 
 def write_json(path: Path, content: Any) -> None:

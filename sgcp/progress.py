@@ -23,8 +23,9 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
-from sgcp.errors import SgcpError, printable
+from sgcp.errors import SgcpError, encodable, printable
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -45,6 +46,10 @@ class Lines(Console):
         super().__init__(highlight=False, soft_wrap=True, markup=False, stderr=stderr)
         if not self.file.isatty() and "COLUMNS" not in os.environ:
             self.width = WIDTH  # not that of a terminal that happens to be near
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Lay out text as it will be printed, so that tables stay aligned in any encoding."""
+        return super().render_str(encodable(text, self.encoding), **options)
 
 
 class Output:

@@ -339,3 +339,75 @@ def test_no_standard_output_is_no_error(tmp_path, metrics):
         stderr=subprocess.PIPE, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+# --- encodings
+
+NARROW = [
+    {"PYTHONIOENCODING": "cp1252"},
+    {"PYTHONIOENCODING": "ascii"},
+    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+]
+NAMES = {"道路": 0.25, "Straße": 0.5, "дерево": 0.75, "car": 1.0}
+
+
+@pytest.fixture
+def foreign(metrics: list[str], tmp_path: Path) -> list[str]:
+    """Two metrics files whose classes no 8-bit encoding holds together."""
+    for name in metrics:
+        content = json.loads(Path(name).read_text())
+        Path(name).write_text(json.dumps(content | {"iou": NAMES}))
+    return metrics
+
+
+def run_narrow(root: Path, changes: dict[str, str], *arguments: str) -> tuple[int, str, str]:
+    """Run `sgcp`; return its exit code and what it printed, which its encoding can hold."""
+    encoding = changes.get("PYTHONIOENCODING", "ascii")
+    process = start(root, *arguments, **changes)
+    stdout, stderr = process.communicate()
+    return process.returncode, stdout.decode(encoding), stderr.decode(encoding)
+
+
+@pytest.mark.parametrize("changes", NARROW, ids=str)
+def test_table_of_names_that_the_terminal_lacks_is_escaped_and_aligned(tmp_path, foreign, changes):
+    code, text, problems = run_narrow(tmp_path, changes, "compare", *foreign)
+    assert (code, problems) == (0, "")
+    assert "\\u9053\\u8def" in text
+    assert ("Straße" in text) == ("1252" in str(changes))
+    rows = [line for line in text.splitlines() if line.startswith(("|", "+"))]
+    assert len(rows) > len(NAMES)
+    assert len({len(row) for row in rows}) == 1
+
+
+@pytest.mark.parametrize("changes", NARROW, ids=str)
+def test_json_on_a_terminal_that_lacks_its_names_is_the_same_json(tmp_path, foreign, changes):
+    usual, _ = start(tmp_path, "compare", *foreign, "--json", "-").communicate()
+    code, text, _ = run_narrow(tmp_path, changes, "compare", *foreign, "--json", "-")
+    assert code == 0
+    assert text.isascii()
+    assert json.loads(text) == json.loads(usual.decode())
+    assert "道路" in usual.decode()
+
+
+@pytest.mark.parametrize("changes", NARROW, ids=str)
+def test_error_about_a_name_that_the_terminal_lacks_is_one_message(tmp_path, changes):
+    (tmp_path / "道路.json").write_text("{")
+    # The name as bytes, so that no encoding of the child is asked.
+    process = subprocess.Popen(
+        [*SGCP, "compare", "a.json", "道路.json".encode()], cwd=tmp_path,
+        env=environment(**changes), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    (tmp_path / "a.json").symlink_to("道路.json")
+    _, stderr = process.communicate()
+    assert process.returncode == 1
+    assert stderr.startswith(b"error: ")
+    assert b"bug" not in stderr
+    assert stderr.isascii()
+
+
+@pytest.mark.parametrize("changes", NARROW, ids=str)
+def test_help_is_printed_on_any_terminal(tmp_path, changes):
+    for arguments in (["--help"], ["train", "--help"], ["segment", "--help"]):
+        code, text, _ = run_narrow(tmp_path, changes, *arguments)
+        assert code == 0
+        assert text

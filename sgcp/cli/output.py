@@ -3,6 +3,8 @@
 Modules of the package are imported when a command runs: ``sgcp --help`` is quick.
 """
 
+import codecs
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -89,12 +91,13 @@ def hand_over(file: str | None, content: Any) -> None:
     from sgcp.files import to_json, write_text
     from sgcp.progress import output, say
 
-    text = to_json(content)
     if file != STANDARD_OUTPUT:
-        write_text(Path(file), text)
+        write_text(Path(file), to_json(content))
         say(f"{file}: the result as JSON")
         return
+    # JSON is UTF-8; in any other encoding, only its ASCII is the same bytes.
+    ascii_only = codecs.lookup(sys.stdout.encoding or "utf-8").name != "utf-8"
     try:
-        typer.echo(text, nl=False)
+        typer.echo(to_json(content, ascii_only), nl=False)
     except BrokenPipeError:
         output.console.on_broken_pipe()
