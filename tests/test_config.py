@@ -44,7 +44,6 @@ def test_settings_cannot_be_changed_after_loading(params_file):
         ("camvid.train.seed", 5_000_000_000, "less than or equal to 4294967295"),
         ("camvid.train.crop", [360], "too few values"),
         ("camvid.train.encoder", "resnet", "'sgcp' or 'mobilenet_v3_small'"),
-        ("camvid.train.scale", [2.0, 0.5], "must rise"),
         ("camvid.prepare.protocol", "both", "'strict' or 'grouped'"),
         ("cityscapes.download.root", 3, "valid string"),
         ("own.download.root", 3, "valid string"),
@@ -63,6 +62,30 @@ def test_wrong_value_is_refused_by_full_name(params_file, key, value, right):
     text = message(params_file)
     assert key.replace(".train.", ".train.quick.") in text
     assert right in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"scale": [2.0, 0.5]}, "scale: the range must rise"),
+        ({"validate_split": None}, "keep: 'best' needs a split to choose by"),
+        ({"init": "a", "encoder_weights": "b"}, "init: brings an encoder"),
+        ({"crop": [4, 4], "lovasz": 1.0}, "crop: 8 at least"),
+    ],
+)
+def test_contradiction_is_refused_in_the_recipe_that_is_used_alone(params_file, changes, problem):
+    set_params(params_file, {f"camvid.train.strong.{key}": v for key, v in changes.items()})
+    camvid = load_params(params_file).camvid
+    assert camvid.train.epochs > 0
+    camvid.select("strong")
+    with pytest.raises(SgcpError) as caught:
+        _ = camvid.train
+    assert f"camvid.train.strong.{problem}" in str(caught.value)
+
+
+def test_unknown_key_of_a_recipe_that_is_not_used_is_refused(params_file):
+    set_params(params_file, {"camvid.train.strong.learning_rate": 1})
+    assert "camvid.train.strong.learning_rate: unknown key" in message(params_file)
 
 
 def test_unknown_key_is_refused_with_the_nearest_known(params_file):

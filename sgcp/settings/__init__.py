@@ -197,14 +197,17 @@ class DatasetSettings(Section):
         """The recipe that ``recipe`` selects.
 
         Raises:
-            SgcpError: this dataset has none of that name.
+            SgcpError: this dataset has none of that name, or its keys contradict each other.
         """
         if self._recipe not in self.recipes:
             raise SgcpError(
                 f"recipe: {self._dataset} has no '{self._recipe}'; it has "
                 f"{', '.join(self.recipes)}, or write one below {self._dataset}.train"
             )
-        return self.recipes[self._recipe]
+        recipe = self.recipes[self._recipe]
+        if problem := recipe.contradiction():
+            raise SgcpError(f"{self._dataset}.train.{self._recipe}.{problem}")
+        return recipe
 
 
 class SampleSettings(DatasetSettings):

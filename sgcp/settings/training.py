@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from sgcp.settings.base import Count, Factor, PathText, Section, Seed, Side, Size, Split
 
@@ -75,15 +75,17 @@ class TrainSettings(Section):
     keep: Literal["best", "last"]
     """Which epoch becomes ``model.safetensors``."""
 
-    @model_validator(mode="after")
-    def check_ranges(self) -> "TrainSettings":
-        """Refuse what contradicts itself."""
+    def contradiction(self) -> str:
+        """Return which key contradicts another and what to set, nothing if all agree.
+
+        Asked of the recipe that is used alone: another one may be unfinished.
+        """
         if min(self.crop) < SMALLEST and (self.lovasz or self.auxiliary):
-            raise ValueError(f"crop: {SMALLEST} at least, with lovasz or auxiliary")
+            return f"crop: {SMALLEST} at least, with lovasz or auxiliary"
         if self.validate_split is None and self.keep == "best":
-            raise ValueError("keep: best of what? with validate_split null it must be last")
+            return "keep: 'best' needs a split to choose by, and validate_split is null. Set 'last'"
         if self.init is not None and self.encoder_weights is not None:
-            raise ValueError("init: brings an encoder; set encoder_weights to null, or init")
+            return "init: brings an encoder; set encoder_weights to null, or init"
         if self.scale[0] > self.scale[1]:
-            raise ValueError(f"scale: the range must rise, got {list(self.scale)}")
-        return self
+            return f"scale: the range must rise, got {list(self.scale)}"
+        return ""

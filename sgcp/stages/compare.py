@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-from sgcp.errors import SgcpError
+from sgcp.errors import SgcpError, shorten
 from sgcp.files import read_json
 from sgcp.progress import answer, warn
 from sgcp.stages.scores import MEANS
@@ -25,6 +25,7 @@ MEANING = {
     "split_fingerprint": "pictures and labels of the split",
     "scored_size": "scored size",
 }
+SHOWN = 5  # names of a list in one message
 BESIDE = 3  # files beside the first in one table
 
 
@@ -121,9 +122,23 @@ def find_differences(sources: Sequence[str], contents: Sequence[dict[str, Any]])
     for key, name in MEANING.items():
         values = [content[key] for content in contents]
         if any(value != values[0] for value in values):
-            each = (f"{v} ({source})" for v, source in zip(values, sources, strict=True))
+            shown = zip(shorten_lists(values), sources, strict=True)
+            each = (f"{value} ({source})" for value, source in shown)
             lines.append(f"{name}: {'; '.join(each)}")
     return lines
+
+
+def shorten_lists(values: Sequence[Any]) -> list[Any]:
+    """Return a few names of each long list, from where they differ on; other values as they are."""
+    long = [value for value in values if isinstance(value, list) and len(value) > SHOWN]
+    places = enumerate(zip(*long, strict=False)) if len(long) == len(values) else ()
+    start = next((k for k, names in places if any(name != names[0] for name in names)), 0)
+    return [
+        f"{len(value)} names, from number {start + 1}: {shorten(value[start:], SHOWN)}"
+        if value in long
+        else value
+        for value in values
+    ]
 
 
 def render_comparison(

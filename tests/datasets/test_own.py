@@ -593,6 +593,25 @@ def test_split_without_pictures_is_refused_unless_allowed(project, source, split
     assert len(take(project, source, "--allow-missing").items) == 3
 
 
+TINY_RECIPE = {"epochs": 1, "batch_size": 2, "crop": [32, 32], "input_side": None}
+WITHOUT_VAL = ("validate_split: null", "keep: last", "allow_missing: true", "train@DATASET")
+
+
+def test_train_split_alone_trains_once_the_settings_of_one_message_are_set(project, source):
+    for kind in ("images", "labels"):
+        shutil.rmtree(source / kind / "val")
+    text = refused(project, source)
+    assert all(setting in text for setting in WITHOUT_VAL)
+    project.set(**{f"own__train__{key}": value for key, value in TINY_RECIPE.items()})
+    project.set(own__prepare__allow_missing=True)
+    project.ok("prepare", "own")
+    text = project.fails("train", "own")
+    assert "split 'val' is empty: of 2 train, 0 val, 1 test images prepared" in text
+    assert all(setting in text for setting in WITHOUT_VAL)
+    project.set(own__train__validate_split=None, own__train__keep="last")
+    assert "kept epoch 1 of 1" in project.ok("train", "own")
+
+
 def test_nothing_at_all_is_refused_even_if_allowed(project, source):
     shutil.rmtree(source / "images")
     (source / "images/train").mkdir(parents=True)

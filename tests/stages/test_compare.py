@@ -51,6 +51,18 @@ def test_other_protocols_splits_and_data_are_refused_or_marked(two, key, value, 
     assert "(+" not in shown
 
 
+def test_long_class_orders_are_shown_from_where_they_differ(two):
+    names = [f"class {number}" for number in range(138)]
+    content = json.loads((two.root / METRICS).read_text()) | {"class_order": names}
+    (two.root / "many.json").write_text(json.dumps(content))
+    two.change(class_order=[*names[:100], "road", *names[101:]])
+    text = two.fails("compare", "many.json", "other.json")
+    (line,) = (line for line in text.splitlines() if "class order" in line)
+    assert "138 names, from number 101: class 100, class 101" in line
+    assert "from number 101: road, class 101" in line
+    assert "and 33 more" in line
+
+
 def test_file_of_another_revision_is_read_from_git(two):
     def git(*command):
         subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *command],

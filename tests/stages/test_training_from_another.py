@@ -66,7 +66,7 @@ def test_train_and_val_together_leave_nothing_to_be_scored(prepared):
     prepared.set(sample__train__split="trainval")
     assert "were trained on" in prepared.fails("train", "sample")
     prepared.set(sample__train__validate_split=None)
-    assert "keep: best of what?" in prepared.fails("train", "sample")
+    assert "train.quick.keep: 'best' needs a split" in prepared.fails("train", "sample")
     prepared.set(sample__train__keep="last")
     text = prepared.ok("train", "sample")
     assert "on 6 images" in text
