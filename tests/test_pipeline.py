@@ -146,6 +146,32 @@ def test_changed_rate_reruns_training_and_what_follows_and_compares(clone):
     clone.commit("faster")
 
 
+def test_rate_edited_while_training_runs_is_not_recorded(clone):
+    """DVC hashes parameters after the run: it would record the new rate for the old model."""
+    clone.set(sample__train__lr=0.02)
+    loop = clone.root / "sgcp/training/loop.py"
+    edit = """
+from pathlib import Path
+
+_step = train_one_step
+
+
+def train_one_step(*given):
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("lr: 0.02", "lr: 0.03"))
+    return _step(*given)
+"""
+    loop.write_text(loop.read_text() + edit)
+    output = clone.call("dvc", "repro", "train@sample", check=False)
+    assert "sample.train.quick.lr: 0.02 when the run began, 0.03 now" in output
+    assert "failed to reproduce" in output
+    assert "lr: 0.03" not in (clone.root / "dvc.lock").read_text()
+    assert "train@sample" in clone.call("dvc", "status")
+    clone.call("git", "checkout", ".")
+    clone.call("dvc", "checkout")
+    assert clone.ran(clone.call("dvc", "repro", "--dry")) == []
+
+
 def test_plots_hold_curves_bars_confusion_and_panels(clone):
     clone.call("dvc", "plots", "diff", "HEAD~1", "HEAD", "-o", "plots_out")
     page = (clone.root / "plots_out/index.html").read_text()

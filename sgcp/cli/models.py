@@ -29,10 +29,9 @@ def bundle(
 
     Example: sgcp bundle camvid
     """
-    params, section, layout = open_project(dataset)
+    params, section, layout = open_project(dataset, "train", recipe=recipe)
     from sgcp.stages.bundle import bundle as stage
 
-    section.select(recipe)
     stage(layout, recipe, section.train, params.machine)
 
 

@@ -51,7 +51,7 @@ def download(
 
     Example: sgcp download cityscapes --root /data/cityscapes
     """
-    params, section, layout = open_project(dataset)
+    params, section, layout = open_project(dataset, "download")
     from sgcp.stages.download import download as stage
 
     if more and not archive:
@@ -84,7 +84,7 @@ def prepare(
 
     Example: sgcp prepare camvid --protocol strict
     """
-    params, section, layout = open_project(dataset)
+    params, section, layout = open_project(dataset, "prepare")
     from sgcp.stages.prepare import prepare as stage
 
     if protocol is not None and layout.dataset != "camvid":
@@ -122,9 +122,8 @@ def train(
     """
     if json is not None and seeds is None:
         raise SgcpError("--json: with --seeds only; else scores come from `sgcp validate`")
-    params, section, layout = open_project(dataset)
-    if recipe is not None:
-        section.select(recipe)
+    stages = ["train"] if seeds is None else ["train", "validate"]
+    params, section, layout = open_project(dataset, *stages, recipe=recipe)
     if seeds is None:
         from sgcp.stages.train import train as stage
 
@@ -177,7 +176,7 @@ def validate(
 
     Example: sgcp validate cityscapes --predictions results/val --encoding train-ids
     """
-    params, section, layout = open_project(dataset)
+    params, section, layout = open_project(dataset, "validate")
     check_choice("--split", split, completion.splits())
     check_choice("--encoding", encoding, completion.encodings())
     views = {"flip": flip or None, "scales": scale or None, "window": window}
@@ -234,7 +233,7 @@ def benchmark(
 
     Example: sgcp benchmark camvid --size 768 1536 --out speed-768.json
     """
-    params, section, layout = open_project(dataset)
+    params, section, layout = open_project(dataset, "benchmark")
     from sgcp.stages.benchmark import benchmark as stage
 
     machine = override(params.machine, accelerator=device)
@@ -259,7 +258,7 @@ def predict(
 
     Example: sgcp predict cityscapes --shard 2/8
     """
-    params, section, layout = open_project(dataset)
+    params, section, layout = open_project(dataset, "predict")
     from sgcp.stages.predict import predict as stage
 
     stage(layout, section.predict, params.machine, shard)
@@ -271,7 +270,7 @@ def package_submission(dataset: DatasetArgument = None) -> None:
 
     Example: sgcp package-submission cityscapes
     """
-    _, section, layout = open_project(dataset)
+    _, section, layout = open_project(dataset, "package")
     from sgcp.stages.package import package_submission as stage
 
     stage(layout, section.package)
@@ -294,7 +293,7 @@ def report(
 
     Example: sgcp report camvid --against HEAD~1:metrics/camvid/validate.json
     """
-    params, section, layout = open_project(dataset)
+    params, section, layout = open_project(dataset, "report")
     from sgcp.stages.report import report as stage
 
     stage(layout, section.report, params.machine, against)

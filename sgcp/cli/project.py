@@ -12,6 +12,7 @@ import typer
 
 from sgcp.cli import completion
 from sgcp.errors import SgcpError
+from sgcp.stages.began import Began
 from sgcp.stages.layout import Layout
 
 if TYPE_CHECKING:
@@ -84,15 +85,29 @@ def check_choice(option: str, value: str | None, choices: list[str]) -> None:
         raise SgcpError(f"{option}: {', '.join(others)} or {last}, got '{value}'")
 
 
-def open_project(dataset: str | None) -> tuple[Params, Any, Layout]:
-    """Return all parameters, the dataset's section and its paths."""
+def open_project(
+    dataset: str | None, *stages: str, recipe: str | None = None
+) -> tuple[Params, Any, Layout]:
+    """Return all parameters, the dataset's section and its paths.
+
+    Args:
+        stages: of ``dvc.yaml``, that the command runs: what they depend on must not change
+            before they have written their outputs.
+        recipe: the one to train by, instead of the selected one.
+    """
     from sgcp.config import PARAMS_FILE, find_project, load_params
 
     root = find_project(Path.cwd())
     params = load_params(root / PARAMS_FILE)
     name = dataset or params.only_dataset()
     section = params.dataset(name)
-    return params, section, Layout(place(root), name)
+    if recipe is not None:
+        section.select(recipe)
+    began = Began()
+    if stages:
+        content = params.model_dump(mode="json", by_alias=True)
+        began = Began(place(root), name, stages, content, recipe or params.recipe)
+    return params, section, Layout(place(root), name, began=began)
 
 
 def place(root: Path) -> Path:

@@ -80,6 +80,7 @@ def benchmark(
     show(rows, left_out, settings.size)
     target = out or (None if by_hand else layout.speed)
     if target is not None:
+        layout.began.check()
         write_json(target, content)
         say(f"{target}: {len(rows)} contenders")
     return content

@@ -106,6 +106,7 @@ def get_published(
                 unpack(archive, folder, place, layout.dataset)
         check_content(layout.dataset, settings.edition, folder, place)
         write_json(folder / MANIFEST, identity | {"files": len(place.taken)})
+        layout.began.check()
     write_json(layout.origin, origin)
     shutil.rmtree(layout.downloads, ignore_errors=True)
     say(f"{layout.raw}: {len(place.taken)} files{describe_change(before, list_files(layout.raw))}")
@@ -148,6 +149,7 @@ def generate(layout: Layout, settings: Any, machine: MachineSettings) -> None:
         (folder / MANIFEST).unlink(missing_ok=True)  # of a run killed just before its end
         count = sum(path.is_file() for path in folder.rglob("*.*") if path.suffix != PARTIAL)
         write_json(folder / MANIFEST, identity | {"files": count})
+        layout.began.check()
     say(f"{layout.raw}: {sum(counts.values())} street scenes")
 
 

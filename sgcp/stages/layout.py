@@ -3,8 +3,10 @@
 ``dvc.yaml`` names the same paths; ``tests/test_graph.py`` compares the two.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from sgcp.stages.began import Began
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,8 @@ class Layout:
     """Set for scores asked for by hand, such as those of another split: they go beside DVC's."""
     beside: str = ""
     """Set for a run beside DVC's: ``seeds/42``, ``bundle``."""
+    began: Began = field(default_factory=Began, compare=False)
+    """What the command depends on, as it was when the command began."""
 
     def _run(self, kind: str) -> Path:
         """Return where a run keeps something below ``data``."""

@@ -54,6 +54,7 @@ def package_submission(layout: Layout, settings: PackageSettings) -> None:
             "allowed_ids": {item.label_id: item.name for item in dataset.classes},
         }
         write_json(folder / REPORT_NAME, content)
+        layout.began.check()
     if report.findings:
         warn(Text(f"warnings:\n{describe(report.groups(), report.cityscapes)}"))
     size = (layout.submission / ZIP_NAME).stat().st_size

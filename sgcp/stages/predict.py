@@ -94,6 +94,7 @@ def label_images(
 
     for _ in track(map_threads(label, items, model.workers), "predicting", len(items)):
         pass
+    layout.began.check()
 
 
 def prediction_name(item: Item) -> str:

@@ -47,6 +47,7 @@ def prepare(
         dataset = convert(layout, settings, machine, folder)
         write_dataset(folder, dataset)
         refuse_changed_raw(layout, dataset, before)
+        layout.began.check()
     stamp_prepared(layout, dataset, before)
     counts = ", ".join(
         f"{sum(item.split == split for item in dataset.items)} {split}" for split in SPLITS

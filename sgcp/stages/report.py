@@ -80,6 +80,7 @@ def report(
     )
     with building_folder(layout.report, key="report") as folder:
         write_text(folder / PAGE, page.to_html(dataset.classes))
+        layout.began.check()
     size = (layout.report / PAGE).stat().st_size
     say(f"{layout.report / PAGE}: {file_size(size)}, opens in any browser")
 

@@ -88,6 +88,7 @@ def score_predictions(
         if scored.readings is not None:
             doubts.add(path, scored.readings)
     doubts.refuse()
+    layout.began.check()
     origin = {"predictions": name, "encoding": encoding or IDS}
     place = replace(layout, variant=Path("predictions", layout.variant, name).as_posix())
     return write_scores(place.scores, dataset, items, tally, origin)

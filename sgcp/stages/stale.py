@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -128,6 +129,7 @@ def refuse_stale(
         changes += compare_names(layout, stamps.names, names, {change.path for change in changes})
     if changes:
         raise SgcpError(explain(layout, changes))
+    layout.began.use(partial(compare_again, files, seen))
     kept = stamps or Stamps({}, names)
     if any(kept.times.get(key) != status for key, status in seen.items()):
         write_stamps(layout, Stamps(kept.times | seen, kept.names))
@@ -157,6 +159,13 @@ def compare(files: Sequence[Known], times: Times) -> tuple[list[Change], Times]:
         elif is_settled(status):
             seen[file.key] = status
     return changes, seen
+
+
+def compare_again(files: Sequence[Known], seen: Times) -> list[Change]:
+    """Return the files that differ now; ``seen`` keeps size and times of the others."""
+    changes, now = compare(files, seen)
+    seen.update(now)
+    return changes
 
 
 def is_as_described(file: Known) -> bool:

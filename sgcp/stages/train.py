@@ -105,11 +105,17 @@ def run_training(
     images = len(data.sampler) * fabric.world_size
     with Reporter(layout.curves, settings.epochs, images, fabric.is_global_zero) as reporter:
         reporter.describe(dataset.provenance() | describe_splits(learned, scored))
-        progress = fit(run, data, checkpoints, reporter)
+        watch = layout.began.warn_early if fabric.is_global_zero else do_nothing
+        progress = fit(run, data, checkpoints, reporter, watch)
+    checkpoints.save(progress)  # if the models are refused, they need not be trained again
     if fabric.is_global_zero:
         write_models(layout, dataset, learned, run.learnt, beginning, settings, progress)
         shutil.rmtree(layout.resume, ignore_errors=True)
     fabric.barrier()
+
+
+def do_nothing() -> None:
+    """Leave the comparing of inputs to the first process."""
 
 
 def launch(settings: TrainSettings, machine: MachineSettings) -> Fabric:

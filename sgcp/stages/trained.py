@@ -55,6 +55,7 @@ def write_models(
     with building_folder(layout.model, key="train") as folder:
         save_model(network, chosen, card(epoch), folder / "model.safetensors")
         save_model(network, last, card(settings.epochs), folder / "last.safetensors")
+        layout.began.check()
     best = (
         f" (mIoU {progress.best_miou:.4f} at best on '{settings.validate_split}', epoch "
         f"{progress.best_epoch})"

@@ -61,6 +61,7 @@ def validate(
         found = map_threads(score, enumerate(items), model.workers)
         for item, counts in zip(items, track(found, "validating", len(items)), strict=True):
             tally.add(item.key, counts)
+        layout.began.check()
     warn_of_other_protocol(model, dataset)
     origin = describe_model(model, items, settings)
     return write_scores(layout.scores, dataset, items, tally, origin)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +34,17 @@ class Data:
     """None: nothing is left to be scored."""
 
 
-def fit(run: Run, data: Data, checkpoints: Checkpoints, reporter: Reporter) -> Progress:
+def fit(
+    run: Run,
+    data: Data,
+    checkpoints: Checkpoints,
+    reporter: Reporter,
+    after_epoch: Callable[[], None],
+) -> Progress:
     """Train from where the checkpoints stand, or from the beginning, to the last epoch.
+
+    Args:
+        after_epoch: is called after each epoch; where it refuses to go on, no checkpoint is left.
 
     Returns:
         The finished run; ``run.learnt`` holds the weights of the last epoch.
@@ -58,6 +67,11 @@ def fit(run: Run, data: Data, checkpoints: Checkpoints, reporter: Reporter) -> P
         progress.epoch, progress.step, progress.losses = progress.epoch + 1, 0, []
         checkpoints.save_if_due(progress)
         reporter.epoch(progress)
+        try:
+            after_epoch()
+        except SgcpError:
+            checkpoints.clear()
+            raise
     return progress
 
 
