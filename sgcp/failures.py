@@ -19,6 +19,7 @@ from sgcp.errors import SgcpError, printable
 FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED = 1, 130, 141, 143  # 128 and the signal's number
 DEBUG_VARIABLE = "SGCP_DEBUG"
 RESUMING = ("download", "prepare", "train", "predict", "bundle", "segment")
+SOON = 0.01  # seconds until a lost interruption is raised again
 LAUNCHED = "TORCHELASTIC_RUN_ID"  # torchrun sets it
 
 
@@ -49,7 +50,7 @@ class FriendlyGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command, turning expected errors into exit codes."""
         try:
-            with ending_on_sigterm():
+            with ending_on_sigterm(), raising_again():
                 return super().invoke(ctx)
         except (typer.Exit, typer.Abort, TyperException):
             raise
@@ -117,13 +118,44 @@ def ending_on_sigterm() -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)  # a second one is not waited for
         if os.getpid() == own:
             raise Terminated
-        os.kill(os.getpid(), number)
+        os._exit(0)  # by the signal, torch would raise an error in the process that loads data
 
     signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def raising_again() -> Iterator[None]:
+    """Raise an interruption again where Python printed it and went on.
+
+    It does so in finalizers and in functions that run at a fork, and the interruption is lost.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    show, lost = sys.unraisablehook, list[BaseException]()
+
+    def keep(unraisable: Any) -> None:
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            lost.append(unraisable.exc_value)
+            signal.setitimer(signal.ITIMER_REAL, SOON)
+        else:
+            show(unraisable)
+
+    def raise_lost(_number: int, _frame: object) -> None:
+        raise type(lost.pop())
+
+    before = signal.signal(signal.SIGALRM, raise_lost)
+    sys.unraisablehook = keep
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        sys.unraisablehook = show
 
 
 def explain_os_error(error: OSError) -> str:

@@ -103,9 +103,9 @@ def kill_somewhere(root: Path, stage: str, rng: random.Random, whole: tuple[int,
     return place if landed else f"{place}, too late"
 
 
-def tree(root: Path) -> dict[str, bytes]:
-    """Return every file below data and metrics with its content."""
-    files = (path for part in ("data", "metrics") for path in (root / part).rglob("*"))
+def tree(root: Path, *parts: str) -> dict[str, bytes]:
+    """Return every file below some folders, data and metrics unless named, with its content."""
+    files = (path for part in parts or ("data", "metrics") for path in (root / part).rglob("*"))
     # Locks stay, empty; stamps hold times.
     kept = (p for p in files if p.is_file() and not p.name.endswith((".lock", ".stamps.json")))
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in kept}

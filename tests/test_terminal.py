@@ -307,6 +307,41 @@ def test_signal_ends_with_its_code_and_no_half_files(project: Project, sent, cod
     assert not list(building.rglob("*.png.partial"))
 
 
+ENDS_LATE = """
+import signal, sys, time, typer
+from sgcp.failures import FriendlyGroup
+
+app = typer.Typer(cls=FriendlyGroup)
+
+class Late:
+    def __del__(self):
+        signal.raise_signal(int(sys.argv[-1]))
+
+@app.command()
+def wait(number: int):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    Late()
+    time.sleep(60)
+
+@app.command()
+def other(): ...
+
+app()
+"""
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_in_a_finalizer_ends_the_command_all_the_same(tmp_path, sent, code):
+    """Python prints what is raised there and goes on: an interruption would be lost."""
+    command = [sys.executable, "-c", ENDS_LATE, "wait", str(int(sent))]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment(), capture_output=True, check=False, timeout=HANGING
+    )
+    assert ended.returncode == code
+    assert ended.stderr.endswith(b"run the command again\n")
+    assert ended.stderr.count(b"\n") == 1
+
+
 def test_closed_pipe_ends_silently(tmp_path, metrics):
     for arguments in (["compare", *metrics], ["compare", *metrics, "--json", "-"], ["--help"]):
         reader, writer = os.pipe()

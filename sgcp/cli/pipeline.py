@@ -15,6 +15,9 @@ from sgcp.cli.project import (
     EncodingOption,
     FlipOption,
     ScaleOption,
+    ScoredModelOption,
+    ScoresNameOption,
+    SplitOption,
     WindowOption,
     check_choice,
     name_variant,
@@ -137,14 +140,7 @@ def train(
 @app.command()
 def validate(
     dataset: DatasetArgument = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=completion.splits,
-            help="train, val or test, instead of params.yaml's.",
-        ),
-    ] = None,
+    split: SplitOption = None,
     predictions: Annotated[
         Path | None,
         typer.Option(
@@ -153,12 +149,8 @@ def validate(
         ),
     ] = None,
     encoding: EncodingOption = None,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="What to call these predictions; else the last two parts of DIR."
-        ),
-    ] = None,
+    model: ScoredModelOption = None,
+    name: ScoresNameOption = None,
     flip: FlipOption = False,
     scale: ScaleOption = None,
     window: WindowOption = None,
@@ -166,13 +158,11 @@ def validate(
 ) -> None:
     """Score the model, or anybody's predictions: IoU, iIoU, categories, confusion, panels.
 
-    What is not as in params.yaml (a split, a way to look at it) is written beside its scores.
-
-    Example: sgcp validate camvid --split test --json scores.json
+    Scores of another model, split or way to look at images are written beside the tracked ones.
 
     Example: sgcp validate camvid --flip --scale 1 --scale 1.25
 
-    Example: sgcp validate cityscapes --predictions results/val
+    Example: sgcp validate camvid --model camvid --split test --json scores.json
 
     Example: sgcp validate cityscapes --predictions results/val --encoding train-ids
     """
@@ -182,8 +172,10 @@ def validate(
     views = {"flip": flip or None, "scales": scale or None, "window": window}
     settings = override(section.validate_, split=split, **views)
     layout = replace(layout, variant=name_variant(section.validate_, settings))
-    if name is not None and predictions is None:
-        raise SgcpError("--name: names the folder of --predictions, which is not given")
+    if predictions is not None and model is not None:
+        raise SgcpError("--predictions, --model: score one of them at a time")
+    if name is not None and predictions is None and model is None:
+        raise SgcpError("--name: names the scores of --predictions or --model; give one of them")
     if encoding is not None and predictions is None:
         raise SgcpError("--encoding: describes the files of --predictions, which is not given")
     if predictions is not None and any(views.values()):
@@ -191,7 +183,7 @@ def validate(
     if predictions is None:
         from sgcp.stages.validate import validate as stage
 
-        content = stage(layout, settings, params.machine)
+        content = stage(layout, settings, params.machine, model, name)
     else:
         from sgcp.stages.score_predictions import score_predictions
 
@@ -249,19 +241,27 @@ def predict(
         str | None,
         typer.Option(metavar="I/N", help="Label one of N shards; the last to finish joins them."),
     ] = None,
+    flip: FlipOption = False,
+    scale: ScaleOption = None,
+    window: WindowOption = None,
 ) -> None:
     """Label the test images: one PNG of label ids each, at original size.
 
-    Under torchrun, each process labels its shard.
+    With options that differ from params.yaml the images go beside the tracked ones:
+    data/predictions/DATASET-flip. Under torchrun, each process labels its shard.
 
     Example: sgcp predict cityscapes
+
+    Example: sgcp predict cityscapes --flip --scale 1 --scale 1.25
 
     Example: sgcp predict cityscapes --shard 2/8
     """
     params, section, layout = open_project(dataset, "predict")
     from sgcp.stages.predict import predict as stage
 
-    stage(layout, section.predict, params.machine, shard)
+    settings = override(section.predict, flip=flip or None, scales=scale or None, window=window)
+    layout = replace(layout, variant=name_variant(section.predict, settings))
+    stage(layout, settings, params.machine, shard)
 
 
 @app.command()

@@ -37,6 +37,29 @@ DatasetArgument = Annotated[
     ),
 ]
 
+SplitOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        autocompletion=completion.splits,
+        help="train, val or test, instead of params.yaml's.",
+    ),
+]
+ScoredModelOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|PATH",
+        autocompletion=completion.models,
+        help="Score this model instead: a bundled name, a folder, .safetensors, .onnx or .xml.",
+    ),
+]
+ScoresNameOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What to call the scores of --predictions or --model; else by their path.",
+    ),
+]
 DeviceOption = Annotated[
     str,
     typer.Option(metavar="NAME", autocompletion=completion.devices, help="auto, cpu or cuda."),

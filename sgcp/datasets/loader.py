@@ -1,5 +1,7 @@
 """Feed prepared datasets to training and evaluation."""
 
+import os
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +18,7 @@ from sgcp.datasets.index import Item
 from sgcp.datasets.transforms import (
     Transform,
     integer,
+    is_labelled,
     lay_over,
     sample_generator,
     uniform,
@@ -84,6 +87,10 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
             other = self.cached(integer(0, len(self) - 1, generator))
             pair = lay_over(pair, self.transform(*other, generator), generator)
         return pair
+
+    def can_teach(self, epoch: int) -> bool:
+        """Tell whether any image of the split gives a labelled pixel in this epoch."""
+        return any(is_labelled(self[epoch, index][1]) for index in range(len(self)))
 
     def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> list[tuple[Tensor, Tensor]]:
         """Return the samples of a batch; what a ``DataLoader`` asks for."""
@@ -214,6 +221,7 @@ def train_loader(
             dataset,
             batch_sampler=BatchSampler(sampler, batch_size // world, drop_last=True),  # type: ignore[arg-type]
             num_workers=workers,
+            worker_init_fn=end_quietly,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
         ),
@@ -226,5 +234,18 @@ def eval_loader(
 ) -> Loader:
     """Return a loader of single images in order; process ``rank`` takes every ``world``-th."""
     return DataLoader(
-        dataset, batch_size=1, sampler=range(rank, len(dataset), world), num_workers=workers
+        dataset,
+        batch_size=1,
+        sampler=range(rank, len(dataset), world),
+        num_workers=workers,
+        worker_init_fn=end_quietly,
     )
+
+
+def end_quietly(_worker: int) -> None:
+    """Let a loader process end without an error where SIGTERM reaches its whole process group.
+
+    torch raises an error in the training process for each loader process that a signal ended, at
+    whatever place the training process is in then.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))

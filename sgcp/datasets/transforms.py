@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from sgcp.datasets.classes import IGNORE
 
 IMAGENET_MEAN_BYTES = (124, 116, 104)  # what padding is filled with: zero after normalisation
+REDRAWN = 10  # times that a view without a labelled pixel is drawn again
 LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601: how bright red, green and blue look
 
 Pair = tuple[Tensor, Tensor]  # an image and its label
@@ -59,13 +60,44 @@ class TrainTransform:
     def __call__(self, image: Tensor, label: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Return image (3, H, W) and label (H, W), both uint8, cropped alike from one random view.
 
-        Padding is the ImageNet mean in the image and ``IGNORE`` in the label.
+        Padding is the ImageNet mean in the image and ``IGNORE`` in the label. The crop holds a
+        labelled pixel if the label map has one that resizing does not lose ``REDRAWN`` times.
         """
-        view = self.draw_view((image.shape[-2], image.shape[-1]), generator)
+        view, cut = self.draw_labelled_view(label, generator)
         image = crop_image(image, view, self.crop)
         if self.color_jitter:
             image = jitter_colors(image, self.color_jitter, generator)
-        return image, crop_label(label, view, self.crop)
+        return image, cut
+
+    def draw_labelled_view(self, label: Tensor, generator: Generator) -> tuple[View, Tensor]:
+        """Draw a view of label (H, W), and cut the crop out of it.
+
+        A view without a labelled pixel is drawn again, with its crop around a labelled pixel.
+        """
+        size = (label.shape[-2], label.shape[-1])
+        view = self.draw_view(size, generator)
+        cut = crop_label(label, view, self.crop)
+        if is_labelled(cut) or not is_labelled(label):
+            return view, cut
+        for _ in range(REDRAWN):
+            view = self.aim(label, self.draw_view(size, generator), generator)
+            cut = crop_label(label, view, self.crop)
+            if is_labelled(cut):  # or the resizing lost every labelled pixel
+                break
+        return view, cut
+
+    def aim(self, label: Tensor, view: View, generator: Generator) -> View:
+        """Move a view's crop so that it holds a labelled pixel of label (H, W), drawn uniformly."""
+        resized = crop_label(label, view._replace(top=0, left=0, mirrored=False), view.size)
+        places = (resized != IGNORE).nonzero()  # (N, 2)
+        if not len(places):
+            return view
+        starts = []
+        place = places[integer(0, len(places) - 1, generator)].tolist()
+        for side, crop, at in zip(view.size, self.crop, place, strict=True):
+            low, high = min(0, side - crop), max(0, side - crop)
+            starts.append(integer(max(low, at - crop + 1), min(high, at), generator))
+        return view._replace(top=starts[0], left=starts[1])
 
     def draw_view(self, size: tuple[int, int], generator: Generator) -> View:
         """Draw scale, place and mirroring for a picture of this (height, width)."""
@@ -79,6 +111,11 @@ class TrainTransform:
             for side, crop in zip((height, width), self.crop, strict=True)
         )
         return View((height, width), top, left, uniform(0, 1, generator) < self.flip)
+
+
+def is_labelled(label: Tensor) -> bool:
+    """Tell whether any pixel of a label map, uint8 of any shape, is labelled."""
+    return int(label.amin()) < IGNORE  # the largest byte
 
 
 def crop_image(image: Tensor, view: View, crop: tuple[int, int]) -> Tensor:

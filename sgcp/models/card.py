@@ -1,6 +1,7 @@
 """What a model's numbers mean: the JSON beside its weights. Read without importing torch."""
 
 import dataclasses
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -104,6 +105,8 @@ def weights_path(path: Path) -> Path:
     Raises:
         SgcpError: another kind of file, none, or a far too long one.
     """
+    if not path.exists():
+        raise SgcpError(f"{path}: no such file or folder; give the path of a model")
     path = path / "model.safetensors" if path.is_dir() else path
     if path.suffix != ".safetensors":
         raise SgcpError(
@@ -111,10 +114,25 @@ def weights_path(path: Path) -> Path:
             "into one by `sgcp import-checkpoint FILE OUT`"
         )
     if not path.is_file():
-        raise SgcpError(f"{path}: no such file; train first, or give another path")
+        raise SgcpError(f"{path}: no such file; give the folder of a model, or its .safetensors")
     if path.stat().st_size > MAX_BYTES:
         raise SgcpError(f"{path}: {path.stat().st_size:,} bytes, far more than this network has")
     return path
+
+
+def model_digest(weights: Path) -> str:
+    """Return the SHA-256 of a model's files, one after the other: what its numbers belong to.
+
+    These are the weights (of an OpenVINO graph ``.xml`` and ``.bin``) and the JSON beside them:
+    ``cat model.safetensors model.json | sha256sum``.
+
+    Raises:
+        OSError: a file is missing.
+    """
+    digest = hashlib.sha256(weights.read_bytes())
+    for ending in (".bin", ".json") if weights.suffix == ".xml" else (".json",):
+        digest.update(weights.with_suffix(ending).read_bytes())
+    return digest.hexdigest()
 
 
 def read_card(path: Path, made_by: str = "sgcp train") -> ModelCard:

@@ -91,6 +91,12 @@ class RunPage:
     scoring: Facts
     origin: Facts
     curves: Sequence[Chart]
+    no_curves: str
+    """Why there are none."""
+    unfinished: str
+    """How far a later training run is; empty where there is none."""
+    unfinished_curves: Sequence[Chart]
+    """Curves of that run."""
     classes: Chart
     confusion: Chart
     pictures: Sequence[Shown]
@@ -103,7 +109,7 @@ class RunPage:
     @property
     def charts(self) -> list[Chart]:
         """Every chart, in the order of the page."""
-        return [*self.curves, self.classes, self.confusion]
+        return [*self.curves, *self.unfinished_curves, self.classes, self.confusion]
 
     def to_html(self, classes: tuple[SemanticClass, ...]) -> str:
         """Return the page; it asks no network for anything."""

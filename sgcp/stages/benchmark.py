@@ -18,14 +18,14 @@ from sgcp.errors import SgcpError
 from sgcp.files import write_json
 from sgcp.inference.engines.base import cores
 from sgcp.inference.engines.choice import onnx_of
-from sgcp.inference.engines.processor import processor_name
+from sgcp.models.card import model_digest
 from sgcp.progress import say, track
 from sgcp.speed.contender import TASKS
 from sgcp.speed.int8 import write_int8
 from sgcp.speed.jobs import OWN, REFERENCE, Job, jobs_on_cpu, jobs_on_gpu
 from sgcp.speed.rows import Row, show, title
 from sgcp.speed.runner import Runner, write_pictures
-from sgcp.stages.model import choose_device
+from sgcp.stages.model import choose_device, describe_processor, stage_model
 
 if TYPE_CHECKING:
     from sgcp.settings import BenchmarkSettings, MachineSettings
@@ -56,9 +56,8 @@ def benchmark(
     Raises:
         SgcpError: there is no model or no picture, or nothing could be timed.
     """
-    model = layout.model / "model.safetensors"
-    if not model.is_file():
-        raise SgcpError(f"{model}: no such file; run `sgcp train {layout.dataset}` first")
+    model = stage_model(layout)
+    digest = model_digest(model)
     onnx_of(model)  # kept in the cache, so that no contender's process has to make it
     device, threads = choose_device(machine.accelerator), settings.threads or cores()
     jobs = jobs_on_cpu(model, settings.size, threads, settings.contenders)
@@ -73,6 +72,7 @@ def benchmark(
         take_turns(rows, settings.rounds)
         agree(rows, plain_labels(model, pictures))
     content = describe(settings, device, threads) | {
+        "model_sha256": digest,
         "pictures": {"from": str(images) if images else layout.dataset, "number": len(pictures)},
         "rows": [row.to_json() for row in rows],
         "left_out": left_out,
@@ -192,7 +192,7 @@ def describe(settings: BenchmarkSettings, device: str, threads: int) -> dict[str
         "batch": 1,
         "threads": threads,
         "device": device,
-        "processor": f"{cores()} cores of {processor_name()}",
+        "processor": describe_processor(device),
         "warm_up": "loading and one run, then one run before each turn",
         "timed": "network and labels: the first picture; files: all, a picture's share",
         "tasks": TASKS,

@@ -13,9 +13,11 @@ from sgcp.errors import SgcpError
 from sgcp.files import json_digest, read_json, write_json
 from sgcp.inference.segmenter import BUNDLED
 from sgcp.models.artifact import load_model, save_model
+from sgcp.models.card import model_digest
 from sgcp.progress import say
 from sgcp.stages.beginning import read_beginning
-from sgcp.stages.scores import MEANS
+from sgcp.stages.model import stage_model
+from sgcp.stages.scores import MEANS, refuse_other_model
 from sgcp.stages.seeds import is_finished, one_process
 from sgcp.stages.train import run_fingerprint, train
 
@@ -116,7 +118,8 @@ def read_choice(layout: Layout, dataset: Dataset, settings: TrainSettings) -> di
     """Return what the recipe scored on the split that it was chosen on.
 
     Raises:
-        SgcpError: it was not scored, or the score at hand is of another recipe or other data.
+        SgcpError: it was not scored, or the score at hand is of another recipe, another model than
+            the stage's, or other data.
     """
     scores = read_json(layout.scores, made_by=f"sgcp validate {layout.dataset}")
     if scores.get("model", {}).get("settings") != json_digest(settings.model_dump(mode="json")):
@@ -124,6 +127,7 @@ def read_choice(layout: Layout, dataset: Dataset, settings: TrainSettings) -> di
             f"{layout.scores}: is of a model with other settings than the recipe's; train and "
             "validate the recipe first"
         )
+    refuse_other_model(layout.scores, scores, model_digest(stage_model(layout)))
     now = dataset.provenance() | {
         "split_fingerprint": fingerprint_items(dataset.split(scores["split"]))
     }

@@ -16,7 +16,7 @@ class Layout:
     root: Path
     dataset: str
     variant: str = ""
-    """Set for scores asked for by hand, such as those of another split: they go beside DVC's."""
+    """Set for what is asked for by hand, such as scores of another split: it goes beside DVC's."""
     beside: str = ""
     """Set for a run beside DVC's: ``seeds/42``, ``bundle``."""
     began: Began = field(default_factory=Began, compare=False)
@@ -28,6 +28,12 @@ class Layout:
             return self.root / "data" / kind / self.dataset
         purpose, _, name = self.beside.partition("/")
         return self.root / "data" / purpose / self.dataset / name / kind
+
+    def _by_hand(self, folder: Path) -> Path:
+        """Return a folder, or the one beside it for what is asked for by hand."""
+        if not self.variant:
+            return folder
+        return folder.with_name(f"{folder.name}-{self.variant.replace('/', '-')}")
 
     @property
     def metrics(self) -> Path:
@@ -85,13 +91,18 @@ class Layout:
         return self._run("resume")
 
     @property
+    def unfinished_curves(self) -> Path:
+        """Curves of an unfinished run, beside its state: those of the model are ``curves``."""
+        return self.resume / "curves"
+
+    @property
     def model(self) -> Path:
         """``model.safetensors``, ``last.safetensors`` and their descriptions."""
         return self._run("models")
 
     @property
     def curves(self) -> Path:
-        """Training curves, written by DVCLive."""
+        """Curves of the run that made ``model``."""
         return self.metrics / "train"
 
     @property
@@ -102,8 +113,7 @@ class Layout:
     @property
     def panels(self) -> Path:
         """Image / truth / prediction pictures."""
-        panels = self._run("panels")
-        return panels.with_name(f"{panels.name}-{self.variant}") if self.variant else panels
+        return self._by_hand(self._run("panels"))
 
     @property
     def speed(self) -> Path:
@@ -118,7 +128,7 @@ class Layout:
     @property
     def predictions(self) -> Path:
         """Predicted label-id images."""
-        return self.root / "data" / "predictions" / self.dataset
+        return self._by_hand(self.root / "data" / "predictions" / self.dataset)
 
     @property
     def submission(self) -> Path:

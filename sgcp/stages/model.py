@@ -12,23 +12,54 @@ from sgcp.datasets.classes import match_names
 from sgcp.datasets.images import UInt8
 from sgcp.errors import SgcpError
 from sgcp.inference.engines.base import cores
-from sgcp.inference.segmenter import Segmenter, load
+from sgcp.inference.engines.processor import processor_name
+from sgcp.inference.segmenter import EXPORTED, Segmenter, load
 from sgcp.inference.views import Views
+from sgcp.models.card import weights_path
 
 if TYPE_CHECKING:
     from sgcp.datasets.classes import SemanticClass
     from sgcp.settings import LabelSettings, MachineSettings
+    from sgcp.stages.layout import Layout
 
 
-def load_segmenter(path: Path, machine: MachineSettings, precision: str) -> Segmenter:
+def load_segmenter(model: Path, machine: MachineSettings, precision: str) -> Segmenter:
     """Load a model onto the machine's device, to be called by a thread a core.
+
+    An exported model runs on the processor, unless the settings demand a GPU.
 
     Raises:
         SgcpError: there is no model, or no such device, engine or precision.
     """
-    return load(
-        path, choose_device(machine.accelerator), machine.engine, precision, callers=cores()
-    )
+    exported = model.suffix in EXPORTED and machine.accelerator == "auto"
+    device = "cpu" if exported else choose_device(machine.accelerator)
+    return load(model, device, machine.engine, precision, callers=cores())
+
+
+def stage_model(layout: Layout) -> Path:
+    """Return the weights that ``train`` wrote.
+
+    Raises:
+        SgcpError: there are none: train first, or finish an interrupted training.
+    """
+    path = layout.model / "model.safetensors"
+    if path.is_file():
+        return weights_path(path)
+    command = f"run `sgcp train {layout.dataset}`"
+    if layout.unfinished_curves.is_dir():
+        raise SgcpError(f"{path}: not found: training was interrupted; {command} to finish it")
+    raise SgcpError(f"{path}: not found; {command} first")
+
+
+def describe_processor(device: str) -> str:
+    """Name what a model runs on: this machine's processor, and for ``cuda`` the GPU beside it."""
+    name = f"{cores()} cores of {processor_name()}"
+    if device == "cuda":
+        import torch
+
+        if torch.cuda.is_available():
+            return f"{name}, {torch.cuda.get_device_name()}"
+    return name
 
 
 def choose_device(accelerator: str) -> str:

@@ -10,9 +10,10 @@ import numpy as np
 from sgcp.datasets.images import UInt8, read_image
 from sgcp.datasets.index import fingerprint_items, read_dataset
 from sgcp.datasets.label_files import Meaning, ids_of, write_labels
-from sgcp.files import building_folder, code_digest, file_sha256
+from sgcp.files import building_folder, code_digest
+from sgcp.models.card import model_digest
 from sgcp.progress import map_threads, say, track
-from sgcp.stages.model import load_segmenter, translation, views_of
+from sgcp.stages.model import load_segmenter, stage_model, translation, views_of
 from sgcp.stages.shards import (
     choose_shard,
     is_finished,
@@ -51,11 +52,12 @@ def predict(
         take_own_gpu()
     dataset = read_dataset(layout.prepared)
     items = dataset.split(settings.split, labelled=False)
-    model = load_segmenter(layout.model, machine, settings.precision)
+    weights = stage_model(layout)
+    key = run_key(weights, settings, items)
+    model = load_segmenter(weights, machine, settings.precision)
     to_label_ids = label_id_table(model, dataset.classes)
     refuse_stale(layout, dataset, part.take(items) if part else items, labels=False)
     meaning = ids_of(dataset.classes, dataset.name)
-    key = run_key(layout, settings, items)
     if part is None:
         with building_folder(layout.predictions, key) as folder:
             label_images(layout, settings, items, model, to_label_ids, meaning, folder)
@@ -108,9 +110,8 @@ def label_id_table(model: Segmenter, classes: tuple[SemanticClass, ...]) -> UInt
     return ids[translation(model, classes)]
 
 
-def run_key(layout: Layout, settings: PredictSettings, items: list[Item]) -> str:
+def run_key(weights: Path, settings: PredictSettings, items: list[Item]) -> str:
     """Identify model, settings and images: another run's half is not gone on with."""
-    weights = file_sha256(layout.model / "model.safetensors")
     images = fingerprint_items(items)
     code = code_digest("datasets", "models", "inference")
-    return json.dumps([settings.model_dump(mode="json"), weights, images, code])
+    return json.dumps([settings.model_dump(mode="json"), model_digest(weights), images, code])

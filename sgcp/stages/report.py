@@ -17,12 +17,14 @@ from sgcp.stages.compare import find_differences, read_metrics
 from sgcp.stages.model import load_segmenter
 from sgcp.stages.run_facts import (
     Earlier,
+    describe_curves,
     describe_data,
     describe_making,
     describe_origin,
     describe_recipe,
     describe_scoring,
     describe_speed,
+    describe_unfinished,
     find_links,
     make_headline,
     make_warnings,
@@ -67,6 +69,12 @@ def report(
         scoring=describe_scoring(run),
         origin=describe_origin(run),
         curves=[curve_chart(name, table) for name, table in run.curves.items()],
+        no_curves=describe_curves(layout, run),
+        unfinished=describe_unfinished(layout, run),
+        unfinished_curves=[
+            curve_chart(name, table)
+            for name, table in (run.unfinished.curves if run.unfinished else {}).items()
+        ],
         classes=class_chart(
             run.classes,
             earlier.scores["iou"] if earlier else None,
@@ -122,7 +130,7 @@ def label_pictures(
             f"run `sgcp validate {layout.dataset}` again"
         )
     refuse_stale(layout, dataset, [items[row["image"]] for _, row in chosen])
-    model = load_segmenter(layout.model, machine, scores["precision"])
+    model = load_segmenter(run.weights, machine, scores["precision"])
     window = tuple(scores["window"]) if scores["window"] else None
     views = Views(scores["flip"], tuple(scores["scales"]), window)
     scorer = Scorer(layout, dataset, model, size_setting(dataset, model, scores), views)

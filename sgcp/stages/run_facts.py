@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from sgcp.errors import SgcpError
 from sgcp.inference.engines.processor import processor_name
 from sgcp.reporting.numbers import file_size, percent, points
 from sgcp.reporting.run_page import Facts, Speed, flatten, speed_table
+from sgcp.stages.model import describe_processor
 from sgcp.stages.scores import MEANS
 
 if TYPE_CHECKING:
@@ -103,17 +104,44 @@ def describe_origin(run: Run) -> Facts:
     return Facts("Provenance", rows)
 
 
+def describe_curves(layout: Layout, run: Run) -> str:
+    """Return why the page has no curves of the model; nothing where it has some."""
+    if run.curves:
+        return ""
+    if "settings" not in run.card.provenance:
+        return "There are no curves: this model was not trained here."
+    found = "belongs to another model" if layout.curves.exists() else "is missing"
+    return (
+        f"There are no curves of this model: {layout.curves} {found}. "
+        f"`sgcp train {layout.dataset}` writes them."
+    )
+
+
+def describe_unfinished(layout: Layout, run: Run) -> str:
+    """Return how far a later training run is; nothing where there is none."""
+    if run.unfinished is None:
+        return ""
+    return (
+        f"Run in progress, epoch {run.unfinished.epoch} of {run.unfinished.epochs}: it has written "
+        "no model yet, and nothing else on this page is of it. If it was interrupted, "
+        f"`sgcp train {layout.dataset}` resumes it."
+    )
+
+
 def describe_speed(layout: Layout, run: Run) -> Speed:
-    """Return what was timed, or that nothing was.
+    """Return the times of this model and the processor that they are of, or that there are none.
 
     Raises:
         SgcpError: ``speed.json`` lacks something.
     """
     again = f"sgcp benchmark {layout.dataset}"
     if run.speed is None:
-        return Speed(f"Nothing was timed yet; `{again}` does.")
+        return Speed(f"There are no times of this model; `{again}` measures them.")
     try:
-        return speed_table(run.speed)
+        table, here = speed_table(run.speed), describe_processor(run.speed["device"])
+        if run.speed["processor"] == here:
+            return table
+        return replace(table, said=f"{table.said} This page was made on another: {here}.")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SgcpError(f"{layout.speed}: damaged ({error!r}); run `{again}` again") from None
 

@@ -9,16 +9,29 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sgcp.errors import SgcpError
-from sgcp.files import json_digest, read_json
-from sgcp.models.card import ModelCard, read_card, weights_path
+from sgcp.files import read_json
+from sgcp.models.card import ModelCard, model_digest, read_card
 from sgcp.stages.compare import read_metrics
+from sgcp.stages.model import stage_model
+from sgcp.stages.scores import refuse_other_model
 
 if TYPE_CHECKING:
     from sgcp.stages.layout import Layout
 
 NAMES = ("image", "class", "category", "actual", "predicted")  # columns of text
 CURVES = ("loss", "miou", "pixel_accuracy", "lr")
+METRICS = "metrics.json"  # beside the curves, by DVCLive
 LOOK = ("model", "images", "input_size", "flip", "scales", "window", "engine", "precision")
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A training run that has not written its model."""
+
+    epoch: int
+    """The epoch in progress, from 1."""
+    epochs: int
+    curves: dict[str, pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -36,9 +49,11 @@ class Run:
     card: ModelCard
     weights: Path
     curves: dict[str, pd.DataFrame]
-    """By name, columns ``step`` and the name; empty where the model was imported."""
+    """By name, columns ``step`` and the name; empty where none belong to the model."""
+    unfinished: Unfinished | None
+    """A later training run, in progress or interrupted."""
     speed: dict[str, Any] | None
-    """``speed.json``; None where nothing was timed."""
+    """``speed.json``; None where this model was not timed."""
 
 
 def read_run(layout: Layout) -> Run:
@@ -52,18 +67,13 @@ def read_run(layout: Layout) -> Run:
     scores = read_metrics(str(layout.scores))
     if lacking := [key for key in LOOK if key not in scores]:
         raise SgcpError(f"{layout.scores}: lacks {', '.join(lacking)}; {again}")
-    weights = weights_path(layout.model)
-    card = read_card(weights.with_suffix(".json"))
-    found = {
-        "epoch": card.provenance.get("epoch"),
-        "settings": json_digest(card.provenance.get("settings")),
-    }
-    scored = scores["model"] if isinstance(scores["model"], dict) else {}
-    if any(scored.get(key) != value for key, value in found.items()):
-        raise SgcpError(f"{layout.scores}: scores of another model than {weights}; {again}")
+    weights = stage_model(layout)
+    digest = model_digest(weights)
+    refuse_other_model(layout.scores, scores, digest)
     pictures = read_table(layout.scores.with_name("per_image.csv"), ("image", "miou"), again)
     if len(pictures) != scores["images"]:
         raise SgcpError(f"{layout.scores}: of other pictures than per_image.csv; {again}")
+    trained = read_own(layout.curves / METRICS, digest, f"sgcp train {layout.dataset}")
     return Run(
         scores=scores,
         classes=read_table(layout.scores.with_name("per_class.csv"), ("class", "iou"), again),
@@ -71,20 +81,43 @@ def read_run(layout: Layout) -> Run:
             layout.scores.with_name("confusion.csv"), ("actual", "predicted", "share"), again
         ),
         pictures=pictures,
-        card=card,
+        card=read_card(weights.with_suffix(".json")),
         weights=weights,
-        curves=read_curves(layout) if "settings" in card.provenance else {},
-        speed=read_json(layout.speed, "sgcp benchmark") if layout.speed.exists() else None,
+        curves=read_curves(layout, layout.curves) if trained else {},
+        unfinished=read_unfinished(layout),
+        speed=read_own(layout.speed, digest, f"sgcp benchmark {layout.dataset}"),
     )
 
 
-def read_curves(layout: Layout) -> dict[str, pd.DataFrame]:
-    """Return the curves that a training run left, by name.
+def read_own(path: Path, digest: str, made_by: str) -> dict[str, Any] | None:
+    """Read a metrics file; None if there is none of the model with this ``model_digest``.
+
+    Raises:
+        SgcpError: the file is damaged.
+    """
+    content = read_json(path, made_by) if path.exists() else {}
+    return content if content.get("model_sha256") == digest else None
+
+
+def read_unfinished(layout: Layout) -> Unfinished | None:
+    """Return the training run that is in progress or was interrupted, if there is one."""
+    metrics = layout.unfinished_curves / METRICS
+    try:
+        content = read_json(metrics, "sgcp train")
+        epochs = int(content["epochs"])
+        curves = read_curves(layout, layout.unfinished_curves)
+    except (SgcpError, KeyError, TypeError, ValueError):  # none, or one that is being written
+        return None
+    return Unfinished(min(int(content.get("step", 0)) + 1, epochs), epochs, curves)
+
+
+def read_curves(layout: Layout, folder: Path) -> dict[str, pd.DataFrame]:
+    """Return the curves that a training run left in a folder, by name.
 
     Raises:
         SgcpError: one is damaged.
     """
-    paths = {name: layout.curves / "plots" / "metrics" / f"{name}.tsv" for name in CURVES}
+    paths = {name: folder / "plots" / "metrics" / f"{name}.tsv" for name in CURVES}
     again = f"run `sgcp train {layout.dataset}` again"
     return {
         name: read_table(path, ("step", name), again, "\t")

@@ -29,7 +29,7 @@ from sgcp.evaluation.submission import match_files
 from sgcp.evaluation.tally import Tally
 from sgcp.memory import keep_freed_memory
 from sgcp.progress import each_parallel
-from sgcp.stages.scores import write_scores
+from sgcp.stages.scores import name_scores, write_scores
 from sgcp.stages.stale import refuse_stale
 
 if TYPE_CHECKING:
@@ -67,9 +67,7 @@ def score_predictions(
     """
     if not folder.is_dir():
         raise SgcpError(f"{folder}: no such folder of predictions")
-    name = name or "-".join(part for part in folder.resolve().parts[-2:] if part != "/")
-    if not name or Path(name).name != name:
-        raise SgcpError(f"--name: a plain name, got '{name}'")
+    name = name_scores(folder, name)
     dataset = read_dataset(layout.prepared)
     items = dataset.split(settings.split)
     refuse_stale(layout, dataset, items, images=False)

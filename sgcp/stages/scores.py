@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +15,6 @@ from sgcp.files import write_json, write_text
 from sgcp.progress import answer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sgcp.datasets.index import Dataset, Item
     from sgcp.evaluation.benchmark import Benchmark
     from sgcp.evaluation.scores import Scores
@@ -87,6 +86,40 @@ def write_scores(
     if benchmark.categories:
         answer(render_categories(scores))
     return content
+
+
+def name_scores(scored: Path, name: str | None) -> str:
+    """Return what the scores of predictions or of a model by hand are called.
+
+    Args:
+        name: as the user calls them; None: by the last two parts of the path.
+
+    Raises:
+        SgcpError: no plain name.
+    """
+    name = name or "-".join(part for part in scored.resolve().parts[-2:] if part != "/")
+    if not name or Path(name).name != name:
+        raise SgcpError(f"--name: a plain name, got '{name}'")
+    return name
+
+
+def refuse_other_model(source: Path, scores: Mapping[str, Any], digest: str) -> None:
+    """Refuse scores of another model than the one at hand.
+
+    Args:
+        source: the file of the scores.
+        digest: ``model_digest``.
+
+    Raises:
+        SgcpError: they are of another model, or do not say of which.
+    """
+    scored = scores.get("model")
+    found = scored.get("sha256") if isinstance(scored, dict) else None
+    again = f"run `sgcp validate {scores['dataset']}` again"
+    if found is None:
+        raise SgcpError(f"{source}: does not say which model it scored; {again}")
+    if found != digest:
+        raise SgcpError(f"{source}: scores of another model; {again}")
 
 
 def describe_scores(scores: Scores, benchmark: Benchmark) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from sgcp.models.network import Normalize
 from sgcp.progress import map_threads, say, track, usable_cores
 from sgcp.stages.beginning import Beginning, make_network, read_beginning
 from sgcp.stages.stale import refuse_stale
-from sgcp.stages.trained import describe_splits, write_models
+from sgcp.stages.trained import describe_splits, place_curves, write_models
 from sgcp.training.balance import class_weights, count_pixels
 from sgcp.training.checkpoints import Checkpoints
 from sgcp.training.log import Reporter
@@ -49,8 +49,9 @@ if TYPE_CHECKING:
 def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> None:
     """Train on ``layout.prepared``; write ``layout.model`` and ``layout.curves``.
 
-    An interrupted run goes on from its last checkpoint, in the middle of an epoch too, as long as
-    settings, code and data are the same.
+    Until the run ends, its curves grow in ``layout.unfinished_curves``, so that those of an older
+    model stay with it. An interrupted run resumes from its last checkpoint, in the middle of an
+    epoch too, as long as settings, code and data are the same.
 
     Raises:
         SgcpError: the data, the settings or the encoder's weights do not allow training.
@@ -103,13 +104,16 @@ def run_training(
         fabric, layout.resume, run.parts(), fingerprint, machine.checkpoint_seconds
     )
     images = len(data.sampler) * fabric.world_size
-    with Reporter(layout.curves, settings.epochs, images, fabric.is_global_zero) as reporter:
-        reporter.describe(dataset.provenance() | describe_splits(learned, scored))
-        watch = layout.began.warn_early if fabric.is_global_zero else do_nothing
+    curves, active = layout.unfinished_curves, fabric.is_global_zero
+    with Reporter(curves, settings.epochs, images, active) as reporter:
+        about = dataset.provenance() | describe_splits(learned, scored)
+        reporter.describe(about | {"epochs": settings.epochs})
+        watch = layout.began.warn_early if active else do_nothing
         progress = fit(run, data, checkpoints, reporter, watch)
     checkpoints.save(progress)  # if the models are refused, they need not be trained again
-    if fabric.is_global_zero:
+    if active:
         write_models(layout, dataset, learned, run.learnt, beginning, settings, progress)
+        place_curves(layout)
         shutil.rmtree(layout.resume, ignore_errors=True)
     fabric.barrier()
 

@@ -1,9 +1,11 @@
-"""What a training run leaves: model files, and where they come from."""
+"""What a training run leaves: model files, where they come from, and its curves."""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
+import shutil
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,16 @@ import torch
 
 from sgcp.datasets.classes import classes_to_json
 from sgcp.datasets.index import Dataset, Item, fingerprint_items, trained_digests
-from sgcp.files import building_folder
+from sgcp.files import (
+    PARTIAL,
+    building_folder,
+    read_json,
+    remove_folder,
+    replace_folder,
+    write_json,
+)
 from sgcp.models.artifact import save_model
-from sgcp.models.card import ModelCard
+from sgcp.models.card import ModelCard, model_digest
 from sgcp.models.network import SGCPNet
 from sgcp.progress import say
 
@@ -64,6 +73,22 @@ def write_models(
         f"kept epoch {epoch} of {settings.epochs}{best if settings.validate_split else ''}, "
         f"{progress.speed()}"
     )
+
+
+def place_curves(layout: Layout) -> None:
+    """Copy the curves of the run that made ``layout.model`` to ``layout.curves``.
+
+    Their metrics file gets the model's digest: after a kill between model and curves, the older
+    curves are told from the new model's.
+    """
+    building = layout.curves.with_name(layout.curves.name + PARTIAL)
+    remove_folder(building)
+    shutil.copytree(layout.unfinished_curves, building)
+    metrics = building / "metrics.json"
+    digest = {"model_sha256": model_digest(layout.model / "model.safetensors")}
+    write_json(metrics, read_json(metrics, made_by="sgcp train") | digest)
+    os.sync()
+    replace_folder(building, layout.curves)
 
 
 def describe_splits(learned: list[Item], scored: list[Item]) -> dict[str, Any]:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgcp.datasets.images import write_png
-from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap, spread
+from sgcp.datasets.index import SPLITS, fingerprint_items, read_dataset, refuse_overlap, spread
+from sgcp.errors import SgcpError
 from sgcp.evaluation.tally import Tally
 from sgcp.files import building_folder, json_digest
+from sgcp.inference.segmenter import BUNDLED, find_model
+from sgcp.models.card import model_digest
 from sgcp.progress import map_threads, track, warn
 from sgcp.reporting.panels import panel
-from sgcp.stages.model import load_segmenter, views_of
+from sgcp.stages.model import load_segmenter, stage_model, views_of
 from sgcp.stages.scorer import Scorer
-from sgcp.stages.scores import write_scores
+from sgcp.stages.scores import name_scores, write_scores
 from sgcp.stages.stale import refuse_stale
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sgcp.datasets.index import Dataset, Item
     from sgcp.evaluation.counts import Counts
     from sgcp.inference.segmenter import Segmenter
@@ -25,11 +33,20 @@ if TYPE_CHECKING:
 
 
 def validate(
-    layout: Layout, settings: ValidateSettings, machine: MachineSettings
+    layout: Layout,
+    settings: ValidateSettings,
+    machine: MachineSettings,
+    model: str | None = None,
+    name: str | None = None,
 ) -> dict[str, Any]:
     """Score ``layout.model`` on a split of ``layout.prepared``; write ``layout.scores``.
 
     Beside it go its tables, as ``write_scores`` says; panels go to ``layout.panels``.
+
+    Args:
+        model: another model, as ``sgcp.load`` takes it; its scores go to
+            ``metrics/DATASET/models/NAME``.
+        name: what to call it; None: its bundled name, or the last two parts of its path.
 
     Returns:
         What the metrics file holds.
@@ -40,10 +57,16 @@ def validate(
     """
     dataset = read_dataset(layout.prepared)
     items = dataset.split(settings.split)
-    model = load_segmenter(layout.model, machine, settings.precision)
-    refuse_overlap(model.card.trained_on, items)
+    if model is None:
+        weights = stage_model(layout)
+    else:
+        weights = find_model(model)
+        layout = place_beside(layout, model, weights, name)
+    segmenter = load_segmenter(weights, machine, settings.precision)
+    digest = model_digest(weights)
+    refuse_trained(segmenter, dataset, items)
     refuse_stale(layout, dataset, items)
-    scorer = Scorer(layout, dataset, model, settings.input_size, views_of(settings))
+    scorer = Scorer(layout, dataset, segmenter, settings.input_size, views_of(settings))
 
     shown = set(spread(range(len(items)), settings.panels))
     tally = Tally(scorer.benchmark)
@@ -58,13 +81,53 @@ def validate(
                 write_png(folder / f"{item.key}.png", picture)
             return scored.counts
 
-        found = map_threads(score, enumerate(items), model.workers)
+        found = map_threads(score, enumerate(items), segmenter.workers)
         for item, counts in zip(items, track(found, "validating", len(items)), strict=True):
             tally.add(item.key, counts)
         layout.began.check()
-    warn_of_other_protocol(model, dataset)
-    origin = describe_model(model, items, settings)
+    warn_of_other_protocol(segmenter, dataset)
+    origin = describe_model(segmenter, items, settings, digest)
     return write_scores(layout.scores, dataset, items, tally, origin)
+
+
+def place_beside(layout: Layout, model: str, weights: Path, name: str | None) -> Layout:
+    """Return the layout for scores of another model than the stage's.
+
+    Raises:
+        SgcpError: the name is no plain name.
+    """
+    bundled = weights.stem if weights.parent == BUNDLED else None
+    called = name_scores(Path(model), name or bundled)
+    return replace(layout, variant=Path("models", layout.variant, called).as_posix())
+
+
+def refuse_trained(model: Segmenter, dataset: Dataset, items: list[Item]) -> None:
+    """Refuse images that the model was trained on, and name a split without any.
+
+    Raises:
+        SgcpError: it was trained on some.
+    """
+    trained_on = model.card.trained_on
+    try:
+        refuse_overlap(trained_on, items)
+    except SgcpError as error:
+        raise SgcpError(f"{error}; {describe_unseen(trained_on, dataset)}") from None
+
+
+def describe_unseen(trained_on: Mapping[str, str], dataset: Dataset) -> str:
+    """Say which split has no image that a model was trained on."""
+    labelled = {}
+    for name in SPLITS:
+        items = [item for item in dataset.items if item.split == name]
+        with suppress(SgcpError):
+            refuse_overlap(trained_on, items)
+            if items:
+                labelled[name] = all(item.label for item in items)
+    if usable := [name for name in labelled if labelled[name]]:
+        return f"`--split {usable[0]}` has none of them"
+    if labelled:
+        return f"'{next(iter(labelled))}' has none of them, but it has no labels here"
+    return "every split has some of them"
 
 
 def run_key(settings: ValidateSettings, items: list[Item]) -> str:
@@ -83,9 +146,13 @@ def warn_of_other_protocol(model: Segmenter, dataset: Dataset) -> None:
 
 
 def describe_model(
-    model: Segmenter, items: list[Item], settings: ValidateSettings
+    model: Segmenter, items: list[Item], settings: ValidateSettings, digest: str
 ) -> dict[str, Any]:
-    """Return what was scored and the size that the network saw."""
+    """Return what was scored and the size that the network saw.
+
+    Args:
+        digest: ``model_digest``.
+    """
     seen = settings.input_size or model.card.input_size(items[0].height, items[0].width)
     return {
         "input_size": list(seen),
@@ -98,6 +165,7 @@ def describe_model(
             "protocol": model.card.protocol,
             "epoch": model.card.provenance.get("epoch"),
             "settings": json_digest(model.card.provenance.get("settings")),
+            "sha256": digest,
         },
         "engine": model.engine.name,
         "precision": model.engine.precision,

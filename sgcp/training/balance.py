@@ -25,6 +25,8 @@ def class_weights(counts: NDArray[np.int64], balance: float) -> Tensor:
 
     With 0 every pixel weighs the same, with 1 every class. A class without pixels weighs nothing.
     """
-    shares = counts / max(1, counts.sum())
+    if not counts.any():
+        return torch.zeros(len(counts))
+    shares = counts / counts.sum()
     weights = np.where(shares > 0, np.maximum(shares, 1e-12) ** -balance, 0.0)
     return torch.from_numpy(weights / (weights @ shares)).float()

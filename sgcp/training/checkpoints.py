@@ -31,8 +31,8 @@ class Progress:
     """Finished epochs."""
     step: int = 0
     """Finished steps of the epoch in progress."""
-    losses: list[float] = field(default_factory=list)
-    """Loss of each of those steps."""
+    losses: list[float | None] = field(default_factory=list)
+    """Loss of each of those steps; None where no pixel of the batch was labelled."""
     lr: float = 0.0
     """Learning rate of the last step."""
     best_miou: float = -1.0
@@ -60,7 +60,7 @@ class Checkpoints:
     """Two files in rotation, checksummed: when a power cut tears one, the other is used.
 
     Args:
-        folder: where the files lie; nothing else is kept there.
+        folder: where the files lie.
         parts: what has a state: network, optimizer, schedule, precision.
         fingerprint: of the run.
         seconds: at most this much work is lost; 0 writes after every step.

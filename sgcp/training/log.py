@@ -13,6 +13,7 @@ from sgcp.errors import SgcpError
 from sgcp.progress import progress_bar, say
 from sgcp.training.checkpoints import Progress
 
+NONE = "-"  # shown before there is a number
 TIMINGS = ("images_per_second", "waiting")  # differ between equal runs: shown, not logged
 
 
@@ -45,11 +46,11 @@ class Reporter:
         self.epochs = epochs
         self.images = images
         self.logged = 0
-        self.miou = float("nan")
+        self.shown: dict[str, Any] = {"loss": NONE, "miou": NONE, "speed": NONE}
         self.bar = progress_bar(
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.3f}  mIoU {task.fields[miou]:.3f}"),
-            TextColumn("{task.fields[speed]:.1f} images/s"),
+            TextColumn("loss {task.fields[loss]}  mIoU {task.fields[miou]}"),
+            TextColumn("{task.fields[speed]} images/s"),
         )
         if self.active:
             self.live = open_log(folder)
@@ -57,7 +58,8 @@ class Reporter:
     def __enter__(self) -> Reporter:
         if self.active:
             self.bar.start()
-            self.task = self.bar.add_task("epoch 1", total=None, loss=0, miou=self.miou, speed=0)
+            total = self.epochs * self.images
+            self.task = self.bar.add_task(self.title(1), total=total, **self.shown)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -66,18 +68,40 @@ class Reporter:
             if error[0] is None:
                 self.live.end()
 
-    def step(self, images: int, loss: float) -> None:
-        """Advance the bar to ``images`` of the epoch in progress."""
+    def title(self, epoch: int) -> str:
+        """Return what stands before the bar."""
+        return f"epoch {epoch}/{self.epochs}"
+
+    def step(self, images: int, loss: float | None, speed: float) -> None:
+        """Advance the bar to ``images`` of the epoch in progress.
+
+        Args:
+            loss: of the last step; None: no pixel of its batch was labelled.
+            speed: images a second, without validation.
+        """
         if self.active:
+            if loss is not None:
+                self.shown["loss"] = f"{loss:.3f}"
+            self.shown["speed"] = f"{speed:.1f}"
             done = self.logged * self.images + images
-            speed = self.bar.tasks[0].speed or 0
-            total = self.epochs * self.images
-            self.bar.update(self.task, completed=done, total=total, loss=loss, speed=speed)
+            self.bar.update(
+                self.task, description=self.title(self.logged + 1), completed=done, **self.shown
+            )
+
+    def validating(self, progress: Progress) -> None:
+        """Say that the epoch in progress is trained, and is being scored."""
+        if self.active:
+            self.bar.update(
+                self.task,
+                description=f"{self.title(progress.epoch + 1)}, validating",
+                completed=(progress.epoch + 1) * self.images,
+            )
 
     def describe(self, content: dict[str, Any]) -> None:
         """Put what the numbers mean beside them, into DVCLive's metrics file."""
         if self.active:
             self.live.summary |= content
+            self.live.make_summary()
 
     def resume(self, progress: Progress, steps: int) -> None:
         """Log the epochs of an earlier session again, and start the clock anew."""
@@ -86,7 +110,8 @@ class Reporter:
             say(f"resuming {place if progress.step else f'after epoch {progress.epoch}'}")
             if progress.history:
                 self.epoch(progress)
-            self.bar.reset(self.task, completed=self.logged * self.images)
+            title = self.title(progress.epoch + 1)
+            self.bar.reset(self.task, completed=self.logged * self.images, description=title)
 
     def epoch(self, progress: Progress) -> None:
         """Log the epochs that are not logged yet."""
@@ -99,12 +124,14 @@ class Reporter:
                 if name not in TIMINGS:
                     self.live.log_metric(name, value, timestamp=False)
             self.live.make_summary()
-            self.miou = row.get("miou", self.miou)
+            if "miou" in row:
+                self.shown["miou"] = f"{row['miou']:.3f}"
         row = progress.history[-1]
-        self.bar.update(self.task, description=f"epoch {self.logged + 1}", miou=self.miou)
         if self.bar.disable:
+            loss = f"{row['loss']:.4f}" if "loss" in row else f"{NONE} (no labelled pixel)"
             miou = f"  mIoU {row['miou']:.4f}" if "miou" in row else ""
             say(
-                f"epoch {progress.epoch}/{self.epochs}  loss {row['loss']:.4f}{miou}  "
+                f"{self.title(progress.epoch)}  loss {loss}{miou}  "
                 f"{row['images_per_second']:.1f} images/s, {row['waiting']:.1%} waiting for data"
             )
+        self.bar.update(self.task, **self.shown)

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sgcp.datasets.loader import EpochSampler, Loader, batches
+from sgcp.datasets.transforms import is_labelled
 from sgcp.errors import SgcpError
 from sgcp.training.checkpoints import Checkpoints, Progress
 from sgcp.training.run import Run
 from sgcp.training.validation import evaluate
 
 if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
     from sgcp.models.network import SGCPNet
     from sgcp.training.log import Reporter
 
@@ -59,6 +62,7 @@ def fit(
         due = last or (progress.epoch + 1) % settings.validate_every == 0
         if data.validate is not None and due:
             checkpoints.save(progress)  # validation may take long
+            reporter.validating(progress)
             row |= evaluate(
                 run.fabric, run.learnt, run.normalize, data.validate, settings.input_side
             )
@@ -83,26 +87,29 @@ def train_one_epoch(
     data.sampler.seek(progress.epoch, progress.step)
     read_every = LOSSES_READ_EVERY[run.fabric.device.type]
     unread: list[torch.Tensor] = []
+    labelled: list[bool] = []
     clock = Clock(progress)
     for image, label in clock.waiting_for(batches(data.train)):
         progress.lr = run.schedule.get_last_lr()[-1]
         unread.append(train_one_step(run, image, label))
+        labelled.append(is_labelled(label))
         progress.step += 1
         if len(unread) < read_every and progress.step < len(data.train):
             continue
-        progress.losses += torch.stack(unread).tolist()
+        losses = zip(torch.stack(unread).tolist(), labelled, strict=True)
+        progress.losses += [loss if known else None for loss, known in losses]
         clock.tick(len(unread) * len(image) * run.fabric.world_size)
         unread.clear()
-        reporter.step(progress.step * len(image) * run.fabric.world_size, progress.losses[-1])
+        labelled.clear()
+        images = progress.step * len(image) * run.fabric.world_size
+        reporter.step(images, progress.losses[-1], clock.read()["images_per_second"])
         checkpoints.save_if_due(progress)
-    losses = torch.tensor(progress.losses, device=run.fabric.device)
-    mean: Any = run.fabric.all_reduce(losses.mean(), reduce_op="mean")
     try:
-        refuse_useless(float(mean))
+        row = mean_loss(run.fabric, data, progress)
     except SgcpError:
         checkpoints.clear()  # going on from here would end here
         raise
-    return {"loss": float(mean), "lr": progress.lr, **clock.read()}
+    return row | {"lr": progress.lr, **clock.read()}
 
 
 def train_one_step(run: Run, image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
@@ -155,19 +162,30 @@ class Clock:
         return {"images_per_second": self.images / seconds, "waiting": self.waited / seconds}
 
 
-def refuse_useless(loss: float) -> None:
-    """Stop after an epoch that taught nothing.
+def mean_loss(fabric: Fabric, data: Data, progress: Progress) -> dict[str, float]:
+    """Return the epoch's ``loss``: the mean of the steps that had a labelled pixel; {} if none had.
+
+    All processes return the same.
 
     Raises:
-        SgcpError: the mean loss of an epoch is not finite, or zero.
+        SgcpError: it is not finite, or no image of the split can give a labelled pixel.
     """
-    if not math.isfinite(loss):
-        raise SgcpError("the loss is not finite: the run diverged; lower train.lr, warm up longer")
-    if loss == 0:
+    losses = [loss for loss in progress.losses if loss is not None]
+    sums = torch.tensor([sum(losses), len(losses)], dtype=torch.float64, device=fabric.device)
+    total, steps = fabric.all_reduce(sums, reduce_op="sum").tolist()  # type: ignore[union-attr]
+    if steps:
+        if not math.isfinite(total):
+            raise SgcpError(
+                "the loss is not finite: the run diverged; lower train.lr, warm up longer"
+            )
+        return {"loss": total / steps}
+    if not data.train.dataset.can_teach(progress.epoch):  # type: ignore[attr-defined]
         raise SgcpError(
-            "the loss is zero: no crop of the epoch holds a labelled pixel; see the "
-            "labels in data/prepared and train.scale"
+            "no crop has a labelled pixel: the label maps of the training split are ignored "
+            "everywhere, or train.scale shrinks their labels away. Check the labels in "
+            "data/prepared and train.scale"
         )
+    return {}  # the labelled images are those that this epoch leaves out
 
 
 def keep_best(progress: Progress, network: SGCPNet, miou: float) -> None:

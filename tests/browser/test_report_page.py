@@ -20,8 +20,9 @@ def path(_trained, tmp_path_factory):
     row = {"network": "SGCPNet", "engine": "torch", "precision": "fp32", "device": "cpu",
            "tasks": {"network": task}, "peak_mib": {}, "parameters": 607826,
            "gflop": 6.5}  # fmt: skip
-    speed = {"size": [64, 128], "threads": 2, "device": "cpu", "processor": "a processor",
-             "tasks": {"network": "scores"}, "rows": [row]}  # fmt: skip
+    speed = {"model_sha256": other["model"]["sha256"], "size": [64, 128], "threads": 2,
+             "device": "cpu", "processor": "a processor", "tasks": {"network": "scores"},
+             "rows": [row]}  # fmt: skip
     (metrics / "speed.json").write_text(json.dumps(speed))
     project.ok("report", "--against", "earlier.json")
     return project.root / "data/reports/sample/report.html"

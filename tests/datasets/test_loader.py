@@ -116,6 +116,84 @@ def test_processes_share_one_order_without_overlap():
     assert parts[1] == whole[1::2]
 
 
+def one_pixel(size, place) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return an image and its label map, of which one pixel is labelled."""
+    label = torch.full(size, IGNORE, dtype=torch.uint8)
+    label[place] = 2
+    return torch.zeros(3, *size, dtype=torch.uint8), label
+
+
+@pytest.mark.parametrize("place", [(0, 0), (79, 119), (40, 3)])
+@pytest.mark.parametrize(
+    ("crop", "scale"),
+    [
+        ((16, 16), (1.0, 1.0)),
+        ((16, 24), (1.0, 2.0)),
+        ((100, 130), (1.0, 1.0)),  # larger than the image
+        ((100, 16), (1.0, 1.2)),  # larger on one side
+        ((16, 16), (0.5, 1.0)),  # half of the rows and columns may be lost
+    ],
+)
+def test_crop_holds_a_labelled_pixel_wherever_there_is_one(place, crop, scale):
+    transform = TrainTransform(crop, scale, 0, 0.5, 0.0)
+    for index in range(40):
+        pair = one_pixel((80, 120), place)
+        image, label = transform(*pair, sample_generator(3, 0, index))
+        assert image.shape == (3, *crop)
+        assert label.shape == crop
+        assert (label == 2).any(), index
+
+
+def test_crop_around_a_labelled_pixel_has_it_anywhere():
+    """Redrawn crops are no crops of one corner: the pixel lies at all places of the crop."""
+    transform = TrainTransform((8, 8), (1.0, 1.0), 0, 0.0, 0.0)
+    places = set()
+    for index in range(600):
+        _, label = transform(*one_pixel((80, 120), (40, 60)), sample_generator(3, 0, index))
+        places |= {(int(row), int(column)) for row, column in (label == 2).nonzero()}
+    assert places == {(row, column) for row in range(8) for column in range(8)}
+
+
+def test_image_without_a_labelled_pixel_stays_a_sample_that_ends():
+    transform = TrainTransform((16, 16), (0.5, 2.0), 0, 0.5, 0.2)
+    label = torch.full((40, 48), IGNORE, dtype=torch.uint8)
+    image = torch.zeros(3, 40, 48, dtype=torch.uint8)
+    assert (transform(image, label, sample_generator(0, 0, 0))[1] == IGNORE).all()
+
+
+def test_labelled_views_are_drawn_as_ever():
+    """Only a crop without a labelled pixel is drawn again: all others keep their places."""
+    transform = TrainTransform((32, 32), (0.5, 2.0), 0, 0.5, 0.3)
+    label = torch.randint(0, 4, (40, 48), dtype=torch.uint8)
+    for index in range(20):
+        view, _ = transform.draw_labelled_view(label, sample_generator(1, 0, index))
+        assert view == transform.draw_view((40, 48), sample_generator(1, 0, index))
+
+
+@pytest.mark.parametrize("mix", [0.0, 1.0])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_redrawn_crops_are_the_same_for_any_number_of_workers(items, tmp_path, workers, mix):
+    for index in range(7):
+        label = np.full((40, 48), IGNORE, np.uint8)
+        label[index * 5, index] = 1
+        Image.fromarray(label).save(tmp_path / f"l{index}.png")
+    transform = TrainTransform((8, 8), (0.8, 2.0), 0, 0.5, 0.2)
+
+    def batches(count, step=0):
+        data = SegmentationDataset(items, tmp_path, tmp_path, 4, transform, 1, mix=mix)
+        loader, sampler = train_loader(data, 2, count)
+        sampler.seek(4, step)
+        return list(loader)
+
+    whole = batches(0)
+    for a, b in zip(whole, batches(workers), strict=True):
+        assert torch.equal(a[0], b[0])
+        assert torch.equal(a[1], b[1])
+        assert (a[1] != IGNORE).flatten(1).any(1).all()
+    for a, b in zip(whole[1:], batches(workers, step=1), strict=True):
+        assert torch.equal(a[1], b[1])
+
+
 def test_scale_keeps_the_short_side():
     transform = TrainTransform((8, 8), (0.1, 0.1), 30, 0.0, 0.0)
     assert transform.draw_view((40, 80), sample_generator(0, 0, 0)).size == (30, 60)

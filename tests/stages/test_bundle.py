@@ -66,6 +66,15 @@ def test_a_recipe_without_its_own_score_makes_no_bundle(committed, tmp_path):
         make(committed, tmp_path / "weights")
 
 
+def test_a_score_of_another_model_of_equal_settings_makes_no_bundle(committed, tmp_path):
+    path = committed.root / "metrics/sample/validate.json"
+    content = json.loads(path.read_text())
+    content["model"]["sha256"] = "0" * 64
+    path.write_text(json.dumps(content))
+    with pytest.raises(SgcpError, match="scores of another model; run `sgcp validate sample`"):
+        make(committed, tmp_path / "weights")
+
+
 @pytest.mark.parametrize("key", ["split_fingerprint", "protocol"])
 def test_a_score_on_other_data_makes_no_bundle(committed, tmp_path, key):
     path = committed.root / "metrics/sample/validate.json"

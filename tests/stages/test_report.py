@@ -11,11 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Project
+from safetensors.torch import load_file, save_file
 
 from sgcp.datasets.images import read_image
 from sgcp.datasets.index import read_dataset
 from sgcp.datasets.truth import read_truth
 from sgcp.inference.segmenter import load
+from sgcp.models.card import model_digest
+from sgcp.stages.model import describe_processor
 from sgcp.stages.report import size_setting
 from sgcp.stages.run_files import choose_pictures, read_table
 
@@ -33,7 +36,7 @@ def reported(_trained, tmp_path_factory) -> Project:
 
 
 def page(project: Project) -> str:
-    return (project.root / PAGE).read_text(encoding="utf-8")
+    return (project.root / PAGE).read_text(encoding="utf-8").replace("&#96;", "`")
 
 
 def other_run(project: Project, name: str = "other.json", **values) -> None:
@@ -203,12 +206,91 @@ def test_scores_without_single_pictures_ask_for_validation(trained):
     assert "per_image.csv: not found; run `sgcp validate sample` again" in trained.fails("report")
 
 
-def test_files_of_different_runs_are_refused(trained):
-    card = trained.root / "data/models/sample/model.json"
-    content = json.loads(card.read_text())
-    content["provenance"]["epoch"] += 1
-    card.write_text(json.dumps(content))
-    assert "scores of another model" in trained.fails("report")
+def change_weights(project: Project) -> None:
+    """Give the model other weights under the same description, as other code or data would."""
+    path = project.root / "data/models/sample/model.safetensors"
+    weights = load_file(path)
+    weights["classifier.bias"][:] = 0
+    save_file(weights, path)
+
+
+def test_scores_of_another_model_of_equal_settings_and_epoch_are_refused(trained):
+    change_weights(trained)
+    text = trained.fails("report")
+    assert "scores of another model; run `sgcp validate sample` again" in text
+
+
+def test_scores_that_do_not_say_of_which_model_are_refused(trained):
+    path = trained.root / METRICS
+    content = json.loads(path.read_text())
+    del content["model"]["sha256"]
+    path.write_text(json.dumps(content))
+    text = trained.fails("report")
+    assert "does not say which model it scored; run `sgcp validate sample` again" in text
+    trained.ok("compare", METRICS, METRICS)  # numbers are comparable, whatever the weights
+
+
+def curve_values(text: str, chart: str) -> list[float]:
+    """Return the values that the page draws in one chart."""
+    drawn = re.search(rf'<script type="application/json" id="{chart}">(.*?)</script>', text)
+    values = json.loads(drawn[1])["data"]["values"]
+    return [row["value"] for row in values]
+
+
+def test_curves_of_an_unfinished_run_are_not_drawn_as_those_of_the_model(trained):
+    trained.ok("report")
+    kept = kills.tree(trained.root, "metrics")
+    assert "Run in progress" not in page(trained)
+    losses = curve_values(page(trained), "curve-1")
+    assert len(losses) == 16
+    trained.set(sample__train__epochs=5)
+    assert trained.stopped_after(5, "sample").exit_code == 130
+    assert kills.tree(trained.root, "metrics") == kept
+    trained.ok("report")
+    text = page(trained)
+    assert curve_values(text, "curve-1") == losses
+    assert "Run in progress, epoch 3 of 5" in text
+    assert len(curve_values(text, "unfinished-1")) == 2
+
+
+def test_curves_of_another_model_are_not_shown(trained):
+    """Such as after a kill between the new model and its curves."""
+    change_weights(trained)
+    trained.ok("validate")
+    trained.ok("report")
+    text = page(trained)
+    assert "There are no curves of this model: metrics/sample/train belongs to another" in text
+    assert "curve-1" not in text
+
+
+def time_model(project: Project, **changes) -> None:
+    """Write the times of the stage's model on this processor, as `sgcp benchmark` does; changed."""
+    weights = project.root / "data/models/sample/model.safetensors"
+    speed = {
+        "model_sha256": model_digest(weights), "size": [64, 128], "threads": 2, "device": "cpu",
+        "processor": describe_processor("cpu"), "tasks": {"network": "scores"},
+        "rows": [{"network": "SGCPNet", "engine": "torch", "precision": "fp32", "device": "cpu",
+                  "tasks": {"network": {"p50_ms": 12.25}}, "peak_mib": {}}],
+    }  # fmt: skip
+    (project.root / "metrics/sample/speed.json").write_text(json.dumps(speed | changes))
+
+
+def test_times_are_shown_of_this_model_alone(trained):
+    time_model(trained)
+    trained.ok("report")
+    assert "12.25" in page(trained)
+    assert "made on another" not in page(trained)
+    time_model(trained, model_sha256="0" * 64)
+    trained.ok("report")
+    assert "12.25" not in page(trained)
+    assert "There are no times of this model; `sgcp benchmark sample`" in page(trained)
+
+
+def test_times_of_another_processor_are_marked(trained):
+    time_model(trained, processor="64 cores of Another")
+    trained.ok("report")
+    assert "on 64 cores of Another, 2 threads, cpu" in page(trained)
+    assert f"This page was made on another: {describe_processor('cpu')}." in page(trained)
 
 
 def test_run_without_curves_and_speed_says_so_and_names_are_escaped(trained):
@@ -217,8 +299,8 @@ def test_run_without_curves_and_speed_says_so_and_names_are_escaped(trained):
     other_run(trained, "<b>.json")
     trained.ok("report", "--against", "<b>.json")
     text = page(trained)
-    assert "There are no curves: this model was not trained here." in text
-    assert "Nothing was timed yet; `sgcp benchmark sample` does." in text.replace("&#96;", "`")
+    assert "There are no curves of this model: metrics/sample/train is missing." in text
+    assert "There are no times of this model; `sgcp benchmark sample` measures them." in text
     assert "&lt;b&gt;.json" in text
     assert "<b>.json" not in text
 

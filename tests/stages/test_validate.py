@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kills
 import numpy as np
 import pandas as pd
 import pytest
@@ -184,7 +185,7 @@ def test_predictions_of_two_networks_do_not_share_a_place(trained):
     assert found == ["a-val", "b-val"]
     text = trained.fails("validate", "sample", "--predictions", "a/val", "--name", "../up")
     assert "a plain name, got '../up'" in text
-    assert "which is not given" in trained.fails("validate", "sample", "--name", "x")
+    assert "give one of them" in trained.fails("validate", "sample", "--name", "x")
 
 
 def test_panels_of_other_settings_do_not_stay(trained, monkeypatch):
@@ -245,6 +246,76 @@ def test_views_asked_for_by_hand_are_scored_beside_the_tracked_ones(trained):
     names = ["validate.json", "flip-scales-1.0-1.5/validate.json", "window-32-48/validate.json"]
     text = trained.ok("compare", *(f"metrics/sample/{name}" for name in names))
     assert "mIoU" in text
+
+
+def test_any_model_is_scored_beside_the_tracked_scores(trained, tmp_path):
+    """By folder, by file, exported, and bundled; a model's twin has its numbers."""
+    before = kills.tree(trained.root, "metrics")
+    expected = metrics(trained)
+    shutil.copytree(trained.root / "data/models/sample", tmp_path / "twin")
+    trained.ok("export", tmp_path / "twin", tmp_path / "twin.onnx")
+    trained.ok("validate", "--model", tmp_path / "twin")
+    trained.ok("validate", "--model", tmp_path / "twin/last.safetensors", "--name", "last")
+    trained.ok("validate", "--model", tmp_path / "twin.onnx", "--name", "graph")
+    twin = metrics(trained, f"models/{tmp_path.name}-twin/validate.json")
+    assert twin["model"] == expected["model"]
+    assert twin["iou"] == expected["iou"]
+    assert metrics(trained, "models/last/validate.json")["model"]["epoch"] == 16
+    graph = metrics(trained, "models/graph/validate.json")
+    assert graph["miou"] == pytest.approx(expected["miou"], abs=1e-3)
+    assert graph["model"]["sha256"] != expected["model"]["sha256"]
+    after = kills.tree(trained.root, "metrics")
+    assert {name: after[name] for name in before} == before
+    assert (trained.root / "data/panels/sample-models-last").is_dir()
+    trained.ok("validate", "--model", tmp_path / "twin", "--flip", "--name", "twin")
+    assert metrics(trained, "models/flip/twin/validate.json")["flip"] is True
+
+
+def test_model_on_images_that_it_was_trained_on_is_refused_with_a_split_that_is_not(trained):
+    text = trained.fails("validate", "--model", "data/models/sample", "--split", "train")
+    assert "`--split val` has none of them" in text
+    card = trained.root / "data/models/sample/model.json"
+    content = json.loads(card.read_text())
+    rows = pd.read_csv(trained.root / "data/prepared/sample/index.csv")
+    scored = rows[rows["split"] == "val"]
+    content["trained_on"] |= dict(zip(scored["image"], scored["image_digest"], strict=True))
+    card.write_text(json.dumps(content))
+    text = trained.fails("validate", "--model", "data/models/sample")
+    assert "'test' has none of them, but it has no labels here" in text
+
+
+def test_bundled_model_of_other_classes_and_absent_models_are_one_message(trained):
+    assert "not in both" in trained.fails("validate", "--model", "camvid")
+    assert "neither a path nor bundled" in trained.fails("validate", "--model", "none")
+    assert "none/model" in trained.fails("validate", "--model", "none/model.onnx")
+    text = trained.fails("validate", "--model", "data/models/sample", "--predictions", "data")
+    assert "one of them at a time" in text
+    text = trained.fails("validate", "--model", "data/models/sample", "--name", "a/b")
+    assert "a plain name, got 'a/b'" in text
+
+
+@pytest.mark.parametrize("command", ["validate", "predict", "report", "benchmark"])
+def test_without_a_model_the_command_to_run_is_named(trained, command):
+    shutil.rmtree(trained.root / "data/models/sample")
+    text = trained.fails(command, "sample")
+    assert "model.safetensors: not found; run `sgcp train sample` first" in text
+    assert trained.stopped_after(1, "sample").exit_code == 130
+    text = trained.fails(command, "sample")
+    assert "training was interrupted; run `sgcp train sample` to finish it" in text
+
+
+def test_predictions_with_options_by_hand_go_beside_the_tracked_ones(trained):
+    before = kills.tree(trained.root, "data/predictions", "data/submissions")
+    trained.ok("predict", "--flip", "--scale", "1", "--scale", "1.5")
+    after = kills.tree(trained.root, "data/predictions", "data/submissions")
+    beside = {name for name in after if name.startswith("data/predictions/sample-flip-scales")}
+    assert len(beside) == 2
+    assert {name: after[name] for name in after.keys() - beside} == before
+    trained.ok("predict", "--window", "32", "48", "--shard", "1/1")
+    assert len(list((trained.root / "data/predictions/sample-window-32-48").iterdir())) == 2
+    trained.set(sample__predict__flip=True)
+    trained.ok("predict", "--flip")  # as params.yaml has it: the tracked ones
+    assert not (trained.root / "data/predictions/sample-flip").exists()
 
 
 def test_views_are_for_the_model_alone(trained):

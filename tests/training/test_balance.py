@@ -23,6 +23,10 @@ def test_a_mean_pixel_weighs_one_and_rare_classes_more(balance):
     assert weights[3] == 0
 
 
+def test_no_labelled_pixel_at_all_gives_weights_without_nan():
+    assert class_weights(np.zeros(3, np.int64), 0.5).tolist() == [0, 0, 0]
+
+
 def test_balanced_classes_count_alike_however_many_pixels_they_have():
     """The loss is the mean over classes of each class's own mean."""
     torch.manual_seed(0)

@@ -101,3 +101,18 @@ def test_heads_are_trained_but_not_kept(prepared, monkeypatch):
     assert all((runs[0][name] != value).any() for name, value in runs[1].items())
     kept = load_file(prepared.root / "data/models/sample/model.safetensors")
     assert kept.keys() == SGCPNet(19).state_dict().keys()
+
+
+def test_batch_without_a_labelled_pixel_has_no_gradient_and_no_nan():
+    """Every term of the loss; a process with such a batch takes the same step as the others."""
+    settings = load_params(ROOT / "params.yaml").sample.train
+    settings = settings.model_copy(update={"lovasz": 1.0, "auxiliary": 0.4, "label_smoothing": 0.1})
+    for weights in (None, torch.ones(5)):
+        logits = torch.randn(2, 5, 8, 8, requires_grad=True)
+        heads = [torch.randn(2, 5, side, side, requires_grad=True) for side in (2, 4)]
+        label = torch.full((2, 64, 64), IGNORE, dtype=torch.uint8)
+        loss = Objective(settings, weights)((logits, heads), label)
+        loss.backward()
+        assert loss.item() == 0
+        for leaf in (logits, *heads):
+            assert torch.equal(leaf.grad, torch.zeros_like(leaf))

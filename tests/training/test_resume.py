@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, Project
+from conftest import HANGING, ROOT, Project
 from lightning_fabric import Fabric
 from PIL import Image
 
@@ -92,6 +92,31 @@ def test_run_goes_on_in_the_middle_of_an_epoch(prepared, monkeypatch):
     assert "resuming at step 1 of 2 of epoch 1" in places[1]
     assert "resuming at step 1 of 2 of epoch 2" in places[3]
     assert results(prepared) == whole
+
+
+def test_killed_between_model_and_curves_is_noticed_and_ends_whole(prepared, monkeypatch):
+    """The new model never has the curves of the old one."""
+    from sgcp.stages import train
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    prepared.set(sample__train__epochs=2)
+    prepared.ok("train", "sample")
+    prepared.set(sample__train__epochs=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "place_curves", stop)
+        assert prepared.run("train", "sample").exit_code == 130
+    prepared.ok("validate", "sample")
+    prepared.ok("report", "sample")
+    page = (prepared.root / "data/reports/sample/report.html").read_text()
+    assert "There are no curves of this model" in page
+    assert "resuming after epoch 3" in prepared.ok("train", "sample")
+    prepared.ok("report", "sample")
+    page = (prepared.root / "data/reports/sample/report.html").read_text()
+    assert "There are no curves" not in page
+    assert "Run in progress" not in page
+    assert not list((prepared.root / "metrics/sample").glob("train?*"))
 
 
 def test_run_stopped_while_it_validates_goes_on_there(prepared, monkeypatch):
@@ -263,8 +288,110 @@ def test_diverged_run_stops_and_leaves_no_model(prepared):
     assert not (prepared.root / "data/models/sample").exists()
 
 
-def test_training_labels_without_a_scored_pixel_are_refused(prepared):
-    for path in (prepared.root / "data/prepared/sample/labels/train").rglob("*.png"):
-        Image.fromarray(np.full((64, 128), 255, np.uint8)).save(path)
-    prepared.index_labels()
-    assert "no crop of the epoch holds a labelled pixel" in prepared.fails("train", "sample")
+def label_sparsely(project: Project, pixels: int, maps: int = 4) -> None:
+    """Leave so many pixels of so many training label maps, in a patch; ignore all others."""
+    paths = sorted((project.root / "data/prepared/sample/labels/train").rglob("*.png"))
+    for index, path in enumerate(paths):
+        label = np.full((64, 128), 255, np.uint8)
+        if index < maps:
+            label[40 : 40 + pixels, 90 : 90 + pixels] = index
+        Image.fromarray(label).save(path)
+    project.index_labels()
+
+
+def test_training_labels_without_a_labelled_pixel_are_refused(prepared):
+    label_sparsely(prepared, 0)
+    for balance in (0.0, 0.5):
+        prepared.set(sample__train__class_balance=balance)
+        text = prepared.fails("train", "sample")
+        assert "no crop has a labelled pixel" in text
+        assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("pixels", [1, 5])
+def test_sparse_labels_train_to_the_end_interrupted_or_not(prepared, pixels):
+    """Crops of 16x16 of 64x128 rarely meet them by chance."""
+    label_sparsely(prepared, pixels)
+    prepared.set(sample__train__crop=[16, 16], sample__train__scale=[0.8, 1.5],
+                 sample__train__mix=0.5, sample__train__lovasz=0.5, sample__train__auxiliary=0.4,
+                 sample__train__class_balance=0.5, sample__train__epochs=12)  # fmt: skip
+    assert "nan" not in prepared.ok("train", "sample")
+    whole = results(prepared)
+    assert prepared.stopped_after(15, "sample").exit_code == 130
+    assert "resuming" in prepared.ok("train", "sample")
+    assert results(prepared) == whole
+
+
+def test_epoch_that_leaves_out_the_only_labelled_image_is_no_reason_to_stop(prepared):
+    """Of 4 images a batch of 3 leaves one out; the epoch has no loss then, and says so."""
+    label_sparsely(prepared, 8, maps=1)
+    prepared.set(sample__train__batch_size=3, sample__train__epochs=8)
+    text = prepared.ok("train", "sample")
+    without = re.findall(r"epoch (\d)/8  loss - \(no labelled pixel\)", text)
+    assert 0 < len(without) < 8
+    rows = (prepared.root / "metrics/sample/train/plots/metrics/loss.tsv").read_text().splitlines()
+    assert [row.split("\t")[0] for row in rows[1:]] == [
+        str(epoch) for epoch in range(1, 9) if str(epoch) not in without
+    ]
+    assert "nan" not in "".join(rows)
+
+
+def test_loss_of_an_epoch_is_the_mean_of_the_steps_that_had_a_label(prepared):
+    """Two steps, one of them without a labelled pixel."""
+    label_sparsely(prepared, 8, maps=1)
+    prepared.set(sample__train__epochs=1, sample__train__lr=1e-9)
+    text = prepared.ok("train", "sample")
+    loss = float(re.search(r"loss (\d+\.\d+)", text)[1])
+    assert loss > 2.2  # ln 19 = 2.94 at the beginning, not half of it
+
+
+# --- what is shown
+
+
+def test_while_validating_the_epoch_is_the_one_in_progress_and_no_number_is_made_up(
+    prepared, monkeypatch
+):
+    from sgcp import progress
+    from sgcp.training import loop
+
+    monkeypatch.setattr(progress.SeldomLines, "pause", 0.0)  # every line is printed
+    monkeypatch.setattr(progress, "LONGEST_SILENCE", 0.0)
+    score = loop.evaluate
+
+    def evaluate(*arguments):
+        progress.say("scoring")
+        return score(*arguments)
+
+    monkeypatch.setattr(loop, "evaluate", evaluate)
+    prepared.set(sample__train__epochs=2)
+    lines = prepared.ok("train", "sample").splitlines()
+    assert not [line for line in lines if "nan" in line or " 0.0 images/s" in line]
+    first = lines.index("scoring")
+    assert lines[first - 1].startswith("epoch 1/2, validating")
+    assert "mIoU -" in lines[first - 1]
+    after = [line for line in lines[first + 1 :] if line.startswith("epoch")]
+    assert after[0].startswith("epoch 1/2  loss")
+    assert not [line for line in lines if line.startswith("epoch 3")]
+
+
+# --- signals to the whole group
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_signal_to_the_group_while_loader_processes_run_is_one_line(prepared, sent):
+    """As a scheduler, `timeout` or a closed terminal sends it."""
+    prepared.set(machine__loader_workers=2, sample__train__epochs=400)
+    process = subprocess.Popen(
+        COMMAND, cwd=prepared.root, env=ENVIRONMENT, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("epoch 2/"):
+            os.killpg(process.pid, sent)
+            break
+    _, errors = process.communicate(timeout=HANGING)
+    assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}[sent]
+    assert len(errors.splitlines()) == 1, errors
+    assert errors.endswith("run the command again to resume\n")
+    prepared.set(sample__train__epochs=400, machine__loader_workers=0)
+    assert "resuming" in prepared.stopped_after(1, "sample").output
