@@ -1,10 +1,10 @@
-"""Keep freed memory in the process: large arrays are freed and taken again for each picture."""
+"""Whether freed memory stays in the process, and the most that a process has held."""
 
 import ctypes
 import sys
 
 # Parameters of glibc's mallopt(3).
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -3, -4, -8
 
 
 def keep_freed_memory() -> bool:
@@ -16,13 +16,27 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether the setting took effect.
     """
+    return _set_glibc((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, 256 << 20))
+
+
+def return_freed_memory() -> bool:
+    """Tell glibc to hand freed memory back to the system: a server's peaks would add up.
+
+    By default arrays below 32 MiB come to be kept, in eight heaps for each processor.
+
+    Returns:
+        Whether the setting took effect.
+    """
+    return _set_glibc((M_MMAP_THRESHOLD, 1 << 18), (M_TRIM_THRESHOLD, 1 << 20), (M_ARENA_MAX, 2))
+
+
+def _set_glibc(*settings: tuple[int, int]) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
-    settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, 256 << 20))
     return all(mallopt(parameter, value) == 1 for parameter, value in settings)
 
 

@@ -49,6 +49,25 @@ class Demo:
         assert status == 200, said
         return json.loads(said)[0]
 
+    def cut_off(self, content: bytes) -> None:
+        """Drop a file, and break the connection when all but its end has been sent."""
+        url = urlsplit(self.address)
+        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=120)
+        connection.putrequest("POST", "/gradio_api/upload")
+        connection.putheader("Content-Type", "multipart/form-data; boundary=X")
+        connection.putheader("Content-Length", str(len(content) + 1000))
+        connection.endheaders()
+        connection.send(
+            b'--X\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+        )
+        connection.send(content)
+        connection.close()
+
+    def label(self, path: str) -> str:
+        """Have a dropped file labelled; return what the page is told."""
+        self.begin_labelling(path)
+        return self.ask("/gradio_api/queue/data?session_hash=tab")[1].decode()
+
     def begin_labelling(self, path: str) -> None:
         """Ask for a dropped file to be labelled, and do not wait for it."""
         dropped = {"path": path, "meta": {"_type": "gradio.FileData"}}
@@ -73,7 +92,7 @@ class Demo:
 def serving(folder: Path, *options: str, code: str = AS_IT_IS) -> Iterator[Demo]:
     """Start a server in a folder, on any free port; ``code`` may change it first."""
     temporary = folder / "temporary"
-    temporary.mkdir()
+    temporary.mkdir(exist_ok=True)
     process = subprocess.Popen(
         [sys.executable, "-c", code, "demo", "--port", "0", *options],
         cwd=folder,

@@ -5,12 +5,12 @@ would be wrong beside its labels. Whoever labels a picture of their own wants wh
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from sgcp.datasets.images import (
     DAMAGED,
@@ -29,6 +29,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 PAPER = (255, 255, 255, 255)
 DECODERS = {"PNG": imagecodecs.png_decode, "TIFF": imagecodecs.tiff_decode}  # all 16 bits
 DARK = 2**16 // 8  # an image of 16 bits whose values are all below is doubted
+BAND = 256  # rows
 
 
 def read_photo(path: Path) -> UInt8:
@@ -42,10 +43,19 @@ def read_photo(path: Path) -> UInt8:
         SgcpError: missing, damaged, truncated, too big, none of ``FORMATS``, or of 32 bits a pixel,
             where nothing says which value is white.
     """
-    try:
+    with suppress(SgcpError):  # not as datasets have it: perhaps as people do
         return read_image(path)
-    except SgcpError:  # not as datasets have it: perhaps as people do
-        return _as_shown(path)
+    return _as_shown(path)
+
+
+def photo_size(path: Path) -> tuple[int, int]:
+    """Read (height, width) from an image's header, before any EXIF rotation.
+
+    Raises:
+        SgcpError: missing, none of ``FORMATS``, or too big for ``read_photo``.
+    """
+    with _opened(path) as image:
+        return image.height, image.width
 
 
 def is_photo(path: Path) -> bool:
@@ -66,6 +76,7 @@ def _as_shown(path: Path) -> UInt8:
         image.load()
         if image.format == "PNG" and not has_every_row(path):
             raise SgcpError(f"{path}: damaged, it holds fewer rows than it declares; get it again")
+        ImageOps.exif_transpose(image, in_place=True)
         try:
             return convert_photo(image)
         except ValueError as error:
@@ -85,7 +96,8 @@ def convert_photo(image: Image.Image) -> UInt8:
         )
     if 0 in image.size:
         raise ValueError(f"an image of {image.width} x {image.height} pixels")
-    return _rgb(ImageOps.exif_transpose(image))
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    return _rgb(ImageOps.exif_transpose(image) if turned else image)  # it would copy any image
 
 
 def doubt_depth(path: Path) -> str:
@@ -133,6 +145,15 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _rgb(image: Image.Image) -> UInt8:
+    """Convert to RGB (H, W, 3) by bands of rows: each step would copy the whole image."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, BAND):
+        bottom = min(top + BAND, image.height)
+        pixels[top:bottom] = _rgb_band(image.crop((0, top, image.width, bottom)))
+    return pixels
+
+
+def _rgb_band(image: Image.Image) -> UInt8:
     if image.mode.startswith("I;16"):
         deep = np.array(image).astype(np.uint32)  # 0 .. 65535
         grey = ((deep + 128) // 257).astype(np.uint8)

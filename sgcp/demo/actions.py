@@ -1,7 +1,8 @@
 """What the page does: label what was dropped on it, show it in another way, cancel.
 
-Work runs in threads that are let go of when the server ends: a picture is soon labelled, but
-nobody wants to wait for it.
+One thread does the work, one file after another: several at the same time would add up their
+memory. It is let go of when the server ends: an image is soon labelled, but nobody wants to wait
+for it.
 """
 
 from __future__ import annotations
@@ -12,15 +13,13 @@ import shutil
 import tempfile
 import traceback
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
-from anyio import to_thread
 
-from sgcp.datasets.images import write_png
-from sgcp.datasets.label_files import train_ids_of, write_labels
 from sgcp.demo import facts
 from sgcp.demo.pictures import Labelled, Style, label_picture
 from sgcp.demo.shelf import Shelf
@@ -32,15 +31,6 @@ from sgcp.inference.video import is_video
 TICK = 0.25  # seconds between two looks at how far a video is
 Result = TypeVar("Result")
 Updates = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Kept:
-    """The result that a tab of the browser shows, and its files."""
-
-    labelled: Labelled
-    folder: Path
-    stem: str
 
 
 class Actions:
@@ -58,12 +48,13 @@ class Actions:
         """Videos on their way, by tab."""
         self.turns: dict[str, int] = {}
         """How much each tab has asked to be labelled."""
-        self.busy = 0
-        """Threads at work."""
+        self.worker = ThreadPoolExecutor(1)
+        self.busy = False
+        """Whether it is at work."""
 
     async def label(
         self, source: str | None, model: str, engine: str, view: str, strength: float,
-        kept: Kept | None, request: gr.Request,
+        kept: Labelled | None, request: gr.Request,
     ) -> AsyncIterator[Updates]:  # fmt: skip
         """Label the file that was dropped; yield what the page is to show."""
         if source is None:
@@ -71,24 +62,21 @@ class Actions:
         path, style, tab = Path(source), Style(view, strength / 100), request.session_hash or ""
         self.cancel(request)
         turn = self.turns[tab] = self.turns.get(tab, 0) + 1
-        folder, given = None, False
+        folder, job, given = None, None, False
         try:
-            segmenter = await self.work(self.shelf.take, model, engine)
             moving = await self.work(is_video, path)
             if self.turns.get(tab) != turn:  # something else was dropped meanwhile
                 return
             folder = self.new_folder()
             if moving:
                 target = folder / style.name(path.stem, ".mp4")
-                job = VideoJob(path, target, segmenter, style, self.most_seconds)
+                take = partial(self.shelf.take, model, engine)
+                job = VideoJob(path, target, take, style, self.most_seconds)
                 self.jobs[tab] = job
                 steps = self.label_video(job)
             else:
-                labelled = await self.work(label_picture, path, segmenter, style)
-                if self.turns.get(tab) != turn:
-                    return
-                made = Kept(labelled, folder, path.stem)
-                steps = one(await self.work(self.show_picture, made, style))
+                made = await self.work(self.label_picture, path, model, engine, style, folder)
+                steps = one(self.show_picture(made, style))
             async for updates in steps:
                 if given := self.turns.get(tab) == turn:
                     yield updates
@@ -96,12 +84,14 @@ class Actions:
         except Exception as error:
             raise self.explain(error, path) from None
         finally:
+            if job and self.jobs.get(tab) is job:
+                del self.jobs[tab]
             if folder and not given:
                 shutil.rmtree(folder, ignore_errors=True)
 
     async def label_again(
         self, source: str | None, model: str, engine: str, view: str, strength: float,
-        kept: Kept | None, request: gr.Request,
+        kept: Labelled | None, request: gr.Request,
     ) -> AsyncIterator[Updates]:  # fmt: skip
         """Label a picture anew, by other weights or another engine; a video waits to be asked."""
         if kept is None or source is None:
@@ -123,43 +113,41 @@ class Actions:
                 return
         finally:
             job.stop.set()
-        engine = f"{job.segmenter.engine.name}, {job.segmenter.engine.precision}"
         yield show(
             video=str(job.target),
-            facts=facts.video_facts(made.frames, made.seconds, made.size, engine),
+            facts=facts.video_facts(made.frames, made.seconds, made.size, job.engine),
             legend=facts.legend(job.shares()),
             shown=job.target,
         )
 
-    def show_picture(self, kept: Kept, style: Style) -> Updates:
-        """Write a picture's files; return what the page is to show."""
-        labels = kept.folder / f"{kept.stem}_labels.png"
-        write_labels(labels, kept.labelled.labels, train_ids_of(kept.labelled.classes))
+    def label_picture(
+        self, path: Path, model: str, engine: str, style: Style, folder: Path
+    ) -> Labelled:
+        """Label an image, by a model that is loaded where need be."""
+        return label_picture(path, self.shelf.take(model, engine), style, folder)
+
+    @staticmethod
+    def show_picture(kept: Labelled, style: Style) -> Updates:
+        """Return what the page is to show of an image."""
+        shown = kept.folder / style.name(kept.source.stem, ".png")
         return show(
             kept=kept,
-            picture=str(self.write_shown(kept, style)),
-            facts=facts.picture_facts(kept.labelled.timing),
-            legend=facts.legend(kept.labelled.shares()),
-            labels=labels,
-            shown=kept.folder / style.name(kept.stem, ".png"),
+            picture=str(shown),
+            facts=facts.picture_facts(kept.timing),
+            legend=facts.legend(kept.shares()),
+            labels=kept.labels,
+            shown=shown,
         )
 
-    async def restyle(self, view: str, strength: float, kept: Kept | None) -> Updates:
+    async def restyle(self, view: str, strength: float, kept: Labelled | None) -> Updates:
         """Show the labelled picture in another way."""
         if kept is None:
             return gr.skip(), gr.skip()
         try:
-            path = await self.work(self.write_shown, kept, Style(view, strength / 100))
+            path = await self.work(kept.write_shown, Style(view, strength / 100))
         except Exception as error:
-            raise self.explain(error, Path(kept.stem)) from None
+            raise self.explain(error, kept.source) from None
         return str(path), gr.DownloadButton(value=path)
-
-    @staticmethod
-    def write_shown(kept: Kept, style: Style) -> Path:
-        """Write what is to be seen; return its file."""
-        path = kept.folder / style.name(kept.stem, ".png")
-        write_png(path, kept.labelled.shown(style))
-        return path
 
     def cancel(self, request: gr.Request) -> None:
         """Stop this tab's video, if there is one."""
@@ -172,12 +160,13 @@ class Actions:
         self.turns.pop(request.session_hash or "", None)
 
     def stop(self) -> None:
-        """Stop all videos: the server ends."""
+        """Stop all work: the server ends."""
+        self.worker.shutdown(wait=False, cancel_futures=True)
         for job in list(self.jobs.values()):
             job.stop.set()
 
     @staticmethod
-    def forget(kept: Kept | None) -> None:
+    def forget(kept: Labelled | None) -> None:
         """Remove a result's files: another takes its place, or its tab is closed."""
         if kept is not None:
             shutil.rmtree(kept.folder, ignore_errors=True)
@@ -187,16 +176,16 @@ class Actions:
         return Path(tempfile.mkdtemp(dir=self.folder))
 
     async def work(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Run in a thread, which is let go of when the server ends."""
+        """Run in the thread for work, after what was asked for before."""
 
         def run() -> Result:
-            self.busy += 1
+            self.busy = True
             try:
                 return function(*arguments)
             finally:
-                self.busy -= 1
+                self.busy = False
 
-        return await to_thread.run_sync(run, abandon_on_cancel=True)
+        return await asyncio.get_running_loop().run_in_executor(self.worker, run)
 
     @staticmethod
     def explain(error: Exception, path: Path) -> gr.Error:
@@ -224,7 +213,7 @@ async def one(updates: Updates) -> AsyncIterator[Updates]:
 
 
 def show(
-    kept: Kept | None = None, picture: str | None = None, video: str | None = None,
+    kept: Labelled | None = None, picture: str | None = None, video: str | None = None,
     facts: str = "", legend: str = "", labels: Path | None = None, shown: Path | None = None,
     cancel: bool = False,
 ) -> Updates:  # fmt: skip

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.data_classes import FileData
+from pydantic import ValidationError
 
 from sgcp.datasets.photos import SUFFIXES as PICTURES
 from sgcp.demo.actions import Actions
@@ -13,7 +16,8 @@ from sgcp.demo.style import WIDE
 from sgcp.inference.video import SUFFIXES as VIDEOS
 
 TITLE = "SGCPNet: a class for every pixel"
-LABELLED = 2  # files at the same time, of all tabs together; the others queue
+TAKEN = (*PICTURES, *VIDEOS)
+SENT = {"data", "event_data", "fn_index", "session_hash", "trigger_id"}  # with a call
 KEPT = (600, 3600)  # seconds: how often files are looked through, and how old they get
 
 
@@ -29,9 +33,7 @@ def build_page(actions: Actions, bounds: str) -> gr.Blocks:
                 "It stays on this machine.</p>", elem_classes="intro")  # fmt: skip
         with gr.Row(elem_classes=WIDE):
             with gr.Column(scale=1, min_width=300):
-                source = gr.File(
-                    label="Picture or video", file_types=[*PICTURES, *VIDEOS], height=140
-                )
+                source = gr.File(label="Picture or video", file_types=list(TAKEN), height=140)
                 gr.HTML(f"<p>{bounds}</p>", elem_classes="hint")
                 model = gr.Dropdown(actions.shelf.models, label="Weights",
                                     value=actions.shelf.models[0])  # fmt: skip
@@ -55,11 +57,43 @@ def build_page(actions: Actions, bounds: str) -> gr.Blocks:
         asked: list[Any] = [source, model, engine, view, strength, kept]
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress_on": facts}
         gr.on([source.upload, again.click], actions.label, asked, results,
-              trigger_mode="multiple", concurrency_limit=LABELLED, **quiet)  # fmt: skip
+              trigger_mode="multiple", concurrency_limit=None, **quiet)  # fmt: skip
         gr.on([model.input, engine.input], actions.label_again, asked, results,
-              trigger_mode="always_last", concurrency_limit=LABELLED, **quiet)  # fmt: skip
+              trigger_mode="always_last", concurrency_limit=None, **quiet)  # fmt: skip
         gr.on([view.change, strength.change], actions.restyle, [view, strength, kept],
               [picture, shown], trigger_mode="always_last", **quiet)  # fmt: skip
         cancel.click(actions.cancel, queue=False, api_visibility="private")
         page.unload(actions.leave)
     return page
+
+
+def is_call(page: gr.Blocks, call: dict[str, Any]) -> bool:
+    """Tell whether this asks for a function of the page, with values that it can have."""
+    number, data = call.get("fn_index"), call.get("data")
+    if not isinstance(number, int) or number not in page.fns or not isinstance(data, list):
+        return False
+    if call.keys() - SENT or not isinstance(call.get("trigger_id"), int | None):
+        return False
+    inputs = page.fns[number].inputs
+    return len(data) == len(inputs) and all(map(accepts, inputs, data))
+
+
+def accepts(component: Any, value: Any) -> bool:
+    """Tell whether a browser that shows this page can send this value of a component."""
+    if isinstance(component, gr.Slider):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and bool(component.minimum <= value <= component.maximum)
+    if isinstance(component, gr.Radio | gr.Dropdown):
+        return value in [choice for _, choice in component.choices]
+    if isinstance(component, gr.File):
+        return value is None or (isinstance(value, dict) and is_file(value))
+    return True  # a state: the server has its own
+
+
+def is_file(value: dict[str, Any]) -> bool:
+    """Tell whether this describes an uploaded file of a kind that the page takes."""
+    try:
+        file = FileData.model_validate(value, strict=True)
+        return file.meta == value.get("meta") and Path(file.path).suffix.lower() in TAKEN
+    except ValidationError:
+        return False

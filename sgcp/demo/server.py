@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import logging
 import os
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +81,19 @@ def serve(page: Any, listening: socket.socket, host: str, most_bytes: int, folde
     from fastapi import FastAPI
 
     from sgcp.demo.gate import Gate
+    from sgcp.demo.page import is_call
     from sgcp.demo.style import CSS, theme
+    from sgcp.demo.uploads import upload_routes
 
+    routes = upload_routes(folder, page.upload_file_set.add)  # Gradio removes them when old
     app = gradio.mount_gradio_app(
-        FastAPI(openapi_url=None), page, "/", footer_links=[], run_history=False, show_error=True,
-        max_file_size=most_bytes, ssr_mode=False, enable_monitoring=False, mcp_server=False,
+        FastAPI(openapi_url=None, routes=routes), page, "/", footer_links=[], run_history=False,
+        show_error=True, max_file_size=most_bytes, ssr_mode=False, enable_monitoring=False,
+        mcp_server=False,
         pwa=False, theme=theme(), css=CSS, app_kwargs={"openapi_url": None},
     )  # fmt: skip
-    gate = Gate(app, host, most_bytes, folder)
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # of malformed uploads
+    gate = Gate(app, host, most_bytes, folder, partial(is_call, page))
     config = uvicorn.Config(
         gate, log_config=None, log_level="critical", access_log=False,
         proxy_headers=False, server_header=False, ws="none", timeout_graceful_shutdown=GRACE,

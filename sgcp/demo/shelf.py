@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from sgcp.errors import SgcpError
-from sgcp.inference.engines.choice import ENGINES
+from sgcp.inference.engines.choice import ENGINES, cache_onnx
 from sgcp.inference.segmenter import BUNDLED, Segmenter, find_model, load
-
-KEPT = 4  # loaded models; one takes some tens of megabytes
 
 
 def offered_models(given: Sequence[str], project: Path | None) -> list[str]:
@@ -36,14 +32,19 @@ def offered_models(given: Sequence[str], project: Path | None) -> list[str]:
 
 
 def offered_engines(device: str) -> list[str]:
-    """Return the engines that are installed; on a GPU there is one."""
+    """Return the engines that are installed; on a GPU there is one.
+
+    On a CPU torch is the slowest, and its libraries take half a gigabyte: it is offered where
+    there is no other.
+    """
     if device == "cuda":
         return ["auto", "torch"]
-    return ["auto", *(engine for engine in ENGINES if find_spec(engine))]
+    installed = [engine for engine in ENGINES if find_spec(engine)]
+    return ["auto", *([engine for engine in installed if engine != "torch"] or installed)]
 
 
 class Shelf:
-    """Loaded models, the last few used.
+    """The models on offer, the last one used loaded; for one thread.
 
     Args:
         models: what can be picked; nothing else is ever opened.
@@ -52,8 +53,7 @@ class Shelf:
 
     def __init__(self, models: Sequence[str], device: str) -> None:
         self.models, self.engines, self.device = list(models), offered_engines(device), device
-        self.loaded: OrderedDict[tuple[str, str], Segmenter] = OrderedDict()
-        self.lock = threading.Lock()
+        self.loaded: tuple[tuple[str, str], Segmenter] | None = None
 
     def take(self, model: str, engine: str) -> Segmenter:
         """Return a model on an engine, loaded where need be.
@@ -63,10 +63,10 @@ class Shelf:
         """
         if model not in self.models or engine not in self.engines:
             raise SgcpError("weights or engine that are not on offer; reload the page")
-        with self.lock:
-            if (model, engine) not in self.loaded:
-                self.loaded[model, engine] = load(model, self.device, engine)
-            self.loaded.move_to_end((model, engine))
-            while len(self.loaded) > KEPT:
-                self.loaded.popitem(last=False)
-            return self.loaded[model, engine]
+        if self.loaded is None or self.loaded[0] != (model, engine):
+            self.loaded = None  # two would take the memory of both
+            path = find_model(model)
+            if "torch" not in self.engines and path.suffix == ".safetensors":
+                cache_onnx(path)
+            self.loaded = (model, engine), load(model, self.device, engine)
+        return self.loaded[1]

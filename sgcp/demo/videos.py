@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import av
 import numpy as np
 
 from sgcp.datasets.images import UInt8
-from sgcp.demo.pictures import Shares, Style, shares
+from sgcp.demo.pictures import Shares, Style, count, network_size, shares
 from sgcp.errors import SgcpError
 from sgcp.inference.segmenter import Segmenter
 from sgcp.inference.video import VideoSummary, transform_video
-from sgcp.inference.video_reader import open_video
+from sgcp.inference.video_reader import VideoLimits, open_video
 
+# What keeps the server below 1 GB (benchmarks/demo_memory.py); threads hold frames.
+LIMITS = VideoLimits(pixels=2**22, threads=2)
 FASTEST = 240  # frames/s; a file that says nothing of its length is stopped by their number
 
 
@@ -30,7 +33,7 @@ class VideoJob:
 
     source: Path
     target: Path
-    segmenter: Segmenter
+    load: Callable[[], Segmenter]
     style: Style
     most_seconds: float
     stop: threading.Event = field(default_factory=threading.Event)
@@ -58,19 +61,28 @@ class VideoJob:
                 f"{self.most_seconds:g}; cut it, or start sgcp demo with a greater --max-seconds"
             )
         self.began = time.perf_counter()
-        workers = self.segmenter.workers
-        return transform_video(
-            self.source, {"shown": self.target}, self.paint, workers, self.advance
-        )
+        if self.stop.is_set():
+            raise StoppedError("stopped")
+        self.segmenter = self.load()
+        self.classes, engine = self.segmenter.classes, self.segmenter.engine
+        self.engine = f"{engine.name}, {engine.precision}"
+        try:
+            return transform_video(
+                self.source, {"shown": self.target}, self.paint, self.segmenter.workers,
+                self.advance, limits=LIMITS,
+            )  # fmt: skip
+        finally:
+            del self.segmenter  # another model may take its memory
 
     def paint(self, frame: UInt8) -> dict[str, UInt8]:
         """Return a frame (H, W, 3) as it is to be shown."""
         if self.stop.is_set():
             raise StoppedError("stopped")
-        labels = self.segmenter.segment(frame)
+        size = frame.shape[0], frame.shape[1]
+        labels = self.segmenter.segment(frame, network_size(self.segmenter, size))
         with self.lock:
-            self.counts += np.bincount(labels.reshape(-1), minlength=256)
-        return {"shown": self.style.paint(frame, labels, self.segmenter.classes)}
+            self.counts += count(labels)
+        return {"shown": self.style.paint(frame, labels, self.classes)}
 
     def advance(self, done: int, total: int | None) -> None:
         """Note how far it is."""
@@ -86,7 +98,7 @@ class VideoJob:
 
     def shares(self) -> Shares:
         """Return the classes that occurred and their share of all pixels, the largest first."""
-        return shares(self.counts, self.segmenter.classes)
+        return shares(self.counts, self.classes)
 
 
 def length(path: Path) -> float | None:
@@ -95,6 +107,6 @@ def length(path: Path) -> float | None:
     Raises:
         SgcpError: no video.
     """
-    with open_video(path) as video:
+    with open_video(path, LIMITS) as video:
         ticks = video.container.duration
     return None if ticks is None else ticks / av.time_base

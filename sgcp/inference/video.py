@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sgcp.datasets.photos import SUFFIXES as PICTURES
 from sgcp.datasets.photos import is_photo
 from sgcp.errors import SgcpError
-from sgcp.inference.video_reader import open_video
+from sgcp.inference.video_reader import ANY_VIDEO, VideoLimits, open_video
 from sgcp.inference.video_writer import writing
 from sgcp.progress import map_threads
 
@@ -72,6 +72,7 @@ def transform_video(
     workers: int = 2,
     progress: Progress | None = None,
     comment: str = "",
+    limits: VideoLimits = ANY_VIDEO,
 ) -> VideoSummary:
     """Paint every frame of a video and write a video of each kind of picture, whole or not at all.
 
@@ -84,16 +85,20 @@ def transform_video(
         progress: called in this thread with the frames done and how many there are, None where
             the file does not say.
         comment: stands in each target, as ``read_comment`` returns it.
+        limits: of its frames and of the threads for them.
 
     Raises:
         SgcpError: no video, one without frames, or one that ends before its end. No target is
             there then, or the one that was there before is as it was.
     """
     started = perf_counter()
-    with open_video(source) as video:
+    with open_video(source, limits) as video:
         form = video.form()
     done = 0
-    with open_video(source) as video, writing(targets, form, video.sound, comment) as opened:
+    with (
+        open_video(source, limits) as video,
+        writing(targets, form, video.sound, comment, limits.threads) as opened,
+    ):
 
         def work(frame: av.VideoFrame) -> dict[str, av.VideoFrame]:
             pictures = paint(video.upright(frame, form.directions))

@@ -45,6 +45,19 @@ class VideoForm:
     """a, b, c, d: the point (x, y) of a stored frame is shown at (a x + c y, b x + d y)."""
 
 
+@dataclass(frozen=True)
+class VideoLimits:
+    """What a video may take."""
+
+    pixels: int = MAX_PIXELS
+    """Of a frame."""
+    threads: int = 0
+    """To decode, and to encode; 0: as many as there are processors. Each holds a frame or two."""
+
+
+ANY_VIDEO = VideoLimits()
+
+
 class VideoReader:
     """Read one video of an open file.
 
@@ -53,20 +66,26 @@ class VideoReader:
         container: PyAV's.
 
     Raises:
-        SgcpError: nothing to see in it, or too big a picture.
+        SgcpError: nothing to see in it, or frames of too many pixels.
     """
 
-    def __init__(self, path: Path, container: InputContainer) -> None:
+    def __init__(self, path: Path, container: InputContainer, limits: VideoLimits) -> None:
         self.path, self.container = path, container
         covers = av.stream.Disposition.attached_pic
         seen = [s for s in container.streams.video if not s.disposition & covers]
         if not seen or seen[0].codec_context is None:
             raise SgcpError(f"{path}: no video in it that can be decoded; convert it to H.264")
         self.stream: Any = seen[0]  # PyAV's types know neither of missing rates nor of its enums
-        if self.stream.width * self.stream.height > MAX_PIXELS:
-            raise SgcpError(f"{path}: frames of more than {MAX_PIXELS:,} pixels; make it smaller")
+        if self.stream.width * self.stream.height > limits.pixels:
+            raise SgcpError(
+                f"{path}: frames of {self.stream.width}x{self.stream.height}, and at most "
+                f"{limits.pixels:,} pixels are read; make it smaller: "
+                "`ffmpeg -i FILE -vf scale=1280:-2 SMALLER.mp4`"
+            )
         self.stored = {"width": self.stream.width, "height": self.stream.height}
         self.stream.thread_type = "AUTO"
+        self.stream.codec_context.thread_count = limits.threads
+        self.stream.codec_context.options = {"max_pixels": str(limits.pixels)}  # midway too
         self.sound = container.streams.audio
         self.done = 0
 
@@ -172,11 +191,11 @@ class VideoReader:
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[VideoReader]:
+def open_video(path: Path, limits: VideoLimits = ANY_VIDEO) -> Iterator[VideoReader]:
     """Open a video; a name is never taken for an address, nor a playlist followed.
 
     Raises:
-        SgcpError: missing or not a video.
+        SgcpError: missing, not a video, or frames of too many pixels.
     """
     if not path.is_file():
         raise SgcpError(f"{path}: no such video")
@@ -190,7 +209,7 @@ def open_video(path: Path) -> Iterator[VideoReader]:
                 f"{path}: damaged or not a video in {KNOWN} ({reason(error)}); get it again"
             ) from None
         with container:
-            yield VideoReader(path, container)
+            yield VideoReader(path, container, limits)
 
 
 def reason(error: BaseException) -> str:

@@ -33,12 +33,15 @@ class VideoTarget:
         file: where it is written.
         form: of its frames.
         sound: streams to be kept; label maps get none.
+        threads: that encode; 0: as many as there are processors.
 
     Raises:
         SgcpError: another suffix.
     """
 
-    def __init__(self, path: Path, file: IO[bytes], form: VideoForm, sound: Iterable[Any]) -> None:
+    def __init__(
+        self, path: Path, file: IO[bytes], form: VideoForm, sound: Iterable[Any], threads: int
+    ) -> None:
         if path.suffix not in (LOSSLESS, WATCHED):
             raise SgcpError(f"{path}: videos are written as {WATCHED}, label maps as {LOSSLESS}")
         self.form, self.labels = form, path.suffix == LOSSLESS
@@ -61,7 +64,7 @@ class VideoTarget:
             pix_fmt="gray" if self.labels else "yuv420p",
         )
         context = self.stream.codec_context
-        context.thread_count = 0  # as many as there are processors
+        context.thread_count = threads
         context.sample_aspect_ratio = form.aspect
         if not self.labels:
             context.colorspace = context.color_primaries = context.color_trc = BT709
@@ -110,7 +113,11 @@ class VideoTarget:
 
 @contextmanager
 def writing(
-    targets: Mapping[str, Path], form: VideoForm, sound: Iterable[Any], comment: str = ""
+    targets: Mapping[str, Path],
+    form: VideoForm,
+    sound: Iterable[Any],
+    comment: str = "",
+    threads: int = 0,
 ) -> Iterator[dict[str, VideoTarget]]:
     """Open videos to be written; those that were there before give way when all are whole.
 
@@ -125,7 +132,7 @@ def writing(
                 path.parent.mkdir(parents=True, exist_ok=True)
                 file = stack.enter_context(partials[path].open("wb"))
                 stack.callback(_to_disk, file)
-                opened[kind] = VideoTarget(path, file, form, sound)
+                opened[kind] = VideoTarget(path, file, form, sound, threads)
                 opened[kind].container.metadata["comment"] = comment
                 stack.enter_context(opened[kind].container)
             yield opened

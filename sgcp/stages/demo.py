@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import threading
 import webbrowser
 from collections.abc import Sequence
@@ -13,9 +12,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from sgcp.demo.folder import own_folder
 from sgcp.demo.server import address_of, is_everywhere, listen, prepare_gradio, serve
 from sgcp.demo.shelf import Shelf, offered_models
 from sgcp.errors import SgcpError
+from sgcp.memory import return_freed_memory
 from sgcp.progress import answer, say
 from sgcp.stages.model import choose_device
 
@@ -50,6 +51,17 @@ class Options:
             raise SgcpError(f"--max-seconds: more than 0, got {self.max_seconds}")
 
 
+def bounds_of(options: Options) -> str:
+    """Return in words what may be dropped on the page."""
+    from sgcp.demo.pictures import MOST_PIXELS
+    from sgcp.demo.videos import LIMITS
+
+    return (
+        f"Up to {options.max_megabytes} MB. Images up to {MOST_PIXELS / 1e6:.0f} megapixels; "
+        f"videos up to {LIMITS.pixels / 1e6:.0f} megapixels and {options.max_seconds:g} seconds."
+    )
+
+
 def demo(given: Sequence[str], project: Path | None, accelerator: str, options: Options) -> None:
     """Serve the page until Ctrl-C.
 
@@ -69,16 +81,15 @@ def demo(given: Sequence[str], project: Path | None, accelerator: str, options: 
     with (
         listen(options.host, options.port) as listening,
         suppress(KeyboardInterrupt),
-        tempfile.TemporaryDirectory(prefix="sgcp-demo-", ignore_cleanup_errors=True) as folder,
+        own_folder() as folder,
     ):
-        prepare_gradio(Path(folder))
+        return_freed_memory()
+        prepare_gradio(folder)
         from sgcp.demo.actions import Actions
         from sgcp.demo.page import build_page
 
-        actions = Actions(shelf, Path(folder), options.max_seconds)
-        bounds = (f"Up to {options.max_megabytes} MB; videos up to "
-                  f"{options.max_seconds:g} seconds.")  # fmt: skip
-        page = build_page(actions, bounds)
+        actions = Actions(shelf, folder, options.max_seconds)
+        page = build_page(actions, bounds_of(options))
         address = address_of(options.host, listening)
         answer(f"{address} labels what is dropped on it; Ctrl-C ends it")
         if is_everywhere(listening):
@@ -87,10 +98,10 @@ def demo(given: Sequence[str], project: Path | None, accelerator: str, options: 
             threading.Timer(0.5, webbrowser.open, [address]).start()
         try:
             most_bytes = options.max_megabytes * 2**20
-            serve(page, listening, options.host, most_bytes, Path(folder))
+            serve(page, listening, options.host, most_bytes, folder)
         finally:
             actions.stop()
-            busy = actions.busy > 0
+            busy = actions.busy
     say("ended; what was dropped on the page is removed")
     if busy:  # a thread inside a network cannot be stopped, and Python would wait for it
         sys.stdout.flush()

@@ -3,18 +3,22 @@
 import asyncio
 import errno
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import forge
 import numpy as np
 import pytest
 from conftest import HANGING
+from networks import picture
 from videos import frames_of, make_video
 
 from sgcp.datasets.classes import camvid_classes
-from sgcp.demo.pictures import VIEWS, Style
+from sgcp.demo import pictures, videos
+from sgcp.demo.pictures import VIEWS, Labelled, Style, label_picture
 from sgcp.demo.videos import StoppedError, VideoJob
 from sgcp.errors import SgcpError
+from sgcp.inference.video_reader import VideoLimits
 
 
 class Halves:
@@ -22,15 +26,17 @@ class Halves:
 
     classes, workers = camvid_classes(), 2
     engine = SimpleNamespace(name="none", precision="fp32")
+    card = SimpleNamespace(input_size=lambda height, width: (height, width))
 
-    def segment(self, image):
+    def segment(self, image, input_size):
         labels = np.ones(image.shape[:2], np.uint8)
         labels[:, : image.shape[1] // 2] = 0
         return labels
 
 
-def video_job(folder, seconds=10.0, style=Style()):
-    return VideoJob(make_video(folder / "street.mp4"), folder / "out.mp4", Halves(), style, seconds)
+def video_job(folder, seconds=10.0, style=Style(), size=(48, 64)):
+    street = make_video(folder / "street.mp4", size=size)
+    return VideoJob(street, folder / "out.mp4", Halves, style, seconds)
 
 
 def test_a_video_gets_the_colours_and_their_shares(tmp_path):
@@ -63,6 +69,37 @@ def test_a_long_video_is_refused_before_it_is_read(tmp_path):
     assert job.done == 0
 
 
+def test_large_frames_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(videos, "LIMITS", VideoLimits(pixels=48 * 64 - 1))
+    job = video_job(tmp_path)
+    with pytest.raises(SgcpError, match="frames of 64x48, and at most 3,071 pixels are read"):
+        job.run()
+    assert job.done == 0
+
+
+def test_large_images_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "MOST_PIXELS", 63)
+    monkeypatch.setattr(pictures, "read_photo", None)
+    (tmp_path / "a.png").write_bytes(forge.png((8, 8)))
+    with pytest.raises(SgcpError, match=r"a\.png: 8 x 8 pixels, and this page takes 63; make it"):
+        label_picture(tmp_path / "a.png", Halves(), Style(), tmp_path)
+
+
+@pytest.mark.parametrize("size", [(4096, 8192), (1, 2**23), (720, 40_000)])
+def test_what_the_network_sees_is_bounded(size):
+    height, width = pictures.network_size(Halves(), size)
+    assert 1 <= height * width <= pictures.NETWORK_PIXELS
+    assert pictures.network_size(Halves(), (1024, 2048)) == (1024, 2048)
+
+
+def test_bands_are_painted_and_counted_as_the_whole_image():
+    image, labels = picture(600, 40), (np.arange(600 * 40).reshape(600, 40) % 11).astype(np.uint8)
+    whole = Style().paint(image.copy(), labels, Halves.classes)
+    pictures.paint_bands(image, labels, Halves.classes, Style())
+    assert np.array_equal(image, whole)
+    assert np.array_equal(pictures.count(labels), np.bincount(labels.ravel(), minlength=256))
+
+
 class Tab:
     """One tab of the browser, and what is asked for in it; the weights "slow" wait for ``go``."""
 
@@ -73,10 +110,11 @@ class Tab:
         self.folder, self.media = folder / "results", folder
         self.folder.mkdir()
         self.actions = actions.Actions(SimpleNamespace(take=self.take), self.folder, 10.0)
-        self.kept = actions.Kept(None, self.actions.new_folder(), "before")
+        self.kept = Labelled(Path("before"), self.actions.new_folder(), (), np.zeros(256), None)
         monkeypatch.setattr(actions, "label_picture", self.label_picture)
         monkeypatch.setattr(actions, "show", lambda **parts: parts)
         monkeypatch.setattr(actions.Actions, "show_picture", lambda self, kept, style: kept)
+        self.at_work = 0
         self.waits_at = "take"
 
     def wait(self, where, model):
@@ -90,13 +128,16 @@ class Tab:
         segmenter.model = model
         return segmenter
 
-    def label_picture(self, path, segmenter, style):
+    def label_picture(self, path, segmenter, style, folder):
+        self.at_work += 1
+        assert self.at_work == 1
         self.wait("label_picture", segmenter.model)
+        self.at_work -= 1
         return path.name
 
-    async def label(self, name, model):
+    async def label(self, name, model, tab="tab"):
         """Return all that the page is shown."""
-        request = SimpleNamespace(session_hash="tab")
+        request = SimpleNamespace(session_hash=tab)
         asked = [str(self.media / name), model, "auto", "Overlay", 50, self.kept, request]
         return [updates async for updates in self.actions.label(*asked)]
 
@@ -108,8 +149,6 @@ class Tab:
         later = asyncio.ensure_future(self.label(second, "quick"))
         while self.actions.turns["tab"] < 2:
             await asyncio.sleep(0.01)
-        if self.waits_at == "take":
-            await later
         self.go.set()
         return await slow, await later
 
@@ -124,11 +163,20 @@ def test_the_file_dropped_last_is_the_one_that_counts(tmp_path, monkeypatch, fir
     make_video(tmp_path / "b.mp4")
     (tmp_path / "a.png").write_bytes(forge.png((8, 8)))
     stale, shown = asyncio.run(tab.label_two(first, "b.mp4"))
-    job = tab.actions.jobs["tab"]
     assert stale == []
-    assert shown[-1]["video"] == str(job.target)
-    assert job.source.name == "b.mp4"
-    assert list(tab.folder.iterdir()) == [job.target.parent]
+    assert shown[-1]["video"].endswith("b_overlay.mp4")
+    assert list(tab.folder.iterdir()) == [Path(shown[-1]["video"]).parent]
+    assert not tab.actions.jobs
+
+
+def test_tabs_take_turns(tmp_path, monkeypatch):
+    tab = Tab(tmp_path, monkeypatch)
+    (tmp_path / "a.png").write_bytes(forge.png((8, 8)))
+
+    async def at_once():
+        return await asyncio.gather(*(tab.label("a.png", "quick", str(n)) for n in range(4)))
+
+    assert asyncio.run(at_once()) == [["a.png"]] * 4
 
 
 def test_a_result_that_came_too_late_removes_nothing_that_is_shown(tmp_path, monkeypatch):
@@ -161,7 +209,7 @@ def test_a_picture_with_a_video_s_name_is_labelled_as_a_picture(tmp_path, monkey
     tab = Tab(tmp_path, monkeypatch)
     (tmp_path / "a.mp4").write_bytes(forge.png((8, 8)))
     make_video(tmp_path / "made.mp4").rename(tmp_path / "b.png")
-    assert [kept.labelled for kept in asyncio.run(tab.label("a.mp4", "quick"))] == ["a.mp4"]
+    assert asyncio.run(tab.label("a.mp4", "quick")) == ["a.mp4"]
     assert asyncio.run(tab.label("b.png", "quick"))[-1]["video"].endswith("b_overlay.mp4")
 
 

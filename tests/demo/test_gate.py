@@ -16,7 +16,7 @@ FOLDER = Path(tempfile.gettempdir(), "sgcp-demo-x").resolve()
 def refusal(listens="127.0.0.1", path="/", method="GET", **headers):
     named = {key.replace("_", "-"): value for key, value in (OURS | headers).items()}
     lines = [(key.encode(), value.encode()) for key, value in named.items()]
-    found = Gate(None, listens, 10**6, FOLDER).refusal(
+    found = Gate(None, listens, 10**6, FOLDER, None).refusal(
         {"headers": lines, "path": path, "method": method}
     )
     return found and found[0]
@@ -84,17 +84,17 @@ def test_only_files_of_our_own_folder_are_served(name):
 def test_a_link_out_of_our_folder_is_not_followed(tmp_path):
     (tmp_path / "ours").mkdir()
     (tmp_path / "ours/link").symlink_to("/etc")
-    gate = Gate(None, "127.0.0.1", 10**6, tmp_path / "ours")
+    gate = Gate(None, "127.0.0.1", 10**6, tmp_path / "ours", None)
     assert gate.is_inside(f"{tmp_path}/ours/x.png")
     assert not gate.is_inside(f"{tmp_path}/ours/link/passwd")
 
 
 def test_an_address_is_none_of_our_files_wherever_we_stand(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert not Gate(None, "127.0.0.1", 10**6, tmp_path).is_inside("https://example.org/x.png")
+    assert not Gate(None, "127.0.0.1", 10**6, tmp_path, None).is_inside("https://example.org/x.png")
 
 
-def call(body):
+def call(body, kind="application/json", is_call=lambda call: True):
     """Send a call in two pieces; return what Gradio gets of it, and the status of a refusal."""
     arrived, said = [], []
     pieces = [{"type": "http.request", "body": body[:9], "more_body": True},
@@ -109,28 +109,65 @@ def call(body):
     async def app(scope, receive, send):
         arrived.append((await receive())["body"])
 
-    lines = [(b"host", b"127.0.0.1:7860"), (b"content-length", str(len(body)).encode())]
+    lines = [(b"host", b"127.0.0.1:7860"), (b"content-length", str(len(body)).encode()),
+             (b"content-type", kind.encode())]  # fmt: skip
     scope = {"type": "http", "headers": lines, "path": "/gradio_api/queue/join", "method": "POST"}
-    asyncio.run(Gate(app, "127.0.0.1", 10**6, FOLDER)(scope, receive, send))
+    asyncio.run(Gate(app, "127.0.0.1", 10**6, FOLDER, is_call)(scope, receive, send))
     return arrived, said[:1]
 
 
 def test_a_dropped_file_arrives_whole():
     file = {"path": f"{FOLDER}/x.png", "url": f"http://127.0.0.1:7860/gradio_api/file={FOLDER}/x"}
-    body = json.dumps({"data": [file, "camvid", None]}).encode()
+    body = json.dumps({"data": [file, "camvid", None], "session_hash": "tab"}).encode()
     assert call(body) == ([body], [])
 
 
 @pytest.mark.parametrize("name", [*NOT_OURS, None, ["https://example.org/"]])
 def test_files_that_were_not_dropped_are_not_fetched(name):
-    body = json.dumps({"data": [[{"more": {"path": name}}]]}).encode()
+    body = json.dumps({"data": [[{"more": {"path": name}}]], "session_hash": "tab"}).encode()
     assert call(body) == ([], [403])
     assert call(body.decode().encode("utf-16")) == ([], [403])
 
 
-def test_calls_that_are_no_json_are_refused():
-    assert call(b"data=https://example.org/") == ([], [403])
-    assert call(b"[" * 200_000) == ([], [403])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"data=https://example.org/", b"", b"[]", b"null", b"[" * 200_000,
+        b'{"data": ' + b"[" * 40 + b"]" * 40 + b', "session_hash": "tab"}',
+        b'{"data": [NaN], "session_hash": "tab"}', b'{"data": [-Infinity], "session_hash": "tab"}',
+        b'{"data": [1e999], "session_hash": "tab"}', b'{"data": []}',
+        b'{"data": [], "session_hash": 7}', b'{"data": [], "session_hash": "../tab"}',
+        b'{"data": [], "session_hash": "' + b"x" * 65 + b'"}',
+    ],
+)  # fmt: skip
+def test_calls_that_no_page_makes_are_refused(body):
+    assert call(body) == ([], [400])
+
+
+def test_calls_of_no_function_and_of_another_kind_are_refused():
+    body = b'{"data": [], "session_hash": "tab"}'
+    assert call(body, is_call=lambda call: False) == ([], [400])
+    assert call(body, kind="text/plain") == ([], [415])
+    assert call(body, kind="Application/JSON; charset=utf-8") == ([body], [])
+
+
+def test_events_of_a_tab_that_asked_for_nothing_are_not_there():
+    assert refusal(path="/gradio_api/queue/data") == 404
+
+
+def test_a_failure_behind_the_gate_is_one_line_and_no_traceback(capsys):
+    async def app(scope, receive, send):
+        raise KeyError("x")
+
+    said = []
+
+    async def send(message):
+        said.append(message.get("status"))
+
+    scope = {"type": "http", "headers": [(b"host", b"127.0.0.1")], "path": "/", "method": "GET"}
+    asyncio.run(Gate(app, "127.0.0.1", 10**6, FOLDER, None)(scope, None, send))
+    assert said == [500, None]
+    assert capsys.readouterr() == ("", "")
 
 
 def test_uploads_have_a_limit():

@@ -1,14 +1,20 @@
 """``sgcp demo``: what it refuses, and how it begins and ends."""
 
+import io
+import json
 import re
 import socket
+import stat
 import time
+from pathlib import Path
 
 import forge
 import pytest
 from conftest import Project
 from demos import serving
 from networks import save_random
+from PIL import Image
+from videos import make_video
 
 from sgcp.demo.shelf import Shelf, offered_models
 from sgcp.errors import SgcpError
@@ -109,6 +115,87 @@ def test_nothing_but_what_is_on_offer_is_opened(tmp_path):
     for model, engine in (("/etc/passwd", "auto"), ("camvid", "tensorrt")):
         with pytest.raises(SgcpError, match="not on offer"):
             shelf.take(model, engine)
+
+
+def blank(height, width):
+    file = io.BytesIO()
+    Image.new("RGB", (width, height)).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def peak(process):
+    """Return the most megabytes that a process has held."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s*(\d+)", status)[1]) * 1024 / 1e6
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads Linux's /proc")
+def test_large_files_take_less_than_a_gigabyte_and_are_labelled_or_refused(tmp_path):
+    large = make_video(tmp_path / "large.mp4", 3, (4320, 7680)).read_bytes()
+    with serving(tmp_path) as demo:
+        refused = demo.label(demo.upload("large.mp4", large))
+        assert "frames of 7680x4320, and at most 4,194,304 pixels are read" in refused
+        refused = demo.label(demo.upload("large.png", blank(8192, 8192)))
+        assert "large.png: 8192 x 8192 pixels, and this page takes 33,554,432" in refused
+        assert "large_labels.png" in demo.label(demo.upload("large.png", blank(4096, 8192)))
+        assert peak(demo.process) < 1000
+
+
+def test_uploads_that_break_off_leave_nothing(tmp_path):
+    with serving(tmp_path) as demo:
+
+        def held():
+            return {path for path in demo.temporary.rglob("*") if path.is_file()}
+
+        before = held()
+        for _ in range(3):
+            demo.cut_off(bytes(3_000_000))
+        dropped = demo.upload("street.png", forge.png((8, 8)))  # the server got to the others
+        assert held() - before == {Path(dropped)}
+
+
+MULTIPART = "multipart/form-data; boundary=X"
+PART = b'--X\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+
+
+def test_malformed_requests_are_refused_in_one_line_and_print_nothing(tmp_path):
+    with serving(tmp_path) as demo:
+        file = {"path": demo.upload("a.png", b"x"), "meta": {"_type": "gradio.FileData"}}
+        asked = [file, "camvid", "auto", "Overlay", 50, None]
+        call = {"data": asked, "fn_index": 0, "session_hash": "tab"}
+        bodies = [
+            call | {"data": [*asked[:4], float("nan"), None]},
+            call | {"data": [*asked[:4], "50", None]},
+            call | {"fn_index": 99}, call | {"session_hash": None}, call | {"event_id": "x"},
+        ]  # fmt: skip
+        for body in bodies:
+            answered = demo.ask("/gradio_api/queue/join", json.dumps(body).encode(),
+                                Content_Type="application/json")  # fmt: skip
+            assert answered[0] == 400
+            assert answered[1].count(b"\n") == 0
+        unnamed = b"--X\r\n\r\nx\r\n--X--"
+        for body in (b"--Y\r\n", PART + b"cut", PART.replace(b"name", b"x"), unnamed, b""):
+            answered = demo.ask("/gradio_api/upload", body, Content_Type=MULTIPART)
+            assert answered[0] == 400, body
+            assert answered[1].count(b"\n") == 0
+        for kind in ("multipart/form-data", "application/json", ""):
+            answered = demo.ask("/gradio_api/upload", PART + b"x\r\n--X--", Content_Type=kind)
+            assert answered[0] == 400, kind
+            assert answered[1].count(b"\n") == 0
+        assert demo.ask("/gradio_api/queue/data?session_hash=other")[0] == 404
+        assert demo.interrupt() == (0, "ended; what was dropped on the page is removed\n")
+
+
+def test_what_a_killed_server_left_goes_when_the_next_one_starts(tmp_path):
+    with serving(tmp_path) as demo:
+        left = Path(demo.upload("street.png", forge.png((8, 8))))
+        demo.process.kill()
+        demo.process.wait()
+        assert left.is_file()
+    with serving(tmp_path) as demo:
+        assert not left.exists()
+        (living,) = demo.temporary.glob("sgcp-demo-*")
+        assert stat.S_IMODE(living.stat().st_mode) == 0o700
 
 
 def test_ctrl_c_ends_it_at_once_while_a_picture_is_labelled(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +18,12 @@ from sgcp.inference.engines.base import Engine
 ENGINES = ("openvino", "onnxruntime", "torch")  # from fast to slow, by `sgcp benchmark`
 CHECKSUM = 32  # bytes
 KEPT = 32  # graphs in the cache, of 2.5 MB each
+EXPORT = """
+import sys
+from pathlib import Path
+from sgcp.inference.engines.choice import onnx_of
+onnx_of(Path(sys.argv[1]))
+"""
 
 
 def open_engine(
@@ -101,16 +109,32 @@ def onnx_of(path: Path) -> bytes:
     Raises:
         SgcpError: the model is missing or damaged.
     """
-    parts = [file_sha256(path), file_sha256(path.with_suffix(".json"))]
-    parts.append(code_digest("models", "inference"))
-    digest = hashlib.sha256("".join(parts).encode()).hexdigest()
-    cache = user_cache_path("sgcp") / "graphs"
-    content = _read_cached(cache / digest)
+    cached = _cached_file(path)
+    content = _read_cached(cached)
     if content is None:
         content = _export(path)
         with suppress(OSError):  # a home that cannot be written to: export again next time
-            _write_cached(cache / digest, content)
+            _write_cached(cached, content)
     return content
+
+
+def cache_onnx(path: Path) -> None:
+    """Put a model's graph into the cache by a process of its own; where that fails, do nothing.
+
+    Exporting it in this process would import torch, which takes half a gigabyte from then on.
+    """
+    if (
+        path.is_file()
+        and path.with_suffix(".json").is_file()
+        and not _read_cached(_cached_file(path))
+    ):
+        subprocess.run([sys.executable, "-c", EXPORT, path], capture_output=True, check=False)
+
+
+def _cached_file(path: Path) -> Path:
+    parts = [file_sha256(path), file_sha256(path.with_suffix(".json"))]
+    parts.append(code_digest("models", "inference"))
+    return user_cache_path("sgcp") / "graphs" / hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def _read_cached(file: Path) -> bytes | None:

@@ -1,0 +1,42 @@
+"""Each server has a folder of its own; the folders of killed ones are removed."""
+
+import os
+import stat
+import tempfile
+
+import pytest
+
+from sgcp.demo.folder import own_folder
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_the_folder_is_private_and_goes_with_the_server(temporary):
+    with own_folder() as folder:
+        (folder / "street.png").touch()
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert not list(temporary.iterdir())
+
+
+def test_folders_of_dead_servers_are_removed_and_nothing_else(temporary):
+    (temporary / "sgcp-demo-dead/deep").mkdir(parents=True)
+    (temporary / "sgcp-demo-dead/deep/street.png").touch()
+    (temporary / "sgcp-demo-file").touch()
+    (temporary / "kept").mkdir()
+    (temporary / "sgcp-demo-link").symlink_to("kept")
+    with own_folder() as living, own_folder() as other:
+        assert living != other
+        assert {path.name for path in temporary.iterdir()} == {
+            living.name, other.name, "kept", "sgcp-demo-file", "sgcp-demo-link",
+        }  # fmt: skip
+
+
+def test_folders_of_other_users_are_left_alone(temporary, monkeypatch):
+    (temporary / "sgcp-demo-theirs").mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with own_folder():
+        assert (temporary / "sgcp-demo-theirs").is_dir()
