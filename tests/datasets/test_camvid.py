@@ -296,7 +296,7 @@ def tiny_kaggle(tmp_path: Path) -> Path:
 def test_kaggles_edition_is_read_with_its_own_split(tiny_kaggle, protocol, bridge):
     dataset = prepare(tiny_kaggle, PUBLISHED, protocol)
     assert (dataset.edition, dataset.protocol) == ("kaggle", protocol)
-    splits = {split: [i.stem for i in dataset.items if i.split == split] for split in KAGGLE}
+    splits = {split: [i.image.stem for i in dataset.items if i.split == split] for split in KAGGLE}
     assert splits == KAGGLE
     for item in dataset.items:
         label = np.array(Image.open(tiny_kaggle / "out" / item.label))
