@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from sgcp.datasets.images import read_image, read_label
@@ -126,7 +126,8 @@ def refuse_stale(
     names = raw_names(layout)
     changes, seen = compare(files, stamps.times if stamps else {})
     if stamps:
-        changes += compare_names(layout, stamps.names, names, {change.path for change in changes})
+        told = {change.path for change in changes}
+        changes += compare_names(layout, dataset, stamps.names, names, told)
     if changes:
         raise SgcpError(explain(layout, changes))
     layout.began.use(partial(compare_again, files, seen))
@@ -177,20 +178,30 @@ def is_as_described(file: Known) -> bool:
 
 
 def compare_names(
-    layout: Layout, before: frozenset[str], now: frozenset[str], told: set[str]
+    layout: Layout, dataset: Dataset, before: frozenset[str], now: frozenset[str], told: set[str]
 ) -> list[Change]:
     """Return the images and annotations that were added to the raw folder or removed.
+
+    Of each folder in it, those of the kinds that the dataset reads: the official tools write
+    results and label maps of their own beside them.
 
     Args:
         told: paths that are known to be missing.
     """
+    read = {kind_of(path) for i in dataset.items for path in (i.image, i.source) if path}
     both = [(before - now, "missing"), (now - before, "new")]
     found = (
         Change(os.fspath(layout.raw) + key.removeprefix(RAW), what)
         for keys, what in both
         for key in sorted(keys)
+        if kind_of(PurePosixPath(key).relative_to(RAW)) in read
     )
     return [change for change in found if change.path not in told]
+
+
+def kind_of(path: PurePath) -> tuple[str, bool]:
+    """Return the top folder of a raw file, and whether it is an annotation rather than an image."""
+    return path.parts[0], path.suffix.lower() == ".json"
 
 
 def refuse_changed_raw(layout: Layout, dataset: Dataset, before: Stamps) -> None:
@@ -207,7 +218,7 @@ def refuse_changed_raw(layout: Layout, dataset: Dataset, before: Stamps) -> None
     raw = [file._replace(optional=False) for file in files if file.key.startswith(f"{RAW}/")]
     changes, _ = compare(raw, before.times)
     told = {change.path for change in changes}
-    changes += compare_names(layout, before.names, raw_names(layout), told)
+    changes += compare_names(layout, dataset, before.names, raw_names(layout), told)
     if changes:
         raise SgcpError(
             f"{layout.dataset}: raw files changed while this ran ({list_files(changes)}). "
