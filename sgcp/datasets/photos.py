@@ -28,7 +28,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # none starts a program
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 PAPER = (255, 255, 255, 255)
 DECODERS = {"PNG": imagecodecs.png_decode, "TIFF": imagecodecs.tiff_decode}  # all 16 bits
-DARK = 2**16 // 8  # an image of 16 bits whose values are all below is doubted
+DARK = 2**14  # an image of 16 bits whose values are all below is doubted
 BAND = 256  # rows
 
 
@@ -118,7 +118,7 @@ def doubt_depth(path: Path) -> str:
         return ""
     factor = 2 ** (16 - largest.bit_length())
     return (
-        f"{path}: values up to {largest:,} of 65,535, read as nearly black: data of "
+        f"{path}: values up to {largest:,} of 65,535, so it is read dark: data of "
         f"{largest.bit_length()} bits in a 16-bit file? Multiply its values by {factor} first "
         f"(`magick FILE -evaluate multiply {factor} OUT.png`)"
     )
