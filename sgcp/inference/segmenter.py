@@ -164,18 +164,6 @@ def load(
         raise SgcpError(f"{path}: damaged model description: {error}") from None
 
 
-def model_files(path_or_name: str | Path) -> list[Path]:
-    """Return the files that a model consists of: two digests of their content are two models.
-
-    Raises:
-        SgcpError: there is no such model.
-    """
-    path = find_model(path_or_name)
-    return [
-        file for file in map(path.with_suffix, (path.suffix, ".json", ".bin")) if file.is_file()
-    ]
-
-
 def find_model(path_or_name: str | Path) -> Path:
     """Return the file that a path or a bundled name means.
 

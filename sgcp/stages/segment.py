@@ -16,11 +16,12 @@ from sgcp.datasets.images import UInt8, write_png
 from sgcp.datasets.label_files import Meaning, train_ids_of, write_labels
 from sgcp.datasets.photos import doubt_depth, read_photo
 from sgcp.errors import SgcpError, printable
-from sgcp.files import code_digest, file_sha256, json_digest
+from sgcp.files import code_digest, json_digest
 from sgcp.inference.engines.base import cores
-from sgcp.inference.segmenter import load, model_files
+from sgcp.inference.segmenter import find_model, load
 from sgcp.inference.video import is_video, transform_video
 from sgcp.inference.views import PLAIN, Views
+from sgcp.models.card import model_digest
 from sgcp.progress import map_threads, progress_bar, track, usable_cores
 from sgcp.reporting.overlay import blend
 from sgcp.reporting.panels import colorize
@@ -123,7 +124,7 @@ def segment(
         device = choose_device(accelerator)
         settings = json_digest(
             [
-                [file_sha256(file) for file in model_files(model)],
+                model_digest(find_model(model)),
                 [device, look.input_size, list(vars(look.views).values()), wanted.alpha],
                 code_digest("inference", "models"),
             ]
