@@ -67,6 +67,14 @@ def first_cells(path: Path) -> list[Token]:
     return found
 
 
+def split_commands(words: list[str]) -> Iterator[list[str]]:
+    """Yield the commands of a line that ``&&``, ``;`` or ``|`` join."""
+    while words:
+        end = next((i for i, word in enumerate(words) if word in ("&&", ";", "|")), len(words))
+        yield words[:end]
+        words = words[end + 1 :]
+
+
 def shell_lines(path: Path) -> Iterator[list[str]]:
     """Yield the words of each command of the console blocks and of spans such as `sgcp train`."""
     commands = [
@@ -80,12 +88,7 @@ def shell_lines(path: Path) -> Iterator[list[str]]:
             words = shlex.split(command, comments=True)
         except ValueError:  # a quote that goes on over several lines, or a piece of a message
             continue
-        for name in ("&&", ";"):
-            words = [part for word in words for part in ([name] if word == name else [word])]
-        while words:
-            end = next((i for i, word in enumerate(words) if word in ("&&", ";", "|")), len(words))
-            yield words[:end]
-            words = words[end + 1 :]
+        yield from split_commands(words)
 
 
 # What code prints: its literal texts, with \0 for what is filled in.

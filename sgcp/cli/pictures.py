@@ -92,7 +92,7 @@ def segment(
 
     Example: sgcp segment street.jpg
 
-    Example: sgcp segment street.jpg holiday/ drive.mp4 --flip --out segmented
+    Example: sgcp segment street.jpg holiday/ drive.mp4 --flip --out averaged
 
     Example: sgcp segment 'holiday/**/*.jpg' --no-labels --colors --alpha 0.3
     """

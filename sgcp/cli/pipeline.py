@@ -85,7 +85,7 @@ def prepare(
 
     Example: sgcp prepare cityscapes
 
-    Example: sgcp prepare camvid --protocol strict
+    Example: sgcp prepare cityscapes --allow-missing
     """
     params, section, layout = open_project(dataset, "prepare")
     from sgcp.stages.prepare import prepare as stage
@@ -164,7 +164,7 @@ def validate(
 
     Example: sgcp validate camvid --model camvid --split test --json scores.json
 
-    Example: sgcp validate cityscapes --predictions results/val --encoding train-ids
+    Example: sgcp validate cityscapes --predictions results/indices --encoding train-ids
     """
     params, section, layout = open_project(dataset, "validate")
     check_choice("--split", split, completion.splits())
