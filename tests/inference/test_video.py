@@ -353,13 +353,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
 def test_memory_does_not_grow_with_length(tmp_path):
-    """300 frames of 240 x 320 are 69 MB as RGB."""
+    """Each 100 frames of 240 x 320 are 23 MB as RGB; how many wait in buffers varies with load."""
     peaks = []
-    for frames in (60, 300):
-        make_video(tmp_path / "a.mp4", frames, (240, 320), sound="aac",
-                   )  # fmt: skip
+    for frames in (60, 560):
+        make_video(tmp_path / "a.mp4", frames, (240, 320), sound="aac")
         peaks.append(int(run_python(PEAK.replace("FOLDER", repr(str(tmp_path))))))
-    assert peaks[1] - peaks[0] < 12, peaks
+    assert peaks[1] - peaks[0] < 50, peaks
 
 
 def test_a_size_that_changes_midway_does_not(tmp_path):
