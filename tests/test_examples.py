@@ -96,10 +96,11 @@ def needs(world: World, words: list[str], request: pytest.FixtureRequest) -> Non
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_example_of_a_help_text_runs(world: World, example, request):
-    words = world.words(example)
-    needs(world, words, request)
-    run(world, words)
+def test_example_of_a_help_text_runs(world: World, example, tmp_path, request):
+    here = world.copy(tmp_path)
+    words = here.words(example)
+    needs(here, words, request)
+    run(here, words)
 
 
 def blocks(page: Path) -> list[tuple[str, bool]]:

@@ -25,11 +25,6 @@ COLUMNS = (
     "label_digest", "segments_digest", "source", "source_digest",
 )  # fmt: skip
 SPLITS = ("train", "val", "test")
-TRAIN_ONLY = (
-    "set in params.yaml validate_split: null and keep: last in the recipe (DATASET.train.RECIPE), "
-    "and DATASET.prepare.allow_missing: true, then run `dvc repro train@DATASET`; to score the "
-    "model, `validate` needs a split that it was not trained on"
-)
 DIGEST_LENGTH = 32  # hexadecimal digits, 128 bits: enough to tell any two pictures apart
 
 
@@ -55,6 +50,16 @@ class Item(Located):
     """The file that the label map was made from, below the raw folder."""
     source_digest: str = ""
     """``digest_file`` of ``source``."""
+
+
+def train_only(dataset: str) -> str:
+    """Say how to train on a dataset of which only the train split is there."""
+    return (
+        "To train without validation, set in params.yaml validate_split: null and keep: last in "
+        f"the recipe ({dataset}.train.RECIPE), and {dataset}.prepare.allow_missing: true, then run "
+        f"`dvc repro train@{dataset}`; to score the model, `validate` needs a split that it was "
+        "not trained on"
+    )
 
 
 def digest_pixels(pixels: UInt8) -> str:
@@ -106,9 +111,10 @@ class Dataset:
         if not items:
             counts = Counter(item.split for item in self.items)
             prepared = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
+            alone = f". {train_only(self.name)}" if counts["train"] else ""
             raise SgcpError(
                 f"{self.name}: split '{name}' is empty: of {prepared} images prepared. Choose "
-                f"another split in params.yaml; to train without validation, {TRAIN_ONLY}"
+                f"another split in params.yaml{alone}"
             )
         if labelled and any(item.label is None for item in items):
             raise SgcpError(

@@ -13,7 +13,7 @@ import numpy as np
 
 from sgcp.datasets.classes import SemanticClass
 from sgcp.datasets.images import read_image, write_png
-from sgcp.datasets.index import SPLITS, TRAIN_ONLY, Dataset, Item, digest_file, digest_pixels
+from sgcp.datasets.index import SPLITS, Dataset, Item, digest_file, digest_pixels, train_only
 from sgcp.datasets.keys import Located, refuse_collisions
 from sgcp.datasets.missing import pair_files
 from sgcp.datasets.own_classes import CLASSES, IGNORED, ClassTable, means_void, read_classes
@@ -141,7 +141,7 @@ def refuse_empty(raw: Path, pictures: Sequence[Picture], allow_missing: bool) ->
         return
     without = {
         "train": "To score a model without training one, run `sgcp prepare own --allow-missing`",
-        "val": f"To train without validation, {TRAIN_ONLY}",
+        "val": train_only("own"),
     }
     raise SgcpError(
         f"{raw / IMAGES / empty[0]}: no image with a label map. Move some of the others here, with "
