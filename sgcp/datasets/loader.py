@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock
 
@@ -145,6 +145,25 @@ def batches(loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
     except SgcpError as error:
         message = str(error).rpartition(f"{SgcpError.__module__}.SgcpError: ")[2]
         raise SgcpError(message.strip()) from None
+
+
+@contextmanager
+def explaining_killed_workers() -> Iterator[None]:
+    """Turn what torch raises where a loader process was killed, at any place, into one message.
+
+    Raises:
+        SgcpError: a loader process is gone.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise SgcpError(
+            "a loader process was killed, perhaps for want of memory; run the command again to "
+            "resume, with a lower machine.loader_workers or machine.cache_megabytes if it happens "
+            "again"
+        ) from None
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

@@ -24,7 +24,12 @@ from sgcp.datasets.index import (
     refuse_overlap,
     trained_digests,
 )
-from sgcp.datasets.loader import SegmentationDataset, eval_loader, train_loader
+from sgcp.datasets.loader import (
+    SegmentationDataset,
+    eval_loader,
+    explaining_killed_workers,
+    train_loader,
+)
 from sgcp.datasets.transforms import TrainTransform
 from sgcp.errors import SgcpError
 from sgcp.files import code_digest
@@ -109,7 +114,8 @@ def run_training(
         about = dataset.provenance() | describe_splits(learned, scored)
         reporter.describe(about | {"epochs": settings.epochs})
         watch = layout.began.warn_early if active else do_nothing
-        progress = fit(run, data, checkpoints, reporter, watch)
+        with explaining_killed_workers():
+            progress = fit(run, data, checkpoints, reporter, watch)
     checkpoints.save(progress)  # if the models are refused, they need not be trained again
     if active:
         write_models(layout, dataset, learned, run.learnt, beginning, settings, progress)

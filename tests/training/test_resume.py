@@ -396,3 +396,23 @@ def test_signal_to_the_group_while_loader_processes_run_is_one_line(prepared, se
     assert errors.endswith("run the command again to resume\n")
     prepared.set(sample__train__epochs=400, machine__loader_workers=0)
     assert "resuming" in prepared.stopped_after(1, "sample").output
+
+
+def test_killed_loader_process_is_one_message_and_no_bug(prepared):
+    """As the kernel kills when memory is short."""
+    prepared.set(machine__loader_workers=1, sample__train__epochs=400)
+    process = subprocess.Popen(
+        COMMAND, cwd=prepared.root, env=ENVIRONMENT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("epoch 2/"):
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+            for child in children.split():
+                os.kill(int(child), signal.SIGKILL)
+            break
+    _, errors = process.communicate(timeout=HANGING)
+    assert process.returncode == 1
+    assert "error: a loader process was killed" in errors
+    assert "Traceback" not in errors
+    assert "bug" not in errors
