@@ -101,9 +101,10 @@ LINK, DEVICE, PIPE, FILE = (kind | 0o644 for kind in (
 
 
 def snapshot(folder: Path) -> dict[str, Any]:
-    """Return the content of every file but locks, and where links lead, below a folder."""
+    """Return the content of every file but locks and remembered times, and where links lead."""
     return {
         str(path.relative_to(folder)): path.readlink() if path.is_symlink() else path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_symlink() or (path.is_file() and path.suffix != LOCK)
+        if path.is_symlink()
+        or (path.is_file() and path.suffix != LOCK and not path.name.endswith(".stamps.json"))
     }

@@ -127,7 +127,8 @@ class Doubts:
             for name, reading in total.by_encoding.items()
             if name != encoding
             and reading.impossible <= MOST_IMPOSSIBLE
-            and reading.miou > assumed.miou
+            and reading.impossible < assumed.impossible
+            and reading.miou >= assumed.miou
         ]
         if not fitting:
             return f"{text}. Write the {TITLES[encoding][:-1]} of a class for every pixel"

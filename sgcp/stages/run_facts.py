@@ -122,9 +122,9 @@ def describe_unfinished(layout: Layout, run: Run) -> str:
     if run.unfinished is None:
         return ""
     return (
-        f"Run in progress, epoch {run.unfinished.epoch} of {run.unfinished.epochs}: it has written "
-        "no model yet, and nothing else on this page is of it. If it was interrupted, "
-        f"`sgcp train {layout.dataset}` resumes it."
+        f"Unfinished run, epoch {run.unfinished.epoch} of {run.unfinished.epochs}: it has written "
+        "no model yet, and nothing else on this page is of it. Where it is not in progress, "
+        f"`sgcp train {layout.dataset}` resumes it, or begins anew if it diverged."
     )
 
 

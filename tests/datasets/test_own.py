@@ -594,7 +594,7 @@ def test_split_without_pictures_is_refused_unless_allowed(project, source, split
 
 
 TINY_RECIPE = {"epochs": 1, "batch_size": 2, "crop": [32, 32], "input_side": None}
-WITHOUT_VAL = ("validate_split: null", "keep: last", "allow_missing: true", "train@DATASET")
+WITHOUT_VAL = ("validate_split: null", "keep: last", "own.prepare.allow_missing: true", "train@own")
 
 
 def test_train_split_alone_trains_once_the_settings_of_one_message_are_set(project, source):

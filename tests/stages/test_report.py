@@ -240,7 +240,7 @@ def curve_values(text: str, chart: str) -> list[float]:
 def test_curves_of_an_unfinished_run_are_not_drawn_as_those_of_the_model(trained):
     trained.ok("report")
     kept = kills.tree(trained.root, "metrics")
-    assert "Run in progress" not in page(trained)
+    assert "Unfinished run" not in page(trained)
     losses = curve_values(page(trained), "curve-1")
     assert len(losses) == 16
     trained.set(sample__train__epochs=5)
@@ -249,7 +249,7 @@ def test_curves_of_an_unfinished_run_are_not_drawn_as_those_of_the_model(trained
     trained.ok("report")
     text = page(trained)
     assert curve_values(text, "curve-1") == losses
-    assert "Run in progress, epoch 3 of 5" in text
+    assert "Unfinished run, epoch 3 of 5" in text
     assert len(curve_values(text, "unfinished-1")) == 2
 
 

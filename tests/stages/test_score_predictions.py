@@ -225,6 +225,13 @@ def test_void_of_train_ids_is_explained_where_they_are_label_ids(bench):
     assert "`--encoding train-ids`" in text
 
 
+def test_impossible_values_are_not_said_to_be_train_ids_that_train_ids_lack_too(bench):
+    bench = bench("camvid")
+    bench.write(bench.answers(void=11))
+    text = bench.refuses()
+    assert "values [11] are no label ids (0 to 10). Write the label id of a class" in text
+
+
 def test_impossible_label_ids_that_nothing_explains_are_named(bench):
     bench = bench("cityscapes")
     bench.write([np.where(answer == 3, 200, bench.label_ids[answer]) for answer in bench.answers()])

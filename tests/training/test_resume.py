@@ -115,7 +115,7 @@ def test_killed_between_model_and_curves_is_noticed_and_ends_whole(prepared, mon
     prepared.ok("report", "sample")
     page = (prepared.root / "data/reports/sample/report.html").read_text()
     assert "There are no curves" not in page
-    assert "Run in progress" not in page
+    assert "Unfinished run" not in page
     assert not list((prepared.root / "metrics/sample").glob("train?*"))
 
 
