@@ -4,18 +4,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
+# Options of pytest-cov; tests take half as long again with them.
+COVERAGE ?=
+
 # DVC's stages call `sgcp`, so the environment's programs come first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-slow mutants pictures lint format clean
+.PHONY: repro test test-all test-slow mutants pictures lint format clean
 
 repro: $(INSTALLED)  ## The main job: the embedded sample through the whole chain.
 	dvc repro
 
-test: lint  ## Style, types and the fast test suite, with the lines it reaches.
-	pytest --cov --cov-report=term
+test: lint  ## Style, types and the fast tests.
+	pytest -n auto $(COVERAGE) -m "not integration and not slow"
 
-test-slow: $(INSTALLED)  ## What takes long: many kills, fuzzing of the readers.
+test-all: test  ## And the rest: DVC, kills, several processes, browsers, every example of the docs.
+	pytest -n auto -m "integration and not slow"
+
+test-slow: $(INSTALLED)  ## Many more kills, fuzzing of the readers.
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	  --editable '.[fuzz]' || echo "no atheris for this Python: fuzz tests are skipped"
 	pytest -m slow

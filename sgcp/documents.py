@@ -7,6 +7,8 @@ lines of which can stand for more text than there is memory.
 import json
 import math
 from collections import Counter
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +111,16 @@ def read_yaml(path: Path) -> Any:
         FileNotFoundError: there is no such file.
         ValueError: too long, not YAML, or more than plain values: tags, aliases, deep nesting.
     """
+    return deepcopy(_parse_yaml(read_document(path, MAX_YAML)))
+
+
+@lru_cache(maxsize=4)  # training compares params.yaml after every epoch, and parsing takes 0.2 s
+def _parse_yaml(text: str) -> Any:
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer = _PlainComposer
     yaml.max_depth = MAX_DEPTH
     try:
-        content = yaml.load(read_document(path, MAX_YAML))
+        content = yaml.load(text)
     except YAMLError as error:
         raise ValueError(f"not valid YAML: {' '.join(str(error).split())[:300]}") from None
     except (TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:

@@ -180,12 +180,19 @@ def walled(tmp_path: Path) -> Project:
     return make_project(tmp_path / "walls" / "project")
 
 
-@pytest.fixture
-def prepared(project: Project) -> Project:
-    """A project whose sample is made and prepared, to be broken at will."""
+@pytest.fixture(scope="session")
+def _prepared(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = make_project(tmp_path_factory.mktemp("prepared"))
     project.ok("download", "sample")
     project.ok("prepare", "sample")
     return project
+
+
+@pytest.fixture
+def prepared(_prepared: Project, tmp_path: Path) -> Project:
+    """A project whose sample is made and prepared; a copy, to be broken at will."""
+    shutil.copytree(_prepared.root, tmp_path, dirs_exist_ok=True)
+    return Project(tmp_path)
 
 
 @pytest.fixture(scope="session")

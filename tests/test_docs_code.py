@@ -23,6 +23,8 @@ from typer.main import get_command
 import sgcp
 from sgcp.cli import app
 
+pytestmark = pytest.mark.integration
+
 API = ROOT / "docs" / "api.md"
 EXPORT = ROOT / "docs" / "export.md"
 

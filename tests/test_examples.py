@@ -17,6 +17,8 @@ from typer.main import get_command
 
 from sgcp.cli import app
 
+pytestmark = pytest.mark.integration
+
 EXAMPLES = [
     example
     for command in get_command(app).commands.values()

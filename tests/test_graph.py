@@ -111,6 +111,7 @@ class Recorder:
         return getattr(self._section, name)
 
 
+@pytest.mark.integration
 def test_every_setting_is_read_by_its_stage(tmp_path):
     """A key that no stage reads would rerun it for nothing."""
     from sgcp.stages import (

@@ -13,6 +13,8 @@ import pytest
 from conftest import Project, make_project
 from test_pipeline import PROGRAMS, new_clone
 
+pytestmark = pytest.mark.integration
+
 KILLS = {"fast": 2, "slow": 12}
 
 

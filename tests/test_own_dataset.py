@@ -15,6 +15,8 @@ from conftest import ROOT, Project, make_project, set_params
 from ruamel.yaml import YAML
 from test_pipeline import Clone, new_clone
 
+pytestmark = pytest.mark.integration
+
 PAGE = (ROOT / "docs/own-dataset.md").read_text(encoding="utf-8")
 BLOCKS = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Points of per cent. On one processor the run ends in the same bytes; another rounds otherwise,

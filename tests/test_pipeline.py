@@ -11,6 +11,8 @@ import pytest
 from conftest import ROOT, TINY, set_params
 from ruamel.yaml import YAML
 
+pytestmark = pytest.mark.integration
+
 STAGES = ["download", "prepare", "train", "validate", "predict", "package", "report"]
 PROGRAMS = Path(sys.executable).parent
 

@@ -220,6 +220,7 @@ def test_quiet_keeps_results_and_errors(project: Project, metrics):
     assert "choose one of" in project.fails("-q", "train", "kitti")
 
 
+@pytest.mark.integration
 def test_json_is_alone_on_standard_output(trained: Project, metrics):
     comparison = trained.run("compare", *metrics, "--json", "-")
     content = json.loads(comparison.stdout)

@@ -11,6 +11,8 @@ from scenes_at_hand import CLASSES, Folder
 
 from sgcp.datasets.images import read_label
 
+pytestmark = pytest.mark.integration
+
 HOSTILE = "<script>alert(1)<b>'\".png"
 
 

@@ -11,6 +11,8 @@ from videos import make_video
 
 from sgcp.inference.engines.choice import onnx_of
 
+pytestmark = pytest.mark.integration
+
 WAIT = 240_000  # milliseconds; on a machine that is not busy everything takes a few thousand
 
 

@@ -16,6 +16,8 @@ from conftest import ROOT
 
 from sgcp.datasets.images import write_png
 
+pytestmark = pytest.mark.integration
+
 RUNS = {"first": "42", "second": "43"}  # seeds of the sample, whose results are in git
 VEGA_LITE = "5.8"  # the oldest that there is here; DVC's page takes 5.2
 CHARTS = 6  # loss, mIoU, pixel accuracy, learning rate, classes, confusion

@@ -7,6 +7,8 @@ import pytest
 from browsing import visiting
 from conftest import Project
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def path(_trained, tmp_path_factory):

@@ -75,6 +75,7 @@ def spoil(project: Project, content: bytes) -> str:
     return path.name
 
 
+@pytest.mark.integration
 def test_hostile_annotation_is_one_short_message_and_keeps_what_was(prepared: Project):
     for name, (content, message) in HOSTILE.items():
         spoiled = spoil(prepared, content.encode("utf-8"))

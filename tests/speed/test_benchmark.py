@@ -22,6 +22,8 @@ from sgcp.speed.size import size_of
 from sgcp.stages.benchmark import give_int8
 from sgcp.stages.layout import Layout
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:

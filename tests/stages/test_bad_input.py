@@ -47,6 +47,7 @@ def test_full_disk_is_one_message_and_leaves_no_final_name(full_disk):
     assert not (full_disk.root / "data/raw/sample").exists()
 
 
+@pytest.mark.integration
 def test_file_size_limit_is_one_message(trained):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))

@@ -72,6 +72,7 @@ def change_lr(project: Project) -> None:
         ("report", "sample.report.pictures", 2),
     ],
 )
+@pytest.mark.integration
 def test_no_stage_writes_after_its_settings_changed(graph, during, command, key, value):
     if command == "download":
         shutil.rmtree(graph.root / "data/raw")
@@ -87,6 +88,7 @@ def test_no_stage_writes_after_its_settings_changed(graph, during, command, key,
     assert not list(graph.root.rglob("*.partial"))
 
 
+@pytest.mark.integration
 def test_refused_training_is_warned_of_once_and_need_not_be_done_again(graph, monkeypatch):
     graph.set(sample__train__epochs=4)
     before = (graph.root / "data/models/sample/model.safetensors").read_bytes()
@@ -104,6 +106,7 @@ def test_refused_training_is_warned_of_once_and_need_not_be_done_again(graph, mo
     assert (graph.root / "data/models/sample/model.safetensors").read_bytes() != before
 
 
+@pytest.mark.integration
 def test_training_on_images_that_change_stops_and_is_not_resumed(graph, monkeypatch):
     image = next((graph.root / "data/raw/sample/leftImg8bit/train").rglob("*.png"))
     whole = image.read_bytes()
@@ -116,6 +119,7 @@ def test_training_on_images_that_change_stops_and_is_not_resumed(graph, monkeypa
     assert "resuming" not in graph.ok("train", "sample")
 
 
+@pytest.mark.integration
 def test_touched_inputs_and_edited_comments_are_no_change(graph, during):
     def touch() -> None:
         params = graph.root / "params.yaml"

@@ -32,6 +32,7 @@ def make(project, target):
     bundle(layout, "quick", params.sample.train, params.machine, target)
 
 
+@pytest.mark.integration
 def test_bundle_is_the_recipe_on_train_and_val_with_its_origin(committed, tmp_path):
     make(committed, tmp_path / "weights")
     described = json.loads((tmp_path / "weights/sample.json").read_text())

@@ -19,6 +19,8 @@ from videos import make_video
 from sgcp.demo.shelf import Shelf, offered_models
 from sgcp.errors import SgcpError
 
+pytestmark = pytest.mark.integration
+
 # Labelling takes far longer than anybody waits; it cannot be interrupted, like a network's run.
 SLOW = """
 import time

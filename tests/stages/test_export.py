@@ -37,6 +37,7 @@ def run(file, image):
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml", ".pt2"])
+@pytest.mark.integration
 def test_scores_of_any_odd_size_are_those_of_pytorch(model, suffix):
     text = model.ok("export", "model.safetensors", f"out{suffix}")
     assert "against PyTorch: largest difference" in text
@@ -48,6 +49,7 @@ def test_scores_of_any_odd_size_are_those_of_pytorch(model, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml", ".pt2"])
+@pytest.mark.integration
 def test_baked_labels_of_a_fixed_size_are_those_of_pytorch(model, suffix):
     model.ok("export", "model.safetensors", f"out{suffix}", "--labels", "--size", "75", "93")
     image = picture(75, 93)
@@ -59,6 +61,7 @@ def test_baked_labels_of_a_fixed_size_are_those_of_pytorch(model, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+@pytest.mark.integration
 def test_small_pictures_and_onnx_runtime_too(model, suffix):
     model.ok("export", "model.safetensors", f"out{suffix}", "--labels")
     for size in ((1, 1), (33, 17)):
@@ -70,6 +73,7 @@ def test_small_pictures_and_onnx_runtime_too(model, suffix):
         assert (other == labels).mean() > 0.99
 
 
+@pytest.mark.integration
 def test_int8_says_what_it_costs(trained):
     text = trained.ok("export", "data/models/sample", "street.xml", "--int8", "--images", "3")
     facts = json.loads((trained.root / "street.json").read_text())["provenance"]["export"]["int8"]
@@ -84,6 +88,7 @@ def int8_facts(file):
     return json.loads(file.with_suffix(".json").read_text())["provenance"]["export"]["int8"]
 
 
+@pytest.mark.integration
 def test_int8_takes_its_ranges_from_any_folder_without_a_project(tmp_path):
     save_random(tmp_path)
     (tmp_path / "photos" / "more").mkdir(parents=True)
@@ -105,6 +110,7 @@ def test_int8_takes_its_ranges_from_any_folder_without_a_project(tmp_path):
     assert sgcp.load(tmp_path / "out.xml").segment(picture(40, 48)).shape == (40, 48)
 
 
+@pytest.mark.integration
 def test_int8_of_a_model_that_learnt_what_would_be_scored_is_not_scored(trained):
     trained.set(sample__validate__split="train")
     text = trained.ok("export", "data/models/sample", "street.xml", "--int8", "--images", "2")
@@ -174,6 +180,7 @@ def resize_of(file):
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml", ".pt2"])
+@pytest.mark.integration
 def test_an_export_says_how_images_are_resized_first(shortened, suffix):
     file = shortened.root / f"any{suffix}"
     text = shortened.ok("export", "model.safetensors", file.name)
@@ -203,6 +210,7 @@ def test_the_graph_itself_says_how_images_are_resized(shortened):
         assert json.loads(said)["resize"]["short_side"] == 48
 
 
+@pytest.mark.integration
 def test_a_loaded_export_resizes_as_its_model_does(shortened):
     shortened.ok("export", "model.safetensors", "any.onnx")
     shortened.ok("export", "model.safetensors", "fixed.onnx", "--size", "48", "64")

@@ -305,6 +305,7 @@ def test_run_without_curves_and_speed_says_so_and_names_are_escaped(trained):
     assert "<b>.json" not in text
 
 
+@pytest.mark.integration
 def test_killed_report_leaves_no_half_page(reported, tmp_path):
     root = tmp_path / "project"
     shutil.copytree(reported.root, root)

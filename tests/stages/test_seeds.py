@@ -9,6 +9,8 @@ from kills import tree
 
 from sgcp.stages.seeds import render_seeds, summarize
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def prepared(project):

@@ -316,6 +316,7 @@ def test_any_size(desk):
         assert labels.size == (width, height)
 
 
+@pytest.mark.integration
 def test_killed_midway_leaves_no_video_of_the_final_name(desk):
     make_video(desk.root / "long.mp4", 200, (96, 128))
     process = subprocess.Popen(

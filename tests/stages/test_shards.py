@@ -14,6 +14,8 @@ from conftest import ROOT, Project
 from sgcp.errors import SgcpError
 from sgcp.stages.shards import Shard, choose_shard, join_shards, link_or_copy, take_own_gpu
 
+pytestmark = pytest.mark.integration
+
 PREDICTIONS = "data/predictions/sample"
 
 

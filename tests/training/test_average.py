@@ -33,6 +33,7 @@ def test_kept_weights_are_the_running_mean(averaged, monkeypatch):
     assert any(not torch.equal(kept[name], seen[-1][name]) for name in kept)
 
 
+@pytest.mark.integration
 def test_a_resumed_run_has_the_same_mean(averaged):
     """And the same heads, draws and weights of classes: all that a recipe can ask for."""
     averaged.set(sample__train__auxiliary=0.4, sample__train__lovasz=0.5, sample__train__mix=0.5,

@@ -10,6 +10,8 @@ from sgcp.errors import SgcpError
 from sgcp.training import compilation
 from sgcp.training.compilation import PAYS_FROM_STEPS, compile_network
 
+pytestmark = pytest.mark.integration
+
 SHAPE = (2, 3, 8, 8)
 
 

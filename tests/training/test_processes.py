@@ -18,6 +18,8 @@ from sgcp.datasets.images import read_label, write_png
 from sgcp.errors import SgcpError
 from sgcp.stages.train import count_processes
 
+pytestmark = pytest.mark.integration
+
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 LAUNCHER = [sys.executable, "-m", "torch.distributed.run"]
 SCRIPT = str(Path(__file__).with_name("gathered.py"))

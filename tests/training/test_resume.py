@@ -51,6 +51,7 @@ def kill_after_epoch(project: Project, epoch: int, how: int) -> None:
     assert process.returncode == (-9 if how == signal.SIGKILL else 130)
 
 
+@pytest.mark.integration
 def test_interrupted_run_ends_as_an_uninterrupted_one(prepared):
     """From the command line, in the middle of epochs; tests/test_kills.py kills everywhere."""
     kill_after_epoch(prepared, 1, signal.SIGKILL)
@@ -67,6 +68,7 @@ def test_interrupted_run_ends_as_an_uninterrupted_one(prepared):
         assert interrupted[name] == whole[name], name
 
 
+@pytest.mark.integration
 def test_run_goes_on_in_the_middle_of_an_epoch(prepared, monkeypatch):
     """Stopped after each single step in turn, the weights are those of one go."""
     from sgcp.training import loop
@@ -94,6 +96,7 @@ def test_run_goes_on_in_the_middle_of_an_epoch(prepared, monkeypatch):
     assert results(prepared) == whole
 
 
+@pytest.mark.integration
 def test_killed_between_model_and_curves_is_noticed_and_ends_whole(prepared, monkeypatch):
     """The new model never has the curves of the old one."""
     from sgcp.stages import train
@@ -132,6 +135,7 @@ def test_run_stopped_while_it_validates_goes_on_there(prepared, monkeypatch):
     assert "resuming at step 2 of 2 of epoch 1" in prepared.ok("train", "sample")
 
 
+@pytest.mark.integration
 def test_second_training_of_a_dataset_waits_and_is_refused(prepared, monkeypatch):
     """Such as one left alone by a killed `dvc repro`: two would write one log."""
     prepared.set(sample__train__epochs=500)
@@ -169,6 +173,7 @@ def test_every_part_with_a_state_is_in_the_checkpoint():
     }
 
 
+@pytest.mark.integration
 def test_two_processes_train_as_one(prepared):
     """The same code under torchrun: two CPU processes share the batch and end up equal."""
     prepared.set(sample__train__epochs=1, machine__accelerator="cpu", machine__devices=2)
@@ -194,6 +199,7 @@ def kill_all_in(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.integration
 def test_two_processes_killed_go_on_as_one_go(prepared):
     """Both get the state that the first one read."""
     prepared.set(machine__accelerator="cpu", machine__devices=2, sample__train__batch_size=4)
@@ -228,6 +234,7 @@ def test_learning_learns(prepared):
     assert losses[-1] < 0.8 * losses[0]
 
 
+@pytest.mark.integration
 def test_bfloat16_trains_and_goes_on_as_in_one_go(prepared):
     from safetensors.torch import load_file
 
@@ -272,6 +279,7 @@ def test_missing_gpu_is_one_message(prepared):
     assert "machine (accelerator cuda" in prepared.fails("train", "sample")
 
 
+@pytest.mark.integration
 def test_run_begun_by_other_code_is_not_gone_on_with(prepared, monkeypatch):
     kill_after_epoch(prepared, 1, signal.SIGKILL)
     prepared.set(sample__train__epochs=4)
@@ -310,6 +318,7 @@ def test_training_labels_without_a_labelled_pixel_are_refused(prepared):
 
 
 @pytest.mark.parametrize("pixels", [1, 5])
+@pytest.mark.integration
 def test_sparse_labels_train_to_the_end_interrupted_or_not(prepared, pixels):
     """Crops of 16x16 of 64x128 rarely meet them by chance."""
     label_sparsely(prepared, pixels)
@@ -323,6 +332,7 @@ def test_sparse_labels_train_to_the_end_interrupted_or_not(prepared, pixels):
     assert results(prepared) == whole
 
 
+@pytest.mark.integration
 def test_epoch_that_leaves_out_the_only_labelled_image_is_no_reason_to_stop(prepared):
     """Of 4 images a batch of 3 leaves one out; the epoch has no loss then, and says so."""
     label_sparsely(prepared, 8, maps=1)
@@ -379,6 +389,7 @@ def test_while_validating_the_epoch_is_the_one_in_progress_and_no_number_is_made
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.integration
 def test_signal_to_the_group_while_loader_processes_run_is_one_line(prepared, sent):
     """As a scheduler, `timeout` or a closed terminal sends it."""
     prepared.set(machine__loader_workers=2, sample__train__epochs=400)
@@ -398,6 +409,7 @@ def test_signal_to_the_group_while_loader_processes_run_is_one_line(prepared, se
     assert "resuming" in prepared.stopped_after(1, "sample").output
 
 
+@pytest.mark.integration
 def test_killed_loader_process_is_one_message_and_no_bug(prepared):
     """As the kernel kills when memory is short."""
     prepared.set(machine__loader_workers=1, sample__train__epochs=400)
