@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sgcp.datasets.label_files import COLORS, ENCODINGS, IDS
 from sgcp.datasets.remap import UNLISTED
-from sgcp.errors import SgcpError
+from sgcp.errors import SgcpError, shorten
 from sgcp.evaluation.counts import known_ids
 from sgcp.evaluation.encodings import (
     MOST_IMPOSSIBLE,
@@ -114,13 +114,12 @@ class Doubts:
         encoding = self.encoding or IDS
         assumed = total.by_encoding[encoding]
         values = sorted(total.impossible)
-        more = f", ... {len(values)} in all" if len(values) > SHOWN else ""
         known = known_ids(self.benchmark)
         if encoding != IDS:
             known = f"0 to {len(self.benchmark.classes) - 1}, 255 for no class"
         text = (
-            f"{shown(self.impossible)}: values [{', '.join(map(str, values[:SHOWN]))}{more}] are "
-            f"no {TITLES[encoding]} ({known})"
+            f"{shorten(self.impossible, 1)}: values [{shorten(values, SHOWN)}] are no "
+            f"{TITLES[encoding]} ({known})"
         )
         fitting = [
             name
@@ -139,7 +138,7 @@ class Doubts:
         for name in sorted(self.suspects, key=lambda name: -len(self.suspects[name])):
             paths, readings = zip(*self.suspects[name], strict=True)
             part = sum(readings[1:], readings[0])
-            text = f"{shown(paths)}: values {compare(part, IDS, name)}"
+            text = f"{shorten(paths, 1)}: values {compare(part, IDS, name)}"
             if len(paths) == self.files:
                 return f"{text}. {choice(name)}"
             return (
@@ -178,8 +177,3 @@ def compare(readings: Readings, assumed: str, other: str) -> str:
 def choice(other: str) -> str:
     """Say which option scores values as they look, and which as label ids all the same."""
     return f"Use `--encoding {other}` if they are, `--encoding ids` if they are label ids"
-
-
-def shown(paths: tuple[Path, ...] | list[Path]) -> str:
-    """Return the first file and how many more there are."""
-    return f"{paths[0]}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sgcp.datasets.classes import SemanticClass
 from sgcp.datasets.survey import Picture, Survey
+from sgcp.errors import shorten
 from sgcp.evaluation.findings import Finding, groups_to_json
 from sgcp.evaluation.kinds import Kind
 from sgcp.evaluation.suspicions import (
@@ -95,7 +96,7 @@ def _alone(survey: Survey, known: dict[int, str]) -> Iterator[Finding]:
     if label is None:
         return
     if unknown := sorted(label.classes - known.keys()):
-        yield Finding(UNKNOWN_IDS, name, f"{_few(map(str, unknown))}")
+        yield Finding(UNKNOWN_IDS, name, shorten(unknown))
     if picture is not None and label.size != picture.size:
         sizes = [" x ".join(map(str, size)) for size in (label.size, picture.size)]
         yield Finding(MISFIT, name, f"label {sizes[0]}, picture {sizes[1]}")
@@ -125,11 +126,11 @@ def _twice(surveys: Sequence[Survey]) -> Iterator[Finding]:
         labels = {survey.label.digest for survey in group if survey.label}
         note = "; labels differ" if len(labels) > 1 else ""
         kind = LEAK if len(splits) > 1 else TWICE
-        yield Finding(kind, _name(group[0]), f"and {_few(map(_name, group[1:]))}{note}")
+        yield Finding(kind, _name(group[0]), f"and {shorten(map(_name, group[1:]))}{note}")
     labelled = [s for s in surveys if s.label and s.picture and len(s.label.classes) > 1]
     for group in _equal(labelled, lambda s: s.label.digest if s.label else ""):
         if len({s.picture.digest for s in group if s.picture}) > 1:
-            yield Finding(LABEL_TWICE, _name(group[0]), f"and {_few(map(_name, group[1:]))}")
+            yield Finding(LABEL_TWICE, _name(group[0]), f"and {shorten(map(_name, group[1:]))}")
 
 
 def _nearly_twice(surveys: Sequence[Survey]) -> Iterator[Finding]:
@@ -202,10 +203,3 @@ def _unlike_most(surveys: Sequence[Survey]) -> Iterator[Finding]:
             for survey, picture in pictures
             if not picture.colored and not picture.constant
         )
-
-
-def _few(names: Iterable[str], most: int = 3) -> str:
-    """Return a few names in words, and how many more there are."""
-    listed = list(names)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more

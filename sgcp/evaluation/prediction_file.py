@@ -18,7 +18,7 @@ from sgcp.datasets.images import (
 )
 from sgcp.datasets.label_files import COLORS, TRAIN_IDS, Meaning, read_meaning
 from sgcp.datasets.remap import UNLISTED, color_codes
-from sgcp.errors import SgcpError
+from sgcp.errors import SgcpError, shorten
 from sgcp.evaluation.encodings import TITLES, ids_coincide, read_colors
 
 if TYPE_CHECKING:
@@ -91,11 +91,10 @@ def read_painted(path: Path, benchmark: Benchmark) -> UInt8:
     if not unlisted.any():
         return train_ids
     codes, counts = np.unique(color_codes(rgb)[unlisted], return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:SHOWN].tolist()
-    named = ", ".join(f"#{codes[k]:06x} ({counts[k]:,} pixels)" for k in order)
-    more = f" and {len(codes) - SHOWN} more" if len(codes) > SHOWN else ""
+    order = np.argsort(-counts, kind="stable").tolist()
+    named = shorten((f"#{codes[k]:06x} ({counts[k]:,} pixels)" for k in order), SHOWN)
     raise SgcpError(
-        f"{path}: a colour image with colours of no class: {named}{more}. Paint every pixel in the "
+        f"{path}: a colour image with colours of no class: {named}. Paint every pixel in the "
         "colour of its class, or write label ids in one 8-bit channel"
     )
 

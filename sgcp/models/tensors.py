@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sgcp.errors import SgcpError
+from sgcp.errors import SgcpError, shorten
 
 MAX_BYTES = 2**29  # of a checkpoint; ImageNet heads and optimizers come with some
 
@@ -80,9 +80,8 @@ def load_strictly(model: nn.Module, tensors: dict[str, Tensor], source: Path) ->
         if problem := _misfit(key, tensors[key], wanted[key]):
             wrong.append(f"{key}: {problem}")
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        shown = "; ".join(text[:120] for text in sorted(wrong)[:3])
-        raise SgcpError(f"{source}: does not fit the network: {shown}{more}")
+        shown = shorten(text[:120] for text in sorted(wrong))
+        raise SgcpError(f"{source}: does not fit the network: {shown}")
     model.load_state_dict(tensors)
 
 

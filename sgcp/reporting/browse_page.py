@@ -12,7 +12,7 @@ from sgcp.datasets.census import SplitCensus, of_split
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.index import SPLITS, Dataset
 from sgcp.datasets.survey import Thumb
-from sgcp.errors import printable
+from sgcp.errors import printable, shorten
 from sgcp.reporting.page import Cell, Chart, label_uri, photo_uri, render
 from sgcp.reporting.palettes import SERIES, official, safe
 
@@ -118,12 +118,11 @@ def split_table(census: Mapping[str, SplitCensus]) -> tuple[list[str], list[list
                "height x width"]  # fmt: skip
     rows: list[list[Cell]] = []
     for name, split in census.items():
-        sizes = [f"{h} x {w}" for (h, w), _ in split.sizes.most_common(3)]
+        sizes = [f"{h} x {w}" for (h, w), _ in split.sizes.most_common()]
         least = min((share for share, _ in split.coverage), default=None)
-        more = f" and {len(split.sizes) - 3} more" if len(split.sizes) > 3 else ""
         rows.append(
             [name, split.images, split.labels, percent(split.labelled_share), percent(least),
-             len(split.sequences), ", ".join(sizes) + more]
+             len(split.sequences), shorten(sizes)]
         )  # fmt: skip
     return columns, rows
 

@@ -13,7 +13,7 @@ import numpy as np
 from sgcp.datasets.images import UInt8, read_image
 from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap, spread
 from sgcp.datasets.photos import is_photo, read_photo
-from sgcp.errors import SgcpError
+from sgcp.errors import SgcpError, shorten
 from sgcp.evaluation.counts import Counts, no_counts
 from sgcp.evaluation.scores import score_counts
 from sgcp.inference.engines.base import cores
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 FEW = 16  # images, below which the ranges are warned of
 COMPARED = 100  # images on which labels are compared where none can be scored
-NAMED = 3  # skipped files in a message
 
 
 @dataclass(frozen=True)
@@ -137,9 +136,8 @@ def find_images(folder: Path, count: int) -> list[Path]:
         except SgcpError:
             skipped.append(path)
     if skipped:
-        names = ", ".join(path.name for path in skipped[:NAMED])
-        more = ", ..." if len(skipped) > NAMED else ""
-        warn(f"{folder}: {len(skipped)} files are not readable images, skipped: {names}{more}")
+        names = shorten(path.name for path in skipped)
+        warn(f"{folder}: {len(skipped)} files are not readable images, skipped: {names}")
     if not found:
         raise SgcpError(f"--calibrate {folder}: no readable image below it. Give another folder")
     if len(found) < FEW:

@@ -15,7 +15,7 @@ from rich.progress import MofNCompleteColumn
 from sgcp.datasets.images import UInt8, write_png
 from sgcp.datasets.label_files import Meaning, train_ids_of, write_labels
 from sgcp.datasets.photos import doubt_depth, read_photo
-from sgcp.errors import SgcpError, printable
+from sgcp.errors import SgcpError, printable, shorten
 from sgcp.files import code_digest, json_digest
 from sgcp.inference.engines.base import cores
 from sgcp.inference.segmenter import find_model, load
@@ -188,9 +188,8 @@ def refuse_existing(jobs: Sequence[Job]) -> None:
         if path.exists() and not job.made(path)
     ]
     if foreign:
-        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise SgcpError(
-            f"{foreign[0]}{more}: exists, and was made by another model or other options, of "
+            f"{shorten(foreign, 1)}: exists, and was made by another model or other options, of "
             "another image, or not by sgcp. Pass --force to overwrite it, or another --out DIR"
         )
 
