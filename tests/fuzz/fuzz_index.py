@@ -1,6 +1,7 @@
 """index.csv beside a right dataset.json."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import atheris
 from harness import fuzz
@@ -10,12 +11,18 @@ with atheris.instrument_imports(include=["sgcp.datasets.index"]):
 
 from sgcp.datasets.classes import camvid_classes
 
-ITEMS = (
-    Item("train", Path("CamVid/train/a.png"), Path("labels/train/a.png"), "0001TP", 360, 480),
-    Item("test", Path("CamVid/test/b.png"), None, "Seq05VD", 360, 480),
+IMAGES = ("CamVid/train/a.png", "CamVid/test/b,c.png")
+ITEMS = tuple(
+    Item(Path(image).parts[1], Path(image), "0001TP", 360, 480, "0" * 32, label)
+    for image, label in zip(IMAGES, (Path("labels/train/a.png"), None), strict=True)
 )
 DATASET = Dataset("camvid", "segnet", "grouped", camvid_classes(), ITEMS)
-HEADER = b"split,image,label,sequence,height,width\n"
+
+
+def written() -> bytes:
+    with TemporaryDirectory() as folder:
+        write_dataset(Path(folder), DATASET)
+        return (Path(folder) / "index.csv").read_bytes()
 
 
 def read(path: Path) -> None:
@@ -29,5 +36,5 @@ def read(path: Path) -> None:
         assert isinstance(item.key, str)
 
 
-ROW = b"train,CamVid/train/a.png,labels/train/a.png,0001TP,360,480\n"
-fuzz(read, "input.csv", [HEADER + ROW, HEADER + ROW + b'test,"b,c.png",,NA,1,1\n', HEADER])
+SEED = written()
+fuzz(read, "input.csv", [SEED, SEED.partition(b"\n")[0] + b"\n"])
