@@ -44,6 +44,8 @@ def test_layout_of_another_program_is_named_with_a_file_and_advice(name, above):
     example = text.split("(found ")[1].split(")")[0].split(", ")[0]
     assert example.removeprefix(above) in FOREIGN[name]
     assert text.split("). ")[1]
+    loud = explain_layout(OWN, [above + file.upper() for file in FOREIGN[name]])
+    assert loud.startswith(f"it looks like {name}")
 
 
 def test_layout_that_nobody_knows_is_described_by_its_files():
@@ -123,6 +125,12 @@ def test_list_of_classes_of_another_name_is_the_nearest_thing(project: Project, 
     for text in refused_both_ways(project, source):
         assert "the source lacks classes.csv" in text
         assert f"{near}. Write one" in text
+
+
+def test_all_that_a_source_lacks_is_named_at_once(project: Project, tmp_path):
+    source = write(tmp_path / "mine", ["images/train/a.png", "masks/train/a.png"])
+    for text in refused_both_ways(project, source):
+        assert "the source lacks labels/SPLIT and classes.csv (SPLIT: train, val, test)" in text
 
 
 def test_real_exports_are_named(project: Project, shared: Path):

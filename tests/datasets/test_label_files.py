@@ -48,7 +48,7 @@ GOOD = {"encoding": "ids", "dataset": "own", "classes": {"a": 1}}
         json.dumps(GOOD | {"classes": {}}), json.dumps(GOOD | {"classes": {"a": 256}}),
         json.dumps(GOOD | {"classes": {"a": -1}}), json.dumps(GOOD | {"classes": {"a": "1"}}),
         json.dumps(GOOD | {"classes": ["a"]}), json.dumps(GOOD | {"classes": {"a": 1, "b": 1}}),
-        json.dumps(GOOD | {"encoding": ["ids"]}),
+        json.dumps(GOOD | {"encoding": ["ids"]}), json.dumps(GOOD | {"classes": {"a": True}}),
     ],
 )  # fmt: skip
 def test_text_of_another_form_says_nothing(text):

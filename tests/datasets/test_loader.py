@@ -154,6 +154,14 @@ def test_crop_around_a_labelled_pixel_has_it_anywhere():
     assert places == {(row, column) for row in range(8) for column in range(8)}
 
 
+def test_any_labelled_pixel_may_be_the_one_that_a_crop_is_drawn_around():
+    transform = TrainTransform((8, 8), (1.0, 1.0), 0, 0.0, 0.0)
+    image, label = one_pixel((80, 120), (0, 0))
+    label[79, 119] = 3
+    crops = [transform(image, label, sample_generator(3, 0, index))[1] for index in range(40)]
+    assert {int(crop.min()) for crop in crops} == {2, 3}
+
+
 def test_image_without_a_labelled_pixel_stays_a_sample_that_ends():
     transform = TrainTransform((16, 16), (0.5, 2.0), 0, 0.5, 0.2)
     label = torch.full((40, 48), IGNORE, dtype=torch.uint8)
@@ -281,6 +289,16 @@ def test_batch_beyond_the_split_and_uneven_batches_are_refused(items, tmp_path):
         train_loader(dataset(items, tmp_path), 8, 0)
     with pytest.raises(SgcpError, match="no multiple of the 2 processes"):
         train_loader(dataset(items, tmp_path), 3, 0, world=2)
+
+
+def test_an_epoch_can_teach_if_one_of_its_own_crops_is_labelled(items, tmp_path):
+    labelled = sample_generator(1, 3, 5).initial_seed()  # epoch 3, image 5
+
+    def transform(image, label, generator):
+        return image, label if generator.initial_seed() == labelled else label | IGNORE
+
+    data = dataset(items, tmp_path, transform)
+    assert [data.can_teach(epoch) for epoch in range(5)] == [False, False, False, True, False]
 
 
 def test_label_without_class_and_other_size_are_refused(items, tmp_path):

@@ -16,6 +16,7 @@ from sgcp.datasets import links
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.images import read_label
 from sgcp.datasets.index import Dataset, read_dataset, refuse_overlap, trained_digests
+from sgcp.datasets.missing import compare_names
 from sgcp.datasets.own import raw_path
 from sgcp.datasets.own_classes import means_void, read_classes
 from sgcp.errors import SgcpError
@@ -528,6 +529,20 @@ def test_labels_of_other_names_are_shown_and_never_all_left_out(project, source,
         assert "no image has a label map. Looked for images/SPLIT/NAME" in text
         assert "4 (images/train/a.png, images/train/b.png, images/val/c.png and 1 more;" in text
         assert advice in text
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ("labels/train/a_x.png", " labels/train/a_x.png has '_x' beside the name of the image"),
+        ("labels/val/a_x.png", " The nearest to labels/train/a.png is labels/val/a_x.png."),
+        ("masks/0017.png", ""),
+    ],
+)
+def test_nearest_name_is_told(found, said):
+    told = compare_names([Path("labels/train/a.png")], [Path("masks/0018.png"), Path(found)])
+    assert told.startswith(said)
+    assert bool(told) == bool(said)
 
 
 def test_label_that_differs_in_letter_case_alone_is_named(project, source):

@@ -85,7 +85,7 @@ def test_large_images_are_refused_before_they_are_decoded(tmp_path, monkeypatch)
         label_picture(tmp_path / "a.png", Halves(), Style(), tmp_path)
 
 
-@pytest.mark.parametrize("size", [(4096, 8192), (1, 2**23), (720, 40_000)])
+@pytest.mark.parametrize("size", [(4096, 8192), (1, 2**23), (2**23, 1), (720, 40_000)])
 def test_what_the_network_sees_is_bounded(size):
     height, width = pictures.network_size(Halves(), size)
     assert 1 <= height * width <= pictures.NETWORK_PIXELS
@@ -98,6 +98,13 @@ def test_bands_are_painted_and_counted_as_the_whole_image():
     pictures.paint_bands(image, labels, Halves.classes, Style())
     assert np.array_equal(image, whole)
     assert np.array_equal(pictures.count(labels), np.bincount(labels.ravel(), minlength=256))
+
+
+def test_the_largest_share_comes_first_and_what_does_not_occur_has_none():
+    counts = np.zeros(256, np.int64)
+    counts[[2, 4, 7]] = 1, 6, 3
+    found = pictures.shares(counts, Halves.classes)
+    assert [(item.train_id, share) for item, share in found] == [(4, 0.6), (7, 0.3), (2, 0.1)]
 
 
 class Tab:

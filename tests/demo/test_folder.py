@@ -6,6 +6,7 @@ import tempfile
 
 import pytest
 
+from sgcp.demo import folder as folders
 from sgcp.demo.folder import own_folder
 
 
@@ -40,3 +41,20 @@ def test_folders_of_other_users_are_left_alone(temporary, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with own_folder():
         assert (temporary / "sgcp-demo-theirs").is_dir()
+
+
+def test_a_folder_that_another_server_just_took_for_a_dead_one_s_is_not_used(
+    temporary, monkeypatch
+):
+    lock, removed = folders._lock, []
+
+    def lock_too_late(descriptor):
+        if not removed:
+            removed.extend(temporary.iterdir())
+            removed[0].rmdir()
+        return lock(descriptor)
+
+    monkeypatch.setattr(folders, "_lock", lock_too_late)
+    with own_folder() as folder:
+        assert folder.is_dir()
+        assert folder not in removed

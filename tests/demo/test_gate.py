@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sgcp.demo.gate import Gate
+from sgcp.demo.gate import HEADERS, Gate
 
 OURS = {"host": "127.0.0.1:7860"}
 FOLDER = Path(tempfile.gettempdir(), "sgcp-demo-x").resolve()
@@ -50,6 +50,7 @@ def test_only_our_own_name_is_answered(listens, named, answered):
         ({"origin": "http://127.0.0.1:9999", "sec_fetch_site": "same-site"}, 403),
         ({"origin": "https://evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"sec_fetch_site": "same-site"}, 403),
         ({"sec_fetch_site": "cross-site", "sec_fetch_mode": "no-cors"}, 403),
         ({"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate"}, 403),
     ],
@@ -153,6 +154,22 @@ def test_calls_of_no_function_and_of_another_kind_are_refused():
 
 def test_events_of_a_tab_that_asked_for_nothing_are_not_there():
     assert refusal(path="/gradio_api/queue/data") == 404
+
+
+def test_the_browser_is_told_to_ask_nobody_else_and_nothing_said_behind_the_gate_changes_that():
+    async def app(scope, receive, send):
+        kept = [(b"content-type", b"text/html"), (b"Content-Security-Policy", b"default-src *")]
+        await send({"type": "http.response.start", "status": 200, "headers": kept})
+
+    said = []
+
+    async def send(message):
+        said.extend(message["headers"])
+
+    scope = {"type": "http", "headers": [(b"host", b"127.0.0.1")], "path": "/", "method": "GET"}
+    asyncio.run(Gate(app, "127.0.0.1", 10**6, FOLDER, None)(scope, None, send))
+    expected = {"content-type": "text/html"} | HEADERS
+    assert sorted(said) == sorted((k.encode(), v.encode()) for k, v in expected.items())
 
 
 def test_a_failure_behind_the_gate_is_one_line_and_no_traceback(capsys):

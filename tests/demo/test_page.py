@@ -33,6 +33,7 @@ def test_what_the_page_sends_is_taken(page):
     assert call(page)
     assert call(page, 0, None)
     assert call(page, 4, 12.5)
+    assert call(page, 0, FILE | {"path": "/x/A.PNG"})
     assert call(page, 0, FILE | {"url": "x", "orig_name": "a.png", "size": 9, "mime_type": ""})
     assert call(page, trigger_id=7, event_data=None)
 

@@ -13,7 +13,7 @@ from sgcp.errors import SgcpError
 from sgcp.evaluation.benchmark import Benchmark, cityscapes_benchmark
 from sgcp.evaluation.counts import count_classes, count_segments
 from sgcp.evaluation.doubts import Doubts, read_values
-from sgcp.evaluation.encodings import Reading, id_tables, read_colors, tables_of
+from sgcp.evaluation.encodings import Reading, id_tables, read_colors, tables_of, values_doubt
 
 SIZE = (48, 64)
 
@@ -135,6 +135,25 @@ def test_what_is_asked_for_is_never_doubted():
     truths = [np.repeat([[0, 1]], 9, 0).astype(np.uint8)]
     assert explain(benchmark, truths, truths, "ids") == ""
     assert explain(benchmark, truths, [1 - truths[0]], "train-ids") == ""
+
+
+def test_values_that_are_no_train_ids_speak_against_them():
+    """Road and sidewalk as 0 and 1; a car as its label id, or as its train id."""
+    benchmark = cityscapes_benchmark(cityscapes_classes())
+    truths = [np.resize([0, 1, 13], SIZE).astype(np.uint8)]
+    assert explain(benchmark, truths, [np.resize([0, 1, 26], SIZE)]) == ""
+    assert "look like train ids" in explain(benchmark, truths, truths)
+
+
+@pytest.mark.parametrize(
+    ("values", "doubted"), [([0, 1], True), ([0, 1, 26], False), ([7, 26], False)]
+)
+def test_without_a_truth_values_speak_for_an_encoding_that_has_them_all(values, doubted):
+    pixels = np.zeros((3, 256), np.int64)
+    pixels[2, values] = 9
+    tables = id_tables({7: 0, 26: 1}, known=34)
+    ids, train_ids = (Reading.of(pixels, tables[name]) for name in ("ids", "train-ids"))
+    assert values_doubt(ids, train_ids) == doubted
 
 
 def test_mean_iou_of_a_reading_is_that_of_the_scores():

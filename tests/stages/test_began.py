@@ -110,6 +110,7 @@ def test_refused_training_is_warned_of_once_and_need_not_be_done_again(graph, mo
 def test_training_on_images_that_change_stops_and_is_not_resumed(graph, monkeypatch):
     image = next((graph.root / "data/raw/sample/leftImg8bit/train").rglob("*.png"))
     whole = image.read_bytes()
+    graph.set(machine__checkpoint_seconds=0)
     with pytest.MonkeyPatch.context() as patch:
         count_steps(patch, lambda: Image.new("RGB", (128, 64)).save(image))
         message = graph.fails("train", "sample")

@@ -162,6 +162,29 @@ def test_one_file_in_train_ids_among_label_ids_is_named(bench):
     assert "2 other files of the folder do not" in text
 
 
+def test_most_files_decide_which_other_encoding_is_named(bench):
+    bench = bench("cityscapes")
+    palette = np.roll(bench.colors, 1, axis=0)
+    paint = save_palette(palette)
+
+    def save(path: Path, array: np.ndarray) -> None:
+        if path.stem == STEMS[0]:
+            paint(path, (array + 1) % 19)
+        else:
+            Image.fromarray(array).save(path)
+
+    bench.write(bench.answers(), save)
+    assert f"{STEMS[1]}.png and 1 more: values look like train ids" in bench.refuses()
+
+
+def test_blank_file_among_label_ids_is_scored(bench):
+    bench = bench("cityscapes")
+    arrays = [bench.label_ids[answer] for answer in bench.answers()]
+    arrays[0][:] = 0  # unlabeled, and the train id of road
+    bench.write(arrays)
+    assert 0.5 < bench.score()["miou"] < 1
+
+
 def test_one_class_on_every_pixel_in_train_ids_is_refused(bench):
     bench = bench("cityscapes")
     common = int(np.bincount(bench.truths[0].ravel(), minlength=19)[:7].argmax())  # no label id
@@ -234,9 +257,13 @@ def test_impossible_values_are_not_said_to_be_train_ids_that_train_ids_lack_too(
 
 def test_impossible_label_ids_that_nothing_explains_are_named(bench):
     bench = bench("cityscapes")
-    bench.write([np.where(answer == 3, 200, bench.label_ids[answer]) for answer in bench.answers()])
+    arrays = [bench.label_ids[answer] for answer in bench.answers()]
+    for value, array in enumerate(arrays[1:], 200):
+        array[:4] = value
+    bench.write(arrays)
     text = bench.refuses()
-    assert "values [200] are no label ids (0 to 33). Write the label id of a class" in text
+    assert f"{STEMS[1]}.png and 1 more: values [200, 201] are no label ids (0 to 33)" in text
+    assert "Write the label id of a class" in text
 
 
 # Colours.
@@ -309,6 +336,26 @@ def test_palette_is_ignored_where_its_indices_are_label_ids(bench):
     assert bench.score()["miou"] == bench.score("--encoding", "colors")["miou"] == 1
 
 
+@pytest.mark.parametrize("painted", ["all with alpha", "one"])
+def test_palette_that_says_no_colour_for_every_pixel_is_ignored(bench, painted):
+    bench = bench("own")
+    palette = np.zeros((256, 3), np.uint8)
+    palette[bench.label_ids] = bench.colors
+    paint, names = save_palette(palette), STEMS if painted != "one" else STEMS[:1]
+
+    def save(path: Path, array: np.ndarray) -> None:
+        Image.fromarray(array).save(path)
+        if path.stem in names:
+            paint(path, array)
+        if painted == "all with alpha":
+            with Image.open(path) as image:
+                image.load()
+            image.save(path, transparency=0)
+
+    bench.write([bench.label_ids[answer] for answer in bench.answers()], save)
+    assert bench.score()["miou"] == 1
+
+
 def test_palette_over_train_ids_is_train_ids(bench):
     bench = bench("cityscapes")
     bench.write(bench.answers(), save_palette(bench.colors))
@@ -367,6 +414,25 @@ def test_classes_of_ours_in_another_order_are_matched_by_name(bench, case):
         lambda path, array: write_labels(path, array, train_ids_of(classes)),
     )
     assert bench.score("--encoding", "train-ids")["miou"] == 1
+
+
+@pytest.mark.parametrize("says", [ids_of, train_ids_of])
+def test_ours_are_of_both_encodings_where_train_ids_are_label_ids(bench, says):
+    bench = bench("camvid")
+    meaning = says(bench.classes, "camvid")
+    bench.write(bench.answers(), lambda path, array: write_labels(path, array, meaning))
+    assert "read as class colours, but the file says" in bench.refuses("--encoding", "colors")
+    assert bench.score()["miou"] == bench.score("--encoding", "train-ids")["miou"] == 1
+
+
+def test_values_beyond_those_that_a_file_of_ours_names_are_refused(bench):
+    bench = bench("own")
+    meaning = train_ids_of(bench.classes, "own")
+    arrays = bench.answers()
+    arrays[1][0, :2] = 200
+    bench.write(arrays, lambda path, array: write_labels(path, array, meaning))
+    text = bench.refuses("--encoding", "train-ids")
+    assert f"{STEMS[1]}.png: values [200] are not among those that the file says" in text
 
 
 def test_other_classes_of_ours_are_refused(bench):

@@ -141,17 +141,20 @@ def test_files_are_followed_through_links(project, linked):
     assert "data/raw/own/images/val/2.png (changed)" in refused(project)
 
 
-def test_classes_that_changed_are_noticed(project, linked):
+def test_classes_that_changed_or_went_are_noticed(project, settled, linked):
     with (linked / "classes.csv").open("a") as file:
         file.write("car,2,#070809\n")
     assert "data/raw/own/classes.csv (changed)" in refused(project)
+    (linked / "classes.csv").unlink()
+    assert "data/raw/own/classes.csv (missing)" in refused(project)
 
 
 def test_removed_and_added_files_are_named_with_what_to_do(project, linked):
     (linked / "images/val/2.png").unlink()
     raw = project.root / "data/raw/own"
     shutil.copy(linked / "images/val/3.png", raw / "images/val/9.png")
-    (raw / "images/val/.DS_Store").write_bytes(b"litter")
+    for litter in (".DS_Store", "._3.png"):
+        (raw / "images/val" / litter).write_bytes(b"litter")
     message = refused(project)
     assert "read or wrote (2: " in message
     assert "data/raw/own/images/val/2.png (missing)" in message
@@ -191,7 +194,18 @@ def test_touched_files_are_read_once_and_are_no_error(trained, digested, settled
     trained.ok("validate", "sample")
     assert len(digested) == 8  # 2 images, label maps, maps of segments and polygons
     trained.ok("validate", "sample")
-    assert len(set(digested)) == 8
+    assert len(digested) == 8
+
+
+def test_stamps_of_another_index_are_not_trusted(trained):
+    path, layout = first(trained.root, f"{IMAGE}/*/*.png"), Layout(trained.root, "sample")
+    mirror(path)
+    content = json.loads(layout.stamps.read_text())
+    content["times"][f"raw/{path.relative_to(layout.raw)}"] = stamps.status_of(str(path))
+    layout.stamps.write_text(json.dumps(content))
+    trained.ok("validate", "sample")
+    layout.stamps.write_text(json.dumps(content | {"index": "another"}))
+    assert f"{path.name} (changed)" in trained.fails("validate", "sample")
 
 
 def test_image_saved_anew_with_the_same_pixels_is_no_other_image(trained):

@@ -16,7 +16,12 @@ from conftest import Project
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from sgcp.datasets.classes import camvid_classes
+from sgcp.datasets.index import Dataset, Item
 from sgcp.datasets.truth import read_truth
+from sgcp.inference.segmenter import find_model
+from sgcp.stages.layout import Layout
+from sgcp.stages.validate import describe_unseen, place_beside
 
 
 def metrics(project: Project, name: str = "validate.json") -> dict:
@@ -293,6 +298,24 @@ def test_bundled_model_of_other_classes_and_absent_models_are_one_message(traine
     assert "one of them at a time" in text
     text = trained.fails("validate", "--model", "data/models/sample", "--name", "a/b")
     assert "a plain name, got 'a/b'" in text
+
+
+def test_bundled_model_has_its_name_as_the_name_of_its_scores(tmp_path):
+    layout = Layout(tmp_path, "camvid")
+    for name, called in ((None, "camvid"), ("mine", "mine")):
+        beside = place_beside(layout, "camvid", find_model("camvid"), name)
+        assert beside.variant == f"models/{called}"
+
+
+def test_split_without_an_image_is_not_offered():
+    items = tuple(
+        Item(split, Path(f"images/{split}/a.png"), "", 4, 6, split, Path("a.png"))
+        for split in ("train", "test")
+    )
+    dataset = Dataset("own", "folder", "own-1", camvid_classes(), items)
+    seen = {item.origin: item.image_digest for item in items}
+    assert describe_unseen({"train/a": "train"}, dataset) == "`--split test` has none of them"
+    assert describe_unseen(seen, dataset) == "every split has some of them"
 
 
 @pytest.mark.parametrize("command", ["validate", "predict", "report", "benchmark"])

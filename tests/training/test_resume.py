@@ -16,6 +16,8 @@ from lightning_fabric import Fabric
 from PIL import Image
 
 from sgcp.config import load_params
+from sgcp.training.checkpoints import Progress
+from sgcp.training.log import Reporter
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 COMMAND = [sys.executable, "-m", "sgcp", "train", "sample"]
@@ -383,6 +385,20 @@ def test_while_validating_the_epoch_is_the_one_in_progress_and_no_number_is_made
     after = [line for line in lines[first + 1 :] if line.startswith("epoch")]
     assert after[0].startswith("epoch 1/2  loss")
     assert not [line for line in lines if line.startswith("epoch 3")]
+
+
+def test_bar_stands_where_the_run_does(tmp_path):
+    row = {"loss": 1.0, "miou": 0.25, "lr": 0.1, "images_per_second": 1.0, "waiting": 0.0}
+    progress = Progress("run", epoch=2, history=[row, row])
+    with Reporter(tmp_path / "log", epochs=4, images=6, active=True) as reporter:
+        (bar,) = reporter.bar.tasks
+        reporter.resume(progress, steps=3)
+        assert (bar.description, bar.completed, bar.total) == ("epoch 3/4", 12, 24)
+        reporter.step(4, 0.5, 2.0)
+        assert bar.completed == 16
+        assert bar.fields == {"loss": "0.500", "miou": "0.250", "speed": "2.0"}
+        reporter.validating(progress)
+        assert (bar.description, bar.completed) == ("epoch 3/4, validating", 18)
 
 
 # --- signals to the whole group
