@@ -92,8 +92,10 @@ class Doubts:
         if readings.impossible:
             self.impossible.append(path)
         assumed = readings.by_encoding[self.encoding or IDS]
-        fitting = [n for n, r in readings.by_encoding.items() if values_doubt(assumed, r)]
-        if fitting and readings.values > 1:  # a file of one value, perhaps blank, says little
+        # A file of one value, perhaps blank, says little; one without a scored pixel, nothing.
+        if readings.values == 1 or np.isnan(assumed.miou):
+            return
+        if fitting := [n for n, r in readings.by_encoding.items() if values_doubt(assumed, r)]:
             self.suspects.setdefault(best_of(readings, fitting), []).append((path, readings))
 
     def refuse(self) -> None:
@@ -149,9 +151,9 @@ class Doubts:
         fitting = [
             name
             for name, reading in total.by_encoding.items()
-            if values_doubt(assumed, reading) or truth_doubts(assumed, reading)
+            if name != IDS and (values_doubt(assumed, reading) or truth_doubts(assumed, reading))
         ]
-        if not fitting:
+        if not fitting or np.isnan(assumed.miou):
             return ""
         best = best_of(total, fitting)
         return f"{self.folder}: values {compare(total, IDS, best)}. {choice(best)}"

@@ -26,6 +26,19 @@ def own(label_ids: list[int]) -> Benchmark:
     return Benchmark(classes, max(label_ids) + 1)
 
 
+@pytest.mark.parametrize("values", [[0, 1, 26], [4, 7, 8]], ids=["label ids", "of both"])
+@pytest.mark.parametrize("others", [0, 2])
+def test_an_image_without_a_scored_pixel_speaks_for_no_encoding(values, others):
+    benchmark = cityscapes_benchmark(cityscapes_classes())
+    rng = np.random.default_rng(0)
+    truths = scenes(rng, 19, others)
+    ids = np.array([item.label_id for item in benchmark.classes])
+    predictions = [ids[network(rng, truth, 19, 0.6)] for truth in truths]
+    truths.append(np.full(SIZE, IGNORE, np.uint8))
+    predictions.append(np.resize(values, SIZE))
+    assert explain(benchmark, truths, predictions) == ""
+
+
 def explain(benchmark, truths, predictions, encoding=None) -> str:
     """Return why predictions of others are not scored, nothing if they are."""
     doubts = Doubts(Path("folder"), benchmark, encoding)
