@@ -106,7 +106,7 @@ def test_every_image_has_its_own_prediction_and_place_in_the_zip(with_model, sha
     assert "5 label-id images" in text
     folder = with_model.root / "data/predictions/own"
     assert files(folder) == set(NAMES)
-    model = sgcp.load(with_model.root / "data/models/own")
+    model = sgcp.load(with_model.root / "data/models/own", precision="fp32")  # as predict does
     for item in read_dataset(with_model.root / "data/prepared/own").split("test"):
         labels = model.segment(read_image(with_model.root / "data/raw/own" / item.image))
         assert (read_label(folder / f"{item.key}.png") == VALUES[labels]).all()
