@@ -16,6 +16,7 @@ from sgcp.errors import SgcpError
 
 STANDARD_OUTPUT = "-"
 OUTPUT = "Output"
+SEEN = 64  # bytes, by which JSON is told
 
 
 def choose_quiet(wanted: bool) -> None:
@@ -27,11 +28,20 @@ def choose_quiet(wanted: bool) -> None:
 
 
 def choose_document(file: str | None) -> str | None:
-    """Keep standard output for the document, if it goes there; return the option's value."""
+    """Keep standard output for the document, if it goes there; return the option's value.
+
+    Raises:
+        SgcpError: a file of that name is no JSON, such as an image: it would be lost.
+    """
     if file == STANDARD_OUTPUT:
         from sgcp.progress import output
 
         output.set(quiet=output.quiet, document=True)
+    elif file is not None and Path(file).is_file():
+        with Path(file).open("rb") as before:
+            begin = before.read(SEEN).lstrip()[:1]
+        if begin not in (b"", b"{", b"["):
+            raise SgcpError(f"--json {file}: exists and is no JSON; name another file")
     return file
 
 

@@ -99,9 +99,14 @@ class Dataset:
     items: tuple[Item, ...]
     sources: Mapping[str, str] = field(default_factory=dict)
     """``digest_file`` of each raw file that all label maps depend on, such as ``classes.csv``."""
+    void_ids: frozenset[int] = frozenset()
+    """Label ids that ``classes.csv`` lists as ignored; a prediction may hold them too."""
 
-    def split(self, name: str, labelled: bool = True) -> list[Item]:
+    def split(self, name: str, labelled: bool = True, instead: str = "") -> list[Item]:
         """Return one split, in the order of the index; ``trainval``: train and val together.
+
+        Args:
+            instead: what can be done without it, for the error.
 
         Raises:
             SgcpError: the split is empty, or has no labels where they are asked for.
@@ -111,10 +116,9 @@ class Dataset:
         if not items:
             counts = Counter(item.split for item in self.items)
             prepared = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
-            alone = f". {train_only(self.name)}" if counts["train"] else ""
             raise SgcpError(
                 f"{self.name}: split '{name}' is empty: of {prepared} images prepared. Choose "
-                f"another split in params.yaml{alone}"
+                f"another split in params.yaml. {instead}".strip()
             )
         if labelled and any(item.label is None for item in items):
             raise SgcpError(
@@ -158,6 +162,7 @@ def write_dataset(folder: Path, dataset: Dataset) -> None:
         "splits": counts,
         "classes": classes_to_json(dataset.classes),
         "sources": dict(dataset.sources),
+        "void_ids": sorted(dataset.void_ids),
     }
     write_json(folder / "dataset.json", content)
 
@@ -187,6 +192,7 @@ def read_dataset(folder: Path) -> Dataset:
             classes=classes_from_json(content["classes"]),
             items=items,
             sources={str(_inside(name)): str(d) for name, d in content["sources"].items()},
+            void_ids=frozenset(map(int, content["void_ids"])),
         )
     except (OSError, KeyError, ValueError, TypeError, OverflowError, csv.Error) as error:
         raise SgcpError(f"{folder}: damaged ({error}); run `{command}` again") from None

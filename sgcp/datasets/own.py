@@ -204,7 +204,7 @@ def prepare_own(raw: Path, out: Path, allow_missing: bool, workers: int | str) -
         *(found for item, found in converted if learned in (None, item.split))
     )
     judge_classes(table.classes, seen)
-    return Dataset("own", "folder", table.protocol, table.classes, items, sources)
+    return Dataset("own", "folder", table.protocol, table.classes, items, sources, table.void_ids)
 
 
 def judge_classes(classes: Sequence[SemanticClass], seen: frozenset[int]) -> None:

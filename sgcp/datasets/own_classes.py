@@ -30,6 +30,7 @@ VOID_NAMES = {
     "ignored", "ignoreregion", "none", "nothing", "null", "noclass", "dontcare", "donotcare",
     "invalid", "egovehicle", "rectificationborder", "outofroi",
 }  # fmt: skip
+BESIDE_VOID = {"other", "others", "label", "labels", "pixel", "pixels", "area", "region"}
 REST = "*"  # of its values: whatever no row lists
 MAX_BYTES = 2**20
 MAX_CLASSES = UNLISTED  # train ids are bytes; beyond them stand two marks, UNLISTED and IGNORE
@@ -54,6 +55,12 @@ class ClassTable:
         """A name for how labels become classes: another one where anything but paint differs."""
         names = [item.name for item in self.classes]
         return f"own-{json_digest([names, sorted(self.train_ids), self.colored, self.rest])[:8]}"
+
+    @property
+    def void_ids(self) -> frozenset[int]:
+        """Values that a row lists as ignored; none where label files hold colours."""
+        ignored = (value for value, train_id in self.train_ids if train_id == IGNORE)
+        return frozenset(() if self.colored else ignored)
 
     def read(self, path: Path) -> UInt8:
         """Read a label file as train ids (H, W).
@@ -227,7 +234,9 @@ class _Builder:
 def means_void(name: str) -> bool:
     """Tell a name that usually means pixels without a class, in any case and spelling."""
     words = re.findall(r"[a-z]+", name.casefold().replace("'", ""))
-    return "".join(words) in VOID_NAMES or (bool(words) and VOID_NAMES.issuperset(words))
+    if "".join(words) in VOID_NAMES:
+        return True
+    return not VOID_NAMES.isdisjoint(words) and (VOID_NAMES | BESIDE_VOID).issuperset(words)
 
 
 def parse_color(text: str) -> tuple[int, int, int]:

@@ -45,8 +45,8 @@ class Benchmark:
     """How predictions are counted."""
 
     classes: tuple[SemanticClass, ...]
-    label_ids: int
-    """A prediction holds ids 0 .. label_ids - 1."""
+    void_ids: frozenset[int] = frozenset()
+    """Label ids of no scored class, which a prediction may hold too; each is a miss."""
     unscored_colors: frozenset[tuple[int, int, int]] = frozenset({(0, 0, 0)})
     """Colours of a prediction that mean no scored class; a class may have one of them all the
     same."""
@@ -67,6 +67,11 @@ class Benchmark:
         return {item.label_id: item.train_id for item in self.classes}
 
     @property
+    def label_ids(self) -> list[int]:
+        """All label ids that a prediction may hold, in order."""
+        return sorted(self.train_ids.keys() | self.void_ids)
+
+    @property
     def no_class(self) -> int:
         """The lowest id that is no scored class: 0, unlabeled, of Cityscapes."""
         return min({*range(256)} - self.train_ids.keys())
@@ -76,7 +81,7 @@ def benchmark_of(dataset: Dataset) -> Benchmark:
     """Return the rules of a dataset's protocol: Cityscapes' own, or classes alone."""
     if dataset.protocol == CITYSCAPES_PROTOCOL:
         return cityscapes_benchmark(dataset.classes)
-    return Benchmark(dataset.classes, max(item.label_id for item in dataset.classes) + 1)
+    return Benchmark(dataset.classes, dataset.void_ids)
 
 
 def cityscapes_benchmark(classes: tuple[SemanticClass, ...]) -> Benchmark:
@@ -97,6 +102,6 @@ def cityscapes_benchmark(classes: tuple[SemanticClass, ...]) -> Benchmark:
         for item in classes
         if item.name in MEAN_OBJECT_SIZE
     }
-    known = max(label.id for label in labels) + 1
+    void_ids = frozenset(label.id for label in labels if label.id >= 0) - train_ids.keys()
     colors = frozenset(tuple(label.color) for label in labels)
-    return Benchmark(classes, known, colors, categories, sizes)
+    return Benchmark(classes, void_ids, colors, categories, sizes)

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.images import UInt8
+from sgcp.errors import shorten
 
 if TYPE_CHECKING:
     from sgcp.datasets.truth import Truth
     from sgcp.evaluation.benchmark import Benchmark
+
+MOST_SHOWN = 8  # label ids in a message
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def count_picture(truth: Truth, prediction: UInt8, benchmark: Benchmark) -> Coun
             does not know is predicted, be it where the truth is ignored.
     """
     joint = count_segments(truth, prediction, benchmark)
-    foreign = np.flatnonzero(joint[:, benchmark.label_ids :].any(axis=0)) + benchmark.label_ids
+    foreign = np.setdiff1d(np.flatnonzero(joint.any(axis=0)), benchmark.label_ids)
     if foreign.size:
         hint = "; 255 stands in train-id maps" if 255 in foreign else ""
         known = known_ids(benchmark)
@@ -58,7 +61,10 @@ def count_picture(truth: Truth, prediction: UInt8, benchmark: Benchmark) -> Coun
 
 def known_ids(benchmark: Benchmark) -> str:
     """Return the label ids that exist, in words."""
-    return f"0 to {benchmark.label_ids - 1}"
+    ids = benchmark.label_ids
+    if len(ids) > 2 and ids == [*range(ids[0], ids[-1] + 1)]:
+        return f"{ids[0]} to {ids[-1]}"
+    return shorten(ids, MOST_SHOWN)
 
 
 def count_segments(truth: Truth, prediction: UInt8, benchmark: Benchmark) -> NDArray[np.int64]:

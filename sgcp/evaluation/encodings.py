@@ -7,7 +7,7 @@ Where the ground truth is at hand, one table of true class by value scores every
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -32,15 +32,15 @@ ERRORS_LEFT = 0.5  # share of the errors beyond chance that another encoding may
 BETTER = 0.1  # or by how much its kappa is higher where several values are no class
 
 
-def id_tables(train_ids: Mapping[int, int], known: int = 0) -> dict[str, UInt8]:
+def id_tables(train_ids: Mapping[int, int], void_ids: Collection[int] = ()) -> dict[str, UInt8]:
     """Return the readings of one-channel values: a table (256,) by encoding.
 
     Args:
         train_ids: train id by label id.
-        known: label ids below it exist, be they scored or not.
+        void_ids: label ids of no scored class.
     """
     ids = np.full(256, UNLISTED, np.uint8)
-    ids[:known] = IGNORE
+    ids[list(void_ids)] = IGNORE
     ids[list(train_ids)] = list(train_ids.values())
     trains = np.full(256, UNLISTED, np.uint8)
     trains[: len(train_ids)] = np.arange(len(train_ids))
@@ -67,7 +67,7 @@ def label_ids_of(benchmark: Benchmark, encoding: str) -> UInt8:
 
 def tables_of(benchmark: Benchmark) -> dict[str, UInt8]:
     """Return the readings of one-channel values under a benchmark's rules."""
-    return id_tables(benchmark.train_ids, benchmark.label_ids)
+    return id_tables(benchmark.train_ids, benchmark.void_ids)
 
 
 def read_colors(rgb: UInt8, benchmark: Benchmark) -> UInt8:

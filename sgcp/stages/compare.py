@@ -113,6 +113,10 @@ def read_metrics(source: str, folder: Path = Path()) -> dict[str, Any]:
         )
     if not isinstance(content["miou"], float) or not isinstance(content["iou"], dict):
         raise SgcpError(f"{source}: has no mIoU of one run; it is over several seeds")
+    shares = [content["miou"], *(iou for iou in content["iou"].values() if iou is not None)]
+    whole = all(type(share) in (float, int) and 0 <= share <= 1 for share in shares)
+    if not whole or not content["iou"] or not isinstance(content.get("model") or {}, dict):
+        raise SgcpError(f"{source}: damaged or edited by hand; run `sgcp validate` again")
     return dict(content)
 
 

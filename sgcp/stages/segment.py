@@ -153,7 +153,8 @@ def plan(paths: Sequence[Path], out: Path, wanted: Wanted, settings: str) -> lis
     """Return what is to be done.
 
     Raises:
-        SgcpError: nothing is wanted of an image or video, or an output would overwrite an input.
+        SgcpError: nothing is wanted of an image or video, or an output would overwrite an input
+            or is a folder.
     """
     named = name_outputs(find_media(paths, out), out)
     videos = {source: is_video(source) for source in named}
@@ -165,6 +166,8 @@ def plan(paths: Sequence[Path], out: Path, wanted: Wanted, settings: str) -> lis
     sources = {source.resolve() for source in named}
     if mixed := [path for path in targets if path.resolve() in sources]:
         raise SgcpError(f"{mixed[0]}: would be written over and is to be read too; another --out")
+    if folders := [path for path in targets if path.is_dir()]:
+        raise SgcpError(f"{folders[0]}: is a folder where a file belongs; take another --out DIR")
     return jobs
 
 

@@ -22,6 +22,7 @@ from sgcp.datasets.index import (
     fingerprint_items,
     read_dataset,
     refuse_overlap,
+    train_only,
     trained_digests,
 )
 from sgcp.datasets.loader import (
@@ -63,7 +64,10 @@ def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> 
     """
     dataset = read_dataset(layout.prepared)
     learned = dataset.split(settings.split)
-    scored = dataset.split(settings.validate_split) if settings.validate_split else []
+    without = train_only(dataset.name)
+    scored = (
+        dataset.split(settings.validate_split, instead=without) if settings.validate_split else []
+    )
     refuse_overlap(trained_digests(learned), scored)
     beginning = read_beginning(layout, settings)
     refuse_overlap(beginning.trained_on, scored)

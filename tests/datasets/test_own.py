@@ -333,6 +333,9 @@ VOID = [
     "void/unlabelled",
     "no label",
     "void 1",
+    "Void/other",
+    "ignore_label",
+    "Unlabelled pixels",
 ]
 
 
@@ -625,6 +628,9 @@ def test_train_split_alone_trains_once_the_settings_of_one_message_are_set(proje
     assert all(setting in text for setting in WITHOUT_VAL)
     project.set(own__train__validate_split=None, own__train__keep="last")
     assert "kept epoch 1 of 1" in project.ok("train", "own")
+    text = project.fails("validate", "own")  # which the settings above would not help
+    assert "split 'val' is empty" in text
+    assert "validate_split" not in text
 
 
 def test_nothing_at_all_is_refused_even_if_allowed(project, source):

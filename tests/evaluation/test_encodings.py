@@ -1,5 +1,6 @@
 """When values look like another encoding: never for the honest, however weak."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,20 @@ def own(label_ids: list[int]) -> Benchmark:
         SemanticClass(index, label_id, f"class {index}", (index, 1, 2))
         for index, label_id in enumerate(label_ids)
     )
-    return Benchmark(classes, max(label_ids) + 1)
+    return Benchmark(classes)
+
+
+@pytest.mark.parametrize("odd", [1, 21, 31])
+def test_values_of_no_row_are_refused_wherever_they_lie(odd):
+    truths = [np.resize([0, 1, 2, IGNORE], SIZE).astype(np.uint8)]
+    predictions = [np.array([10, odd, 30, 0])[np.minimum(truth, 3)] for truth in truths]
+    ids = [10, 20, 30]
+    assert f"values [0, {odd}] are no label ids (10, 20, 30)" in explain(
+        own(ids), truths, predictions
+    )
+    assert f"values [{odd}] are no label ids (0, 10, 20, 30)" in explain(
+        replace(own(ids), void_ids=frozenset({0})), truths, predictions
+    )
 
 
 @pytest.mark.parametrize("values", [[0, 1, 26], [4, 7, 8]], ids=["label ids", "of both"])
@@ -164,7 +178,7 @@ def test_values_that_are_no_train_ids_speak_against_them():
 def test_without_a_truth_values_speak_for_an_encoding_that_has_them_all(values, doubted):
     pixels = np.zeros((3, 256), np.int64)
     pixels[2, values] = 9
-    tables = id_tables({7: 0, 26: 1}, known=34)
+    tables = id_tables({7: 0, 26: 1}, range(34))
     ids, train_ids = (Reading.of(pixels, tables[name]) for name in ("ids", "train-ids"))
     assert values_doubt(ids, train_ids) == doubted
 
@@ -198,7 +212,7 @@ def test_kappa_is_one_for_the_truth_and_zero_for_chance():
 
 
 def test_readings_of_a_value():
-    tables = id_tables({7: 0, 26: 1}, known=34)
+    tables = id_tables({7: 0, 26: 1}, range(34))
     assert tables["ids"][[7, 26, 0, 33, 34, 255]].tolist() == [0, 1, 255, 255, 254, 254]
     assert tables["train-ids"][[0, 1, 2, 7, 255]].tolist() == [0, 1, 254, 254, 255]
     benchmark = own([5, 6])

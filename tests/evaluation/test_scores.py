@@ -21,7 +21,7 @@ from sgcp.evaluation.scores import mean_iou, score_counts, square
 from sgcp.evaluation.tables import confusion_table, per_class_table, percent, render_scores
 
 WITH_OBJECTS = (24, 25, 26, 27, 28, 29, 30, 31, 32, 33)  # caravan and trailer are never scored
-PLAIN = Benchmark(camvid_classes(), 11)
+PLAIN = Benchmark(camvid_classes())
 
 
 def cityscapes() -> Benchmark:
@@ -213,7 +213,7 @@ def test_protocol_chooses_the_rules(protocol):
     classes = cityscapes_classes() if protocol == "cityscapes-19" else camvid_classes()
     rules = benchmark_of(Dataset("x", "e", protocol, classes, ()))
     assert rules.classes == classes
-    assert rules.label_ids == (34 if protocol == "cityscapes-19" else 11)
+    assert rules.label_ids == [*range(34 if protocol == "cityscapes-19" else 11)]
     assert bool(rules.categories) == bool(rules.object_size) == (protocol == "cityscapes-19")
 
 

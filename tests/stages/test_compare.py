@@ -84,6 +84,17 @@ def test_what_is_no_metrics_file_is_refused(two):
     assert "it is over several seeds" in two.fails("compare", METRICS, "other.json")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"iou": {"road": "x"}}, {"iou": {}}, {"model": 3}, {"miou": 64.2}, {"iou": {"road": True}}],
+    ids=str,
+)
+def test_metrics_edited_by_hand_are_one_message(two, changes):
+    two.change(**changes)
+    text = two.fails("compare", METRICS, "other.json")
+    assert "other.json: damaged or edited by hand; run `sgcp validate` again" in text
+
+
 def test_model_of_another_protocol_is_noted(two):
     two.change(model={"protocol": "strict"})
     assert "the model learnt protocol strict" in two.ok("compare", METRICS, "other.json")

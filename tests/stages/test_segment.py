@@ -156,6 +156,21 @@ def test_a_picture_is_not_written_over_while_it_is_read(desk):
     assert "street_overlay.png: would be written over" in text
 
 
+@pytest.mark.parametrize("options", [(), ("--force",)])
+def test_a_folder_in_the_place_of_an_output_is_one_message(desk, options):
+    (desk.root / "segmented/street_labels.png").mkdir(parents=True)
+    text = desk.fails("segment", "street.jpg", "--model", ".", *options)
+    assert "segmented/street_labels.png: is a folder where a file belongs" in text
+    assert "--force" not in text
+
+
+def test_json_is_not_written_over_an_image(desk):
+    before = (desk.root / "street.jpg").read_bytes()
+    text = desk.fails("segment", ".", "--model", ".", "--json", "street.jpg")
+    assert "--json street.jpg: exists and is no JSON" in text
+    assert (desk.root / "street.jpg").read_bytes() == before
+
+
 def test_a_picture_given_twice_is_labelled_once(desk):
     text = segment(desk, "street.jpg", desk.root / "street.jpg", "./street.jpg")
     assert "1 of 1 pictures" in text
