@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import HANGING
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -29,6 +30,8 @@ class Visit:
         """Return what axe-core finds wrong: contrast, names, roles, order of headings."""
         from axe_playwright_python.sync_playwright import Axe
 
+        # Gradio shows this until its parts have come.
+        self.page.wait_for_selector("p.loading", state="detached", timeout=1000 * HANGING)
         found = Axe().run(self.page, options=options or None).response["violations"]
         return [f"{item['id']}: {node['html'][:200]}" for item in found for node in item["nodes"]]
 
