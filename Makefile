@@ -6,6 +6,8 @@ INSTALLED := $(VENV)/.installed
 
 # Options of pytest-cov; tests take half as long again with them.
 COVERAGE ?=
+# Empty: one process.
+CORES ?= -n auto
 
 # DVC's stages call `sgcp`, so the environment's programs come first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -16,10 +18,10 @@ repro: $(INSTALLED)  ## The main job: the embedded sample through the whole chai
 	dvc repro
 
 test: lint  ## Style, types and the fast tests.
-	pytest -n auto $(COVERAGE) -m "not integration and not slow"
+	pytest $(CORES) $(COVERAGE) -m "not integration and not slow"
 
 test-all: test  ## And the rest: DVC, kills, several processes, browsers, every example of the docs.
-	pytest -n auto -m "integration and not slow"
+	pytest $(CORES) -m "integration and not slow"
 
 test-slow: $(INSTALLED)  ## Many more kills, fuzzing of the readers.
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
