@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -177,7 +178,7 @@ class _Builder:
         if len(row) != len(COLUMNS):
             raise ValueError(f"{len(row)} cells, expected {', '.join(COLUMNS)}")
         name, values, paint = row
-        name = IGNORED if name.casefold() == IGNORED else name
+        name = unicodedata.normalize("NFC", IGNORED if name.casefold() == IGNORED else name)
         if not name or len(name) > MAX_NAME or not name.isprintable():
             raise ValueError(f"{name[:MAX_NAME]!r} is no name of a class")
         if name in self.names:

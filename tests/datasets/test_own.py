@@ -400,6 +400,7 @@ def test_same_picture_in_train_and_val_is_not_scored(project, source):
         (VALUES + ",5,#ffffff\n", "line 4: '' is no name"),
         (VALUES + f"{'x' * 99},5,#ffffff\n", "is no name"),
         (VALUES + "sea,5,#ffffff\n", "line 4: the name 'sea' stands there twice"),
+        (VALUES + "\u00e9,5,#ff0000\ne\u0301,6,#ffffff\n", "line 5: the name '\u00e9' stands"),
         (VALUES + "sky,3,#ffffff\n", "line 4: '3' belongs to 'sea' already"),
         (VALUES + "sky,5 5,#ffffff\n", "line 4: '5' belongs to 'sky' already"),
         (VALUES + "sky,5,#0000FF\n", "line 4: 'sky' would be painted like 'sea'"),
