@@ -66,13 +66,12 @@ def wanted_files(source: Path, place: Placement) -> dict[Path, Path]:
 
 
 def walk_files(source: Path) -> Iterator[Path]:
-    """Yield every regular file below a folder, entering links but no folder within itself.
+    """Yield every regular file below a folder, following links but entering no folder in itself.
 
-    Datasets are often assembled from links to other disks. Folders that may not be read are left
-    out: what they lack, ``prepare`` misses.
+    Datasets are often assembled from links to other disks. Folders without permission are skipped.
 
     Raises:
-        SgcpError: more folders than any dataset has.
+        SgcpError: more than ``MAX_FOLDERS`` folders.
     """
     todo: list[tuple[Path, frozenset[tuple[int, int]]]] = [(source, frozenset())]
     seen = 0
@@ -84,7 +83,7 @@ def walk_files(source: Path) -> Iterator[Path]:
             continue
         seen += 1
         if seen > MAX_FOLDERS:
-            raise SgcpError(f"{source}: more than {MAX_FOLDERS:,} folders; name the dataset's own")
+            raise SgcpError(f"{source}: more than {MAX_FOLDERS:,} folders; name one of them")
         try:
             paths = [folder / entry.name for entry in os.scandir(folder)]
         except PermissionError:

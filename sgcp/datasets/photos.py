@@ -4,13 +4,15 @@ A dataset's pictures are refused where they can be understood in two ways (``ima
 would be wrong beside its labels. Whoever labels a picture of their own wants what they see.
 """
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageFilter, ImageOps
 
 from sgcp.datasets.images import (
     DAMAGED,
@@ -32,12 +34,24 @@ DARK = 2**14  # an image of 16 bits whose values are all below is doubted
 BAND = 256  # rows
 
 
-def read_photo(path: Path) -> UInt8:
+class DarkImageWarning(Warning):  # a UserWarning is an error while any thread opens an image
+    """An image of 16 bits a channel is probably read too dark."""
+
+
+def warn_dark(text: str) -> None:
+    """Warn as Python does."""
+    warnings.warn(text, DarkImageWarning, stacklevel=2)
+
+
+def read_photo(path: Path, doubt: Callable[[str], object] = warn_dark) -> UInt8:
     """Read a picture as a viewer shows it: RGB (H, W, 3) uint8.
 
     Turned and mirrored as its EXIF orientation says; laid on white where it is transparent; of
     several frames the first; 16 bits of grey scaled to 8, other 16-bit channels cut to their
     upper 8; CMYK by Pillow's plain formula, without colour profiles.
+
+    Args:
+        doubt: takes the reason why a 16-bit image is probably read too dark, if there is one.
 
     Raises:
         SgcpError: missing, damaged, truncated, too big, none of ``FORMATS``, or of 32 bits a pixel,
@@ -45,7 +59,7 @@ def read_photo(path: Path) -> UInt8:
     """
     with suppress(SgcpError):  # not as datasets have it: perhaps as people do
         return read_image(path)
-    return _as_shown(path)
+    return _as_shown(path, doubt)
 
 
 def photo_size(path: Path) -> tuple[int, int]:
@@ -69,8 +83,11 @@ def is_photo(path: Path) -> bool:
         return False
 
 
-def _as_shown(path: Path) -> UInt8:
+def _as_shown(path: Path, doubt: Callable[[str], object]) -> UInt8:
     with _opened(path) as image:
+        is_grey = image.mode.startswith("I;16")
+        if ";16" in pixel_layout(image) and image.format in DECODERS and not is_grey:
+            _doubt_depth(str(path), DECODERS[image.format](path.read_bytes()), doubt)
         with Image.open(path, formats=FORMATS) as again:
             again.verify()  # checksums that decoding does not look at
         image.load()
@@ -78,13 +95,15 @@ def _as_shown(path: Path) -> UInt8:
             raise SgcpError(f"{path}: damaged, it holds fewer rows than it declares; get it again")
         ImageOps.exif_transpose(image, in_place=True)
         try:
-            return convert_photo(image)
+            return convert_photo(image, doubt)
         except ValueError as error:
             raise SgcpError(f"{path}: {error}") from None
 
 
-def convert_photo(image: Image.Image) -> UInt8:
+def convert_photo(image: Image.Image, doubt: Callable[[str], object] = warn_dark) -> UInt8:
     """Return a PIL image as ``read_photo`` returns a file of it: RGB (H, W, 3) uint8.
+
+    Pillow opens 16-bit grey only with all bits: other images are not doubted.
 
     Raises:
         ValueError: 32 bits a pixel, or no pixel at all.
@@ -96,32 +115,33 @@ def convert_photo(image: Image.Image) -> UInt8:
         )
     if 0 in image.size:
         raise ValueError(f"an image of {image.width} x {image.height} pixels")
+    if image.mode.startswith("I;16"):
+        _doubt_depth(getattr(image, "filename", "") or "image", np.asarray(image), doubt)
     turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
     return _rgb(ImageOps.exif_transpose(image) if turned else image)  # it would copy any image
 
 
-def doubt_depth(path: Path) -> str:
-    """Say why an image of 16 bits a channel may be read too dark, nothing without such a sign.
+def _doubt_depth(name: str, pixels: NDArray[np.uint16], doubt: Callable[[str], object]) -> None:
+    """Tell ``doubt`` why 16-bit values, (H, W) or (H, W, C), may be read too dark, if they may.
 
-    Cameras store 10, 12 or 14 bits in files of 16, with values far below the largest one.
-
-    Raises:
-        SgcpError: as ``read_photo``.
+    Cameras store 10, 12 or 14 bits in files of 16, with values far below the largest one. Lone
+    pixels four times as bright as all others are defects of the camera.
     """
-    with _opened(path) as image:
-        if ";16" not in pixel_layout(image) or image.format not in DECODERS:
-            return ""
-        pixels = DECODERS[image.format](path.read_bytes())
-    colors = pixels.shape[2] - (pixels.shape[2] in (2, 4)) if pixels.ndim == 3 else None
-    largest = int((pixels if colors is None else pixels[..., :colors]).max())  # without alpha
-    if not 0 < largest < DARK:
-        return ""
-    factor = 2 ** (16 - largest.bit_length())
-    return (
-        f"{path}: values up to {largest:,} of 65,535, so it is read dark: data of "
-        f"{largest.bit_length()} bits in a 16-bit file? Multiply its values by {factor} first "
-        f"(`magick FILE -evaluate multiply {factor} OUT.png`)"
-    )
+    if pixels.ndim == 3:
+        colors = pixels.shape[2] - (pixels.shape[2] in (2, 4))  # without alpha
+        pixels = pixels[..., :colors].max(axis=2)
+    largest = int(pixels.max())
+    if largest >= DARK:
+        bright = pixels > largest // 4
+        if not Image.fromarray(bright.view(np.uint8)).filter(ImageFilter.MinFilter(3)).getbbox():
+            largest = int(pixels.max(where=~bright, initial=0))  # no 3 x 3 of them
+    if 0 < largest < DARK:
+        bits = largest.bit_length()
+        doubt(
+            f"{name}: values up to {largest:,} of 65,535, so it is read dark: data of {bits} bits "
+            f"in a 16-bit file? Multiply its values by {2 ** (16 - bits)} first "
+            f"(`magick FILE -evaluate multiply {2 ** (16 - bits)} OUT.png`)"
+        )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from sgcp.datasets.images import UInt8, read_image
 from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap, spread
+from sgcp.datasets.links import walk_files
 from sgcp.datasets.photos import is_photo, read_photo
 from sgcp.errors import SgcpError, shorten
 from sgcp.evaluation.counts import Counts, no_counts
@@ -60,7 +62,8 @@ class Calibration:
                 scoring = str(error)
         if self.folder:
             paths = find_images(self.folder, self.images)
-            return Images(paths, read_photo, None, options.size, scoring)
+            read = partial(read_photo, doubt=str)  # each is warned of already
+            return Images(paths, read, None, options.size, scoring)
         try:
             if not self.prepared:
                 raise SgcpError(self.missing)
@@ -125,19 +128,22 @@ def find_images(folder: Path, count: int) -> list[Path]:
     """
     if not folder.is_dir():
         raise SgcpError(f"--calibrate {folder}: no such folder. Give a folder of images")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted({path.resolve() for path in walk_files(folder)})
     photos = [path for path in files if is_photo(path)]
     skipped = sorted(set(files) - set(photos))
     found = []
+    doubts: list[str] = []
     for path in spread(photos, count):
         try:
-            read_photo(path)
+            read_photo(path, doubts.append)
             found.append(path)
         except SgcpError:
             skipped.append(path)
     if skipped:
         names = shorten(path.name for path in skipped)
         warn(f"{folder}: {len(skipped)} files are not readable images, skipped: {names}")
+    if doubts:
+        warn(f"warning: {shorten(doubts, 1)}")
     if not found:
         raise SgcpError(f"--calibrate {folder}: no readable image below it. Give another folder")
     if len(found) < FEW:

@@ -4,11 +4,13 @@ import glob
 import os
 import shutil
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
 
+from sgcp.datasets.links import walk_files
 from sgcp.datasets.photos import SUFFIXES as PICTURES
 from sgcp.errors import SgcpError
 from sgcp.files import PARTIAL
@@ -51,7 +53,7 @@ def shown(text: object) -> str:
 
 
 def find_media(paths: Iterable[Path], out: Path) -> dict[Path, Path]:
-    """Return files given by name, and images and videos below folders, each once.
+    """Return files given by name, and images and videos below folders, linked ones too, each once.
 
     A path that does not exist may be a pattern (``holiday/**/*.jpg``). What lies below ``out`` is
     left out of a folder that ``out`` is in, and of a pattern: results of an earlier run.
@@ -94,7 +96,7 @@ def find_media(paths: Iterable[Path], out: Path) -> dict[Path, Path]:
 
 
 def _below(folder: Path, out: Path) -> list[Path]:
-    inside = sorted(filter(_looks_right, folder.rglob("*")))
+    inside = sorted(filter(_looks_right, walk_files(folder)))
     if folder.resolve() == out.resolve():
         return inside
     return [path for path in inside if not _is_below(path, out)]
@@ -111,8 +113,8 @@ def _is_below(path: Path, out: Path) -> bool:
 def name_outputs(media: Mapping[Path, Path], out: Path) -> dict[Path, Path]:
     """Return what each file's outputs are named after; of equal names all but one keep more.
 
-    The files ``a/1.png`` and ``b/1.jpg``, both given by name, become ``1`` and ``b_1.jpg``.
-    Letter case makes no difference: on some disks it makes none.
+    The files ``a/1.png`` and ``b/1.jpg``, both given by name, become ``1`` and ``b_1.jpg``. Names
+    that differ only in letter case or Unicode form (NFC, NFD) are equal: on some disks they are.
 
     Args:
         media: the folder of each file's outputs, below ``out``.
@@ -122,8 +124,10 @@ def name_outputs(media: Mapping[Path, Path], out: Path) -> dict[Path, Path]:
     for path, folder in media.items():
         longer = f"{path.parent.name}_{path.name}".lstrip("_")
         candidates = chain([path.stem, longer], (f"{longer}_{number}" for number in count(2)))
-        places = (folder / name for name in candidates)
-        place = next(place for place in places if str(place).casefold() not in taken)
-        taken.add(str(place).casefold())
-        named[path] = out / place
+        for name in candidates:
+            key = unicodedata.normalize("NFC", str(folder / name)).casefold()
+            if key not in taken:
+                break
+        taken.add(key)
+        named[path] = out / folder / name
     return named

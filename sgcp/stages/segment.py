@@ -14,7 +14,7 @@ from rich.progress import MofNCompleteColumn
 
 from sgcp.datasets.images import UInt8, write_png
 from sgcp.datasets.label_files import Meaning, train_ids_of, write_labels
-from sgcp.datasets.photos import doubt_depth, read_photo
+from sgcp.datasets.photos import read_photo
 from sgcp.errors import SgcpError, printable, shorten
 from sgcp.files import code_digest, json_digest
 from sgcp.inference.engines.base import cores
@@ -207,13 +207,10 @@ def label_pictures(
 
     def label(job: Job) -> None:
         try:
-            painted = paint(read_photo(job.source), job.targets)
-            doubt = doubt_depth(job.source)
+            painted = paint(read_photo(job.source, outcome.doubts.append), job.targets)
         except SgcpError as error:
             outcome.failed[job.source] = str(error)
             return
-        if doubt:
-            outcome.doubts.append(doubt)
         for kind, content in painted.items():
             made = {MADE: job.key}
             if kind == "labels":

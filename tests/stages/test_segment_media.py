@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import av
@@ -20,10 +21,11 @@ from typer.testing import CliRunner
 from videos import frames_of, labels_of, make_video, sound_of
 
 import sgcp
-from sgcp.datasets.photos import doubt_depth, is_photo, read_photo
+from sgcp.datasets.photos import DarkImageWarning, is_photo, read_photo
 from sgcp.errors import SgcpError
 from sgcp.reporting.overlay import blend
-from sgcp.stages.media import find_media
+from sgcp.stages.calibration import find_images
+from sgcp.stages.media import find_media, name_outputs
 
 
 @pytest.fixture
@@ -105,16 +107,28 @@ def deep(kind: str, largest: int, least: int = 0) -> bytes:
         values = np.repeat(values, 3, axis=2)
     if "alpha" in kind:
         values = np.concatenate([values, np.full((64, 96, 1), 65535, np.uint16)], axis=2)
+    if "hot" in kind:  # lone pixels in a corner, at an edge, inside
+        values[[0, 63, 20], [0, 50, 70], :1] = 65535
+    if "light" in kind:
+        values[20:23, 30:33] = 65535
     encode = imagecodecs.tiff_encode if "tiff" in kind else imagecodecs.png_encode
     return encode(values.squeeze())
 
 
-@pytest.mark.parametrize("kind", ["grey", "grey alpha", "rgb", "rgb alpha", "grey tiff"])
+def doubts_of(path):
+    doubts = []
+    read_photo(path, doubts.append)
+    return doubts
+
+
+@pytest.mark.parametrize(
+    "kind", ["grey", "grey alpha", "rgb", "rgb alpha", "grey tiff", "hot grey", "hot rgb alpha"]
+)
 @pytest.mark.parametrize(("largest", "factor"), [(255, 256), (1023, 64), (3000, 16), (16383, 4)])
 def test_an_image_of_fewer_bits_than_its_file_is_doubted(tmp_path, kind, largest, factor):
     path = tmp_path / "a.img"
     path.write_bytes(deep(kind, largest))
-    text = doubt_depth(path)
+    (text,) = doubts_of(path)
     assert f"a.img: values up to {largest:,} of 65,535" in text
     assert f"Multiply its values by {factor} first" in text
 
@@ -124,7 +138,87 @@ def test_an_image_of_fewer_bits_than_its_file_is_doubted(tmp_path, kind, largest
 def test_a_black_or_a_full_image_is_not_doubted(tmp_path, kind, largest):
     path = tmp_path / "a.img"
     path.write_bytes(deep(kind, largest))
-    assert doubt_depth(path) == ""
+    assert doubts_of(path) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "largest"),
+    [("light rgb", 255), ("light grey", 16383), ("hot rgb", 0), ("hot grey", 20000)],
+)
+def test_a_dark_image_with_a_light_is_not_doubted(tmp_path, kind, largest):
+    (tmp_path / "a.img").write_bytes(deep(kind, largest))
+    assert doubts_of(tmp_path / "a.img") == []
+
+
+@pytest.mark.parametrize(("shape", "doubted"), [((1, 99), False), ((99, 1), False), ((1, 1), True)])
+def test_strips_are_doubted_by_their_largest_value(tmp_path, shape, doubted):
+    values = np.linspace(1000, 1000 if doubted else 65535, 99).astype(np.uint16)
+    values = np.resize(values, shape)
+    (tmp_path / "a.img").write_bytes(imagecodecs.png_encode(values))
+    assert bool(doubts_of(tmp_path / "a.img")) == doubted
+
+
+@pytest.mark.parametrize("kind", ["grey", "rgb"])
+def test_a_doubted_image_is_warned_of_in_python(desk, kind):
+    path = desk.root / "dark.png"
+    path.write_bytes(deep(kind, 4095))
+    model = sgcp.load(desk.root / "model.safetensors")
+    with pytest.warns(DarkImageWarning, match=r"dark\.png: values up to 4,095 of 65,535"):
+        model.segment(path)
+    if kind == "grey":  # of colours, Pillow keeps 8 bits
+        with Image.open(path) as image, pytest.warns(DarkImageWarning, match="4,095"):
+            model.segment(image)
+        with pytest.warns(DarkImageWarning, match="image: values up to 4,095"):
+            model.segment(Image.fromarray(np.full((64, 96), 4095, np.uint16)))
+
+
+def test_doubted_images_of_a_calibration_are_one_line(tmp_path, capsys):
+    for name in "abc":
+        (tmp_path / f"{name}.png").write_bytes(deep("hot rgb", 4095))
+    (tmp_path / "full.png").write_bytes(deep("rgb", 65535))
+    assert len(find_images(tmp_path, 4)) == 4
+    lines = [line for line in capsys.readouterr().out.splitlines() if "of 65,535" in line]
+    assert len(lines) == 1
+    assert f"warning: {tmp_path}/a.png: values up to 4,095" in lines[0]
+    assert lines[0].endswith("and 2 more")
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """A folder with links to two folders and to itself, one of which is linked twice."""
+    trip, day = tmp_path / "trip", tmp_path / "elsewhere/day"
+    trip.mkdir()
+    day.mkdir(parents=True)
+    for place in (trip, day.parent, day):
+        (place / f"{place.name}.png").write_bytes(forge.png((8, 8)))
+    for link, target in {"a": day.parent, "b": day.parent, "c": day, "self": trip}.items():
+        (trip / link).symlink_to(target)
+    (day / "up").symlink_to(trip)
+    return trip
+
+
+def test_linked_folders_are_entered_and_each_file_is_labelled_once(linked, tmp_path):
+    assert find_media([linked], tmp_path / "out") == {
+        linked / "a/day/day.png": Path("a/day"),
+        linked / "a/elsewhere.png": Path("a"),
+        linked / "trip.png": Path(),
+    }
+
+
+def test_linked_folders_are_calibrated_on(linked):
+    assert {path.name for path in find_images(linked, 9)} == {
+        "day.png", "elsewhere.png", "trip.png"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("other", ["NFD", "NFC"])
+def test_outputs_differ_in_more_than_the_form_of_their_accents(tmp_path, other):
+    composed, decomposed = (unicodedata.normalize(form, "\u00e9") for form in ("NFC", "NFD"))
+    media = {Path(f"a/{composed}.png"): Path(), Path(f"b/{decomposed}.png"): Path()}
+    if other == "NFC":
+        media = dict(reversed(media.items()))
+    named = name_outputs(media, tmp_path).values()
+    assert len({unicodedata.normalize("NFC", str(name)) for name in named}) == 2
 
 
 def test_doubts_are_told_once_for_each_file_and_stand_in_the_document(desk):
