@@ -1,5 +1,5 @@
 """Run the command line as ``python -m sgcp``."""
 
-from sgcp.cli import app
+from sgcp.cli import main
 
-app()
+main()

@@ -3,7 +3,8 @@
 Stages import torch and friends, so each is imported inside its command: ``sgcp --help`` is quick.
 """
 
-from collections.abc import Callable
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -51,4 +52,9 @@ def sgcp(
     output.set(quiet=quiet)
 
 
-main: Callable[[], None] = app
+def main() -> None:
+    """Run the command line, restarted in UTF-8 mode where the locale lacks most file names."""
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ |= {"PYTHONUTF8": "1", "PYTHONIOENCODING": getattr(sys.stdout, "encoding", "")}
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    app()

@@ -97,6 +97,24 @@ def test_path_that_is_no_utf8_works_or_is_one_message(tmp_path: Path):
     assert (project.root / "data/raw/camvid" / FRAME).is_file()
 
 
+def test_names_beyond_ascii_work_where_the_locale_is_ascii(project: Project):
+    for kind, content in (("images", forge.png((4, 3))), ("labels", forge.png((4, 3), color=0))):
+        for split in ("train", "val"):
+            path = project.root / f"mine/{kind}/{split}/Straße/ü.png"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(content)
+    (project.root / "mine/classes.csv").write_text("name,values,color\na,0,#000001\nb,1,#000002\n")
+    narrow = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for command in (["download", "own", "--root", "mine"], ["prepare", "own"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "sgcp", *command], cwd=project.root,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | narrow, capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    index = (project.root / "data/prepared/own/index.csv").read_text("utf-8")
+    assert "images/train/Straße/ü.png" in index
+
+
 @pytest.mark.parametrize("name", [os.fsdecode(b"a\xff"), "a\nb", "a\x1b[2J"])
 def test_city_that_no_index_can_name_is_refused_before_it_is_linked(project: Project, name):
     folder = project.root / "root/leftImg8bit/train" / name
