@@ -8,7 +8,7 @@ from torch import nn
 
 from sgcp.datasets.classes import camvid_classes, classes_to_json
 from sgcp.models import SGCPNet
-from sgcp.models.artifact import save_model
+from sgcp.models.artifact import load_model, save_model
 from sgcp.models.card import ModelCard
 from sgcp.models.network import Normalize
 
@@ -53,6 +53,14 @@ def save_random(folder: Path, encoder="sgcp", **changes):
     network, path = random_network(encoder), folder / "model.safetensors"
     save_model(network, network.state_dict(), random_card(encoder, **changes), path)
     return path
+
+
+def change_weights(folder: Path) -> None:
+    """Give a model other weights, as other data or code would."""
+    network, card = load_model(folder)
+    with torch.no_grad():
+        network.classifier.bias.zero_()
+    save_model(network, network.state_dict(), card, folder / "model.safetensors")
 
 
 def picture(height, width, seed=0):

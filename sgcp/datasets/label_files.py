@@ -1,7 +1,7 @@
 """Label maps that say in the file what their values mean.
 
 A label map of ours carries a PNG text chunk ``sgcp-labels`` before its pixels, JSON such as
-``{"encoding": "ids", "dataset": "cityscapes", "classes": {"road": 7, "sidewalk": 8, ...}}``:
+``{"encoding": "ids", "classes": {"road": 7, "sidewalk": 8, ...}, "dataset": "cityscapes"}``:
 the encoding and the value of each class, in the order of train ids.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sgcp.datasets.classes import SemanticClass
@@ -32,6 +32,10 @@ class Meaning:
     """Value of each class by name, in the order of train ids."""
     dataset: str = ""
     """The dataset whose classes they are, where it is known."""
+    model: str = ""
+    """``model_digest`` of the model that predicted them, where the stage ``predict`` did."""
+    image: str = ""
+    """``digest_pixels`` of the image that they label, likewise."""
 
 
 def ids_of(classes: Sequence[SemanticClass], dataset: str) -> Meaning:
@@ -52,12 +56,7 @@ def write_labels(
     Args:
         text: what else the file says, by keyword.
     """
-    content = {
-        "encoding": meaning.encoding,
-        "dataset": meaning.dataset,
-        "classes": dict(meaning.classes),
-    }
-    said = json.dumps({key: value for key, value in content.items() if value})
+    said = json.dumps({key: value for key, value in asdict(meaning).items() if value})
     write_png(path, labels, {KEYWORD: said, **text})
 
 
@@ -71,9 +70,9 @@ def read_meaning(text: Mapping[str, str]) -> Meaning | None:
         content = parse_json(text.get(KEYWORD, ""))
         encoding, classes = content["encoding"], content["classes"].items()
         values = {str(name): value for name, value in classes}
-        dataset = str(content.get("dataset", ""))
+        origin = [str(content.get(key, "")) for key in ("dataset", "model", "image")]
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     fits = all(type(value) is int and 0 <= value <= 255 for value in values.values())
     known = encoding in (IDS, TRAIN_IDS) and fits and len({*values.values()}) == len(values) > 0
-    return Meaning(encoding, values, dataset) if known else None
+    return Meaning(encoding, values, *origin) if known else None

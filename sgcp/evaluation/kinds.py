@@ -158,8 +158,8 @@ STRAY = Kind(
 )  # fmt: skip
 SAME = Kind(
     "same-content", "equal pictures",
-    "byte for byte equal to another prediction, which two images hardly are. Was the same image or "
-    "an untrained model used?",
+    "equal to another prediction in every pixel, which two images hardly are. Was the same image "
+    "or an untrained model used?",
     refused=False,
 )  # fmt: skip
 CONSTANT = Kind(

@@ -48,7 +48,7 @@ class Judgement:
 
     findings: tuple[Finding, ...]
     digest: bytes = b""
-    """Of the file: equal for equal bytes."""
+    """Of the pixels, or of the file where they cannot be read."""
     pixels: Mapping[int, int] = field(default_factory=dict)
     """Pixels by value; empty where there are no ids to read."""
 
@@ -77,7 +77,7 @@ def judge_picture(
     if header[0] * header[1] > MAX_PIXELS:
         return Judgement(tuple(findings), digest)
     try:
-        mode, pixels, meaning = count_values(content)
+        mode, pixels, meaning, digest = count_values(content)
     except UnidentifiedImageError:  # its own words name an object in memory
         return Judgement((*findings, Finding(DAMAGED, name, "header")), digest)
     except PICTURE_DAMAGED as error:
@@ -94,8 +94,8 @@ def read_header(content: bytes) -> tuple[int, int]:
     return height, width
 
 
-def count_values(content: bytes) -> tuple[str, dict[int, int], Meaning | None]:
-    """Return a PNG's mode, its pixels by value (none for colours), and what it says they mean.
+def count_values(content: bytes) -> tuple[str, dict[int, int], Meaning | None, bytes]:
+    """Return a PNG's mode, its pixels by value (none for colours), their meaning and digest.
 
     Raises:
         Any of ``PICTURE_DAMAGED``: truncated or damaged.
@@ -103,14 +103,15 @@ def count_values(content: bytes) -> tuple[str, dict[int, int], Meaning | None]:
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
         image.load()
         meaning = read_meaning(png_text(image))
+        digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
         if image.mode in ("L", "P"):  # Pillow counts these several times faster than NumPy
             pairs = list(enumerate(image.histogram()))
         elif image.mode in MODES:
             values, counts = np.unique(np.asarray(image), return_counts=True)
             pairs = list(zip(values.tolist(), counts.tolist(), strict=True))
         else:
-            return image.mode, {}, meaning
-        return image.mode, {int(value): count for value, count in pairs if count}, meaning
+            return image.mode, {}, meaning, digest
+        return image.mode, {int(value): count for value, count in pairs if count}, meaning, digest
 
 
 def judge_ids(

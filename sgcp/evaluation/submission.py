@@ -147,7 +147,7 @@ def judge_entry(task: Task, container: Container, train_ids: dict[int, int]) -> 
 
 
 def find_equal(names: Sequence[str], judgements: Sequence[Judgement]) -> list[Finding]:
-    """Name every file that holds the same bytes as an earlier one."""
+    """Name every file that contains the same pixels as an earlier one."""
     first: dict[bytes, str] = {}
     findings = []
     for name, judgement in zip(names, judgements, strict=True):

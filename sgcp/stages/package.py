@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from sgcp.datasets.images import read_png_text
 from sgcp.datasets.index import Dataset, read_dataset
-from sgcp.errors import SgcpError
-from sgcp.evaluation.containers import Folder
+from sgcp.datasets.label_files import read_meaning
+from sgcp.errors import SgcpError, shorten
+from sgcp.evaluation.containers import Entry, Folder
 from sgcp.evaluation.expectations import Expected, KnownImages
 from sgcp.evaluation.findings import Finding, Report, describe
 from sgcp.evaluation.kinds import COUNT, STRAY, SYSTEM, Kind
 from sgcp.evaluation.submission import check_submission
 from sgcp.files import building_folder, write_json
+from sgcp.models.card import model_digest
 from sgcp.progress import say, track, warn
 from sgcp.stages.source import read_edition
+from sgcp.stages.stale import refuse_stale
 
 if TYPE_CHECKING:
     from sgcp.settings import PackageSettings
@@ -44,6 +48,7 @@ def package_submission(layout: Layout, settings: PackageSettings) -> None:
     if refusals(report):
         raise SgcpError(explain(report, layout))
     refuse_incomplete(images, layout)
+    refuse_outdated(layout, dataset, answers)
     names = sorted(found[0].name for found in answers.values())
     with building_folder(layout.submission, key="package") as folder:
         write_zip(folder / ZIP_NAME, layout.predictions, names, settings.compression)
@@ -106,6 +111,43 @@ def refuse_incomplete(images: KnownImages, layout: Layout) -> None:
         "have no fault; no zip was written. Complete the test images of your source, then run "
         f"`sgcp download {name}`, `sgcp prepare {name}` and `sgcp predict {name}`"
     )
+
+
+def refuse_outdated(layout: Layout, dataset: Dataset, answers: Mapping[str, list[Entry]]) -> None:
+    """Refuse predictions of another model than ``layout.model`` or of other images than prepared.
+
+    A folder without any file of ours is packed as it is: only ours say what made them.
+
+    Args:
+        answers: the file of each image.
+
+    Raises:
+        SgcpError: naming the predictions and what to run; or as ``refuse_stale``.
+    """
+    files = {name: answers[name][0].name for name in sorted(answers)}
+    said = {name: read_meaning(read_png_text(layout.predictions / files[name])) for name in files}
+    if not any(said.values()):
+        return
+    items = {item.prediction: item for item in dataset.split("test", labelled=False)}
+    refuse_stale(layout, dataset, [*items.values()], labels=False)
+    model = model_digest(layout.model / "model.safetensors")
+    faults: dict[str, list[str]] = {}
+    for name, meaning in said.items():
+        if meaning is None:
+            fault = "were not written by `sgcp predict`, as the others were"
+        elif meaning.model != model:
+            fault = f"were made by another model than {layout.model}, or by an older sgcp"
+        elif meaning.image != items[name].image_digest:
+            fault = "were made of other images than those prepared"
+        else:
+            continue
+        faults.setdefault(fault, []).append(files[name])
+    if faults:
+        found = "; ".join(
+            f"{len(names)} of {len(said)} predictions ({shorten(names, 1)}) {fault}"
+            for fault, names in faults.items()
+        )
+        raise SgcpError(f"{layout.predictions}: {found}. Run `sgcp predict {layout.dataset}` again")
 
 
 def explain(report: Report, layout: Layout) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,7 +58,7 @@ def predict(
     model = load_segmenter(weights, machine, settings.precision)
     to_label_ids = label_id_table(model, dataset.classes)
     refuse_stale(layout, dataset, part.take(items) if part else items, labels=False)
-    meaning = ids_of(dataset.classes, dataset.name)
+    meaning = replace(ids_of(dataset.classes, dataset.name), model=model_digest(weights))
     if part is None:
         with building_folder(layout.predictions, key) as folder:
             label_images(layout, settings, items, model, to_label_ids, meaning, folder)
@@ -92,7 +93,8 @@ def label_images(
         if not target.is_file():
             image = read_image(layout.raw / item.image)
             labels = model.segment(image, settings.input_size, views)
-            write_labels(target, to_label_ids[labels], meaning)
+            said = replace(meaning, image=item.image_digest)
+            write_labels(target, to_label_ids[labels], said)
 
     for _ in track(map_threads(label, items, model.workers), "predicting", len(items)):
         pass

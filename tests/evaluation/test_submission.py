@@ -27,6 +27,7 @@ from submissions import (
 
 from sgcp.datasets.classes import camvid_classes, cityscapes_classes
 from sgcp.datasets.label_files import ids_of, train_ids_of, write_labels
+from sgcp.datasets.png import encode_labels
 from sgcp.evaluation.expectations import TEST_CITIES, Expected, KnownImages, PublicCityscapes
 from sgcp.evaluation.findings import Report
 from sgcp.evaluation.kinds import KINDS
@@ -191,9 +192,10 @@ def test_upper_case_ending_is_not_found_by_the_evaluator(judge):
     assert {k: len(v) for k, v in found(judge(files)).items()} == {"missing": 3, "ending": 3}
 
 
-def test_equal_files_and_absent_classes_are_warnings(judge):
-    same = png(np.where(scene() == 33, 32, scene()).astype(np.uint8))
-    report = judge(dict.fromkeys(GOOD, same))
+def test_equal_pixels_and_absent_classes_are_warnings(judge):
+    same = np.where(scene() == 33, 32, scene()).astype(np.uint8)
+    other = encode_labels(same, text={"title": "other bytes, equal pixels"})
+    report = judge(dict.fromkeys(GOOD, png(same)) | {f"{STEMS[1]}.png": other})
     names = [f"{stem}.png" for stem in STEMS[1:]]
     assert found(report) == {"same-content": names, "absent-class": ["bicycle"]}
     assert report.passed

@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from networks import change_weights
 from PIL import Image
 
 from sgcp.datasets.classes import cityscapes_classes
@@ -30,7 +32,7 @@ def test_predictions_are_label_ids_at_original_size(trained):
 def test_predictions_say_that_they_are_label_ids(trained):
     for path in (trained.root / "data/predictions/sample").iterdir():
         said = read_meaning(read_png_text(path))
-        assert said == ids_of(cityscapes_classes(), "sample")
+        assert replace(said, model="", image="") == ids_of(cityscapes_classes(), "sample")
         assert (said.encoding, said.classes["road"]) == ("ids", 7)
 
 
@@ -117,3 +119,39 @@ def test_an_incomplete_test_split_is_not_blamed_on_the_predictions(trained):
     assert "anew" not in text
     (trained.root / "data/predictions/cityscapes/dunham_000000_000019.png").unlink()
     assert "1 problem(s), no zip was written" in trained.fails("package-submission", "cityscapes")
+
+
+def test_predictions_of_another_model_are_not_packed(trained):
+    change_weights(trained.root / "data/models/sample")
+    text = trained.fails("package-submission", "sample")
+    assert "2 of 2 predictions (dunham_000000_000019.png and 1 more) were made by anoth" in text
+    assert "Run `sgcp predict sample` again" in text
+    trained.ok("predict", "sample")
+    trained.ok("package-submission", "sample")
+
+
+def test_predictions_of_images_replaced_since_are_not_packed(trained):
+    image = next((trained.root / "data/raw/sample").rglob("dunham_000001*_leftImg8bit.png"))
+    Image.open(image).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(image)
+    assert "Run `sgcp prepare sample` again" in trained.fails("package-submission", "sample")
+    trained.ok("prepare", "sample")
+    text = trained.fails("package-submission", "sample")
+    assert "1 of 2 predictions (dunham_000001_000019.png) were made of other images" in text
+
+
+def test_prediction_overwritten_by_that_of_another_image_is_not_packed(trained):
+    folder = trained.root / "data/predictions/sample"
+    shutil.copy(folder / "dunham_000000_000019.png", folder / "dunham_000001_000019.png")
+    text = trained.fails("package-submission", "sample")
+    assert "1 of 2 predictions (dunham_000001_000019.png) were made of other images" in text
+
+
+def test_foreign_predictions_are_packed_but_not_among_those_of_predict(trained):
+    paths = sorted((trained.root / "data/predictions/sample").iterdir())
+    Image.open(paths[0]).save(paths[0])  # without the text
+    text = trained.fails("package-submission", "sample")
+    assert "(dunham_000000_000019.png) were not written by `sgcp predict`" in text
+    Image.open(paths[1]).save(paths[1])
+    shutil.rmtree(trained.root / "data/models")
+    shutil.rmtree(trained.root / "data/raw")
+    trained.ok("package-submission", "sample")

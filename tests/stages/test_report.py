@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Project
-from safetensors.torch import load_file, save_file
+from networks import change_weights
 
 from sgcp.datasets.images import read_image
 from sgcp.datasets.index import read_dataset
@@ -206,16 +206,8 @@ def test_scores_without_single_pictures_ask_for_validation(trained):
     assert "per_image.csv: not found; run `sgcp validate sample` again" in trained.fails("report")
 
 
-def change_weights(project: Project) -> None:
-    """Give the model other weights under the same description, as other code or data would."""
-    path = project.root / "data/models/sample/model.safetensors"
-    weights = load_file(path)
-    weights["classifier.bias"][:] = 0
-    save_file(weights, path)
-
-
 def test_scores_of_another_model_of_equal_settings_and_epoch_are_refused(trained):
-    change_weights(trained)
+    change_weights(trained.root / "data/models/sample")
     text = trained.fails("report")
     assert "scores of another model; run `sgcp validate sample` again" in text
 
@@ -255,7 +247,7 @@ def test_curves_of_an_unfinished_run_are_not_drawn_as_those_of_the_model(trained
 
 def test_curves_of_another_model_are_not_shown(trained):
     """Such as after a kill between the new model and its curves."""
-    change_weights(trained)
+    change_weights(trained.root / "data/models/sample")
     trained.ok("validate")
     trained.ok("report")
     text = page(trained)
