@@ -151,7 +151,7 @@ def load(
     """
     path = find_model(path_or_name)
     made_by = "sgcp export" if path.suffix in EXPORTED else "sgcp train"
-    card = read_card(path.with_suffix(".json"), made_by)
+    card = read_card(path, made_by)
     if path.suffix in EXPORTED:
         check_graph(path, len(card.classes))
     int8 = (card.provenance.get("export") or {}).get("int8") is not None

@@ -25,7 +25,7 @@ def save_model(network: SGCPNet, weights: dict[str, Tensor], card: ModelCard, pa
     if len(card.classes) != network.num_classes:
         raise ValueError(f"{len(card.classes)} classes described, {network.num_classes} scored")
     content = save_tensors({key: value.contiguous() for key, value in weights.items()})
-    description = to_json(card.to_json()).encode()
+    description = to_json(card.to_json(content)).encode()
     write_together({path: content, path.with_suffix(".json"): description})
 
 
@@ -39,7 +39,7 @@ def load_model(path: Path) -> tuple[SGCPNet, ModelCard]:
         SgcpError: a file is missing, damaged, or the two do not belong together.
     """
     path = weights_path(path)
-    card = read_card(path.with_suffix(".json"))
+    card = read_card(path)
     tensors = _read_tensors(path)
     network = SGCPNet(len(card.classes), card.encoder)
     load_strictly(network, tensors, path)

@@ -75,13 +75,15 @@ class ModelCard:
         """Return the (height, width) at which the network is to see a picture of this size."""
         return input_size(height, width, self.input_side)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the content of the JSON file."""
-        return {"format": FORMAT, "architecture": "SGCPNet"} | dataclasses.asdict(self)
+    def to_json(self, *weights: bytes) -> dict[str, Any]:
+        """Return the content of the JSON file beside files of weights with these contents."""
+        digest = {DIGEST: hashlib.sha256(b"".join(weights)).hexdigest()} if weights else {}
+        return {"format": FORMAT, "architecture": "SGCPNet"} | digest | dataclasses.asdict(self)
 
 
 CARD = TypeAdapter(ModelCard)
 LATER = {"input_side"}  # fields that descriptions of this format did not have from the beginning
+DIGEST = "weights_sha256"  # in the JSON; descriptions from before it are read without a check
 FOR_OTHERS = "preprocessing"  # repeats fields for other programs, in the JSON beside an export
 
 
@@ -127,23 +129,33 @@ def model_digest(weights: Path) -> str:
     ``cat model.safetensors model.json | sha256sum``. A missing file adds nothing: whoever loads the
     model refuses it.
     """
+    return _digest_files(weights, ".json")
+
+
+def _digest_files(weights: Path, *beside: str) -> str:
     digest = hashlib.sha256()
-    for ending in (weights.suffix, *((".bin",) if weights.suffix == ".xml" else ()), ".json"):
+    for ending in (weights.suffix, *((".bin",) if weights.suffix == ".xml" else ()), *beside):
         path = weights.with_suffix(ending)
         digest.update(path.read_bytes() if path.is_file() else b"")
     return digest.hexdigest()
 
 
-def read_card(path: Path, made_by: str = "sgcp train") -> ModelCard:
-    """Read the JSON beside a model's weights; ``made_by`` is the command that makes it.
+def read_card(weights: Path, made_by: str = "sgcp train") -> ModelCard:
+    """Read the JSON beside a model's weights; ``made_by`` is the command that makes both.
 
     Raises:
-        SgcpError: missing, damaged, or not of this format.
+        SgcpError: missing, damaged, not of this format, or of other weights.
     """
+    path = weights.with_suffix(".json")
     content = read_json(path, made_by)
     if content.pop("format", None) != FORMAT or content.pop("architecture", None) != "SGCPNet":
         raise SgcpError(f"{path}: not a model description of format {FORMAT}")
     content.pop(FOR_OTHERS, None)
+    if content.pop(DIGEST, None) not in (None, _digest_files(weights)) and weights.is_file():
+        raise SgcpError(
+            f"{weights}: damaged, or not the weights that {path.name} describes: the SHA-256 "
+            f"differs. Restore the two files that belong together, or run `{made_by}` again"
+        )
     # A description without, say, `trained_on` would let a model be scored on what it learnt.
     fields = {field.name for field in dataclasses.fields(ModelCard)}
     if odd := sorted((fields ^ content.keys()) - (LATER - content.keys())):

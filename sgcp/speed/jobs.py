@@ -84,7 +84,7 @@ class Job:
 
         if self.network == "linknet" and (self.size[0] % 32 or self.size[1] % 32):
             raise SgcpError(f"takes sides divisible by 32, not {self.size[0]}x{self.size[1]}")
-        card = read_card(self.model.with_suffix(".json"))
+        card = read_card(self.model)
         network = PEERS[self.network](len(card.classes)).eval()
         if self.engine == "torch":
             kind = CudaEngine if self.device == "cuda" else TorchEngine

@@ -16,7 +16,7 @@ def size_of(job: Job) -> dict[str, Any]:
 
     Counted in PyTorch on tensors without content, so no arithmetic is done.
     """
-    card = read_card(job.model.with_suffix(".json"))
+    card = read_card(job.model)
     return _count(job.network, len(card.classes), card.encoder, job.size)
 
 

@@ -73,7 +73,7 @@ def export(
             files, facts["int8"] = images.quantize(file, out, card)
     card = replace(card, provenance=card.provenance | {"export": facts})
     # A kill between the renamings leaves `out` without its description, never with a foreign one.
-    description = card.to_json() | {FOR_OTHERS: given}
+    description = card.to_json(*files.values()) | {FOR_OTHERS: given}
     write_together(files | {out.with_suffix(".json"): to_json(description).encode()})
     report(out, files, options, network.num_classes, found, describe_resize(given["resize"]))
 
@@ -123,7 +123,7 @@ def model_dataset(model: str) -> str:
     Raises:
         SgcpError: there is no such model, or it is itself an export.
     """
-    return read_card(find_source(model).with_suffix(".json")).dataset
+    return read_card(find_source(model)).dataset
 
 
 def check_options(out: Path, options: ExportOptions, int8: bool) -> None:

@@ -81,7 +81,7 @@ def read_run(layout: Layout) -> Run:
             layout.scores.with_name("confusion.csv"), ("actual", "predicted", "share"), again
         ),
         pictures=pictures,
-        card=read_card(weights.with_suffix(".json")),
+        card=read_card(weights),
         weights=weights,
         curves=read_curves(layout, layout.curves) if trained else {},
         unfinished=read_unfinished(layout),

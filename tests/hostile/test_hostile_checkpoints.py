@@ -161,11 +161,15 @@ def test_resume_checkpoint_with_code_is_not_run(prepared: Project):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    """A model of ours, which must load; copied by the tests that spoil it."""
+    """A model of ours, which must load; copied by the tests that spoil it.
+
+    Without the digest of its weights, which whoever forges a model would forge too.
+    """
     folder = tmp_path_factory.mktemp("model")
     network = SGCPNet(11)
     card = ModelCard(classes_to_json(camvid_classes()), "camvid", "segnet", "grouped")
     save_model(network, network.state_dict(), card, folder / "model.safetensors")
+    (folder / "model.json").write_text(json.dumps(card.to_json()))
     return folder
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from networks import save_random
 
+import sgcp
 from sgcp.datasets.classes import camvid_classes, classes_to_json
 from sgcp.errors import SgcpError
 from sgcp.models import SGCPNet
@@ -95,3 +96,20 @@ def test_description_from_before_a_field_is_read(tmp_path):
     _, card = load_model(path)
     assert card.input_side is None
     assert card.input_size(360, 480) == (360, 480)
+
+
+def test_weights_of_another_description_are_refused(saved, tmp_path):
+    folder, _ = saved
+    other = save_random(tmp_path / "other")
+    (folder / "model.safetensors").write_bytes(other.read_bytes())
+    for load in (load_model, sgcp.load):
+        with pytest.raises(SgcpError, match=r"not the weights that model\.json describes"):
+            load(folder)
+
+
+def test_description_without_the_digest_of_its_weights_is_read(saved):
+    folder, _ = saved
+    described = json.loads((folder / "model.json").read_text())
+    del described["weights_sha256"]
+    (folder / "model.json").write_text(json.dumps(described))
+    load_model(folder)

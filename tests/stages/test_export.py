@@ -10,6 +10,7 @@ from networks import eager_scores, picture, random_card, random_network, save_ra
 from PIL import Image
 
 import sgcp
+from sgcp.errors import SgcpError
 from sgcp.inference.predict import resize_logits
 
 
@@ -71,6 +72,16 @@ def test_small_pictures_and_onnx_runtime_too(model, suffix):
     if suffix == ".onnx":
         other = sgcp.load(model.root / "out.onnx", engine="onnxruntime").segment(image)
         assert (other == labels).mean() > 0.99
+
+
+@pytest.mark.parametrize(("suffix", "swapped"), [(".onnx", ".onnx"), (".xml", ".bin")])
+@pytest.mark.integration
+def test_graph_of_another_description_is_refused(model, suffix, swapped):
+    model.ok("export", "model.safetensors", f"out{suffix}")
+    path = model.root / f"out{swapped}"
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(SgcpError, match=r"not the weights that out\.json describes"):
+        sgcp.load(model.root / f"out{suffix}")
 
 
 @pytest.mark.integration
@@ -159,8 +170,6 @@ def test_bad_input_is_one_message(model, arguments, message):
 
 
 def test_an_export_of_fixed_size_names_its_size(model):
-    from sgcp.errors import SgcpError
-
     model.ok("export", "model.safetensors", "out.onnx", "--size", "64", "96")
     for engine in ("openvino", "onnxruntime"):
         with pytest.raises(SgcpError, match="exported for 64x96, got 65x96"):
@@ -229,7 +238,7 @@ def test_a_size_that_the_model_was_not_trained_for_is_warned_of(shortened):
     text = shortened.ok("export", "model.safetensors", "large.onnx", *options)
     assert warning in text
     assert "--size 48 64 has the same proportions" in text
-    assert read_card(shortened.root / "large.json").input_side is None
+    assert read_card(shortened.root / "large.onnx").input_side is None
     assert resize_of(shortened.root / "large.onnx")["height"] == 96
     text = shortened.ok("export", "model.safetensors", "right.onnx", "--size", "48", "64")
     assert warning not in text

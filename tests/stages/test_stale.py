@@ -109,7 +109,7 @@ def test_changed_images_are_noticed_before_ranges_are_taken_from_them(trained, m
     mirror(first(trained.root, "data/raw/sample/leftImg8bit/train/*/*.png"))
     monkeypatch.chdir(trained.root)
     _, section, layout = open_project("sample")
-    card = read_card(layout.model / "model.json")
+    card = read_card(layout.model / "model.safetensors")
     calibration = Calibration(4, prepared=Prepared(layout, "train", section.validate_))
     with pytest.raises(SgcpError, match=r"train/.*png \(changed\)"):
         calibration.read(card, ExportOptions(None, False))
