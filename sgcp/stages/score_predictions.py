@@ -5,7 +5,7 @@ Nothing here imports torch: starting it takes longer than scoring a hundred imag
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from sgcp.evaluation.submission import match_files
 from sgcp.evaluation.tally import Tally
 from sgcp.memory import keep_freed_memory
 from sgcp.progress import each_parallel
-from sgcp.stages.scores import name_scores, write_scores
+from sgcp.stages.scores import place_beside, write_scores
 from sgcp.stages.stale import refuse_stale
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def score_predictions(
     """
     if not folder.is_dir():
         raise SgcpError(f"{folder}: no such folder of predictions")
-    name = name_scores(folder, name)
+    place, source = place_beside(layout, "predictions", folder, name)
     dataset = read_dataset(layout.prepared)
     items = dataset.split(settings.split)
     refuse_stale(layout, dataset, items, images=False)
@@ -87,8 +87,11 @@ def score_predictions(
             doubts.add(path, scored.readings)
     doubts.refuse()
     layout.began.check()
-    origin = {"predictions": name, "encoding": encoding or IDS}
-    place = replace(layout, variant=Path("predictions", layout.variant, name).as_posix())
+    origin = {
+        "predictions": place.scores.parent.name,
+        "source": source,
+        "encoding": encoding or IDS,
+    }
     return write_scores(place.scores, dataset, items, tally, origin)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +14,7 @@ import numpy as np
 from sgcp.datasets.index import fingerprint_items
 from sgcp.errors import SgcpError
 from sgcp.evaluation.scores import score_counts, square
-from sgcp.files import write_json, write_text
+from sgcp.files import read_json, write_json, write_text
 from sgcp.progress import answer
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from sgcp.evaluation.benchmark import Benchmark
     from sgcp.evaluation.scores import Scores
     from sgcp.evaluation.tally import Tally
+    from sgcp.stages.layout import Layout
 
 
 # The means of a metrics file, by their keys.
@@ -88,19 +92,30 @@ def write_scores(
     return content
 
 
-def name_scores(scored: Path, name: str | None) -> str:
-    """Return what the scores of predictions or of a model by hand are called.
+def place_beside(layout: Layout, kind: str, scored: Path, name: str | None) -> tuple[Layout, str]:
+    """Return the layout for scores of predictions or of a model by hand, and their ``source``.
 
     Args:
+        kind: ``predictions`` or ``models``.
         name: as the user calls them; None: by the last two parts of the path.
 
     Raises:
-        SgcpError: no plain name.
+        SgcpError: no plain name; or, without a name, the scores of another path would be lost.
     """
-    name = name or "-".join(part for part in scored.resolve().parts[-2:] if part != "/")
-    if not name or Path(name).name != name:
-        raise SgcpError(f"--name: a plain name, got '{name}'")
-    return name
+    source = os.path.relpath(scored.resolve(), layout.root.resolve())
+    called = name or "-".join(part for part in scored.resolve().parts[-2:] if part != "/")
+    if not called or Path(called).name != called:
+        raise SgcpError(f"--name: a plain name, got '{called}'")
+    place = replace(layout, variant=Path(kind, layout.variant, called).as_posix())
+    before = source
+    with suppress(SgcpError):  # none, or damaged ones
+        before = read_json(place.scores, made_by="").get("source", source)
+    if name is None and before != source:
+        raise SgcpError(
+            f"{place.scores}: contains the scores of {before}. Choose another --name, or pass "
+            f"`--name {called}` to overwrite them"
+        )
+    return place, source
 
 
 def refuse_other_model(source: Path, scores: Mapping[str, Any], digest: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from sgcp.progress import map_threads, track, warn
 from sgcp.reporting.panels import panel
 from sgcp.stages.model import load_segmenter, stage_model, views_of
 from sgcp.stages.scorer import Scorer
-from sgcp.stages.scores import name_scores, write_scores
+from sgcp.stages.scores import place_beside, write_scores
 from sgcp.stages.stale import refuse_stale
 
 if TYPE_CHECKING:
@@ -57,11 +56,13 @@ def validate(
     """
     dataset = read_dataset(layout.prepared)
     items = dataset.split(settings.split)
+    origin: dict[str, Any] = {}
     if model is None:
         weights = stage_model(layout)
     else:
         weights = find_model(model)
-        layout = place_beside(layout, model, weights, name)
+        bundled = weights.stem if weights.parent == BUNDLED else None
+        layout, origin["source"] = place_beside(layout, "models", Path(model), name or bundled)
     segmenter = load_segmenter(weights, machine, settings.precision)
     digest = model_digest(weights)
     refuse_trained(segmenter, dataset, items)
@@ -86,19 +87,8 @@ def validate(
             tally.add(item.key, counts)
         layout.began.check()
     warn_of_other_protocol(segmenter, dataset)
-    origin = describe_model(segmenter, items, settings, digest)
+    origin |= describe_model(segmenter, items, settings, digest)
     return write_scores(layout.scores, dataset, items, tally, origin)
-
-
-def place_beside(layout: Layout, model: str, weights: Path, name: str | None) -> Layout:
-    """Return the layout for scores of another model than the stage's.
-
-    Raises:
-        SgcpError: the name is no plain name.
-    """
-    bundled = weights.stem if weights.parent == BUNDLED else None
-    called = name_scores(Path(model), name or bundled)
-    return replace(layout, variant=Path("models", layout.variant, called).as_posix())
 
 
 def refuse_trained(model: Segmenter, dataset: Dataset, items: list[Item]) -> None:

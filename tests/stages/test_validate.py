@@ -19,9 +19,9 @@ from safetensors.torch import load_file, save_file
 from sgcp.datasets.classes import camvid_classes
 from sgcp.datasets.index import Dataset, Item
 from sgcp.datasets.truth import read_truth
-from sgcp.inference.segmenter import find_model
-from sgcp.stages.layout import Layout
-from sgcp.stages.validate import describe_unseen, place_beside
+from sgcp.inference import segmenter
+from sgcp.stages import validate
+from sgcp.stages.validate import describe_unseen
 
 
 def metrics(project: Project, name: str = "validate.json") -> dict:
@@ -105,6 +105,7 @@ def test_model_with_classes_in_another_order_scores_the_same(trained):
         weights[key] = weights[key][torch.from_numpy(order)].contiguous()
     card["classes"] = [card["classes"][i] | {"train_id": n} for n, i in enumerate(order.tolist())]
     save_file(weights, folder / "model.safetensors")
+    del card["weights_sha256"]
     (folder / "model.json").write_text(json.dumps(card))
     trained.ok("validate", "sample")
     assert metrics(trained)["miou"] == pytest.approx(before["miou"], abs=1e-4)
@@ -191,6 +192,23 @@ def test_predictions_of_two_networks_do_not_share_a_place(trained):
     text = trained.fails("validate", "sample", "--predictions", "a/val", "--name", "../up")
     assert "a plain name, got '../up'" in text
     assert "give one of them" in trained.fails("validate", "sample", "--name", "x")
+
+
+def test_scores_of_another_folder_or_model_are_overwritten_by_name_alone(trained):
+    trained.set(sample__predict__split="val")
+    trained.ok("predict", "sample")
+    for kind, folder in (("predictions", "predictions/sample"), ("model", "models/sample")):
+        for user in ("a", "b"):
+            shutil.copytree(trained.root / "data" / folder, trained.root / user / kind / "val")
+        option = ("validate", "sample", f"--{kind}")
+        trained.ok(*option, f"a/{kind}/val")
+        trained.ok(*option, trained.root / f"a/{kind}/val")  # again, by another path
+        before = kills.tree(trained.root, "metrics")
+        text = trained.fails(*option, f"b/{kind}/val")
+        assert f"scores of a/{kind}/val. Choose another --name" in text
+        assert kills.tree(trained.root, "metrics") == before
+        trained.ok(*option, f"b/{kind}/val", "--name", f"{kind}-val")
+        assert f"scores of b/{kind}/val." in trained.fails(*option, f"a/{kind}/val")
 
 
 def test_panels_of_other_settings_do_not_stay(trained, monkeypatch):
@@ -300,11 +318,14 @@ def test_bundled_model_of_other_classes_and_absent_models_are_one_message(traine
     assert "a plain name, got 'a/b'" in text
 
 
-def test_bundled_model_has_its_name_as_the_name_of_its_scores(tmp_path):
-    layout = Layout(tmp_path, "camvid")
-    for name, called in ((None, "camvid"), ("mine", "mine")):
-        beside = place_beside(layout, "camvid", find_model("camvid"), name)
-        assert beside.variant == f"models/{called}"
+def test_bundled_model_has_its_name_as_the_name_of_its_scores(trained, monkeypatch):
+    for module in (segmenter, validate):
+        monkeypatch.setattr(module, "BUNDLED", trained.root / "bundled")
+    (trained.root / "bundled").mkdir()
+    for path in (trained.root / "data/models/sample").glob("model.*"):
+        shutil.copy(path, trained.root / "bundled" / f"tiny{path.suffix}")
+    trained.ok("validate", "--model", "tiny")
+    assert metrics(trained, "models/tiny/validate.json")["source"] == "tiny"
 
 
 def test_split_without_an_image_is_not_offered():
