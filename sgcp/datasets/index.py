@@ -62,6 +62,15 @@ def train_only(dataset: str) -> str:
     )
 
 
+def score_needs(dataset: str) -> str:
+    """Say how to score a model of a dataset without a split that it was not trained on."""
+    return (
+        "A score needs labelled images that the model was not trained on. Add some to your data as "
+        f"split val, then run `sgcp download {dataset}` and `sgcp prepare {dataset}`; train again "
+        "if they were moved from train"
+    )
+
+
 def digest_pixels(pixels: UInt8) -> str:
     """Digest a picture's size and pixels; another file of the same pixels has the same digest."""
     digest = hashlib.sha256(str(pixels.shape).encode())
@@ -106,7 +115,7 @@ class Dataset:
         """Return one split, in the order of the index; ``trainval``: train and val together.
 
         Args:
-            instead: what can be done without it, for the error.
+            instead: what to do where it is empty, other than to choose another split.
 
         Raises:
             SgcpError: the split is empty, or has no labels where they are asked for.
@@ -117,8 +126,8 @@ class Dataset:
             counts = Counter(item.split for item in self.items)
             prepared = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
             raise SgcpError(
-                f"{self.name}: split '{name}' is empty: of {prepared} images prepared. Choose "
-                f"another split in params.yaml. {instead}".strip()
+                f"{self.name}: split '{name}' is empty: of {prepared} images prepared. "
+                + (instead or "Choose another split in params.yaml")
             )
         if labelled and any(item.label is None for item in items):
             raise SgcpError(
@@ -251,10 +260,15 @@ def trained_digests(
     return digests
 
 
-def refuse_overlap(trained: Mapping[str, str], evaluated: Sequence[Item]) -> None:
+def refuse_overlap(
+    trained: Mapping[str, str],
+    evaluated: Sequence[Item],
+    advice: str = "Choose another split in params.yaml",
+) -> None:
     """Refuse to score images that were trained on, by name or by content.
 
     Args:
+        advice: what to do, for the error.
         trained: digest of each image trained on, by ``Item.origin``; older models list any image by
             its file's name without ending.
 
@@ -273,5 +287,5 @@ def refuse_overlap(trained: Mapping[str, str], evaluated: Sequence[Item]) -> Non
         name = one.origin if same == one.origin else f"{one.origin}, the same pixels as {same}"
         raise SgcpError(
             f"{len(shared)} of {len(evaluated)} pictures to score were trained on (such as "
-            f"{name}): the number would mean nothing; choose another split in params.yaml"
+            f"{name}): the number would mean nothing. {advice}"
         )

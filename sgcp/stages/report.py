@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sgcp.datasets.index import read_dataset
+from sgcp.datasets.index import read_dataset, score_needs
 from sgcp.errors import SgcpError
 from sgcp.files import building_folder, write_text
 from sgcp.inference.views import Views
@@ -57,9 +57,12 @@ def report(
     Raises:
         SgcpError: a file of the run is missing or of another run, or there is no such earlier one.
     """
+    dataset = read_dataset(layout.prepared)
+    scorable = any(item.label for item in dataset.items if item.split != "train")
+    if not scorable and not layout.scores.is_file():
+        raise SgcpError(f"{layout.scores}: not found. {score_needs(dataset.name)}")
     run = read_run(layout)
     earlier = read_earlier(layout, run, settings, against)
-    dataset = read_dataset(layout.prepared)
     page = RunPage(
         title=f"{layout.dataset}: {percent(run.scores['miou'])} % mIoU",
         subtitle=describe_data(run),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from sgcp.datasets.index import read_dataset
+from sgcp.datasets.index import read_dataset, refuse_overlap, score_needs, trained_digests
 from sgcp.errors import SgcpError
 from sgcp.files import read_json, write_json
 from sgcp.progress import answer, say
@@ -43,6 +43,9 @@ def train_seeds(
     if count < 2:
         raise SgcpError("--seeds: two or more; one has no spread")
     machine = one_process(machine, "--seeds")
+    dataset, before = read_dataset(layout.prepared), read_beginning(layout, settings.train)
+    scored = dataset.split(settings.validate_.split, instead=score_needs(dataset.name))
+    refuse_overlap(trained_digests(dataset.split(settings.train.split), before.trained_on), scored)
     seeds = [settings.train.seed + index for index in range(count)]
     results = []
     for seed in seeds:

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgcp.datasets.images import write_png
-from sgcp.datasets.index import SPLITS, fingerprint_items, read_dataset, refuse_overlap, spread
+from sgcp.datasets.index import (
+    SPLITS,
+    fingerprint_items,
+    read_dataset,
+    refuse_overlap,
+    score_needs,
+    spread,
+)
 from sgcp.errors import SgcpError
 from sgcp.evaluation.tally import Tally
 from sgcp.files import building_folder, json_digest
@@ -55,7 +62,7 @@ def validate(
             missing or damaged.
     """
     dataset = read_dataset(layout.prepared)
-    items = dataset.split(settings.split)
+    items = dataset.split(settings.split, instead=score_needs(dataset.name))
     origin: dict[str, Any] = {}
     if model is None:
         weights = stage_model(layout)
@@ -98,14 +105,11 @@ def refuse_trained(model: Segmenter, dataset: Dataset, items: list[Item]) -> Non
         SgcpError: it was trained on some.
     """
     trained_on = model.card.trained_on
-    try:
-        refuse_overlap(trained_on, items)
-    except SgcpError as error:
-        raise SgcpError(f"{error}; {describe_unseen(trained_on, dataset)}") from None
+    refuse_overlap(trained_on, items, describe_unseen(trained_on, dataset))
 
 
 def describe_unseen(trained_on: Mapping[str, str], dataset: Dataset) -> str:
-    """Say which split has no image that a model was trained on."""
+    """Say which split has no image that a model was trained on, or what to do without one."""
     labelled = {}
     for name in SPLITS:
         items = [item for item in dataset.items if item.split == name]
@@ -115,9 +119,8 @@ def describe_unseen(trained_on: Mapping[str, str], dataset: Dataset) -> str:
                 labelled[name] = all(item.label for item in items)
     if usable := [name for name in labelled if labelled[name]]:
         return f"`--split {usable[0]}` has none of them"
-    if labelled:
-        return f"'{next(iter(labelled))}' has none of them, but it has no labels here"
-    return "every split has some of them"
+    unlabelled = [f"'{name}' has none of them, but it has no labels here. " for name in labelled]
+    return "".join(unlabelled) + score_needs(dataset.name)
 
 
 def run_key(settings: ValidateSettings, items: list[Item]) -> str:

@@ -629,9 +629,18 @@ def test_train_split_alone_trains_once_the_settings_of_one_message_are_set(proje
     assert all(setting in text for setting in WITHOUT_VAL)
     project.set(own__train__validate_split=None, own__train__keep="last")
     assert "kept epoch 1 of 1" in project.ok("train", "own")
-    text = project.fails("validate", "own")  # which the settings above would not help
-    assert "split 'val' is empty" in text
-    assert "validate_split" not in text
+    for command in (
+        ["train", "own", "--seeds", "2"], ["validate", "own"], ["report", "own"],
+        ["validate", "own", "--split", "train"],
+    ):  # fmt: skip
+        result = project.run(*command)
+        assert "labelled images that the model was not trained on" in result.stderr
+        assert "as split val" in result.stderr
+        assert "`sgcp download own` and `sgcp prepare own`" in result.stderr
+        assert "choose another split" not in result.stderr.lower()
+        assert "run `sgcp validate" not in result.stderr
+        assert "validate_split" not in result.stderr
+        assert "training" not in result.stdout
 
 
 def test_nothing_at_all_is_refused_even_if_allowed(project, source):

@@ -65,6 +65,15 @@ def test_one_seed_and_torchrun_are_refused(prepared, monkeypatch):
     assert "not under torchrun" in prepared.fails("train", "sample", "--seeds", "2")
 
 
+def test_split_that_cannot_be_scored_is_refused_before_training(prepared):
+    prepared.set(sample__validate__split="train")
+    result = prepared.run("train", "sample", "--seeds", "2")
+    assert "`--split val`" not in result.stderr  # which `train` does not take
+    assert "pictures to score were trained on" in result.stderr
+    assert "training" not in result.stdout
+    assert not (prepared.root / "data/seeds").exists()
+
+
 def test_number_that_a_run_lacks_is_null_and_shown_as_a_dash():
     runs = [{"dataset": "x", "split": "val", "protocol": "p", "miou": 0.5, "miiou": None,
              "pixel_accuracy": 0.9, "iou": {"road": 0.5, "sky": value}, "model": {"epoch": 1}}
