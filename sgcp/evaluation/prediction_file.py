@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from sgcp.datasets.images import (
     read_mode,
     read_png_text,
 )
-from sgcp.datasets.label_files import COLORS, TRAIN_IDS, Meaning, read_meaning
+from sgcp.datasets.label_files import COLORS, ENCODINGS, IDS, TRAIN_IDS, Meaning, read_meaning
 from sgcp.datasets.remap import UNLISTED, color_codes
 from sgcp.errors import SgcpError, shorten
 from sgcp.evaluation.encodings import TITLES, ids_coincide, read_colors
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sgcp.evaluation.benchmark import Benchmark
 
 SHOWN = 5  # colours or values of no class
+COLOUR_MODES = ("RGB", "RGBA")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def read_prediction(path: Path, encoding: str, benchmark: Benchmark) -> Predicti
             of no class, or a file of ours of another encoding or other classes.
     """
     mode = read_mode(path)
-    if mode in ("RGB", "RGBA"):
+    if mode in COLOUR_MODES:
         if encoding == COLORS:
             return Prediction(read_painted(path, benchmark), TRAIN_IDS, foreign=False)
         read_painted(path, benchmark)
@@ -77,6 +79,39 @@ def read_prediction(path: Path, encoding: str, benchmark: Benchmark) -> Predicti
             "`--encoding train-ids`"
         )
     return Prediction(read_painted(path, benchmark), TRAIN_IDS, foreign=False)
+
+
+def refuse_mixed(folder: Path, paths: Collection[Path], benchmark: Benchmark) -> None:
+    """Refuse files that no single encoding can read.
+
+    Raises:
+        SgcpError: counting them by their encodings, with an example of each; or one is damaged.
+    """
+    found: dict[tuple[str, ...], list[Path]] = {}
+    for path in paths:
+        found.setdefault(encodings_of(path, benchmark), []).append(path)
+    if set(ENCODINGS).intersection(*found):
+        return
+    groups = []
+    for encodings, files in found.items():
+        contain = f"contain {' or '.join(TITLES[name] for name in encodings)}"
+        what = "are colour images" if encodings == (COLORS,) else contain
+        groups.append(f"{len(files)} of {len(paths)} {what} (such as {files[0]})")
+    raise SgcpError(
+        f"{folder}: predictions of several encodings: {'; '.join(groups)}. Convert all to one "
+        "encoding"
+    )
+
+
+def encodings_of(path: Path, benchmark: Benchmark) -> tuple[str, ...]:
+    """Return the encodings that a file can have, by its header and what it says itself."""
+    mode = read_mode(path)
+    if mode in COLOUR_MODES:
+        return (COLORS,)
+    meaning = read_meaning(read_png_text(path))
+    if meaning and not ids_coincide(benchmark.train_ids):
+        return (meaning.encoding,)
+    return ENCODINGS if mode == "P" else (IDS, TRAIN_IDS)
 
 
 def read_painted(path: Path, benchmark: Benchmark) -> UInt8:

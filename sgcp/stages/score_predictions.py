@@ -24,7 +24,7 @@ from sgcp.evaluation.encodings import label_ids_of
 from sgcp.evaluation.expectations import Expected, KnownImages
 from sgcp.evaluation.findings import describe, group_by_kind
 from sgcp.evaluation.kinds import AMBIGUOUS, DOUBLE
-from sgcp.evaluation.prediction_file import read_prediction
+from sgcp.evaluation.prediction_file import read_prediction, refuse_mixed
 from sgcp.evaluation.submission import match_files
 from sgcp.evaluation.tally import Tally
 from sgcp.memory import keep_freed_memory
@@ -73,6 +73,7 @@ def score_predictions(
     refuse_stale(layout, dataset, items, images=False)
     benchmark = benchmark_of(dataset)
     files = find_predictions(folder, items, layout.dataset == "cityscapes")
+    refuse_mixed(folder, files.values(), benchmark)
     score = partial(
         count_file, prepared=layout.prepared, benchmark=benchmark, encoding=encoding or IDS
     )

@@ -454,6 +454,35 @@ def test_what_others_and_we_wrote_may_stand_in_one_folder(bench):
     assert bench.score()["miou"] == 1
 
 
+@pytest.mark.parametrize("ours", [False, True])
+def test_colours_among_values_are_counted_and_no_option_is_offered(bench, ours):
+    bench = bench("own")
+    arrays = [bench.label_ids[answer] for answer in bench.answers()]
+    meaning = ids_of(bench.classes, "own")
+    bench.write(arrays, (lambda path, array: write_labels(path, array, meaning)) if ours else None)
+    painted = bench.project.root / f"predictions/{STEMS[1]}.png"
+    Image.fromarray(bench.colors[bench.answers()[1]]).save(painted)
+    for options in ([], ["--encoding", "ids"], ["--encoding", "colors"]):
+        text = bench.refuses(*options)
+        assert f"1 of 3 are colour images (such as predictions/{STEMS[1]}.png)" in text
+        values = "label ids" if ours else "label ids or train ids"
+        assert f"2 of 3 contain {values} (such as predictions/{STEMS[0]}.png)" in text
+        assert text.endswith("Convert all to one encoding\n")
+
+
+def test_label_ids_and_train_ids_of_ours_in_one_folder_are_counted(bench):
+    bench = bench("own")
+    bench.write(
+        [bench.label_ids[answer] for answer in bench.answers()],
+        lambda path, array: write_labels(path, array, ids_of(bench.classes, "own")),
+    )
+    path = bench.project.root / f"predictions/{STEMS[2]}.png"
+    write_labels(path, bench.answers()[2], train_ids_of(bench.classes, "own"))
+    for encoding in ("ids", "train-ids"):
+        text = bench.refuses("--encoding", encoding)
+        assert f"1 of 3 contain train ids (such as predictions/{STEMS[2]}.png)" in text
+
+
 def test_options_that_make_no_sense_are_refused(bench):
     bench = bench("own")
     bench.write(bench.answers())
