@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 
 from sgcp.datasets.foreign_layouts import OWN, explain_layout, is_hidden, other_split
 from sgcp.datasets.index import SPLITS
@@ -18,6 +18,28 @@ PAGE = "docs/own-dataset.md"
 CLASS_LIST = (
     r"(?:^|/)[^/]*(?:class|categor|label_?map|palette)[^/]*\.(?:csv|tsv|txt|json|ya?ml|xlsx?)\Z"
 )
+
+
+def refuse_several(source: Path, taken: Mapping[Path, str]) -> None:
+    """Refuse one folder or archive that contains images or label maps in several places.
+
+    Args:
+        taken: its files, each by its place in the raw data.
+
+    Raises:
+        SgcpError: naming the places.
+    """
+    for kind in (IMAGES, LABELS):
+        parents = {
+            PurePosixPath(name).parents[len(place.parts) - 1] / kind
+            for place, name in taken.items()
+            if place.parts[0] == kind
+        }
+        if len(parents) > 1:
+            raise SgcpError(
+                f"{source}: several datasets: {printable(shorten(sorted(parents)))}. Name the "
+                "folder of one with --root, or merge them: a split may have sub-folders"
+            )
 
 
 def check_source(place: OnlyOnce) -> None:

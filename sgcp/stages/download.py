@@ -19,7 +19,7 @@ from sgcp.datasets.camvid_labels import read_colors
 from sgcp.datasets.fetch import MAX_BYTES, fetch
 from sgcp.datasets.foreign_layouts import OWN, explain_layout
 from sgcp.datasets.links import link_folder, resolve_folder
-from sgcp.datasets.own_source import check_source
+from sgcp.datasets.own_source import check_source, refuse_several
 from sgcp.datasets.placement import OnlyOnce, Placement
 from sgcp.datasets.published_source import CAMVID, CITYSCAPES, check_camvid, check_cityscapes
 from sgcp.errors import SgcpError
@@ -101,6 +101,8 @@ def get_published(
     with building_folder(layout.raw, json.dumps([identity, origin])) as folder:
         if root is not None:
             link_folder(root, folder, place)
+            if layout.dataset == "own":
+                refuse_several(root, place.taken)
         else:
             for archive in archives or fetch_archives(edition, layout):
                 unpack(archive, folder, place, layout.dataset)
@@ -218,10 +220,12 @@ def unpack(archive: Path, folder: Path, place: OnlyOnce, dataset: str) -> None:
             raise SgcpError(f"{archive}: not part of this dataset")
         shutil.copyfile(archive, folder / target)
         return
-    others = len(place.skipped)
+    others, before = len(place.skipped), {*place.taken}
     if extract(archive, folder, place) == 0:
         found = explain_layout(LAYOUTS[dataset], place.skipped[others:])
         raise SgcpError(f"{archive}: holds nothing of this dataset: {found}")
+    if dataset == "own":
+        refuse_several(archive, {to: n for to, n in place.taken.items() if to not in before})
 
 
 def check_content(dataset: str, edition: str, folder: Path, place: OnlyOnce) -> None:

@@ -215,6 +215,33 @@ def test_folder_above_and_a_zip_of_it_work_too(project, source, tmp_path):
     project.ok("prepare", "own")
 
 
+def pack(folder: Path, top: str) -> Path:
+    """Pack the files of a folder into an archive beside it, below the folder ``top``."""
+    with ZipFile(folder.with_suffix(".zip"), "w") as archive:
+        for path in folder.rglob("*.*"):
+            archive.write(path, Path(top, path.relative_to(folder)))
+    return folder.with_suffix(".zip")
+
+
+@pytest.mark.parametrize("kind", ["images", "labels"])
+def test_two_datasets_in_one_folder_or_archive_are_refused_with_both_paths(project, source, kind):
+    save(source.parent / "other" / kind / "test/f.png", noise(5))
+    for option, path in ("--root", source.parent), ("--archive", pack(source.parent, "top")):
+        text = project.fails("download", "own", option, path)
+        assert f"other/{kind}" in text
+        assert f"source/{kind}" in text
+        assert not list((project.root / "data").glob("raw/own*"))
+
+
+def test_parts_in_archives_of_their_own_are_one_dataset(project, source):
+    other = source.parent / "other"
+    for path in ("images/val", "labels/val"):
+        (other / path).parent.mkdir(parents=True, exist_ok=True)
+        (source / path).rename(other / path)
+    project.ok("download", "own", "--archive", pack(source, "a"), pack(other, "b"))
+    project.ok("prepare", "own")
+
+
 NAMED = [("--root",), ()]  # the source is named again, or the last one is meant
 
 
