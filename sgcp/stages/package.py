@@ -147,7 +147,10 @@ def refuse_outdated(layout: Layout, dataset: Dataset, answers: Mapping[str, list
             f"{len(names)} of {len(said)} predictions ({shorten(names, 1)}) {fault}"
             for fault, names in faults.items()
         )
-        raise SgcpError(f"{layout.predictions}: {found}. Run `sgcp predict {layout.dataset}` again")
+        raise SgcpError(
+            f"{layout.predictions}: {found}. No zip was written; run "
+            f"`sgcp predict {layout.dataset}` again"
+        )
 
 
 def explain(report: Report, layout: Layout) -> str:

@@ -125,7 +125,7 @@ def test_predictions_of_another_model_are_not_packed(trained):
     change_weights(trained.root / "data/models/sample")
     text = trained.fails("package-submission", "sample")
     assert "2 of 2 predictions (dunham_000000_000019.png and 1 more) were made by anoth" in text
-    assert "Run `sgcp predict sample` again" in text
+    assert "No zip was written; run `sgcp predict sample` again" in text
     trained.ok("predict", "sample")
     trained.ok("package-submission", "sample")
 
