@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.label_files import COLORS, ENCODINGS, IDS
 from sgcp.datasets.remap import UNLISTED
 from sgcp.errors import SgcpError, shorten
 from sgcp.evaluation.counts import known_ids
 from sgcp.evaluation.encodings import (
+    CHANCE,
+    CLEARLY_BETTER,
     MOST_IMPOSSIBLE,
     TITLES,
     Reading,
+    fit_numbering,
     tables_of,
     truth_doubts,
     values_doubt,
@@ -33,6 +37,8 @@ SHOWN = 8  # impossible values
 class Readings:
     """One prediction, or several, read in every encoding that it may have."""
 
+    by_value: NDArray[np.int64]
+    """Pixels (K + 1, 256) by true class and value."""
     by_encoding: dict[str, Reading]
     impossible: frozenset[int] = frozenset()
     """Values that do not exist in the encoding it is scored in."""
@@ -41,6 +47,7 @@ class Readings:
 
     def __add__(self, other: Readings) -> Readings:
         return Readings(
+            self.by_value + other.by_value,
             {
                 name: reading + other.by_encoding[name]
                 for name, reading in self.by_encoding.items()
@@ -64,7 +71,7 @@ def read_values(
     present = by_value.any(axis=0)
     odd = np.flatnonzero(present & (tables[encoding] == UNLISTED))
     readings = {name: Reading.of(by_value, table) for name, table in tables.items()}
-    return Readings(readings, frozenset(odd.tolist()), int(present.sum()))
+    return Readings(by_value, readings, frozenset(odd.tolist()), int(present.sum()))
 
 
 @dataclass
@@ -95,7 +102,12 @@ class Doubts:
         # A file of one value, perhaps blank, says little; one without a scored pixel, nothing.
         if readings.values == 1 or np.isnan(assumed.miou):
             return
-        if fitting := [n for n, r in readings.by_encoding.items() if values_doubt(assumed, r)]:
+        fitting = [
+            name
+            for name, reading in readings.by_encoding.items()
+            if values_doubt(assumed, reading) or truth_doubts(assumed, reading, CLEARLY_BETTER)
+        ]
+        if fitting:
             self.suspects.setdefault(best_of(readings, fitting), []).append((path, readings))
 
     def refuse(self) -> None:
@@ -137,6 +149,8 @@ class Doubts:
         return f"{text}; they {compare(total, encoding, best)}. Use `--encoding {best}`"
 
     def _explain_suspects(self, total: Readings) -> str:
+        if text := self._explain_numbering(total):
+            return text
         for name in sorted(self.suspects, key=lambda name: -len(self.suspects[name])):
             paths, readings = zip(*self.suspects[name], strict=True)
             part = sum(readings[1:], readings[0])
@@ -157,6 +171,22 @@ class Doubts:
             return ""
         best = best_of(total, fitting)
         return f"{self.folder}: values {compare(total, IDS, best)}. {choice(best)}"
+
+    def _explain_numbering(self, total: Readings) -> str:
+        assumed, known = total.by_encoding[IDS], total.by_encoding.values()
+        table = fit_numbering(total.by_value)
+        fitted = Reading.of(total.by_value, table)
+        better = all(truth_doubts(reading, fitted, CLEARLY_BETTER) for reading in known)
+        if assumed.informedness > CHANCE or not better:
+            return ""
+        classes = self.benchmark.classes
+        pairs = (f"{v} is {classes[k].name}" for v, k in enumerate(table) if k != IGNORE)
+        return (
+            f"{self.folder}: values fit the ground truth in another order of the classes "
+            f"({shorten(pairs, SHOWN)}): mIoU would be {100 * fitted.miou:.1f} %, "
+            f"{100 * assumed.miou:.1f} % read as label ids. Write the label ids of this dataset, "
+            "or use `--encoding ids` to score the values as they are"
+        )
 
 
 def best_of(readings: Readings, among: list[str]) -> str:

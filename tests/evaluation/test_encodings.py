@@ -153,8 +153,55 @@ def test_inverted_values_of_two_classes_are_refused_only_where_they_fit():
     truths = [np.where(rng.random(SIZE) < 0.5, 0, 1).astype(np.uint8)]
     assert "look like train ids" in explain(benchmark, truths, truths)
     assert explain(benchmark, truths, [1 - truths[0]]) == ""
-    weak = np.where(rng.random(SIZE) < 0.6, rng.integers(0, 2, SIZE), truths[0])
-    assert explain(benchmark, truths, [weak]) == ""  # 40 % better than chance: not sure enough
+    for chance, doubted in ((0.6, True), (0.9, False)):
+        weak = np.where(rng.random(SIZE) < chance, rng.integers(0, 2, SIZE), truths[0])
+        assert ("look like train ids" in explain(benchmark, truths, [weak])) == doubted
+
+
+def test_train_ids_of_a_weak_network_are_refused_where_label_ids_are_the_same_values():
+    benchmark, rng = own([1, 0, 2]), np.random.default_rng(0)
+    truths = scenes(rng, 3)
+    nets = [
+        np.where(rng.random(SIZE) < 0.6, rng.integers(0, 3, SIZE), truth % 3) for truth in truths
+    ]
+    assert "look like train ids" in explain(benchmark, truths, nets)
+    assert explain(benchmark, truths, [np.array([1, 0, 2])[net] for net in nets]) == ""
+
+
+def test_one_file_of_the_other_encoding_is_named_where_all_its_values_exist_in_both():
+    benchmark, rng = own([1, 0, 2]), np.random.default_rng(0)
+    truths = scenes(rng, 3, 9)
+    ids = [np.array([1, 0, 2])[truth % 3] for truth in truths]
+    assert explain(benchmark, truths, ids) == ""
+    text = explain(benchmark, truths, [*ids[:4], truths[4] % 3, *ids[5:]])
+    assert text.startswith("4.png: values look like train ids")
+    assert "8 other files of the folder do not" in text
+
+
+@pytest.mark.parametrize("right", [0.5, 1])
+def test_another_order_of_the_classes_is_refused_and_shown(right):
+    """Train ids from 1, as where 0 is background; a model of the same classes by alphabet."""
+    rng = np.random.default_rng(0)
+    streets = cityscapes_benchmark(cityscapes_classes())
+    for benchmark, order in ((streets, range(1, 20)), (own([*range(6)]), [3, 5, 0, 4, 1, 2])):
+        count = len(benchmark.classes)
+        truths = scenes(rng, count)
+        nets = [
+            np.where(rng.random(SIZE) < right, truth % count, rng.integers(0, count, SIZE))
+            for truth in truths
+        ]
+        predictions = [np.array(order)[net] for net in nets]
+        text = explain(benchmark, truths, predictions)
+        assert "another order of the classes (" in text
+        assert f"{order[0]} is {benchmark.classes[0].name}" in text
+        assert explain(benchmark, truths, predictions, "ids") == ""
+
+
+def test_a_network_that_merges_classes_is_not_refused():
+    benchmark = own([1, 0, 2])
+    truths = [np.resize([0, 0, 0, 1, 2], SIZE).astype(np.uint8)]
+    for merged in ([0, 0, 2], [1, 1, 2], [1, 0, 0], [0, 0, 0]):
+        assert explain(benchmark, truths, [np.array(merged)[truths[0]]]) == ""
 
 
 def test_what_is_asked_for_is_never_doubted():
@@ -168,7 +215,7 @@ def test_values_that_are_no_train_ids_speak_against_them():
     """Road and sidewalk as 0 and 1; a car as its label id, or as its train id."""
     benchmark = cityscapes_benchmark(cityscapes_classes())
     truths = [np.resize([0, 1, 13], SIZE).astype(np.uint8)]
-    assert explain(benchmark, truths, [np.resize([0, 1, 26], SIZE)]) == ""
+    assert "train ids" not in explain(benchmark, truths, [np.resize([0, 1, 26], SIZE)])
     assert "look like train ids" in explain(benchmark, truths, truths)
 
 
