@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -132,6 +133,7 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
+LONGEST_FOLDER = 75  # bytes; a socket's path has 107 at most, "/pymp-12345678/listener-12345678" 32
 
 
 def batches(loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
@@ -164,6 +166,20 @@ def explaining_killed_workers() -> Iterator[None]:
             "resume, with a lower machine.loader_workers or machine.cache_megabytes if it happens "
             "again"
         ) from None
+
+
+def refuse_long_folder(workers: int) -> None:
+    """Refuse a temporary folder in which loader processes cannot send images: they would wait.
+
+    Raises:
+        SgcpError: its path is too long for the sockets that torch makes there.
+    """
+    folder = tempfile.gettempdir()
+    if workers and len(os.fsencode(folder)) > LONGEST_FOLDER:
+        raise SgcpError(
+            f"TMPDIR={folder}: too long for the sockets of loader processes, which may have "
+            f"{LONGEST_FOLDER} bytes; set TMPDIR to a shorter path, or machine.loader_workers to 0"
+        )
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -217,7 +233,7 @@ def train_loader(
 
     Raises:
         SgcpError: the batch exceeds the split, is no multiple of the processes, or leaves a
-            process less than two images.
+            process less than two images; or as ``refuse_long_folder``.
     """
     if batch_size > len(dataset):
         raise SgcpError(
@@ -232,6 +248,7 @@ def train_loader(
             f"train.batch_size: {batch_size} leaves one image for each of {world} processes; batch "
             f"norm needs two: set {2 * world} or more"
         )
+    refuse_long_folder(workers)
     sampler = EpochSampler(len(dataset), batch_size, dataset.seed, rank, world)
     if workers == 0:
         dataset.use_threads()
@@ -252,6 +269,7 @@ def eval_loader(
     dataset: SegmentationDataset, workers: int, rank: int = 0, world: int = 1
 ) -> Loader:
     """Return a loader of single images in order; process ``rank`` takes every ``world``-th."""
+    refuse_long_folder(workers)
     return DataLoader(
         dataset,
         batch_size=1,

@@ -1,3 +1,5 @@
+import multiprocessing
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,13 @@ from torchvision.transforms.v2 import functional as tv
 from sgcp.datasets import transforms
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.index import Item
-from sgcp.datasets.loader import EpochSampler, SegmentationDataset, train_loader
+from sgcp.datasets.loader import (
+    LONGEST_FOLDER,
+    EpochSampler,
+    SegmentationDataset,
+    eval_loader,
+    train_loader,
+)
 from sgcp.datasets.transforms import TrainTransform, View, lay_over, sample_generator
 from sgcp.errors import SgcpError
 
@@ -85,6 +93,24 @@ def test_batches_are_the_same_for_any_number_of_workers(items, tmp_path, workers
 
     for a, b in zip(batches(0), batches(workers), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("length", [LONGEST_FOLDER, LONGEST_FOLDER + 1])
+def test_temporary_folder_too_long_for_sockets_is_refused(items, tmp_path, monkeypatch, length):
+    """torch would print `AF_UNIX path too long` in the loader process and wait for ever."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        long = Path(short, "x" * (length - len(short) - 1))
+        long.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(long))
+        monkeypatch.delitem(multiprocessing.current_process()._config, "tempdir", raising=False)
+        if length > LONGEST_FOLDER:
+            with pytest.raises(SgcpError, match="set TMPDIR to a shorter path"):
+                train_loader(dataset(items, tmp_path), 2, 1)
+            with pytest.raises(SgcpError, match="TMPDIR="):
+                eval_loader(dataset(items, tmp_path), 1)
+            eval_loader(dataset(items, tmp_path), 0)
+        else:
+            assert len(list(eval_loader(dataset(items, tmp_path, None), 1))) == 7
 
 
 def test_epochs_are_shuffled_differently_and_drop_the_remainder():

@@ -160,12 +160,10 @@ def test_inverted_values_of_two_classes_are_refused_only_where_they_fit():
 
 def test_train_ids_of_a_weak_network_are_refused_where_label_ids_are_the_same_values():
     benchmark, rng = own([1, 0, 2]), np.random.default_rng(0)
-    truths = scenes(rng, 3)
-    nets = [
-        np.where(rng.random(SIZE) < 0.6, rng.integers(0, 3, SIZE), truth % 3) for truth in truths
-    ]
-    assert "look like train ids" in explain(benchmark, truths, nets)
-    assert explain(benchmark, truths, [np.array([1, 0, 2])[net] for net in nets]) == ""
+    truth = rng.integers(0, 3, SIZE).astype(np.uint8)
+    net = np.where(rng.random(SIZE) < 0.7, rng.integers(0, 3, SIZE), truth)
+    assert "look like train ids" in explain(benchmark, [truth], [net])
+    assert explain(benchmark, [truth], [np.array([1, 0, 2])[net]]) == ""
 
 
 def test_one_file_of_the_other_encoding_is_named_where_all_its_values_exist_in_both():
