@@ -31,7 +31,7 @@ from torchvision.transforms import v2
 
 from sgcp.config import load_params
 from sgcp.datasets.index import Dataset, read_dataset
-from sgcp.datasets.loader import SegmentationDataset, eval_loader, train_loader
+from sgcp.datasets.loader import SegmentationDataset, train_loader
 from sgcp.datasets.transforms import IMAGENET_MEAN_BYTES, TrainTransform
 from sgcp.memory import keep_freed_memory
 from sgcp.models import blocks, pyramid
@@ -126,7 +126,7 @@ def our_epochs(project: Project, way: Way) -> Iterator[dict[str, Any]]:
     cache = 0 if less == "cache" else machine.cache_megabytes * 2**20
     pictures = SegmentationDataset(items, *folders, transform, settings.seed, cache)
     loader, sampler = train_loader(pictures, settings.batch_size, machine.loader_workers)
-    data = loop.Data(loader, sampler, eval_loader(pictures, 0))
+    data = loop.Data(loader, sampler, pictures)
     if less == "moments":
         blocks.by_moments_pays = lambda *_: False
     if less == "doubling":

@@ -1,5 +1,6 @@
 """Feed prepared datasets to training and evaluation."""
 
+import multiprocessing
 import os
 import signal
 import tempfile
@@ -133,6 +134,9 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
+# A process forked amid the threads of this one can wait for a lock that nobody holds any more.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload([__name__])
 LONGEST_FOLDER = 75  # bytes; a socket's path has 107 at most, "/pymp-12345678/listener-12345678" 32
 
 
@@ -257,25 +261,12 @@ def train_loader(
             dataset,
             batch_sampler=BatchSampler(sampler, batch_size // world, drop_last=True),  # type: ignore[arg-type]
             num_workers=workers,
+            multiprocessing_context=SERVER if workers else None,
             worker_init_fn=end_quietly,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
         ),
         sampler,
-    )
-
-
-def eval_loader(
-    dataset: SegmentationDataset, workers: int, rank: int = 0, world: int = 1
-) -> Loader:
-    """Return a loader of single images in order; process ``rank`` takes every ``world``-th."""
-    refuse_long_folder(workers)
-    return DataLoader(
-        dataset,
-        batch_size=1,
-        sampler=range(rank, len(dataset), world),
-        num_workers=workers,
-        worker_init_fn=end_quietly,
     )
 
 

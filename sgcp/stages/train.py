@@ -27,7 +27,6 @@ from sgcp.datasets.index import (
 )
 from sgcp.datasets.loader import (
     SegmentationDataset,
-    eval_loader,
     explaining_killed_workers,
     train_loader,
 )
@@ -200,7 +199,7 @@ def make_data(
     machine: MachineSettings,
     fabric: Fabric,
 ) -> Data:
-    """Return the loaders of the two splits for this process."""
+    """Return the two splits for this process."""
     transform = TrainTransform(
         settings.crop,
         settings.scale,
@@ -221,10 +220,7 @@ def make_data(
         rank,
         world,
     )
-    if machine.loader_workers == "auto":
-        workers = max(1, workers)  # validation reads each picture once, so no cache helps it
-    validation = eval_loader(SegmentationDataset(scored, *folders), workers, rank, world)
-    return Data(loader, sampler, validation if scored else None)
+    return Data(loader, sampler, SegmentationDataset(scored, *folders) if scored else None)
 
 
 def loader_processes(machine: MachineSettings, fabric: Fabric, learned: list[Item]) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sgcp.datasets.loader import EpochSampler, Loader, batches
+from sgcp.datasets.loader import EpochSampler, Loader, SegmentationDataset, batches
 from sgcp.datasets.transforms import is_labelled
 from sgcp.errors import SgcpError
 from sgcp.training.checkpoints import Checkpoints, Progress
@@ -29,11 +29,11 @@ LOSSES_READ_EVERY = {"cpu": 1, "cuda": 16}
 
 @dataclass(frozen=True)
 class Data:
-    """The two loaders of a run."""
+    """The two splits of a run."""
 
     train: Loader
     sampler: EpochSampler
-    validate: Loader | None
+    validate: SegmentationDataset | None
     """None: nothing is left to be scored."""
 
 

@@ -11,14 +11,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sgcp.datasets.classes import IGNORE
-from sgcp.datasets.loader import Loader, batches
+from sgcp.datasets.loader import SegmentationDataset
 from sgcp.errors import SgcpError
 from sgcp.evaluation.scores import mean_iou, share
 from sgcp.inference.predict import Predictor
 from sgcp.models.card import input_size
+from sgcp.progress import map_threads
 
 if TYPE_CHECKING:
     from sgcp.models.network import Normalize, SGCPNet
+
+READERS = 4  # threads that decode while the network predicts
 
 
 def count_confusion(label: Tensor, prediction: Tensor, num_classes: int) -> Tensor:
@@ -40,7 +43,7 @@ def evaluate(
     fabric: Fabric,
     network: SGCPNet,
     normalize: Normalize,
-    loader: Loader,
+    dataset: SegmentationDataset,
     input_side: int | None = None,
 ) -> dict[str, float]:
     """Score the network on single images, over all processes, at the labels' own size.
@@ -59,7 +62,9 @@ def evaluate(
     predictor = Predictor(network, normalize)
     square = (network.num_classes, network.num_classes)
     confusion = torch.zeros(square, dtype=torch.int64, device=fabric.device)
-    for image, label in batches(loader):
+    mine = range(fabric.global_rank, len(dataset), fabric.world_size)
+    for image, label in map_threads(dataset.__getitem__, mine, READERS):
+        image, label = image[None], label[None]
         size = label.shape[1], label.shape[2]
         seen = input_size(*size, input_side)
         if seen != size:

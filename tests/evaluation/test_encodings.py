@@ -79,10 +79,12 @@ def scenes(rng: np.random.Generator, count: int, images: int = 3) -> list[np.nda
 def network(rng: np.random.Generator, truth: np.ndarray, count: int, right: float) -> np.ndarray:
     """Train ids of a network: right in a share of the pixels, else some of its favourite classes.
 
-    It takes some classes for others throughout, as networks do.
+    It takes some classes for others throughout, as networks do: for such as it knows.
     """
     favourites = rng.choice(count, rng.integers(1, count + 1))
-    habit = np.where(rng.random(count) < 0.3, rng.choice(favourites, count), np.arange(count))
+    confused = rng.random(count) < 0.3
+    known = np.flatnonzero(~confused) if not confused.all() else favourites[:1]
+    habit = np.where(confused, rng.choice(known, count), np.arange(count))
     answer = np.where(truth == IGNORE, favourites[0], habit[np.minimum(truth, count - 1)])
     return np.where(rng.random(truth.shape) < right, answer, rng.choice(favourites, truth.shape))
 

@@ -425,6 +425,10 @@ def test_signal_to_the_group_while_loader_processes_run_is_one_line(prepared, se
     assert "resuming" in prepared.stopped_after(1, "sample").output
 
 
+def children(pid):
+    return [int(pid) for pid in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 @pytest.mark.integration
 def test_killed_loader_process_is_one_message_and_no_bug(prepared):
     """As the kernel kills when memory is short."""
@@ -435,9 +439,8 @@ def test_killed_loader_process_is_one_message_and_no_bug(prepared):
     )  # fmt: skip
     for line in process.stdout:
         if line.startswith("epoch 2/"):
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-            for child in children.split():
-                os.kill(int(child), signal.SIGKILL)
+            (loader,) = [k for child in children(process.pid) for k in children(child)]
+            os.kill(loader, signal.SIGKILL)
             break
     _, errors = process.communicate(timeout=HANGING)
     assert process.returncode == 1
