@@ -38,9 +38,11 @@ class FriendlyGroup(TyperGroup):
         except SystemExit as end:
             if isinstance(end.__context__, BrokenPipeError):
                 raise SystemExit(PIPE_CLOSED) from None
+            drop_unwritten()
             raise
         except OSError as error:  # help that cannot be written
             show_error(explain_os_error(error))
+            drop_unwritten()
             raise SystemExit(FAILED) from None
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
@@ -86,6 +88,16 @@ def show_error(message: str) -> None:
     """Print what went wrong."""
     text = f"{typer.style('error:', fg='red', bold=True)} {printable(message)}"
     typer.echo(text, file=sys.stderr)  # err=True would write UTF-8 where it finds ASCII
+
+
+def drop_unwritten() -> None:
+    """Drop output that cannot be written, as on a full disk; Python would try again at its end."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def escape_unencodable() -> None:

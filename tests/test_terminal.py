@@ -356,11 +356,12 @@ def test_closed_pipe_ends_silently(tmp_path, metrics):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no device that is always full")
-def test_full_disk_is_one_message(tmp_path, metrics):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_full_disk_is_one_message(tmp_path, metrics, unbuffered):
     for arguments in (["compare", *metrics], ["compare", *metrics, "--json", "-"], ["--help"]):
         with Path("/dev/full").open("wb") as full:
             ended = subprocess.run(
-                [*SGCP, *arguments], cwd=tmp_path, env=environment(),
+                [*SGCP, *arguments], cwd=tmp_path, env=environment(PYTHONUNBUFFERED=unbuffered),
                 stdout=full, stderr=subprocess.PIPE, check=False,
             )  # fmt: skip
         assert ended.returncode == 1
