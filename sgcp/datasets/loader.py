@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from threading import Lock
 
@@ -134,9 +135,6 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
-# A process forked amid the threads of this one can wait for a lock that nobody holds any more.
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload([__name__])
 LONGEST_FOLDER = 75  # bytes; a socket's path has 107 at most, "/pymp-12345678/listener-12345678" 32
 
 
@@ -172,18 +170,26 @@ def explaining_killed_workers() -> Iterator[None]:
         ) from None
 
 
-def refuse_long_folder(workers: int) -> None:
-    """Refuse a temporary folder in which loader processes cannot send images: they would wait.
+def loader_context(workers: int) -> ForkServerContext | None:
+    """Return what starts loader processes; None: there are none.
+
+    One forked amid the threads of this process could wait for a lock that nobody holds any more.
 
     Raises:
-        SgcpError: its path is too long for the sockets that torch makes there.
+        SgcpError: the temporary folder's path is too long for the sockets that torch makes there to
+            send images over: it would wait for them for ever.
     """
+    if workers == 0:
+        return None
     folder = tempfile.gettempdir()
-    if workers and len(os.fsencode(folder)) > LONGEST_FOLDER:
+    if (length := len(os.fsencode(folder))) > LONGEST_FOLDER:
         raise SgcpError(
-            f"TMPDIR={folder}: too long for the sockets of loader processes, which may have "
-            f"{LONGEST_FOLDER} bytes; set TMPDIR to a shorter path, or machine.loader_workers to 0"
+            f"TMPDIR={folder}: too long for the sockets of loader processes: {length} bytes, at "
+            f"most {LONGEST_FOLDER}. Set TMPDIR to a shorter path, or machine.loader_workers to 0"
         )
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -237,7 +243,7 @@ def train_loader(
 
     Raises:
         SgcpError: the batch exceeds the split, is no multiple of the processes, or leaves a
-            process less than two images; or as ``refuse_long_folder``.
+            process less than two images; or as ``loader_context``.
     """
     if batch_size > len(dataset):
         raise SgcpError(
@@ -252,7 +258,7 @@ def train_loader(
             f"train.batch_size: {batch_size} leaves one image for each of {world} processes; batch "
             f"norm needs two: set {2 * world} or more"
         )
-    refuse_long_folder(workers)
+    context = loader_context(workers)
     sampler = EpochSampler(len(dataset), batch_size, dataset.seed, rank, world)
     if workers == 0:
         dataset.use_threads()
@@ -261,7 +267,7 @@ def train_loader(
             dataset,
             batch_sampler=BatchSampler(sampler, batch_size // world, drop_last=True),  # type: ignore[arg-type]
             num_workers=workers,
-            multiprocessing_context=SERVER if workers else None,
+            multiprocessing_context=context,
             worker_init_fn=end_quietly,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),

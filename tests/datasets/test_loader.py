@@ -103,7 +103,7 @@ def test_temporary_folder_too_long_for_sockets_is_refused(items, tmp_path, monke
         monkeypatch.setattr(tempfile, "tempdir", str(long))
         monkeypatch.delitem(multiprocessing.current_process()._config, "tempdir", raising=False)
         if length > LONGEST_FOLDER:
-            with pytest.raises(SgcpError, match="set TMPDIR to a shorter path"):
+            with pytest.raises(SgcpError, match="Set TMPDIR to a shorter path"):
                 train_loader(dataset(items, tmp_path), 2, 1)
             train_loader(dataset(items, tmp_path), 2, 0)
         else:
