@@ -12,7 +12,7 @@ CORES ?= -n auto
 # DVC's stages call `sgcp`, so the environment's programs come first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-all test-slow mutants pictures lint format clean
+.PHONY: repro test test-all test-slow mutants images lint format clean
 
 repro: $(INSTALLED)  ## The main job: the embedded sample through the whole chain.
 	dvc repro
@@ -35,8 +35,8 @@ mutants: $(INSTALLED)  ## Changes label tables, scores and packager bit by bit: 
 	mutmut run
 	mutmut results
 
-pictures: $(INSTALLED)  ## The README's pictures, of the sample as `make repro` leaves it.
-	python docs/pictures.py
+images: $(INSTALLED)  ## The README's images, of the sample as `make repro` leaves it.
+	python docs/images.py
 
 lint: $(INSTALLED)
 	ruff check .

@@ -1,6 +1,6 @@
 """Training as the first code of this network did it, written afresh, to measure against.
 
-Eager, 32 bits, channels first; pictures through OpenCV and numpy; scores resized, then scored.
+Eager, 32 bits, channels first; images through OpenCV and numpy; scores resized, then scored.
 """
 
 import random
@@ -22,7 +22,7 @@ from sgcp.models import SGCPNet
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
-class Pictures(Dataset):
+class Images(Dataset):
     """Images (3, H, W) float32 and labels (H, W) int64: scaled by 0.5-2, mirrored, padded, cut."""
 
     def __init__(self, items: list[Item], raw: Path, prepared: Path, crop: tuple[int, int]) -> None:
@@ -62,7 +62,7 @@ def cut(
     return image[window], np.ascontiguousarray(label[window])
 
 
-def epochs(pictures: Pictures, classes: int, batch: int, workers: int) -> Iterator[dict[str, Any]]:
+def epochs(pictures: Images, classes: int, batch: int, workers: int) -> Iterator[dict[str, Any]]:
     """Train without end; yield images, seconds, and seconds of waiting for data, of each epoch."""
     network = SGCPNet(classes).train()
     optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=1e-5)

@@ -3,9 +3,9 @@
     python benchmarks/camvid_remap.py FOLDER
 
 FOLDER holds ``LabeledApproved_full.zip`` and ``label_colors.txt``. Most ports make a mask of the
-picture for each colour, ``(rgb == color).all(axis=-1)``; comparing the three channels one by one
-is the faster way to write such a loop. Prints milliseconds a picture of 720x960: of remapping
-alone, and with reading the colours and writing the label map. Means over the pictures of the
+image for each colour, ``(rgb == color).all(axis=-1)``; comparing the three channels one by one
+is the faster way to write such a loop. Prints milliseconds an image of 720x960: of remapping
+alone, and with reading the colours and writing the label map. Means over the images of the
 fastest of some tries each.
 """
 
@@ -23,9 +23,9 @@ from PIL import Image
 
 from sgcp.datasets.camvid_labels import color_table, convert_colors, read_colors
 from sgcp.datasets.classes import IGNORE
-from sgcp.datasets.png import encode_labels
+from sgcp.media.images import encode_labels
 
-PICTURES = 8
+IMAGES = 8
 TRIES = 7
 UInt8 = NDArray[np.uint8]
 Remap = Callable[[UInt8], UInt8]
@@ -56,7 +56,7 @@ def remaps(colors_file: Path) -> dict[str, Remap]:
 
 
 def decode(content: bytes) -> UInt8:
-    """Return a picture's colours (H, W, 3)."""
+    """Return an image's colours (H, W, 3)."""
     with Image.open(io.BytesIO(content)) as image:
         return np.array(image.convert("RGB"))
 
@@ -74,7 +74,7 @@ def whole_with_ours(content: bytes, remap: Remap) -> bytes:
 
 
 def milliseconds(function: Callable[..., object], pictures: list, *rest: object) -> float:
-    """Return the mean over pictures of the fastest of some calls."""
+    """Return the mean over images of the fastest of some calls."""
 
     def once(picture: object) -> float:
         started = time.perf_counter()
@@ -90,14 +90,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     with zipfile.ZipFile(folder / "LabeledApproved_full.zip") as archive:
-        names = [name for name in archive.namelist() if name.endswith("_L.png")][:PICTURES]
+        names = [name for name in archive.namelist() if name.endswith("_L.png")][:IMAGES]
         contents = [archive.read(name) for name in names]
     pictures = [decode(content) for content in contents]
     found = remaps(folder / "label_colors.txt")
     first = found["a mask a colour"]
     base = milliseconds(first, pictures), milliseconds(whole_with_pillow, contents, first)
     height, width = pictures[0].shape[:2]
-    print(f"{len(pictures)} pictures of {height}x{width}, {'ms':>8}{'':8}{'with files, ms':>16}")
+    print(f"{len(pictures)} images of {height}x{width}, {'ms':>8}{'':8}{'with files, ms':>16}")
     for name, remap in found.items():
         assert all(np.array_equal(remap(rgb), first(rgb)) for rgb in pictures)
         whole = whole_with_ours if name == "table" else whole_with_pillow

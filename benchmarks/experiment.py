@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sgcp.files import write_text
+from sgcp.core.files import write_text
 
 FIRST = ["name", "recipe", "changes", "commit", "miou", "pixel_accuracy", "input_size", "seconds"]
 

@@ -1,12 +1,12 @@
-"""Where a trained model fails, in numbers and pictures: what docs/model-card.md shows.
+"""Where a trained model fails, in numbers and images: what docs/model-card.md shows.
 
-    python benchmarks/failures.py camvid [--model data/models/camvid] [--pictures docs/pictures]
+    python benchmarks/failures.py camvid [--model data/models/camvid] [--images docs/images]
 
 On the validation split of a prepared dataset, which the model must not have learnt from: how much
 of a class is found by how thick it is; how many pixels are wrong by their distance from a border
-between classes; what the missed pixels are taken for; and the mIoU when the pictures are darker,
+between classes; what the missed pixels are taken for; and the mIoU when the images are darker,
 blurred, noisy, squeezed by JPEG, without colour, mirrored or upside down. Prints tables and draws
-three pictures: of what the model said and where that is wrong, nothing of the dataset's own.
+three images: of what the model said and where that is wrong, nothing of the dataset's own.
 """
 
 import argparse
@@ -23,18 +23,18 @@ from PIL import Image, ImageFilter
 from rich.console import Console
 from rich.table import Table
 
-from sgcp.config import load_params
+from sgcp.core.layout import Layout
+from sgcp.core.terminal import track
 from sgcp.datasets.classes import IGNORE
-from sgcp.datasets.images import UInt8, read_image, write_png
+from sgcp.datasets.ground_truth import read_ground_truth
 from sgcp.datasets.index import read_dataset, refuse_overlap
-from sgcp.datasets.truth import read_truth
-from sgcp.evaluation.counts import Counts, count_picture, no_counts
-from sgcp.evaluation.scores import score_counts, square
 from sgcp.inference.segmenter import load
-from sgcp.progress import track
+from sgcp.media.images import UInt8, read_image, write_png
+from sgcp.metrics.confusion import Counts, count_image, no_counts
+from sgcp.metrics.iou import score_counts, square
+from sgcp.metrics.scorer import Scorer
 from sgcp.reporting.panels import colorize, error_map
-from sgcp.stages.layout import Layout
-from sgcp.stages.scorer import Scorer
+from sgcp.settings.load import load_params
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -42,35 +42,35 @@ import matplotlib.pyplot as plt
 ROOT = Path()
 THIN = (2, 4, 8, 16, 32)  # upper bounds of thickness, pixels; beyond: thicker
 NEAR = (1, 2, 4, 8, 16)  # upper bounds of the distance from a border, pixels
-GAP = 8  # white pixels between the pictures of a sheet
+GAP = 8  # white pixels between the images of a sheet
 RARE = 6  # the rarest classes, whose lines are drawn
 
 
 def jpeg(image: Image.Image, quality: int) -> Image.Image:
-    """Squeeze a picture and open it again."""
+    """Squeeze an image and open it again."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality)
     return Image.open(file).convert("RGB")
 
 
 def noise(image: Image.Image, deviation: float) -> Image.Image:
-    """Add Gaussian noise to each channel of each pixel, the same for every picture."""
+    """Add Gaussian noise to each channel of each pixel, the same for every image."""
     pixels = np.asarray(image, dtype=np.float32)
     noisy = pixels + np.random.default_rng(0).normal(0, deviation, pixels.shape)
     return Image.fromarray(noisy.clip(0, 255).round().astype(np.uint8))
 
 
 def fog(image: Image.Image, share: float) -> Image.Image:
-    """Mix a picture with light grey."""
+    """Mix an image with light grey."""
     return Image.blend(image, Image.new("RGB", image.size, (200, 200, 200)), share)
 
 
 def turned(method: Image.Transpose) -> Callable[[Image.Image], Image.Image]:
-    """Return the turning of a picture."""
+    """Return the turning of an image."""
     return lambda image: image.transpose(method)
 
 
-# What is done to the pictures; what the model says of turned ones is turned back.
+# What is done to the images; what the model says of turned ones is turned back.
 TURNS = {
     "mirrored (traffic on the other side)": turned(Image.Transpose.FLIP_LEFT_RIGHT),
     "upside down": turned(Image.Transpose.ROTATE_180),
@@ -109,7 +109,7 @@ def run_lengths(label: UInt8) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Seen:
-    """One picture's truth and what the model said, (H, W) train ids each."""
+    """One image's truth and what the model said, (H, W) train ids each."""
 
     key: str
     label: UInt8
@@ -223,7 +223,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset")
     parser.add_argument("--model", help="default: data/models/DATASET")
-    parser.add_argument("--pictures", type=Path, help="folder for the charts; default: none")
+    parser.add_argument("--images", type=Path, help="folder for the charts; default: none")
     options = parser.parse_args()
     section = load_params(ROOT / "params.yaml").dataset(options.dataset)
     layout = Layout(ROOT, options.dataset)
@@ -238,12 +238,12 @@ def main() -> None:
     for name, disturb in track(DISTURBANCES.items(), "disturbing", len(DISTURBANCES)):
         counts = no_counts(scorer.benchmark)
         for item in items:
-            truth = read_truth(layout.prepared, item)
+            truth = read_ground_truth(layout.prepared, item)
             image = disturb(Image.fromarray(read_image(layout.raw / item.image)))
             labels = scorer.to_train_ids[model.segment(np.asarray(image))]
             if name in TURNS:  # each undoes itself
                 labels = np.asarray(disturb(Image.fromarray(labels)))
-            counts += count_picture(truth, scorer.to_label_ids[labels], scorer.benchmark)
+            counts += count_image(truth, scorer.to_label_ids[labels], scorer.benchmark)
             if name == "as it is":
                 seen.append(Seen(item.key, truth.train_ids[truth.segments], labels))
         scores[name] = score_counts(counts, scorer.benchmark).miou
@@ -270,7 +270,7 @@ def report(
     print_table("taken for", ["class", "found %", "missed as, % of the class"],
                 list(misses(plain, scorer)))  # fmt: skip
     lines = [[name, f"{100 * miou:.2f}"] for name, miou in scores.items()]
-    print_table("mIoU on disturbed pictures", ["picture", "mIoU %"], lines)
+    print_table("mIoU on disturbed images", ["image", "mIoU %"], lines)
     if pictures:
         pictures.mkdir(parents=True, exist_ok=True)
         rare = np.argsort(pixels.sum(axis=1))[:RARE].tolist()

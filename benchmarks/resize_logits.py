@@ -13,12 +13,12 @@ import torch
 from torch.nn import functional as F
 
 import sgcp
-from sgcp.datasets.images import read_image, read_label
+from sgcp.core.layout import Layout
+from sgcp.core.terminal import track
 from sgcp.datasets.index import read_dataset
-from sgcp.evaluation.scores import mean_iou
 from sgcp.inference.segmenter import resize_input
-from sgcp.progress import track
-from sgcp.stages.layout import Layout
+from sgcp.media.images import read_image, read_label
+from sgcp.metrics.iou import mean_iou
 from sgcp.training.validation import count_confusion
 
 

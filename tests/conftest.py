@@ -27,7 +27,7 @@ os.environ["XDG_CACHE_HOME"] = CACHE.name
 # processes want them as a terminal starts them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 HANGING = 600  # seconds after which a process that ought to have ended is taken to hang
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "evaluation")]
+sys.path[:0] = [str(Path(__file__).parent)]
 
 # `make mutants` wants to know whether a test fails, not on which smallest input.
 settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], derandomize=True)
@@ -48,7 +48,7 @@ TINY = {
     "sample.benchmark.size": [64, 128],
     "sample.benchmark.images": 2,
     "sample.benchmark.rounds": 1,
-    "sample.benchmark.contenders": ["openvino"],
+    "sample.benchmark.candidates": ["openvino"],
 }
 
 
@@ -82,8 +82,8 @@ class Project:
 
     def index_labels(self) -> None:
         """Describe the sample's label maps in its index as a test left them."""
-        from sgcp.datasets.images import read_label
         from sgcp.datasets.index import digest_pixels, read_dataset, write_dataset
+        from sgcp.media.images import read_label
 
         folder = self.root / "data/prepared/sample"
         dataset = read_dataset(folder)

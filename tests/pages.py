@@ -40,7 +40,7 @@ def code_spans(path: Path) -> list[str]:
 
 
 def links(path: Path) -> list[str]:
-    """Return where links and pictures lead."""
+    """Return where links and images lead."""
     where = [t.attrGet("href") or t.attrGet("src") for t in tokens(path)]
     return [str(target) for target in where if target]
 

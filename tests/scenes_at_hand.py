@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from sgcp.datasets.classes import SemanticClass
-from sgcp.datasets.images import read_image, read_label, write_png
 from sgcp.datasets.index import Dataset, Item, digest_pixels, read_dataset, write_dataset
+from sgcp.media.images import read_image, read_label, write_png
 
 CLASSES = tuple(
     SemanticClass(index, index, name, color)
@@ -36,7 +36,7 @@ class Folder:
         blocks = random.integers(0, 256, (6, 8, 3), dtype=np.uint8)
         label = random.integers(0, 3, SIZE, dtype=np.uint8)
         label[0, :number] = 255
-        image = Path("pictures", split, f"{split}_{number:02}.png")
+        image = Path("images", split, f"{split}_{number:02}.png")
         write_png(self.raw / image, blocks.repeat(4, 0).repeat(4, 1))
         item = Item(split, image, f"place {number % 2}", *SIZE, "")
         if split != "test":
@@ -54,7 +54,7 @@ class Folder:
         return read_dataset(self.prepared)
 
     def image(self, split: str, number: int) -> Path:
-        return self.raw / "pictures" / split / f"{split}_{number:02}.png"
+        return self.raw / "images" / split / f"{split}_{number:02}.png"
 
     def label(self, split: str, number: int) -> Path:
         return self.prepared / "labels" / split / f"{split}_{number:02}.png"

@@ -1,4 +1,4 @@
-"""Submissions of tiny pictures, right and wrong, as zips and folders."""
+"""Submissions of tiny images, right and wrong, as zips and folders."""
 
 import io
 import zipfile
@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from sgcp.core.findings import Report
 from sgcp.datasets.classes import cityscapes_classes
-from sgcp.evaluation.containers import open_container
-from sgcp.evaluation.expectations import TEST_SIZE, Expected, KnownImages
-from sgcp.evaluation.findings import Report
-from sgcp.evaluation.submission import check_submission
+from sgcp.submission.archive import open_container
+from sgcp.submission.check import check_submission
+from sgcp.submission.expected import TEST_SIZE, Expected, KnownImages
 
 SIZE = (4, 19)
 STEMS = ["berlin_000000_000019", "berlin_000001_000019", "bonn_000000_000019"]
@@ -27,7 +27,7 @@ def png(array: np.ndarray, form: str = "PNG") -> bytes:
 
 
 def scene(shift: int = 0, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """A picture of every class, another for every shift."""
+    """An image of every class, another for every shift."""
     return np.resize(np.roll(np.array(LABEL_IDS, np.uint8), shift), size)
 
 
@@ -68,4 +68,4 @@ PICTURES = {
 }
 
 
-FULL = png(np.full(TEST_SIZE, 7, np.uint8))  # a picture of the published size
+FULL = png(np.full(TEST_SIZE, 7, np.uint8))  # an image of the published size

@@ -41,7 +41,7 @@ FOREIGN_OPTIONS = {
     "--queue",  # dvc exp run
     "--compile",  # benchmarks/training_throughput.py, training_profile.py
 }
-LARGEST_PICTURE = 200_000  # bytes
+LARGEST_IMAGE = 200_000  # bytes
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=page_name)
 
@@ -127,12 +127,12 @@ def test_readme_names_every_page():
 
 
 @each_page
-def test_pictures_are_small_and_described(page):
+def test_images_are_small_and_described(page):
     for token in tokens(page):
         if token.type == "image":
             path = page.parent / token.attrGet("src")
             assert len(token.content) > 10, f"{path}: what is seen on it?"
-            assert path.stat().st_size < LARGEST_PICTURE, path
+            assert path.stat().st_size < LARGEST_IMAGE, path
 
 
 def test_messages_in_troubleshooting_are_those_of_the_code():

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT, Project
-from networks import picture
+from networks import image
 from pages import fences, tokens
 from PIL import Image
 from typer.main import get_command
@@ -31,7 +31,7 @@ EXPORT = ROOT / "docs" / "export.md"
 
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder as the pages assume one: what stages read of a clone, and a picture."""
+    """A folder as the pages assume one: what stages read of a clone, and an image."""
     shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline")
     shutil.copy(ROOT / "params.yaml", tmp_path)
     noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
@@ -57,7 +57,7 @@ def test_readme_python_runs(scratch, capsys):
     assert capsys.readouterr().out.startswith("['")
 
 
-def test_quickstart_runs_from_the_picture_to_the_export(scratch, capsys):
+def test_quickstart_runs_from_the_image_to_the_export(scratch, capsys):
     names = run_blocks(ROOT / "docs" / "quickstart.md")
     assert Image.open("overlay.png").size == (120, 90)
     assert Image.open("labels/street.png").mode == "L"
@@ -78,9 +78,9 @@ def export_commands() -> list[list[str]]:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder without a project, in which every command of the export page ran."""
     folder = tmp_path_factory.mktemp("exported")
-    Image.fromarray(picture(90, 121)).save(folder / "street.png")
+    Image.fromarray(image(90, 121)).save(folder / "street.png")
     (folder / "photos").mkdir()
-    Image.fromarray(picture(90, 120)).save(folder / "photos" / "1.jpg")
+    Image.fromarray(image(90, 120)).save(folder / "photos" / "1.jpg")
     for program, *arguments in export_commands():
         assert program == "sgcp"
         Project(folder).ok(*arguments)

@@ -35,13 +35,13 @@ ELSEWHERE = {
 }
 ANSWERS = (0, 1)  # of check-submission: without a problem, or with some
 SLOW = "docs/experiments.md"
-TESTED_AS_PRINTED = ("docs/own-dataset.md",)  # by tests/test_own_dataset.py, with its output
+TESTED_AS_PRINTED = ("docs/custom-dataset.md",)  # by tests/test_custom_dataset.py, with its output
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     world = World(tmp_path_factory.mktemp("world"))
-    world.run_chain("sample", "camvid", "cityscapes", "own")
+    world.run_chain("sample", "camvid", "cityscapes", "custom")
     world.add_results()
     return world
 
@@ -49,7 +49,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.fixture
 def bundled_elsewhere(tmp_path, monkeypatch) -> None:
     """Let `sgcp bundle` write to another folder than the package's own."""
-    from sgcp.stages.bundle import bundle
+    from sgcp.tools.bundle import bundle
 
     monkeypatch.setattr(bundle, "__defaults__", (tmp_path / "weights",))
 

@@ -121,9 +121,9 @@ def test_help_text_and_unrelated_code_rerun_nothing(clone):
         ("sgcp/datasets/cityscapes.py", "download"),
         ("sgcp/datasets/transforms.py", "train"),
         ("sgcp/models/pyramid.py", "train"),
-        ("sgcp/evaluation/tables.py", "validate"),
+        ("sgcp/metrics/tables.py", "validate"),
         ("sgcp/stages/predict.py", "predict"),
-        ("sgcp/evaluation/submission.py", "package"),
+        ("sgcp/submission/check.py", "package"),
     ],
 )
 def test_changed_code_reruns_from_its_first_stage(clone, path, first):

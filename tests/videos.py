@@ -9,12 +9,12 @@ import numpy as np
 TICKS = 12800  # a second, as in most MP4
 
 
-def frame_picture(number, height=48, width=64):
+def frame_image(number, height=48, width=64):
     """A bright block that walks over grey, so that frames and directions can be told apart."""
-    picture = np.full((height, width, 3), 90, np.uint8)
+    image = np.full((height, width, 3), 90, np.uint8)
     left = 4 * number % max(1, width - 12)
-    picture[2 : height // 3, left : left + 10] = (230, 60, 40)
-    return picture
+    image[2 : height // 3, left : left + 10] = (230, 60, 40)
+    return image
 
 
 def make_video(path, frames=12, size=(48, 64), times=None, sound=None, rotation=None,
@@ -37,7 +37,7 @@ def make_video(path, frames=12, size=(48, 64), times=None, sound=None, rotation=
         if sound:
             tone = container.add_stream(sound, rate=48000, layout="mono")
         for number, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(frame_picture(number, height, width), "rgb24")
+            frame = av.VideoFrame.from_ndarray(frame_image(number, height, width), "rgb24")
             frame.pts, frame.time_base = time, Fraction(1, ticks)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -52,11 +52,11 @@ def make_video(path, frames=12, size=(48, 64), times=None, sound=None, rotation=
 
 
 def frames_of(path):
-    """Return (times in seconds, pictures) of a video."""
+    """Return (times in seconds, images) of a video."""
     with av.open(str(path)) as container:
         found = [(f.pts * f.time_base, f.to_ndarray(format="rgb24"))
                  for f in container.decode(video=0)]  # fmt: skip
-    return [time for time, _ in found], [picture for _, picture in found]
+    return [time for time, _ in found], [image for _, image in found]
 
 
 def labels_of(path):

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sgcp.cli import models, pictures, pipeline, scores
+from sgcp.cli import images, models, pipeline, scores
 from sgcp.cli.help import TeachingGroup
 from sgcp.cli.output import QUIET_HELP
 
@@ -31,7 +31,7 @@ app = typer.Typer(
     help="Real-time semantic segmentation with SGCPNet: from raw archives to a checked zip.",
 )
 app.add_typer(pipeline.app)
-app.add_typer(pictures.app)
+app.add_typer(images.app)
 app.add_typer(scores.app)
 app.add_typer(models.app)
 
@@ -47,7 +47,7 @@ def sgcp(
     ] = False,
 ) -> None:
     """Choose how the command that follows speaks."""
-    from sgcp.progress import output
+    from sgcp.core.terminal import output
 
     output.set(quiet=quiet)
 

@@ -14,7 +14,7 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 
 def read_sections() -> dict[str, Any]:
     """Return the sections of the nearest ``params.yaml`` that are datasets."""
-    from sgcp.documents import read_yaml
+    from sgcp.core.documents import read_yaml
 
     here = Path.cwd()
     try:
@@ -45,7 +45,7 @@ def models() -> list[str]:
 
 
 def splits() -> list[str]:
-    """Return what pictures are divided into."""
+    """Return what images are divided into."""
     return ["train", "val", "test"]
 
 

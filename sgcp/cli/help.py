@@ -15,16 +15,16 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from sgcp.cli.failures import FriendlyGroup
 from sgcp.cli.output import SHARED_PARAMETERS
 from sgcp.cli.project import PANELS
-from sgcp.failures import FriendlyGroup
 
 EXAMPLE = "Example:"
 OTHERS = "More commands"
 ARGUMENTS, OPTIONS, GENERAL = "Arguments", "Options", "General"
 EVERYWHERE = ("help", "quiet", "version", "install_completion", "show_completion")
 START = """
-sgcp segment street.jpg          label a picture: weights come along
+sgcp segment street.jpg          label an image: weights come along
 sgcp download sample             the whole pipeline, on a small dataset
 sgcp prepare sample
 sgcp train sample

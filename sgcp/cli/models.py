@@ -8,7 +8,7 @@ import typer
 from sgcp.cli import completion
 from sgcp.cli.help import CommandTable
 from sgcp.cli.project import MODELS, DatasetArgument, open_project
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 
 app = CommandTable(MODELS)
 
@@ -30,7 +30,7 @@ def bundle(
     Example: sgcp bundle camvid
     """
     params, section, layout = open_project(dataset, "train", recipe=recipe)
-    from sgcp.stages.bundle import bundle as stage
+    from sgcp.tools.bundle import bundle as stage
 
     stage(layout, recipe, section.train, params.machine)
 
@@ -62,7 +62,7 @@ def import_checkpoint(
 
     Example: sgcp import-checkpoint camvid.pth.tar data/models/camvid --classes camvid-authors
     """
-    from sgcp.stages.import_checkpoint import import_checkpoint as stage
+    from sgcp.tools.import_checkpoint import import_checkpoint as stage
 
     if trained_size is not None and min(trained_size) < 1:
         raise SgcpError(f"--trained-size: height and width in pixels, got {trained_size}")
@@ -128,8 +128,9 @@ def export(
 
     Example: sgcp export camvid street8.xml --int8 --calibrate photos
     """
-    from sgcp.stages.export import ExportOptions, model_dataset
-    from sgcp.stages.export import export as stage
+    from sgcp.inference.export import ExportOptions
+    from sgcp.tools.export import export as stage
+    from sgcp.tools.export import model_dataset
 
     if images is not None and (not int8 or images < 1):
         raise SgcpError("--images: how many images --int8 takes its ranges from, 1 or more")
@@ -137,7 +138,7 @@ def export(
         raise SgcpError("--calibrate: gives the ranges of 8-bit integers; add --int8")
     calibration = None
     if int8:
-        from sgcp.stages.calibration import Calibration, Prepared
+        from sgcp.tools.calibration import Calibration, Prepared
 
         dataset, prepared, missing = model_dataset(model), None, ""
         try:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 
 STANDARD_OUTPUT = "-"
 OUTPUT = "Output"
@@ -22,7 +22,7 @@ SEEN = 64  # bytes, by which JSON is told
 def choose_quiet(wanted: bool) -> None:
     """Say less from here on, if wanted."""
     if wanted:
-        from sgcp.progress import output
+        from sgcp.core.terminal import output
 
         output.set(quiet=True, document=output.document)
 
@@ -34,7 +34,7 @@ def choose_document(file: str | None) -> str | None:
         SgcpError: a file of that name is no JSON, such as an image: it would be lost.
     """
     if file == STANDARD_OUTPUT:
-        from sgcp.progress import output
+        from sgcp.core.terminal import output
 
         output.set(quiet=output.quiet, document=True)
     elif file is not None and Path(file).is_file():
@@ -98,8 +98,8 @@ def hand_over(file: str | None, content: Any) -> None:
     """
     if file is None:
         return
-    from sgcp.files import to_json, write_text
-    from sgcp.progress import output, say
+    from sgcp.core.files import to_json, write_text
+    from sgcp.core.terminal import output, say
 
     if file != STANDARD_OUTPUT:
         write_text(Path(file), to_json(content))

@@ -24,7 +24,7 @@ from sgcp.cli.project import (
     open_project,
     override,
 )
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 
 app = CommandTable(panel=PIPELINE)
 
@@ -132,7 +132,7 @@ def train(
 
         stage(layout, section.train, params.machine)
     else:
-        from sgcp.stages.seeds import train_seeds
+        from sgcp.tools.seeds import train_seeds
 
         hand_over(json, train_seeds(layout, section, params.machine, seeds))
 
@@ -185,7 +185,7 @@ def validate(
 
         content = stage(layout, settings, params.machine, model, name)
     else:
-        from sgcp.stages.score_predictions import score_predictions
+        from sgcp.tools.score_predictions import score_predictions
 
         content = score_predictions(layout, settings, params.machine, predictions, name, encoding)
     hand_over(json, content)
@@ -207,7 +207,7 @@ def benchmark(
         typer.Option(metavar="H W", help="Height and width in pixels, instead of params.yaml's."),
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Your pictures, instead of the dataset's.")
+        Path | None, typer.Option(metavar="DIR", help="Your images, instead of the dataset's.")
     ] = None,
     out: Annotated[
         Path | None,
@@ -226,7 +226,7 @@ def benchmark(
     Example: sgcp benchmark camvid --size 768 1536 --out speed-768.json
     """
     params, section, layout = open_project(dataset, "benchmark")
-    from sgcp.stages.benchmark import benchmark as stage
+    from sgcp.tools.benchmark import benchmark as stage
 
     machine = override(params.machine, accelerator=device)
     settings = override(section.benchmark, size=size)

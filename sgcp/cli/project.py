@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sgcp.cli import completion
-from sgcp.errors import SgcpError
-from sgcp.stages.began import Began
-from sgcp.stages.layout import Layout
+from sgcp.core.errors import SgcpError
+from sgcp.core.layout import Layout
+from sgcp.core.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from sgcp.settings import Params
 
 # Sections of `sgcp --help`.
 PIPELINE = "The pipeline, step by step"
-PICTURES = "Your own pictures"
+IMAGES = "Your own images"
 SCORES = "Look, compare, check"
 MODELS = "Models in and out"
-PANELS = (PIPELINE, PICTURES, SCORES, MODELS)
+PANELS = (PIPELINE, IMAGES, SCORES, MODELS)
 # Sections of a command's options.
-LOOK = "How the network looks at a picture"
+LOOK = "How the network looks at an image"
 
 DatasetArgument = Annotated[
     str | None,
@@ -76,7 +76,7 @@ EncodingOption = Annotated[
 FlipOption = Annotated[
     bool,
     typer.Option(
-        "--flip", help="Look at each picture mirrored too, and average.", rich_help_panel=LOOK
+        "--flip", help="Look at each image mirrored too, and average.", rich_help_panel=LOOK
     ),
 ]
 ScaleOption = Annotated[
@@ -118,7 +118,7 @@ def open_project(
             before they have written their outputs.
         recipe: the one to train by, instead of the selected one.
     """
-    from sgcp.config import PARAMS_FILE, find_project, load_params
+    from sgcp.settings.load import PARAMS_FILE, find_project, load_params
 
     root = find_project(Path.cwd())
     params = load_params(root / PARAMS_FILE)
@@ -126,11 +126,11 @@ def open_project(
     section = params.dataset(name)
     if recipe is not None:
         section.select(recipe)
-    began = Began()
+    snapshot = Snapshot()
     if stages:
         content = params.model_dump(mode="json", by_alias=True)
-        began = Began(place(root), name, stages, content, recipe or params.recipe)
-    return params, section, Layout(place(root), name, began=began)
+        snapshot = Snapshot(place(root), name, stages, content, recipe or params.recipe)
+    return params, section, Layout(place(root), name, snapshot=snapshot)
 
 
 def place(root: Path) -> Path:

@@ -9,7 +9,7 @@ from sgcp.cli import completion
 from sgcp.cli.help import CommandTable
 from sgcp.cli.output import JsonOption, hand_over, refuse_input
 from sgcp.cli.project import SCORES, DatasetArgument, open_project, place
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 
 app = CommandTable(SCORES)
 
@@ -35,7 +35,7 @@ def compare(
 
     Example: sgcp compare HEAD:metrics/camvid/validate.json metrics/camvid/validate.json
     """
-    from sgcp.stages.compare import compare as stage
+    from sgcp.tools.compare import compare as stage
 
     refuse_input(json, files)
     hand_over(json, stage(files, anyway))
@@ -74,8 +74,8 @@ def check_submission(
 
     Example: sgcp check-submission test_result.zip --json findings.json
     """
-    from sgcp.config import find_project
     from sgcp.settings import DATASET_NAMES
+    from sgcp.settings.load import find_project
 
     if images is not None and dataset is not None:
         raise typer.BadParameter("--images and --dataset: compare with one of them")
@@ -87,7 +87,7 @@ def check_submission(
         if dataset is not None:
             raise
         project = None  # anybody's zip wants no project
-    from sgcp.stages.check_submission import check_submission as stage
+    from sgcp.tools.check_submission import check_submission as stage
 
     refuse_input(json, [file])
     report = stage(file, images, project, dataset)
@@ -100,7 +100,7 @@ def check_submission(
 def browse(
     dataset: DatasetArgument = None,
     images: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Pictures of each split to show.")
+        int, typer.Option(metavar="N", min=1, help="Images of each split to show.")
     ] = 6,
     split: Annotated[
         str | None,
@@ -112,7 +112,7 @@ def browse(
     ] = None,
     blend: Annotated[
         float,
-        typer.Option(metavar="X", help="Share of the class colours over the picture, 0 .. 1."),
+        typer.Option(metavar="X", help="Share of the class colours over the image, 0 .. 1."),
     ] = 1.0,
     json: JsonOption = None,
 ) -> None:
@@ -123,6 +123,6 @@ def browse(
     Example: sgcp browse cityscapes --split val --images 20 --blend 0.5
     """
     _, _, layout = open_project(dataset)
-    from sgcp.stages.browse import browse as stage
+    from sgcp.tools.browse import browse as stage
 
     hand_over(json, stage(layout, images, split, blend))

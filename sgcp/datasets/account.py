@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import requests
 
+from sgcp.core.documents import parse_json, read_document
+from sgcp.core.errors import SgcpError
 from sgcp.datasets.fetch import MAX_ANSWER, TIMEOUT, fetch, get_text
-from sgcp.documents import parse_json, read_document
-from sgcp.errors import SgcpError
 
 USER, PASSWORD = "CITYSCAPES_USERNAME", "CITYSCAPES_PASSWORD"
 

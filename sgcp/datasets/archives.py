@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from sgcp.datasets.placement import Placement
-from sgcp.errors import SgcpError
-from sgcp.files import write_bytes
-from sgcp.progress import track
+from sgcp.core.errors import SgcpError
+from sgcp.core.files import write_bytes
+from sgcp.core.terminal import track
+from sgcp.datasets.links import Placement
 
 # What reading a damaged archive raises; RuntimeError: a member wants a password.
 DAMAGED = (
@@ -170,7 +170,7 @@ def refuse_bombs(infos: Sequence[zipfile.ZipInfo], archive: Path) -> None:
         if info.file_size > MAX_MEMBER:
             raise SgcpError(
                 f"{archive}: member {info.filename!r} holds {info.file_size:,} bytes, more than "
-                "any picture or annotation; not unpacked"
+                "any image or annotation; not unpacked"
             )
         _refuse_growth(f"member {info.filename!r}", info.compress_size, info.file_size, archive)
     before = sum(info.compress_size for info in infos)

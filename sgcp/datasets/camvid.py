@@ -7,14 +7,14 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from sgcp.core.errors import SgcpError
+from sgcp.core.parallel import map_parallel
 from sgcp.datasets.camvid_labels import color_table, convert_colors, convert_indices
 from sgcp.datasets.classes import camvid_classes
-from sgcp.datasets.images import read_image, read_label, write_png
 from sgcp.datasets.index import SPLITS, Dataset, Item, digest_file, digest_pixels
 from sgcp.datasets.keys import CAMVID_FRAME as STEM
 from sgcp.datasets.missing import check_counts, pair_files
-from sgcp.errors import SgcpError
-from sgcp.progress import map_parallel
+from sgcp.media.images import read_image, read_label, write_png
 
 COLOR_LISTS = ("label_colors.txt", "class_dict.csv")  # as Cambridge and Kaggle publish them
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sgcp.datasets.classes import IGNORE, camvid_classes
-from sgcp.datasets.images import UInt8
-from sgcp.datasets.remap import UNLISTED, color_code, color_codes
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
+from sgcp.datasets.classes import IGNORE, UNLISTED, camvid_classes, color_code, color_codes
+from sgcp.media.images import UInt8
 
 SEGNET_VOID = 11  # the SegNet edition's twelfth index
 MAX_BYTES = 2**16  # of a list of colours, which has 32 lines

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sgcp.core.documents import parse_json, read_document
+from sgcp.core.errors import SgcpError
+from sgcp.core.parallel import map_parallel
+from sgcp.core.terminal import warn
 from sgcp.datasets.classes import CITYSCAPES_PROTOCOL, cityscapes_classes
-from sgcp.datasets.images import read_image, read_label, write_png
+from sgcp.datasets.ground_truth import ground_truth_of_instance_ids, write_segments
 from sgcp.datasets.index import SPLITS, Dataset, Item, digest_file, digest_pixels
 from sgcp.datasets.keys import Located, refuse_collisions
 from sgcp.datasets.missing import check_counts, pair_files
-from sgcp.datasets.truth import truth_of_instance_ids, write_segments
-from sgcp.documents import parse_json, read_document
-from sgcp.errors import SgcpError
-from sgcp.progress import map_parallel, warn
+from sgcp.media.images import read_image, read_label, write_png
 
 if TYPE_CHECKING:
     from cityscapesscripts.helpers.annotation import Annotation
@@ -211,7 +212,7 @@ def draw_maps(annotation: Annotation, label: Path, segments: Path) -> None:
 
     drawn = np.array(createLabelImage(annotation, "trainIds"))
     instance_ids = np.array(createInstanceImage(annotation, "ids"))
-    write_segments(segments, truth_of_instance_ids(instance_ids, drawn))
+    write_segments(segments, ground_truth_of_instance_ids(instance_ids, drawn))
     write_png(label, drawn)
 
 

@@ -10,9 +10,9 @@ import requests
 from rich.progress import DownloadColumn, TransferSpeedColumn
 from urllib3.exceptions import HTTPError
 
-from sgcp.errors import SgcpError
-from sgcp.files import PARTIAL
-from sgcp.progress import progress_bar, say
+from sgcp.core.errors import SgcpError
+from sgcp.core.files import PARTIAL
+from sgcp.core.terminal import progress_bar, say
 
 CHUNK = 1 << 16  # bytes; at most this much is lost when a connection breaks
 TIMEOUT = (20, 60)  # seconds to connect, and between two packets

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from sgcp.errors import printable, shorten
+from sgcp.core.errors import printable, shorten
 
-PICTURE = r".+\.(?:png|jpe?g)"
+IMAGE = r".+\.(?:png|jpe?g)"
 SPLIT = r"(?:train|val|test)"
 OTHER_SPLITS = {
     "training": "train",
@@ -25,7 +25,7 @@ OTHER_SPLITS = {
     "tests": "test",
 }
 ANY_SPLIT = rf"(?:{SPLIT}|{'|'.join(OTHER_SPLITS)})\d*"
-OTHER_IMAGES = r"(?:images?|imgs?|pictures?|photos?|frames?|rgb|jpegimages)"
+OTHER_IMAGES = r"(?:images?|imgs?|images?|photos?|frames?|rgb|jpegimages)"
 OTHER_LABELS = (
     r"(?:labels?|masks?|annotations?|annots?|gts?|ground_?truths?|segmentations?|segs?|targets?"
     r"|label_?maps?|segmentation_?masks?|segmentationclass)"
@@ -57,41 +57,41 @@ MASKS = "Export one PNG label map for each image ('semantic segmentation masks')
 OWN = (
     Layout(
         "Cityscapes",
-        (rf"leftImg8bit/.+/{PICTURE}",),
+        (rf"leftImg8bit/.+/{IMAGE}",),
         "Use `sgcp download cityscapes --root DIR`; with classes of your own, put the images into "
         "images/SPLIT and label maps into labels/SPLIT",
     ),
     Layout(
         "CamVid",
-        (rf"(?:701_StillsRaw_full|{SPLIT}annot)/{PICTURE}",),
+        (rf"(?:701_StillsRaw_full|{SPLIT}annot)/{IMAGE}",),
         "Use `sgcp download camvid --archive FILE...`",
     ),
     Layout(
         "BDD100K",
-        (rf"images/10k/{SPLIT}/{PICTURE}",),
+        (rf"images/10k/{SPLIT}/{IMAGE}",),
         "Copy or link images/10k/SPLIT to images/SPLIT and labels/sem_seg/masks/SPLIT to "
         "labels/SPLIT",
     ),
     Layout(
         "Mapillary Vistas",
-        (rf"(?:training|validation)/(?:v\d\.\d/)?(?:images|labels|instances|panoptic)/{PICTURE}",),
+        (rf"(?:training|validation)/(?:v\d\.\d/)?(?:images|labels|instances|panoptic)/{IMAGE}",),
         "Copy or link training/images to images/train and training/v1.2/labels (or v2.0) to "
         "labels/train; validation likewise to val",
     ),
     Layout(
         "KITTI",
-        (rf"training/image_2/{PICTURE}",),
+        (rf"training/image_2/{IMAGE}",),
         "Copy training/image_2 to images/train and training/semantic to labels/train, and move "
         "some of both to images/val and labels/val",
     ),
     Layout(
         "ADE20K",
-        (rf"images/training/{PICTURE}", rf"annotations/training/{PICTURE}"),
+        (rf"images/training/{IMAGE}", rf"annotations/training/{IMAGE}"),
         "Rename annotations to labels, and in both folders training to train, validation to val",
     ),
     Layout(
         "MMSegmentation",
-        (rf"(?:img_dir|ann_dir)/(?:.+/)?{PICTURE}",),
+        (rf"(?:img_dir|ann_dir)/(?:.+/)?{IMAGE}",),
         "Rename img_dir to images and ann_dir to labels",
     ),
     Layout(
@@ -120,18 +120,18 @@ OWN = (
     ),
     Layout(
         "a split above its images and labels",
-        (rf"{ANY_SPLIT}/{OTHER_LABELS}/{PICTURE}",),
+        (rf"{ANY_SPLIT}/{OTHER_LABELS}/{IMAGE}",),
         "Swap the two levels: train/images becomes images/train, and its label maps labels/train; "
         "the splits are train, val and test",
     ),
     Layout(
         "a folder for each split and kind",
-        (rf"{ANY_SPLIT}_?{OTHER_LABELS}/{PICTURE}",),
+        (rf"{ANY_SPLIT}_?{OTHER_LABELS}/{IMAGE}",),
         "Move the images of train to images/train and their label maps to labels/train, and so on",
     ),
     Layout(
         "label maps in a folder of another name",
-        (rf"(?!labels/){OTHER_LABELS}/{PICTURE}",),
+        (rf"(?!labels/){OTHER_LABELS}/{IMAGE}",),
         "Label maps belong into labels/SPLIT, as PNGs of the same names as the images",
     ),
     Layout(
@@ -154,7 +154,7 @@ OWN = (
     ),
     Layout(
         "other names of the splits",
-        (rf"(?:images|labels)/(?:{'|'.join(OTHER_SPLITS)}|{SPLIT}\d+)/{PICTURE}",),
+        (rf"(?:images|labels)/(?:{'|'.join(OTHER_SPLITS)}|{SPLIT}\d+)/{IMAGE}",),
         "Rename the folders below images and labels to train, val and test",
     ),
     Layout(
@@ -170,7 +170,7 @@ OWN = (
     ),
     Layout(
         "images in a folder of another name",
-        (rf"(?!images/){OTHER_IMAGES}/{PICTURE}",),
+        (rf"(?!images/){OTHER_IMAGES}/{IMAGE}",),
         "Images belong into images/SPLIT",
     ),
 )

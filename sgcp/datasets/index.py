@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from sgcp.core.errors import SgcpError
+from sgcp.core.files import file_sha256, read_json, write_json, write_text
 from sgcp.datasets.classes import SemanticClass, classes_from_json, classes_to_json
-from sgcp.datasets.images import UInt8
 from sgcp.datasets.keys import Located, find_collisions
-from sgcp.errors import SgcpError
-from sgcp.files import file_sha256, read_json, write_json, write_text
+from sgcp.media.images import UInt8
 
 Thing = TypeVar("Thing")
 
@@ -25,7 +25,7 @@ COLUMNS = (
     "label_digest", "segments_digest", "source", "source_digest",
 )  # fmt: skip
 SPLITS = ("train", "val", "test")
-DIGEST_LENGTH = 32  # hexadecimal digits, 128 bits: enough to tell any two pictures apart
+DIGEST_LENGTH = 32  # hexadecimal digits, 128 bits: enough to tell any two images apart
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Item(Located):
     height: int
     width: int
     image_digest: str
-    """``digest_pixels`` of the picture: its identity, whatever its name."""
+    """``digest_pixels`` of the image: its identity, whatever its name."""
     label: Path | None = None
     """Below the prepared folder; None where no labels are published."""
     segments: Path | None = None
@@ -72,7 +72,7 @@ def score_needs(dataset: str) -> str:
 
 
 def digest_pixels(pixels: UInt8) -> str:
-    """Digest a picture's size and pixels; another file of the same pixels has the same digest."""
+    """Digest an image's size and pixels; another file of the same pixels has the same digest."""
     digest = hashlib.sha256(str(pixels.shape).encode())
     digest.update(np.ascontiguousarray(pixels).tobytes())
     return digest.hexdigest()[:DIGEST_LENGTH]
@@ -98,7 +98,7 @@ def fingerprint_items(items: Sequence[Item]) -> str:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A prepared dataset: its classes, its provenance, its pictures."""
+    """A prepared dataset: its classes, its provenance, its images."""
 
     name: str
     edition: str
@@ -131,7 +131,7 @@ class Dataset:
             )
         if labelled and any(item.label is None for item in items):
             raise SgcpError(
-                f"{self.name}: split '{name}' has pictures without labels, so it cannot be "
+                f"{self.name}: split '{name}' has images without labels, so it cannot be "
                 "trained on or scored; choose another split in params.yaml"
             )
         return items
@@ -286,6 +286,6 @@ def refuse_overlap(
         same = seen.get(one.image_digest, one.origin)
         name = one.origin if same == one.origin else f"{one.origin}, the same pixels as {same}"
         raise SgcpError(
-            f"{len(shared)} of {len(evaluated)} pictures to score were trained on (such as "
+            f"{len(shared)} of {len(evaluated)} images to score were trained on (such as "
             f"{name}): the number would mean nothing. {advice}"
         )

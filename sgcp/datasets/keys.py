@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 
 CITYSCAPES = "leftImg8bit"  # the folder of Cityscapes' images, and the end of their names
 # Recording and frame of CamVid: one published name for each frame, in every edition and split.

@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sgcp.core.documents import parse_json
 from sgcp.datasets.classes import SemanticClass
-from sgcp.datasets.images import UInt8, write_png
-from sgcp.datasets.png import NO_TEXT
-from sgcp.documents import parse_json
+from sgcp.media.images import NO_TEXT, UInt8, write_png
 
 # What the values of a label map can be; also the choices of `sgcp validate --encoding`.
 IDS, TRAIN_IDS, COLORS = ENCODINGS = ("ids", "train-ids", "colors")
@@ -46,6 +45,11 @@ def ids_of(classes: Sequence[SemanticClass], dataset: str) -> Meaning:
 def train_ids_of(classes: Sequence[SemanticClass], dataset: str = "") -> Meaning:
     """Return the meaning of a label map of train ids, the class indices of a network."""
     return Meaning(TRAIN_IDS, {item.name: item.train_id for item in classes}, dataset)
+
+
+def ids_coincide(train_ids: Mapping[int, int]) -> bool:
+    """Return whether each label id is its class's train id, so that both encodings are one."""
+    return all(label_id == train_id for label_id, train_id in train_ids.items())
 
 
 def write_labels(

@@ -1,12 +1,12 @@
 """Link the files of an existing folder instead of copying them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sgcp.datasets.placement import Placement
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError, printable
 
+Placement = Callable[[str], Path | None]  # a file's name -> where it belongs, None: not needed
 MAX_FOLDERS = 100_000  # links can make a few folders look like more than there are atoms
 
 
@@ -90,3 +90,33 @@ def walk_files(source: Path) -> Iterator[Path]:
             continue
         todo += [(path, above | {identity}) for path in paths if path.is_dir()]
         yield from (path for path in paths if path.is_file())
+
+
+class OnlyOnce:
+    """A placement that refuses a second file for one place, from whichever source.
+
+    Raises:
+        SgcpError: when called with a second such name, or one that no index can hold.
+    """
+
+    def __init__(self, place: Placement) -> None:
+        self.place = place
+        self.taken: dict[Path, str] = {}
+        self.skipped: list[str] = []
+        """Names that have no place, to be looked at where something is missing."""
+
+    def __call__(self, name: str) -> Path | None:
+        """Return where a file belongs, None if it is not needed."""
+        target = self.place(name)
+        if target is None:
+            self.skipped.append(name)
+            return None
+        if "\n" in name or printable(name) != name:
+            raise SgcpError(f"{name!r}: rename it, it holds control characters or is no UTF-8")
+        if target in self.taken:
+            raise SgcpError(
+                f"{name!r} and {self.taken[target]!r} are the same file {target}; give each file "
+                "once"
+            )
+        self.taken[target] = name
+        return target

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
+from sgcp.core.errors import SgcpError
+from sgcp.core.parallel import usable_cores
 from sgcp.datasets.classes import IGNORE
-from sgcp.datasets.images import read_image, read_label
 from sgcp.datasets.index import Item
 from sgcp.datasets.transforms import (
     Transform,
@@ -26,8 +27,7 @@ from sgcp.datasets.transforms import (
     sample_generator,
     uniform,
 )
-from sgcp.errors import SgcpError
-from sgcp.progress import usable_cores
+from sgcp.media.images import read_image, read_label
 
 
 class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -236,7 +236,7 @@ def train_loader(
 ) -> tuple[Loader, EpochSampler]:
     """Return a shuffling loader and its sampler, which ``seek``s before each pass.
 
-    The last, incomplete batch is dropped: batch norm would learn from too few pictures.
+    The last, incomplete batch is dropped: batch norm would learn from too few images.
 
     Args:
         batch_size: images a step over all processes together.

@@ -4,8 +4,8 @@ import difflib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from sgcp.errors import SgcpError, shorten
-from sgcp.progress import warn
+from sgcp.core.errors import SgcpError, shorten
+from sgcp.core.terminal import warn
 
 MOST_COMPARED = 2000  # names that are compared letter by letter
 

@@ -3,19 +3,13 @@
 import re
 from pathlib import Path
 
+from sgcp.core.errors import SgcpError, printable, shorten
+from sgcp.core.terminal import warn
 from sgcp.datasets.camvid import EDITIONS, detect_edition
 from sgcp.datasets.cityscapes import IMAGE_ENDING, IMAGES, LABELS, POLYGON_ENDING
-from sgcp.datasets.foreign_layouts import (
-    OTHER_IMAGES,
-    OTHER_LABELS,
-    SPLIT,
-    Layout,
-    explain_layout,
-)
+from sgcp.datasets.foreign_layouts import OTHER_IMAGES, OTHER_LABELS, SPLIT, Layout, explain_layout
 from sgcp.datasets.keys import CAMVID_FRAME
-from sgcp.datasets.placement import OnlyOnce
-from sgcp.errors import SgcpError, printable, shorten
-from sgcp.progress import warn
+from sgcp.datasets.links import OnlyOnce
 
 STRAY = rf"(?:^|/){IMAGES}/(?:train|val|test)/.+\.(?:png|jpe?g)\Z"  # of those that are not read
 
@@ -36,7 +30,7 @@ CITYSCAPES = (
         "ACDC or Dark Zurich",
         (r"rgb_anon/.+_rgb_anon\.png",),
         "It has label maps, not polygons: prepare it as a dataset of your own, with rgb_anon as "
-        "images and the PNGs that end in _gt_labelIds as labels (docs/own-dataset.md)",
+        "images and the PNGs that end in _gt_labelIds as labels (docs/custom-dataset.md)",
     ),
     Layout(
         "Cityscapes' coarse annotations",
@@ -109,7 +103,7 @@ CAMVID = (
         "images that are not CamVid's frames",
         (rf"(?:{SPLIT}/.+|{OTHER_IMAGES}/.+)\.(?:png|jpe?g)",),
         "Its frames have names such as 0016E5_07959.png; other images make a dataset of your own "
-        "(docs/own-dataset.md)",
+        "(docs/custom-dataset.md)",
     ),
 )
 

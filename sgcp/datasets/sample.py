@@ -4,10 +4,10 @@ import io
 import json
 from pathlib import Path
 
-from sgcp.datasets.images import write_png
+from sgcp.core.files import write_bytes
+from sgcp.core.parallel import map_parallel
 from sgcp.datasets.scenes import make_scene
-from sgcp.files import write_bytes
-from sgcp.progress import map_parallel
+from sgcp.media.images import write_png
 
 CITIES = {"train": ("arcburg", "bridgeton"), "val": ("crossfield",), "test": ("dunham",)}
 LABEL_IMAGES = ("labelIds", "instanceIds", "color")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from sgcp.datasets import textures
-from sgcp.datasets.images import UInt8
+from sgcp.media.images import UInt8
 
 Points = NDArray[np.float64]  # (N, 2) of x, y in pixels
 

@@ -18,12 +18,12 @@ Transform = Callable[[Tensor, Tensor, Generator], Pair]
 
 
 class View(NamedTuple):
-    """What part of a resized picture is seen."""
+    """What part of a resized image is seen."""
 
     size: tuple[int, int]
-    """Height and width that the picture is resized to."""
+    """Height and width that the image is resized to."""
     top: int
-    """First row of the crop in the resized picture; negative where the picture is too small."""
+    """First row of the crop in the resized image; negative where the image is too small."""
     left: int
     """First column."""
     mirrored: bool
@@ -38,7 +38,7 @@ class TrainTransform:
         min_short_side: the factor is raised where the short side would fall below this, pixels.
         flip: probability of mirroring.
         color_jitter: j: brightness, contrast and saturation change by factors 1 - j .. 1 + j.
-        input_side: short side, pixels, to which a picture is resized first; None: its own.
+        input_side: short side, pixels, to which an image is resized first; None: its own.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class TrainTransform:
         return view._replace(top=starts[0], left=starts[1])
 
     def draw_view(self, size: tuple[int, int], generator: Generator) -> View:
-        """Draw scale, place and mirroring for a picture of this (height, width)."""
+        """Draw scale, place and mirroring for an image of this (height, width)."""
         factor = uniform(*self.scale, generator)
         if self.input_side is not None:
             factor *= self.input_side / min(size)

@@ -1,1 +1,1 @@
-"""The local page of ``sgcp demo``: drop a picture or a video on it, see every pixel's class."""
+"""The local page of ``sgcp demo``: drop an image or a video on it, see every pixel's class."""

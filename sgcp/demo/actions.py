@@ -20,13 +20,12 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
+from sgcp.core.errors import DEBUG_VARIABLE, SgcpError, explain_os_error
 from sgcp.demo import facts
-from sgcp.demo.pictures import Labelled, Style, label_picture
-from sgcp.demo.shelf import Shelf
+from sgcp.demo.images import Labelled, Style, label_image
+from sgcp.demo.model_cache import ModelCache
 from sgcp.demo.videos import StoppedError, VideoJob
-from sgcp.errors import SgcpError
-from sgcp.failures import DEBUG_VARIABLE, explain_os_error
-from sgcp.inference.video import is_video
+from sgcp.media.video import is_video
 
 TICK = 0.25  # seconds between two looks at how far a video is
 Result = TypeVar("Result")
@@ -42,7 +41,7 @@ class Actions:
         most_seconds: how long a video may be.
     """
 
-    def __init__(self, shelf: Shelf, folder: Path, most_seconds: float) -> None:
+    def __init__(self, shelf: ModelCache, folder: Path, most_seconds: float) -> None:
         self.shelf, self.folder, self.most_seconds = shelf, folder, most_seconds
         self.jobs: dict[str, VideoJob] = {}
         """Videos on their way, by tab."""
@@ -58,7 +57,7 @@ class Actions:
     ) -> AsyncIterator[Updates]:  # fmt: skip
         """Label the file that was dropped; yield what the page is to show."""
         if source is None:
-            raise complaint("drop a picture or a video on the page first")
+            raise complaint("drop an image or a video on the page first")
         path, style, tab = Path(source), Style(view, strength / 100), request.session_hash or ""
         self.cancel(request)
         turn = self.turns[tab] = self.turns.get(tab, 0) + 1
@@ -75,8 +74,8 @@ class Actions:
                 self.jobs[tab] = job
                 steps = self.label_video(job)
             else:
-                made = await self.work(self.label_picture, path, model, engine, style, folder)
-                steps = one(self.show_picture(made, style))
+                made = await self.work(self.label_image, path, model, engine, style, folder)
+                steps = one(self.show_image(made, style))
             async for updates in steps:
                 if given := self.turns.get(tab) == turn:
                     yield updates
@@ -93,7 +92,7 @@ class Actions:
         self, source: str | None, model: str, engine: str, view: str, strength: float,
         kept: Labelled | None, request: gr.Request,
     ) -> AsyncIterator[Updates]:  # fmt: skip
-        """Label a picture anew, by other weights or another engine; a video waits to be asked."""
+        """Label an image anew, by other weights or another engine; a video waits to be asked."""
         if kept is None or source is None:
             yield (gr.skip(),) * len(show())
             return
@@ -120,27 +119,27 @@ class Actions:
             shown=job.target,
         )
 
-    def label_picture(
+    def label_image(
         self, path: Path, model: str, engine: str, style: Style, folder: Path
     ) -> Labelled:
         """Label an image, by a model that is loaded where need be."""
-        return label_picture(path, self.shelf.take(model, engine), style, folder)
+        return label_image(path, self.shelf.take(model, engine), style, folder)
 
     @staticmethod
-    def show_picture(kept: Labelled, style: Style) -> Updates:
+    def show_image(kept: Labelled, style: Style) -> Updates:
         """Return what the page is to show of an image."""
         shown = kept.folder / style.name(kept.source.stem, ".png")
         return show(
             kept=kept,
-            picture=str(shown),
-            facts=facts.picture_facts(kept.timing),
+            image=str(shown),
+            facts=facts.image_facts(kept.timing),
             legend=facts.legend(kept.shares()),
             labels=kept.labels,
             shown=shown,
         )
 
     async def restyle(self, view: str, strength: float, kept: Labelled | None) -> Updates:
-        """Show the labelled picture in another way."""
+        """Show the labelled image in another way."""
         if kept is None:
             return gr.skip(), gr.skip()
         try:
@@ -213,14 +212,14 @@ async def one(updates: Updates) -> AsyncIterator[Updates]:
 
 
 def show(
-    kept: Labelled | None = None, picture: str | None = None, video: str | None = None,
+    kept: Labelled | None = None, image: str | None = None, video: str | None = None,
     facts: str = "", legend: str = "", labels: Path | None = None, shown: Path | None = None,
     cancel: bool = False,
 ) -> Updates:  # fmt: skip
     """Return what the page is to show, in the order of its parts; what is not given is empty."""
     return (
         kept,
-        gr.Image(picture, visible=picture is not None),
+        gr.Image(image, visible=image is not None),
         gr.Video(video, visible=video is not None),
         facts,
         gr.HTML(legend, visible=bool(legend)),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from sgcp.demo.pictures import Shares, Timing
-from sgcp.errors import printable
+from sgcp.core.errors import printable
+from sgcp.demo.images import Shares, Timing
 
 
 def text(content: object) -> str:
@@ -25,13 +25,13 @@ def legend(shares: Shares) -> str:
     return f'<table class="legend"><thead>{head}</thead><tbody>{rows}</tbody></table>'
 
 
-def picture_facts(timing: Timing) -> str:
-    """Return how long a picture took, its sizes, and what ran it."""
+def image_facts(timing: Timing) -> str:
+    """Return how long an image took, its sizes, and what ran it."""
     return facts(
         {
             "Network": f"{timing.network:.1f} ms",
             "Whole": f"{timing.whole:.1f} ms",
-            "Picture": size_text(timing.size),
+            "Image": size_text(timing.size),
             "Seen at": size_text(timing.seen),
             "Engine": f"{timing.engine}, {timing.precision}",
         }

@@ -14,7 +14,7 @@ PREFIX = "sgcp-demo-"
 
 
 @contextmanager
-def own_folder() -> Iterator[Path]:
+def custom_folder() -> Iterator[Path]:
     """Make a folder that only this user can open; remove it at the end, and those of dead servers.
 
     A server holds a lock on its folder. The system releases it however the server ends.

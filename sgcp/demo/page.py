@@ -9,14 +9,14 @@ import gradio as gr
 from gradio.data_classes import FileData
 from pydantic import ValidationError
 
-from sgcp.datasets.photos import SUFFIXES as PICTURES
 from sgcp.demo.actions import Actions
-from sgcp.demo.pictures import VIEWS
+from sgcp.demo.images import VIEWS
 from sgcp.demo.style import WIDE
-from sgcp.inference.video import SUFFIXES as VIDEOS
+from sgcp.media.photos import SUFFIXES as IMAGES
+from sgcp.media.video import SUFFIXES as VIDEOS
 
 TITLE = "SGCPNet: a class for every pixel"
-TAKEN = (*PICTURES, *VIDEOS)
+TAKEN = (*IMAGES, *VIDEOS)
 SENT = {"data", "event_data", "fn_index", "session_hash", "trigger_id"}  # with a call
 KEPT = (600, 3600)  # seconds: how often files are looked through, and how old they get
 
@@ -29,11 +29,11 @@ def build_page(actions: Actions, bounds: str) -> gr.Blocks:
     """
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=KEPT) as page:
         kept = gr.State(time_to_live=KEPT[1], delete_callback=actions.forget)
-        gr.HTML(f"<h1>{TITLE}</h1><p>Drop a street scene here, a picture or a video. "
+        gr.HTML(f"<h1>{TITLE}</h1><p>Drop a street scene here, an image or a video. "
                 "It stays on this machine.</p>", elem_classes="intro")  # fmt: skip
         with gr.Row(elem_classes=WIDE):
             with gr.Column(scale=1, min_width=300):
-                source = gr.File(label="Picture or video", file_types=list(TAKEN), height=140)
+                source = gr.File(label="Image or video", file_types=list(TAKEN), height=140)
                 gr.HTML(f"<p>{bounds}</p>", elem_classes="hint")
                 model = gr.Dropdown(actions.shelf.models, label="Weights",
                                     value=actions.shelf.models[0])  # fmt: skip
@@ -44,8 +44,8 @@ def build_page(actions: Actions, bounds: str) -> gr.Blocks:
                     again = gr.Button("Label again", variant="primary")
                     cancel = gr.Button("Cancel the video", visible=False)
             with gr.Column(scale=2, min_width=300):
-                picture = gr.Image(label="Labelled picture", interactive=False, format="png",
-                                   buttons=["fullscreen"], alt_text="The labelled picture",
+                image = gr.Image(label="Labelled image", interactive=False, format="png",
+                                   buttons=["fullscreen"], alt_text="The labelled image",
                                    visible=False)  # fmt: skip
                 video = gr.Video(label="Labelled video", interactive=False, visible=False)
                 facts = gr.HTML("<p>The result will be here.</p>", elem_id="facts")
@@ -53,7 +53,7 @@ def build_page(actions: Actions, bounds: str) -> gr.Blocks:
                     labels = gr.DownloadButton("Download the label map", visible=False)
                     shown = gr.DownloadButton("Download what is shown", visible=False)
                 legend = gr.HTML(elem_id="legend", visible=False)
-        results: list[Any] = [kept, picture, video, facts, legend, labels, shown, cancel]
+        results: list[Any] = [kept, image, video, facts, legend, labels, shown, cancel]
         asked: list[Any] = [source, model, engine, view, strength, kept]
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress_on": facts}
         gr.on([source.upload, again.click], actions.label, asked, results,
@@ -61,7 +61,7 @@ def build_page(actions: Actions, bounds: str) -> gr.Blocks:
         gr.on([model.input, engine.input], actions.label_again, asked, results,
               trigger_mode="always_last", concurrency_limit=None, **quiet)  # fmt: skip
         gr.on([view.change, strength.change], actions.restyle, [view, strength, kept],
-              [picture, shown], trigger_mode="always_last", **quiet)  # fmt: skip
+              [image, shown], trigger_mode="always_last", **quiet)  # fmt: skip
         cancel.click(actions.cancel, queue=False, api_visibility="private")
         page.unload(actions.leave)
     return page

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 
 GRACE = 1  # seconds that open connections are given at the end
 BACKLOG = 64
@@ -80,7 +80,7 @@ def serve(page: Any, listening: socket.socket, host: str, most_bytes: int, folde
     import uvicorn
     from fastapi import FastAPI
 
-    from sgcp.demo.gate import Gate
+    from sgcp.demo.access_middleware import Gate
     from sgcp.demo.page import is_call
     from sgcp.demo.style import CSS, theme
     from sgcp.demo.uploads import upload_routes

@@ -15,8 +15,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from sgcp.demo.gate import API
-from sgcp.failures import explain_os_error
+from sgcp.core.errors import explain_os_error
+from sgcp.demo.access_middleware import API
 
 MOST_FILES = 16  # of one request; the page sends one
 SAID_AT_ONCE = 'data: {"msg": "done"}\n\n'

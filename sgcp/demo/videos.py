@@ -11,12 +11,12 @@ from pathlib import Path
 import av
 import numpy as np
 
-from sgcp.datasets.images import UInt8
-from sgcp.demo.pictures import Shares, Style, count, network_size, shares
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
+from sgcp.demo.images import Shares, Style, count, network_size, shares
 from sgcp.inference.segmenter import Segmenter
-from sgcp.inference.video import VideoSummary, transform_video
-from sgcp.inference.video_reader import VideoLimits, open_video
+from sgcp.media.images import UInt8
+from sgcp.media.video import VideoSummary, transform_video
+from sgcp.media.video_reader import VideoLimits, open_video
 
 # What keeps the server below 1 GB (benchmarks/demo_memory.py); threads hold frames.
 LIMITS = VideoLimits(pixels=2**22, threads=2)
@@ -44,7 +44,7 @@ class VideoJob:
 
     def __post_init__(self) -> None:
         """Begin to count."""
-        self.began = time.perf_counter()
+        self.snapshot = time.perf_counter()
         self.counts = np.zeros(256, np.int64)
         self.lock = threading.Lock()
 
@@ -60,7 +60,7 @@ class VideoJob:
                 f"{self.source.name}: lasts {seconds:.1f} s, and this server takes "
                 f"{self.most_seconds:g}; cut it, or start sgcp demo with a greater --max-seconds"
             )
-        self.began = time.perf_counter()
+        self.snapshot = time.perf_counter()
         if self.stop.is_set():
             raise StoppedError("stopped")
         self.segmenter = self.load()
@@ -94,7 +94,7 @@ class VideoJob:
 
     def rate(self) -> float:
         """Return frames a second, so far."""
-        return self.done / max(time.perf_counter() - self.began, 1e-9)
+        return self.done / max(time.perf_counter() - self.snapshot, 1e-9)
 
     def shares(self) -> Shares:
         """Return the classes that occurred and their share of all pixels, the largest first."""

@@ -1,1 +1,1 @@
-"""From a picture to its labels."""
+"""From an image to its labels."""

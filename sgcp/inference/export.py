@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import warnings
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 from sgcp.inference.graph import INPUT, InferenceGraph, to_onnx
 
 if TYPE_CHECKING:
     import openvino
+
 
 FORMATS = {".onnx": "ONNX", ".xml": "OpenVINO IR", ".pt2": "torch.export"}
 # Height and width that a .pt2 of any size accepts, pixels: below the first, the coarsest level is
@@ -81,7 +83,7 @@ def to_program(graph: InferenceGraph, size: tuple[int, int] | None) -> bytes:
         )
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # it names files of this machine
-    program.example_inputs = None  # a picture of zeros, larger than the weights
+    program.example_inputs = None  # an image of zeros, larger than the weights
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     return buffer.getvalue()
@@ -102,3 +104,16 @@ def ir_files(model: openvino.Model, path: Path) -> dict[Path, bytes]:
         target = Path(folder) / "model.xml"
         openvino.serialize(model, target, target.with_suffix(".bin"))
         return {path.with_suffix(s): target.with_suffix(s).read_bytes() for s in (".xml", ".bin")}
+
+
+SMALLEST_SIDE = 32  # below, the network's deepest features are a single pixel
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What is written."""
+
+    size: tuple[int, int] | None = None
+    """(height, width) of the only images it takes, pixels; None: of any."""
+    labels: bool = False
+    """Labels of the image's size rather than scores at stride 8."""

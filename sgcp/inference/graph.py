@@ -46,10 +46,10 @@ class InferenceGraph(nn.Module):
         self.register_buffer("shift", -mean / std, persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Score or label every picture.
+        """Score or label every image.
 
         Args:
-            image: (B, H, W, 3) uint8 RGB, as pictures lie in memory.
+            image: (B, H, W, 3) uint8 RGB, as images lie in memory.
 
         Returns:
             Scores (B, K, ceil(H/8), ceil(W/8)) float, or labels (B, H, W) uint8.

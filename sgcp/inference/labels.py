@@ -56,7 +56,7 @@ def label_pixels(scores: Float32, size: tuple[int, int]) -> UInt8:
 
 
 class Axis:
-    """How the pixels of one axis lie between the scores of the smaller picture.
+    """How the pixels of one axis lie between the scores of the smaller image.
 
     Attributes:
         lower, upper: (cells,) the two scores around each cell; ``sides`` is both.

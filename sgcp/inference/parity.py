@@ -48,12 +48,12 @@ class Parity:
 def check_parity(
     file: Path, network: SGCPNet, card: ModelCard, size: tuple[int, int] | None
 ) -> list[Parity]:
-    """Compare an exported file with the network, on pictures of odd size or of its fixed size.
+    """Compare an exported file with the network, on images of odd size or of its fixed size.
 
     Returns:
         One entry for each installed program that runs the file.
     """
-    images = [_picture(*one) for one in ([size] if size else ODD_SIZES)]
+    images = [_image(*one) for one in ([size] if size else ODD_SIZES)]
     normalize = Normalize(card.mean, card.std)
     with torch.inference_mode():
         # Not the graph that was exported: a wrongly folded norm would be on both sides.
@@ -100,8 +100,8 @@ def _worst(found: list[Parity]) -> Parity:
     return Parity(found[0].runner, float(np.max(differences)), min(equal) if equal else None)
 
 
-def _picture(height: int, width: int) -> UInt8:
-    """Return a picture of blots and noise, (H, W, 3), the same each time."""
+def _image(height: int, width: int) -> UInt8:
+    """Return an image of blots and noise, (H, W, 3), the same each time."""
     random = np.random.default_rng(0)
     blots = random.integers(0, 200, (height // 16 + 1, width // 16 + 1, 3), dtype=np.uint8)
     smooth = blots.repeat(16, 0).repeat(16, 1)[:height, :width]

@@ -1,4 +1,4 @@
-"""The plain way from pictures to labels, on torch alone: training validates with it."""
+"""The plain way from images to labels, on torch alone: training validates with it."""
 
 import torch
 from torch import Tensor, nn

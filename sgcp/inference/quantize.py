@@ -14,7 +14,7 @@ import numpy as np
 import rich
 from numpy.typing import NDArray
 
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 from sgcp.inference.engines.processor import adds_int8_exactly
 
 if TYPE_CHECKING:

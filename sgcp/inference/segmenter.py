@@ -1,19 +1,31 @@
-"""``Segmenter``: a loaded model that turns pictures into label maps."""
+"""``Segmenter``: a loaded model that turns images into label maps."""
 
+from __future__ import annotations
+
+import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sgcp.datasets.classes import SemanticClass, classes_from_json
-from sgcp.datasets.photos import convert_photo, read_photo
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
+from sgcp.datasets.classes import SemanticClass, classes_from_json, match_names
 from sgcp.inference.engines import Engine, open_engine
+from sgcp.inference.engines.base import cores
 from sgcp.inference.engines.interface import check_graph
-from sgcp.inference.views import PLAIN, Float32, Views
+from sgcp.inference.engines.processor import processor_name
+from sgcp.inference.tta import PLAIN, Float32, InferenceOptions
+from sgcp.media.images import UInt8
+from sgcp.media.photos import convert_photo, read_photo
 from sgcp.models.card import ModelCard, read_card, weights_path
+
+if TYPE_CHECKING:
+    from sgcp.core.layout import Layout
+    from sgcp.datasets.classes import SemanticClass
+    from sgcp.settings import LabelSettings, MachineSettings
 
 BUNDLED = Path(__file__).parent.parent / "weights"
 EXPORTED = (".onnx", ".xml")
@@ -21,7 +33,7 @@ SHOWN = 3  # names of classes in a model's repr
 
 
 class Segmenter:
-    """Label every pixel of a picture. Threads may share one.
+    """Label every pixel of an image. Threads may share one.
 
     Args:
         engine: runs the network.
@@ -46,14 +58,14 @@ class Segmenter:
 
     @property
     def workers(self) -> int:
-        """Threads that keep it busy where each also reads and writes the pictures' files."""
+        """Threads that keep it busy where each also reads and writes the images' files."""
         return max(2, self.engine.callers)
 
     def segment(
         self,
         image: NDArray[np.uint8] | Image.Image | str | Path,
         input_size: tuple[int, int] | None = None,
-        views: Views = PLAIN,
+        views: InferenceOptions = PLAIN,
     ) -> NDArray[np.uint8]:
         """Label every pixel of one image.
 
@@ -191,3 +203,93 @@ def find_model(path_or_name: str | Path) -> Path:
             f"({', '.join(bundled) or 'none are bundled yet'})"
         )
     return weights_path(path)
+
+
+def load_segmenter(model: Path, machine: MachineSettings, precision: str) -> Segmenter:
+    """Load a model onto the machine's device, to be called by a thread a core.
+
+    An exported model runs on the processor, unless the settings demand a GPU.
+
+    Raises:
+        SgcpError: there is no model, or no such device, engine or precision.
+    """
+    exported = model.suffix in EXPORTED and machine.accelerator == "auto"
+    device = "cpu" if exported else choose_device(machine.accelerator)
+    return load(model, device, machine.engine, precision, callers=cores())
+
+
+def stage_model(layout: Layout) -> Path:
+    """Return the weights that ``train`` wrote.
+
+    Raises:
+        SgcpError: there are none: train first, or finish an interrupted training.
+    """
+    path = layout.model / "model.safetensors"
+    if path.is_file():
+        return weights_path(path)
+    command = f"run `sgcp train {layout.dataset}`"
+    if layout.unfinished_curves.is_dir():
+        raise SgcpError(f"{path}: not found: training was interrupted; {command} to finish it")
+    raise SgcpError(f"{path}: not found; {command} first")
+
+
+def describe_processor(device: str) -> str:
+    """Name what a model runs on: this machine's processor, and for ``cuda`` the GPU beside it."""
+    name = f"{cores()} cores of {processor_name()}"
+    if device == "cuda":
+        import torch
+
+        if torch.cuda.is_available():
+            return f"{name}, {torch.cuda.get_device_name()}"
+    return name
+
+
+def choose_device(accelerator: str) -> str:
+    """Return cuda where there is a GPU and it is not forbidden, else cpu.
+
+    Args:
+        accelerator: auto, cpu or cuda.
+
+    Raises:
+        SgcpError: a GPU is asked for, and there is none.
+    """
+    if accelerator not in ("auto", "cpu", "cuda"):
+        raise SgcpError(f"device: 'auto', 'cpu' or 'cuda', got '{accelerator}'")
+    if accelerator == "cpu" or (accelerator == "auto" and not has_nvidia_driver()):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if accelerator == "cuda":
+        raise SgcpError("accelerator: 'cuda', but torch finds no GPU; set auto or cpu")
+    return "cpu"
+
+
+def has_nvidia_driver() -> bool:
+    """Tell whether a GPU is worth looking for: torch takes a second and a half to import."""
+    return any(Path("/dev").glob("nvidia*")) or not sys.platform.startswith("linux")
+
+
+def inference_options(settings: LabelSettings) -> InferenceOptions:
+    """Return how often, and how, settings ask to look at each image."""
+    return InferenceOptions(settings.flip, settings.scales, settings.window)
+
+
+def translation(model: Segmenter, classes: tuple[SemanticClass, ...]) -> UInt8:
+    """Return a table (K,) from the model's train ids to the dataset's, matched by name.
+
+    Two orders of the same CamVid classes are in use (DESIGN, section 4), so indices alone say
+    nothing.
+
+    Raises:
+        SgcpError: the two do not have the same classes.
+    """
+    names = [item.name for item in model.classes]
+    try:
+        return np.array(match_names(names, classes), dtype=np.uint8)
+    except ValueError as error:
+        raise SgcpError(
+            f"the model scores {len(names)} classes, the dataset has {len(classes)}; {error}; "
+            "train or import a model for this dataset"
+        ) from None

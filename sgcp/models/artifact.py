@@ -7,8 +7,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from sgcp.errors import SgcpError
-from sgcp.files import to_json, write_together
+from sgcp.core.errors import SgcpError
+from sgcp.core.files import to_json, write_together
 from sgcp.models.card import ModelCard, read_card, weights_path
 from sgcp.models.network import SGCPNet
 from sgcp.models.tensors import load_strictly, refuse_overflow

@@ -5,14 +5,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 from sgcp.models.card import MAX_CLASSES
 from sgcp.models.network import SGCPNet
-from sgcp.models.tensors import (
-    load_strictly,
-    read_checkpoint_tensors,
-    refuse_overflow,
-)
+from sgcp.models.tensors import load_strictly, read_checkpoint_tensors, refuse_overflow
 
 # The authors' stages l2 .. l5 hold 1, 2, 5 and 3 of our eleven blocks.
 FIRST_BLOCK = {"l2": 0, "l3": 1, "l4": 3, "l5": 8}

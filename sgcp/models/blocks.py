@@ -3,9 +3,6 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sgcp.models.depthwise import DepthwiseConv2d
-from sgcp.models.moments import by_moments_pays, norm_by_moments
-
 
 class ConvNorm(nn.Sequential):
     """Convolve without bias, then batch-normalise: (B, C_in, H, W) -> (B, C_out, H/s, W/s)."""
@@ -14,24 +11,8 @@ class ConvNorm(nn.Sequential):
         self, c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups: int = 1
     ) -> None:
         super().__init__()
-        self.conv = (
-            DepthwiseConv2d(c_in, kernel, stride)
-            if groups == c_in == c_out
-            else nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
-        )
+        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(c_out)
-
-
-class ExpandNorm(ConvNorm):
-    """A 1x1 ``ConvNorm`` to as many channels or more; trains by the moments of its input."""
-
-    def __init__(self, c_in: int, c_out: int) -> None:
-        super().__init__(c_in, c_out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training and by_moments_pays(x, self.norm):
-            return norm_by_moments(x, self.conv, self.norm)
-        return super().forward(x)
 
 
 class SqueezeExcite(nn.Module):
@@ -69,7 +50,7 @@ class InvertedResidual(nn.Module):
         stride: int,
     ) -> None:
         super().__init__()
-        self.expand = ExpandNorm(c_in, c_expand)
+        self.expand = ConvNorm(c_in, c_expand)
         self.depthwise = ConvNorm(c_expand, c_expand, kernel, stride, groups=c_expand)
         self.project = ConvNorm(c_expand, c_out)
         self.activation = activation()

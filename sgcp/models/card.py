@@ -11,20 +11,20 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pydantic.dataclasses import dataclass
 from typing_extensions import TypedDict
 
-from sgcp.errors import SgcpError
-from sgcp.files import read_json
+from sgcp.core.errors import SgcpError
+from sgcp.core.files import read_json
 
 FORMAT = 1
 MAX_BYTES = 2**26  # of weights; the larger encoder's are below 2**23
 MAX_CLASSES = 255  # labels are bytes, and 255 is none
-MAX_ENLARGED = 2**23  # pixels that a picture is enlarged to at most; 2048x4096 has as many
+MAX_ENLARGED = 2**23  # pixels that an image is enlarged to at most; 2048x4096 has as many
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 EncoderName = Literal["sgcp", "mobilenet_v3_small"]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Mean = Annotated[float, Field(ge=0, le=1)]
-Deviation = Annotated[float, Field(ge=1e-3, le=10)]  # pictures are divided by it
+Deviation = Annotated[float, Field(ge=1e-3, le=10)]  # images are divided by it
 
 
 def check_provenance(provenance: dict[str, Any]) -> dict[str, Any]:
@@ -65,14 +65,14 @@ class ModelCard:
     trained_size: tuple[int, int] | None = None
     """Crop (height, width) it was trained on, pixels; None if unknown."""
     input_side: Annotated[int, Field(ge=1, le=16384)] | None = None
-    """Short side, pixels, at which the network is to see any picture; None: the picture's own."""
+    """Short side, pixels, at which the network is to see any image; None: the image's own."""
     trained_on: dict[str, str] = dataclasses.field(default_factory=dict)
     """Images it was trained on, which it is never scored on: digest of the pixels by name."""
     provenance: Provenance = dataclasses.field(default_factory=dict)
     """Settings, seed, epoch, versions; or the imported file."""
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return the (height, width) at which the network is to see a picture of this size."""
+        """Return the (height, width) at which the network is to see an image of this size."""
         return input_size(height, width, self.input_side)
 
     def to_json(self, *weights: bytes) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def input_size(height: int, width: int, side: int | None) -> tuple[int, int]:
     """Return a size of the same proportions whose short side is ``side``; None: as it is.
 
     Long strips are enlarged by less, to ``MAX_ENLARGED`` pixels: one of 1x16384 would else become
-    a picture that no memory holds.
+    an image that no memory holds.
     """
     if side is None:
         return height, width

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sgcp.models.depthwise import DepthwiseConv2d
-
 WIDTH = 64  # channels of every pyramid level
 
 
@@ -78,7 +76,7 @@ class FusionNode(nn.Module):
     def __init__(self, inputs: int) -> None:
         super().__init__()
         self.weights = nn.Parameter(torch.ones(inputs))
-        self.depthwise = DepthwiseConv2d(WIDTH, 3)
+        self.depthwise = nn.Conv2d(WIDTH, WIDTH, 3, padding=1, groups=WIDTH, bias=False)
         self.pointwise = nn.Conv2d(WIDTH, WIDTH, 1)
         self.norm = batch_norm(WIDTH)
 

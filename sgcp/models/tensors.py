@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sgcp.errors import SgcpError, shorten
+from sgcp.core.errors import SgcpError, shorten
 
 MAX_BYTES = 2**29  # of a checkpoint; ImageNet heads and optimizers come with some
 
@@ -99,7 +99,7 @@ def _misfit(key: str, have: Tensor, want: Tensor) -> str:
 
 
 def refuse_overflow(network: nn.Module, source: Path) -> None:
-    """Score one small picture: weights may be finite and their scores not, which label anything.
+    """Score one small image: weights may be finite and their scores not, which label anything.
 
     Args:
         network: in evaluation mode, (1, 3, 64, 64) to (1, K, 8, 8).

@@ -1,1 +1,1 @@
-"""Pictures and tables that people look at."""
+"""Images and tables that people look at."""

@@ -1,4 +1,4 @@
-"""Pages that stand alone: one HTML file holds its style, pictures and charts, and asks no network.
+"""Pages that stand alone: one HTML file holds its style, images and charts, and asks no network.
 
 Templates lie in ``sgcp/reporting/pages``: ``base.html`` is the frame, ``parts.html`` holds what
 several pages show. Whatever is filled in is escaped: names of files may hold markup.
@@ -18,11 +18,11 @@ import jinja2
 import vl_convert
 from PIL import Image
 
-from sgcp.reporting.numbers import NONE
 from sgcp.reporting.palettes import lookup
 
 if TYPE_CHECKING:
-    from sgcp.datasets.images import UInt8
+    from sgcp.media.images import UInt8
+import math
 
 JPEG_QUALITY = 80
 FONT = "system-ui, sans-serif"
@@ -38,7 +38,7 @@ class Chart:
 
     title: str
     summary: str
-    """What it shows, in a sentence: the picture's alternative text."""
+    """What it shows, in a sentence: the image's alternative text."""
     drawing: altair.TopLevelMixin
     """Of ``width="container"``; the page, which may be dark, colours text and lines."""
     columns: Sequence[str]
@@ -98,7 +98,7 @@ def _vega() -> str:
 
 
 def photo_uri(rgb: UInt8) -> str:
-    """Return a picture (H, W, 3) as an address that holds it, in JPEG."""
+    """Return an image (H, W, 3) as an address that holds it, in JPEG."""
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
     return _data_uri("image/jpeg", buffer.getvalue())
@@ -115,3 +115,36 @@ def label_uri(label: UInt8, colors: UInt8) -> str:
 
 def _data_uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+NONE = "-"
+
+
+def to_number(value: Any) -> float | None:
+    """Return a finite number, or None for what a table or JSON has in its place."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def percent(share: Any, digits: int = 2) -> str:
+    """Write a share in per cent, without the sign: ``0.5`` is ``50.00``."""
+    number = to_number(share)
+    return NONE if number is None else f"{100 * number:.{digits}f}"
+
+
+def per_cent(share: Any) -> float | None:
+    """Return a share in per cent for a table, to two decimals."""
+    number = to_number(share)
+    return None if number is None else round(100 * number, 2)
+
+
+def points(share: Any, other: Any) -> str:
+    """Write how far a share is above another, in percentage points: ``+1.20``."""
+    one, two = to_number(share), to_number(other)
+    return NONE if one is None or two is None else f"{100 * (one - two):+.2f}"
+
+
+def file_size(size: int) -> str:
+    """Write a number of bytes in the unit that suits it."""
+    return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.1f} KiB"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sgcp.datasets.classes import SemanticClass
-    from sgcp.datasets.images import UInt8
+    from sgcp.media.images import UInt8
 
 Float = NDArray[np.float64]
 

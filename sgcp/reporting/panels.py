@@ -1,4 +1,4 @@
-"""Picture panels: image, truth, prediction and error side by side, with a legend."""
+"""Image panels: image, truth, prediction and error side by side, with a legend."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from sgcp.datasets.classes import IGNORE
-from sgcp.datasets.images import UInt8
+from sgcp.media.images import UInt8
 
 if TYPE_CHECKING:
     from sgcp.datasets.classes import SemanticClass
 
-MAX_WIDTH = 640  # of one picture in a panel, pixels
+MAX_WIDTH = 640  # of one image in a panel, pixels
 LEGEND_ROW = 22
 WRONG, RIGHT = (214, 39, 40), (225, 225, 225)
 
@@ -38,7 +38,7 @@ def panel(
 ) -> UInt8:
     """Compose image, truth, prediction and errors in two rows over a legend: (h, w, 3) uint8."""
     titles = ("image", "ground truth", "prediction", "errors (red)")
-    pictures = (
+    shown_images = (
         image,
         colorize(label, classes),
         colorize(prediction, classes),
@@ -54,7 +54,7 @@ def panel(
     sheet = Image.new("RGB", (2 * width, 2 * height + rows * LEGEND_ROW + 6), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(13)
-    for position, (title, picture) in enumerate(zip(titles, pictures, strict=True)):
+    for position, (title, picture) in enumerate(zip(titles, shown_images, strict=True)):
         corner = (position % 2 * width, position // 2 * height)
         photo = position == 0
         method = Image.Resampling.BILINEAR if photo else Image.Resampling.NEAREST
@@ -67,3 +67,10 @@ def panel(
         draw.rectangle((x, y, x + 14, y + 14), fill=item.color, outline="black")
         draw.text((x + 20, y), item.name, fill="black", font=font)
     return np.asarray(sheet)
+
+
+def blend(image: UInt8, colors: UInt8, alpha: float) -> UInt8:
+    """Lay colours over an image, both (H, W, 3); ``alpha`` is their share, in steps of 1/256."""
+    share = np.uint16(round(alpha * 256))  # whole numbers: a fifth of the time of floats
+    mixed = image * (np.uint16(256) - share) + colors * share
+    return ((mixed + np.uint16(128)) >> 8).astype(np.uint8)

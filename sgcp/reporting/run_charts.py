@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
-from sgcp.reporting.numbers import per_cent, percent, points, to_number
-from sgcp.reporting.page import Cell, Chart
+from sgcp.reporting.page import Cell, Chart, per_cent, percent, points, to_number
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from sgcp.datasets.images import UInt8
-from sgcp.reporting.numbers import percent
-from sgcp.reporting.page import Cell, Chart, label_uri, photo_uri, render
+from sgcp.media.images import UInt8
+from sgcp.reporting.page import Cell, Chart, label_uri, percent, photo_uri, render
 from sgcp.reporting.palettes import official, safe
 
 if TYPE_CHECKING:
     from sgcp.datasets.classes import SemanticClass
 
-LONGEST = 1024  # pixels of a picture's longer side on the page
+LONGEST = 1024  # pixels of an image's longer side on the page
 # A label map on the page is grey: train id + 1, and 0 where nothing is scored.
 IDS = np.arange(1, 256, dtype=np.uint8)[:, None].repeat(3, axis=1)
 
@@ -34,7 +33,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Shown:
-    """One picture of the page."""
+    """One image of the page."""
 
     place: str
     """``best``, ``median``, ..."""
@@ -99,7 +98,7 @@ class RunPage:
     """Curves of that run."""
     classes: Chart
     confusion: Chart
-    pictures: Sequence[Shown]
+    images: Sequence[Shown]
     speed: Speed
     links: Sequence[tuple[str, str]]
     """What a file is, and where it lies from the page."""
@@ -173,7 +172,7 @@ def speed_table(speed: Mapping[str, Any]) -> Speed:
     height, width = speed["size"]
     meant = "; ".join(f"{task}: {text}" for task, text in speed["tasks"].items())
     said = (
-        f"Medians of a picture of {height}x{width} pixels (height, width) on "
+        f"Medians of an image of {height}x{width} pixels (height, width) on "
         f"{speed['processor']}, {speed['threads']} threads, {speed['device']}. {meant}."
     )
     return Speed(said, columns, rows)

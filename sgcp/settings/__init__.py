@@ -1,4 +1,4 @@
-"""The sections of ``params.yaml`` as frozen objects; ``sgcp.config`` reads the file into them.
+"""The sections of ``params.yaml`` as frozen objects, into which ``load`` reads the file.
 
 Every key must be written in the file: a knob with a silent default is a knob nobody can trace.
 """
@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 from sgcp.settings.base import (
     Count,
     Factor,
@@ -22,7 +22,7 @@ from sgcp.settings.base import (
 from sgcp.settings.training import TrainSettings as TrainSettings
 
 Protocol = Literal["strict", "grouped"]
-Contender = Literal["reference", "torch", "onnxruntime", "openvino", "int8", "lraspp", "linknet"]
+Candidate = Literal["reference", "torch", "onnxruntime", "openvino", "int8", "lraspp", "linknet"]
 
 
 class MachineSettings(Section):
@@ -39,7 +39,7 @@ class MachineSettings(Section):
     loader_workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)]
     """Processes that decode and augment, a training process; 0: threads of the training process."""
     cache_megabytes: Annotated[int, Field(ge=0, le=1_000_000)]
-    """Memory for decoded training pictures, of all loader processes of a training process; MiB."""
+    """Memory for decoded training images, of all loader processes of a training process; MiB."""
     compile: Literal["auto"] | bool
     """Compile the network for training; ``auto``: on long runs, where there is a C++ compiler."""
     prepare_workers: Literal["auto"] | Processes
@@ -94,11 +94,11 @@ class CityscapesDownload(FolderDownload):
     """``fine``: gtFine and leftImg8bit, 5000 images."""
 
 
-class OwnDownload(FolderDownload):
-    """The user's own pictures: a folder, or archives of one."""
+class CustomDownload(FolderDownload):
+    """The user's own images: a folder, or archives of one."""
 
     edition: Literal["folder"]
-    """``folder``: images, labels and classes.csv, as docs/own-dataset.md says."""
+    """``folder``: images, labels and classes.csv, as docs/custom-dataset.md says."""
 
 
 class PrepareSettings(Section):
@@ -147,14 +147,14 @@ class BenchmarkSettings(Section):
     """What speed is measured on."""
 
     size: Size
-    """Height and width of the pictures, to which those of the dataset are resized."""
+    """Height and width of the images, to which those of the dataset are resized."""
     images: Annotated[int, Field(ge=1, le=1000)]
-    """Pictures of the validation split in the folder that is labelled."""
+    """Images of the validation split in the folder that is labelled."""
     rounds: Annotated[int, Field(ge=1, le=1000)]
-    """Turns of each contender, of three timed runs each."""
+    """Turns of each candidate, of three timed runs each."""
     threads: Processes | None
     """Cores to use, or null: all."""
-    contenders: Annotated[tuple[Contender, ...], Field(min_length=1)]
+    candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)]
     """Engines, the authors' way and other networks to time by turns."""
 
 
@@ -170,8 +170,8 @@ class ReportSettings(Section):
 
     against: PathText | None
     """Metrics file of an earlier run to compare with, or ``REV:PATH`` in git; null: none."""
-    pictures: Annotated[int, Field(ge=1, le=4)]
-    """Best, median and worst pictures to show, of each so many."""
+    images: Annotated[int, Field(ge=1, le=4)]
+    """Best, median and worst images to show, of each so many."""
 
 
 class DatasetSettings(Section):
@@ -231,15 +231,15 @@ class CityscapesSettings(DatasetSettings):
     prepare: PrepareSettings
 
 
-class OwnSettings(DatasetSettings):
+class CustomSettings(DatasetSettings):
     """The user's own dataset."""
 
-    download: OwnDownload
+    download: CustomDownload
     prepare: PrepareSettings
 
 
-AnyDataset = SampleSettings | CamVidSettings | CityscapesSettings | OwnSettings
-DatasetName = Literal["sample", "camvid", "cityscapes", "own"]
+AnyDataset = SampleSettings | CamVidSettings | CityscapesSettings | CustomSettings
+DatasetName = Literal["sample", "camvid", "cityscapes", "custom"]
 
 
 class Params(Section):
@@ -253,7 +253,7 @@ class Params(Section):
     sample: SampleSettings
     camvid: CamVidSettings
     cityscapes: CityscapesSettings
-    own: OwnSettings
+    custom: CustomSettings
 
     @model_validator(mode="after")
     def check_datasets(self) -> "Params":

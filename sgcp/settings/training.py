@@ -45,7 +45,7 @@ class TrainSettings(Section):
     crop: Size
     """Height and width of a training crop, pixels."""
     input_side: Side | None
-    """Short side at which the network sees a picture, pixels, or null: the picture's own."""
+    """Short side at which the network sees an image, pixels, or null: the image's own."""
     scale: tuple[Factor, Factor]
     """Range of the random resizing factor, on top of ``input_side``."""
     min_short_side: Annotated[int, Field(ge=0, le=16384)]

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sgcp.datasets.images import read_image
-from sgcp.files import to_json, write_bytes
+from sgcp.core.files import to_json, write_bytes
+from sgcp.media.images import read_image
 
 
 def write_int8(model: Path, images: Sequence[Path], folder: Path) -> Path:
-    """Quantise a model by the ranges that some pictures give; return the ``.xml`` in ``folder``.
+    """Quantise a model by the ranges that some images give; return the ``.xml`` in ``folder``.
 
     Raises:
         SgcpError: NNCF is not installed, or a file is damaged.

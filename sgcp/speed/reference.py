@@ -1,4 +1,4 @@
-"""The authors' way from picture to labels, rebuilt from its description to be measured against."""
+"""The authors' way from image to labels, rebuilt from its description to be measured against."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from PIL import Image
 
 from sgcp.models.card import ModelCard
 from sgcp.models.network import SGCPNet
-from sgcp.speed.contender import Contender, UInt8
+from sgcp.speed.candidate import Candidate, UInt8
 
 
-class Reference(Contender):
+class Reference(Candidate):
     """PIL, float64 normalisation, eager fp32 in NCHW, bicubic resizing of all scores, argmax.
 
     Args:
@@ -32,7 +32,7 @@ class Reference(Contender):
         self.classes = len(card.classes)
 
     def network(self, image: UInt8) -> Callable[[], Any]:
-        """Return a call of the eager network on a picture normalised beforehand."""
+        """Return a call of the eager network on an image normalised beforehand."""
         x = self._normalize(image)
 
         def run() -> torch.Tensor:
@@ -50,7 +50,7 @@ class Reference(Contender):
         return np.argmax(full, axis=2).astype(np.uint8)
 
     def label_files(self, sources: Sequence[Path], target: Path) -> None:
-        """One picture after the other, each class renumbered by a mask."""
+        """One image after the other, each class renumbered by a mask."""
         for source in sources:
             labels = self.label(np.array(Image.open(source).convert("RGB")))
             renumbered = np.zeros_like(labels)

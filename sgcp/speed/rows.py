@@ -1,4 +1,4 @@
-"""What was measured of each contender, and the table of it."""
+"""What was measured of each candidate, and the table of it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from sgcp.progress import answer
-from sgcp.speed.contender import TASKS
-from sgcp.speed.jobs import REFERENCE, Job
+from sgcp.core.terminal import answer
+from sgcp.speed.candidate import TASKS
 from sgcp.speed.runner import Runner
 from sgcp.speed.size import size_of
+from sgcp.speed.specs import REFERENCE, Job
 
 
 class Row:
-    """One contender's times, in seconds, and what else is known of it."""
+    """One candidate's times, in seconds, and what else is known of it."""
 
     def __init__(self, runner: Runner, threads: int) -> None:
         self.runner = runner
@@ -26,7 +26,7 @@ class Row:
         self.seconds: dict[str, list[float]] = {task: [] for task in runner.tasks}
         self.peak: dict[str, int] = {}
         self.others: int | None = None
-        """Pixels labelled otherwise than by eager PyTorch in fp32, over all pictures."""
+        """Pixels labelled otherwise than by eager PyTorch in fp32, over all images."""
 
     def take_turn(self, task: str) -> None:
         """Time a task once more."""
@@ -63,7 +63,7 @@ class Row:
 
 
 def title(job: Job) -> str:
-    """Name a contender in one line."""
+    """Name a candidate in one line."""
     place = " GPU" if job.device == "cuda" else ""
     return f"{job.network}, {job.engine} {job.precision}{place}"
 

@@ -1,6 +1,6 @@
 """Contenders in processes of their own, timed by turns.
 
-A process each keeps one contender's threads and memory from another's, and its peak memory is what
+A process each keeps one candidate's threads and memory from another's, and its peak memory is what
 a user's program would take. While one is timed the others wait for their pipe.
 """
 
@@ -17,31 +17,29 @@ from typing import Any
 
 import numpy as np
 
-from sgcp.datasets.images import read_image, write_png
-from sgcp.errors import SgcpError
-from sgcp.memory import peak_bytes
-from sgcp.speed.contender import Contender
-from sgcp.speed.jobs import Job
+from sgcp.core.errors import SgcpError
+from sgcp.core.memory import peak_bytes
+from sgcp.media.images import read_image, write_png
+from sgcp.speed.candidate import Candidate
+from sgcp.speed.specs import Job
 
-TIMED_RUNS = 3  # of a contender's turn, after one that is not counted
+TIMED_RUNS = 3  # of a candidate's turn, after one that is not counted
 
 
 class Runner:
-    """The parent's end of a contender's process."""
+    """The parent's end of a candidate's process."""
 
-    def __init__(self, job: Job, pictures: Sequence[Path]) -> None:
+    def __init__(self, job: Job, paths: Sequence[Path]) -> None:
         context = multiprocessing.get_context("spawn")
         self.job = job
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(
-            target=serve, args=(job, list(pictures), theirs), daemon=True
-        )
+        self.process = context.Process(target=serve, args=(job, list(paths), theirs), daemon=True)
         self.process.start()
         theirs.close()
         self.tasks: tuple[str, ...] = ()
 
     def start(self) -> None:
-        """Wait until the contender is loaded and has run once.
+        """Wait until the candidate is loaded and has run once.
 
         Raises:
             SgcpError: it cannot be had here.
@@ -70,26 +68,26 @@ class Runner:
         self.process.join()
 
 
-def serve(job: Job, pictures: list[Path], pipe: Connection) -> None:
-    """Open a contender and answer requests until the pipe closes."""
+def serve(job: Job, paths: list[Path], pipe: Connection) -> None:
+    """Open a candidate and answer requests until the pipe closes."""
     if job.device == "cpu" and hasattr(os, "sched_setaffinity"):
         # However many threads its libraries start, it has these cores.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: job.threads])
     try:
-        contender: Contender | SgcpError = job.open()
+        candidate: Candidate | SgcpError = job.open()
     except SgcpError as error:
-        contender = error
+        candidate = error
     except Exception as error:  # a library's own: it is told, and the others go on
-        contender = SgcpError(_one_line(error))
+        candidate = SgcpError(_one_line(error))
     while True:
         try:
             request = pipe.recv()
         except (EOFError, KeyboardInterrupt):
             return
         try:
-            if isinstance(contender, SgcpError):
-                raise contender
-            pipe.send(_answer(contender, pictures, *request))
+            if isinstance(candidate, SgcpError):
+                raise candidate
+            pipe.send(_answer(candidate, paths, *request))
         except KeyboardInterrupt:
             return
         except SgcpError as error:
@@ -103,17 +101,17 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
 
 
-def _answer(contender: Contender, pictures: list[Path], kind: str, *details: Any) -> Any:
+def _answer(candidate: Candidate, paths: list[Path], kind: str, *details: Any) -> Any:
     if kind == "tasks":
-        return contender.tasks
+        return candidate.tasks
     if kind == "memory":
         return peak_bytes()
     if kind == "label":
-        return [contender.label(read_image(picture)) for picture in pictures]
+        return [candidate.label(read_image(path)) for path in paths]
     if kind == "files":
-        return [_time_files(contender, pictures)]
-    image = read_image(pictures[0])
-    run = contender.network(image) if kind == "network" else lambda: contender.label(image)
+        return [_time_files(candidate, paths)]
+    image = read_image(paths[0])
+    run = candidate.network(image) if kind == "network" else lambda: candidate.label(image)
     run()
     return [_time(run) for _ in range(TIMED_RUNS)]
 
@@ -124,16 +122,16 @@ def _time(run: Any) -> float:
     return time.perf_counter() - started
 
 
-def _time_files(contender: Contender, pictures: list[Path]) -> float:
-    """Return seconds a picture over the folder."""
+def _time_files(candidate: Candidate, paths: list[Path]) -> float:
+    """Return seconds an image over the folder."""
     with TemporaryDirectory() as folder:
-        contender.label_files(pictures[:2], Path(folder))
-        seconds = _time(lambda: contender.label_files(pictures, Path(folder)))
-    return seconds / len(pictures)
+        candidate.label_files(paths[:2], Path(folder))
+        seconds = _time(lambda: candidate.label_files(paths, Path(folder)))
+    return seconds / len(paths)
 
 
-def write_pictures(images: Sequence[np.ndarray], folder: Path) -> list[Path]:
-    """Write the pictures that every contender reads."""
+def write_images(images: Sequence[np.ndarray], folder: Path) -> list[Path]:
+    """Write the images that every candidate reads."""
     paths = [folder / f"{index:03}.png" for index in range(len(images))]
     for path, image in zip(paths, images, strict=True):
         write_png(path, image)

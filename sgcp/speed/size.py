@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from sgcp.models.card import read_card
 
 if TYPE_CHECKING:
-    from sgcp.speed.jobs import Job
+    from sgcp.speed.specs import Job
 
 
 def size_of(job: Job) -> dict[str, Any]:
-    """Return parameters, and GFLOP (two a multiply-add) of one picture, of a contender's network.
+    """Return parameters, and GFLOP (two a multiply-add) of one image, of a candidate's network.
 
     Counted in PyTorch on tensors without content, so no arithmetic is done.
     """
@@ -26,7 +26,7 @@ def _count(network: str, classes: int, encoder: Any, size: tuple[int, int]) -> d
     from torch.utils.flop_counter import FlopCounterMode
 
     from sgcp.models.network import SGCPNet
-    from sgcp.speed.peers import PEERS
+    from sgcp.speed.baselines import PEERS
 
     with torch.device("meta"):
         module = PEERS[network](classes) if network in PEERS else SGCPNet(classes, encoder)

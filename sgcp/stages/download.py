@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from sgcp.datasets import camvid, cityscapes, own, sample, scenes, textures
+from sgcp.core.errors import SgcpError
+from sgcp.core.files import PARTIAL, building_folder, write_json
+from sgcp.core.terminal import say
+from sgcp.datasets import camvid, cityscapes, custom, sample, scenes, textures
 from sgcp.datasets.account import fetch_packages
 from sgcp.datasets.archives import extract, is_whole_zip
 from sgcp.datasets.camvid_labels import read_colors
+from sgcp.datasets.custom_source import check_source, refuse_several
 from sgcp.datasets.fetch import MAX_BYTES, fetch
 from sgcp.datasets.foreign_layouts import OWN, explain_layout
-from sgcp.datasets.links import link_folder, resolve_folder
-from sgcp.datasets.own_source import check_source, refuse_several
-from sgcp.datasets.placement import OnlyOnce, Placement
-from sgcp.datasets.published_source import CAMVID, CITYSCAPES, check_camvid, check_cityscapes
-from sgcp.errors import SgcpError
-from sgcp.files import PARTIAL, building_folder, write_json
-from sgcp.progress import say
-from sgcp.stages.origin import (
+from sgcp.datasets.links import OnlyOnce, Placement, link_folder, resolve_folder
+from sgcp.datasets.origin import (
     describe_change,
     describe_sources,
     is_complete,
@@ -33,30 +31,31 @@ from sgcp.stages.origin import (
     read_manifest,
     recall_sources,
 )
-from sgcp.stages.source import MANIFEST, Archive, Edition, read_edition
+from sgcp.datasets.published_source import CAMVID, CITYSCAPES, check_camvid, check_cityscapes
+from sgcp.datasets.source import MANIFEST, Archive, Edition, read_edition
 
 if TYPE_CHECKING:
+    from sgcp.core.layout import Layout
     from sgcp.settings import (
         CamVidDownload,
         CityscapesDownload,
+        CustomDownload,
         MachineSettings,
-        OwnDownload,
         SampleDownload,
     )
-    from sgcp.stages.layout import Layout
 
 PLACEMENTS: dict[str, Placement] = {
     "camvid": camvid.raw_path,
     "cityscapes": cityscapes.raw_path,
-    "own": own.raw_path,
+    "custom": custom.raw_path,
 }
-LAYOUTS = {"camvid": CAMVID, "cityscapes": CITYSCAPES, "own": OWN}
+LAYOUTS = {"camvid": CAMVID, "cityscapes": CITYSCAPES, "custom": OWN}
 ROOT_VARIABLES = {"cityscapes": "CITYSCAPES_DATASET"}
 
 
 def download(
     layout: Layout,
-    settings: SampleDownload | CamVidDownload | CityscapesDownload | OwnDownload,
+    settings: SampleDownload | CamVidDownload | CityscapesDownload | CustomDownload,
     machine: MachineSettings,
     archives: Sequence[Path] = (),
     root: Path | None = None,
@@ -101,14 +100,14 @@ def get_published(
     with building_folder(layout.raw, json.dumps([identity, origin])) as folder:
         if root is not None:
             link_folder(root, folder, place)
-            if layout.dataset == "own":
+            if layout.dataset == "custom":
                 refuse_several(root, place.taken)
         else:
             for archive in archives or fetch_archives(edition, layout):
                 unpack(archive, folder, place, layout.dataset)
         check_content(layout.dataset, settings.edition, folder, place)
         write_json(folder / MANIFEST, identity | {"files": len(place.taken)})
-        layout.began.check()
+        layout.snapshot.check()
     write_json(layout.origin, origin)
     shutil.rmtree(layout.downloads, ignore_errors=True)
     say(f"{layout.raw}: {len(place.taken)} files{describe_change(before, list_files(layout.raw))}")
@@ -151,7 +150,7 @@ def generate(layout: Layout, settings: Any, machine: MachineSettings) -> None:
         (folder / MANIFEST).unlink(missing_ok=True)  # of a run killed just before its end
         count = sum(path.is_file() for path in folder.rglob("*.*") if path.suffix != PARTIAL)
         write_json(folder / MANIFEST, identity | {"files": count})
-        layout.began.check()
+        layout.snapshot.check()
     say(f"{layout.raw}: {sum(counts.values())} street scenes")
 
 
@@ -165,7 +164,7 @@ def fetch_archives(edition: Edition, layout: Layout) -> list[Path]:
         return fetch_packages(edition.site, edition.packages, layout.downloads)
     if not edition.archives:
         name = layout.dataset
-        key, page = ("root", "own-dataset") if name == "own" else ("archives", "datasets")
+        key, page = ("root", "custom-dataset") if name == "custom" else ("archives", "datasets")
         raise SgcpError(
             f"{name}: this edition is not downloaded. Name your copy: `sgcp download {name} "
             f"--root DIR`, `--archive FILE`, or {name}.download.{key} in params.yaml "
@@ -224,7 +223,7 @@ def unpack(archive: Path, folder: Path, place: OnlyOnce, dataset: str) -> None:
     if extract(archive, folder, place) == 0:
         found = explain_layout(LAYOUTS[dataset], place.skipped[others:])
         raise SgcpError(f"{archive}: holds nothing of this dataset: {found}")
-    if dataset == "own":
+    if dataset == "custom":
         refuse_several(archive, {to: n for to, n in place.taken.items() if to not in before})
 
 
@@ -234,7 +233,7 @@ def check_content(dataset: str, edition: str, folder: Path, place: OnlyOnce) -> 
     Raises:
         SgcpError: naming what is missing and what there is, or the edition found instead.
     """
-    if dataset == "own":
+    if dataset == "custom":
         check_source(place)
     if not place.taken:
         found = explain_layout(LAYOUTS[dataset], place.skipped)

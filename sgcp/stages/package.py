@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from sgcp.datasets.images import read_png_text
+from sgcp.core.errors import SgcpError, shorten
+from sgcp.core.files import building_folder, write_json
+from sgcp.core.findings import Finding, Kind, Report, describe
+from sgcp.core.terminal import say, track, warn
 from sgcp.datasets.index import Dataset, read_dataset
 from sgcp.datasets.label_files import read_meaning
-from sgcp.errors import SgcpError, shorten
-from sgcp.evaluation.containers import Entry, Folder
-from sgcp.evaluation.expectations import Expected, KnownImages
-from sgcp.evaluation.findings import Finding, Report, describe
-from sgcp.evaluation.kinds import COUNT, STRAY, SYSTEM, Kind
-from sgcp.evaluation.submission import check_submission
-from sgcp.files import building_folder, write_json
+from sgcp.datasets.source import read_edition
+from sgcp.datasets.stale import refuse_stale
+from sgcp.media.images import read_png_text
 from sgcp.models.card import model_digest
-from sgcp.progress import say, track, warn
-from sgcp.stages.source import read_edition
-from sgcp.stages.stale import refuse_stale
+from sgcp.submission.archive import Entry, Folder
+from sgcp.submission.check import check_submission
+from sgcp.submission.expected import Expected, KnownImages
+from sgcp.submission.rules import COUNT, STRAY, SYSTEM
 
 if TYPE_CHECKING:
+    from sgcp.core.layout import Layout
     from sgcp.settings import PackageSettings
-    from sgcp.stages.layout import Layout
 
 ZIP_NAME = "test_result.zip"
 REPORT_NAME = "check.json"
@@ -59,7 +59,7 @@ def package_submission(layout: Layout, settings: PackageSettings) -> None:
             "allowed_ids": {item.label_id: item.name for item in dataset.classes},
         }
         write_json(folder / REPORT_NAME, content)
-        layout.began.check()
+        layout.snapshot.check()
     if report.findings:
         warn(Text(f"warnings:\n{describe(report.groups(), report.cityscapes)}"))
     size = (layout.submission / ZIP_NAME).stat().st_size

@@ -8,30 +8,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sgcp.datasets.images import UInt8, read_image
+from sgcp.core.files import building_folder, code_digest
+from sgcp.core.parallel import map_threads
+from sgcp.core.terminal import say, track
 from sgcp.datasets.index import fingerprint_items, read_dataset
 from sgcp.datasets.label_files import Meaning, ids_of, write_labels
-from sgcp.files import building_folder, code_digest
+from sgcp.datasets.stale import refuse_stale
+from sgcp.inference.segmenter import inference_options, load_segmenter, stage_model, translation
+from sgcp.media.images import UInt8, read_image
 from sgcp.models.card import model_digest
-from sgcp.progress import map_threads, say, track
-from sgcp.stages.model import load_segmenter, stage_model, translation, views_of
-from sgcp.stages.shards import (
-    choose_shard,
-    is_finished,
-    join_shards,
-    mark_finished,
-    take_own_gpu,
-)
-from sgcp.stages.stale import refuse_stale
+from sgcp.stages.shards import choose_shard, is_finished, join_shards, mark_finished, take_own_gpu
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sgcp.core.layout import Layout
     from sgcp.datasets.classes import SemanticClass
     from sgcp.datasets.index import Item
     from sgcp.inference.segmenter import Segmenter
     from sgcp.settings import MachineSettings, PredictSettings
-    from sgcp.stages.layout import Layout
 
 
 def predict(
@@ -86,7 +81,7 @@ def label_images(
     folder: Path,
 ) -> None:
     """Label images into a folder, leaving out those that are there."""
-    views = views_of(settings)
+    views = inference_options(settings)
 
     def label(item: Item) -> None:
         target = folder / prediction_name(item)
@@ -98,7 +93,7 @@ def label_images(
 
     for _ in track(map_threads(label, items, model.workers), "predicting", len(items)):
         pass
-    layout.began.check()
+    layout.snapshot.check()
 
 
 def prediction_name(item: Item) -> str:

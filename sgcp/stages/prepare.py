@@ -6,24 +6,24 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from sgcp.core.documents import read_document
+from sgcp.core.errors import SgcpError
+from sgcp.core.files import building_folder, code_digest, fingerprint, read_json
+from sgcp.core.memory import keep_freed_memory
+from sgcp.core.terminal import say
 from sgcp.datasets.camvid import prepare_camvid
 from sgcp.datasets.cityscapes import prepare_cityscapes
+from sgcp.datasets.custom import prepare_own
 from sgcp.datasets.index import SPLITS, Dataset, write_dataset
-from sgcp.datasets.own import prepare_own
-from sgcp.documents import read_document
-from sgcp.errors import SgcpError
-from sgcp.files import building_folder, code_digest, fingerprint, read_json
-from sgcp.memory import keep_freed_memory
-from sgcp.progress import say
-from sgcp.stages.source import MANIFEST, read_edition
-from sgcp.stages.stale import refuse_changed_raw, stamp_prepared
-from sgcp.stages.stamps import stamp_raw
+from sgcp.datasets.source import MANIFEST, read_edition
+from sgcp.datasets.stale import refuse_changed_raw, stamp_prepared
+from sgcp.datasets.stamps import stamp_raw
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sgcp.core.layout import Layout
     from sgcp.settings import CamVidPrepare, MachineSettings, PrepareSettings
-    from sgcp.stages.layout import Layout
 
 MAX_SPLIT = 2**20  # bytes of a list of stems
 
@@ -47,7 +47,7 @@ def prepare(
         dataset = convert(layout, settings, machine, folder)
         write_dataset(folder, dataset)
         refuse_changed_raw(layout, dataset, before)
-        layout.began.check()
+        layout.snapshot.check()
     stamp_prepared(layout, dataset, before)
     counts = ", ".join(
         f"{sum(item.split == split for item in dataset.items)} {split}" for split in SPLITS
@@ -67,7 +67,7 @@ def convert(
         splits = {split: read_split(layout.splits / f"{split}.txt") for split in SPLITS}
         protocol: str = settings.protocol  # type: ignore[union-attr]
         return prepare_camvid(layout.raw, folder, splits, protocol, settings.allow_missing, workers)
-    if layout.dataset == "own":
+    if layout.dataset == "custom":
         return prepare_own(layout.raw, folder, settings.allow_missing, workers)
     if layout.dataset == "sample":
         made = read_json(layout.raw / MANIFEST, made_by="sgcp download sample")
@@ -97,7 +97,7 @@ def read_split(path: Path) -> list[str]:
     if not stems:
         raise SgcpError(f"{path}: an empty split")
     if odd := [stem for stem in stems if not re.fullmatch(r"\w[\w.-]*", stem)]:
-        raise SgcpError(f"{path}: {odd[0][:80]!r} is no stem of a picture's name")
+        raise SgcpError(f"{path}: {odd[0][:80]!r} is no stem of an image's name")
     if len(set(stems)) < len(stems):
         raise SgcpError(f"{path}: a stem stands there twice")
     return stems

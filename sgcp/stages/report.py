@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sgcp.core.errors import SgcpError
+from sgcp.core.files import building_folder, write_text
+from sgcp.core.terminal import say, track
 from sgcp.datasets.index import read_dataset, score_needs
-from sgcp.errors import SgcpError
-from sgcp.files import building_folder, write_text
-from sgcp.inference.views import Views
-from sgcp.progress import say, track
-from sgcp.reporting.numbers import file_size, percent
+from sgcp.datasets.stale import refuse_stale
+from sgcp.inference.segmenter import load_segmenter
+from sgcp.inference.tta import InferenceOptions
+from sgcp.metrics.results import find_differences, read_metrics
+from sgcp.metrics.scorer import Scorer
+from sgcp.reporting.page import file_size, percent
+from sgcp.reporting.run import Run, choose_images, read_run
 from sgcp.reporting.run_charts import class_chart, confusion_chart, curve_chart
 from sgcp.reporting.run_page import RunPage, Shown
-from sgcp.stages.compare import find_differences, read_metrics
-from sgcp.stages.model import load_segmenter
-from sgcp.stages.run_facts import (
+from sgcp.reporting.run_text import (
     Earlier,
     describe_curves,
     describe_data,
@@ -29,15 +32,12 @@ from sgcp.stages.run_facts import (
     make_headline,
     make_warnings,
 )
-from sgcp.stages.run_files import Run, choose_pictures, read_run
-from sgcp.stages.scorer import Scorer
-from sgcp.stages.stale import refuse_stale
 
 if TYPE_CHECKING:
+    from sgcp.core.layout import Layout
     from sgcp.datasets.index import Dataset
     from sgcp.inference.segmenter import Segmenter
     from sgcp.settings import MachineSettings, ReportSettings
-    from sgcp.stages.layout import Layout
 
 PAGE = "report.html"
 
@@ -84,14 +84,14 @@ def report(
             compares=earlier is not None and not earlier.differences,
         ),
         confusion=confusion_chart(run.confusion),
-        pictures=label_pictures(layout, dataset, run, machine, settings.pictures),
+        images=label_images(layout, dataset, run, machine, settings.images),
         speed=describe_speed(layout, run),
         links=find_links(layout),
         made=describe_making(layout),
     )
     with building_folder(layout.report, key="report") as folder:
         write_text(folder / PAGE, page.to_html(dataset.classes))
-        layout.began.check()
+        layout.snapshot.check()
     size = (layout.report / PAGE).stat().st_size
     say(f"{layout.report / PAGE}: {file_size(size)}, opens in any browser")
 
@@ -116,26 +116,26 @@ def read_earlier(
     return Earlier(source, scores, differences)
 
 
-def label_pictures(
+def label_images(
     layout: Layout, dataset: Dataset, run: Run, machine: MachineSettings, count: int
 ) -> list[Shown]:
-    """Label the best, median and worst pictures again, as ``validate`` did.
+    """Label the best, median and worst images again, as ``validate`` did.
 
     Raises:
-        SgcpError: ``per_image.csv`` names a picture that the split does not have, or as ``Scorer``.
+        SgcpError: ``per_image.csv`` names an image that the split does not have, or as ``Scorer``.
     """
     scores = run.scores
     items = {item.key: item for item in dataset.split(scores["split"])}
-    chosen = choose_pictures(run.pictures, count)
+    chosen = choose_images(run.images, count)
     if strange := [row["image"] for _, row in chosen if row["image"] not in items]:
         raise SgcpError(
-            f"per_image.csv: '{strange[0]}' is no picture of '{scores['split']}'; "
+            f"per_image.csv: '{strange[0]}' is no image of '{scores['split']}'; "
             f"run `sgcp validate {layout.dataset}` again"
         )
     refuse_stale(layout, dataset, [items[row["image"]] for _, row in chosen])
     model = load_segmenter(run.weights, machine, scores["precision"])
     window = tuple(scores["window"]) if scores["window"] else None
-    views = Views(scores["flip"], tuple(scores["scales"]), window)
+    views = InferenceOptions(scores["flip"], tuple(scores["scales"]), window)
     scorer = Scorer(layout, dataset, model, size_setting(dataset, model, scores), views)
     shown = []
     for place, row in track(chosen, "labelling", len(chosen)):
@@ -153,7 +153,7 @@ def size_setting(
 ) -> tuple[int, int] | None:
     """Return the (height, width) that ``validate`` was told, or None: as the model was trained.
 
-    The scores tell the size at which the first picture was seen. Where that is the model's own
+    The scores tell the size at which the first image was seen. Where that is the model's own
     choice, the others were seen at the model's choice too.
     """
     height, width = scores["input_size"]

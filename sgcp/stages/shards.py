@@ -15,9 +15,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from sgcp.errors import SgcpError
-from sgcp.files import PARTIAL, building_folder, remove_folder, write_bytes
-from sgcp.locks import HeldError, only_writer
+from sgcp.core.errors import SgcpError
+from sgcp.core.files import PARTIAL, building_folder, remove_folder, write_bytes
+from sgcp.core.locks import HeldError, only_writer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,12 @@ from lightning_fabric import Fabric, seed_everything
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from sgcp.datasets.images import read_label
+from sgcp.core.errors import SgcpError
+from sgcp.core.files import code_digest
+from sgcp.core.locks import only_writer
+from sgcp.core.memory import keep_freed_memory
+from sgcp.core.parallel import map_threads, usable_cores
+from sgcp.core.terminal import say, track
 from sgcp.datasets.index import (
     Dataset,
     Item,
@@ -25,30 +30,22 @@ from sgcp.datasets.index import (
     train_only,
     trained_digests,
 )
-from sgcp.datasets.loader import (
-    SegmentationDataset,
-    explaining_killed_workers,
-    train_loader,
-)
+from sgcp.datasets.loader import SegmentationDataset, explaining_killed_workers, train_loader
+from sgcp.datasets.stale import refuse_stale
 from sgcp.datasets.transforms import TrainTransform
-from sgcp.errors import SgcpError
-from sgcp.files import code_digest
-from sgcp.locks import only_writer
-from sgcp.memory import keep_freed_memory
+from sgcp.media.images import read_label
 from sgcp.models.network import Normalize
-from sgcp.progress import map_threads, say, track, usable_cores
-from sgcp.stages.beginning import Beginning, make_network, read_beginning
-from sgcp.stages.stale import refuse_stale
-from sgcp.stages.trained import describe_splits, place_curves, write_models
 from sgcp.training.balance import class_weights, count_pixels
 from sgcp.training.checkpoints import Checkpoints
+from sgcp.training.initialization import Initialization, make_network, read_initialization
 from sgcp.training.log import Reporter
 from sgcp.training.loop import Data, fit
+from sgcp.training.outputs import describe_splits, place_curves, write_models
 from sgcp.training.run import start
 
 if TYPE_CHECKING:
+    from sgcp.core.layout import Layout
     from sgcp.settings import MachineSettings, TrainSettings
-    from sgcp.stages.layout import Layout
 
 
 def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> None:
@@ -68,7 +65,7 @@ def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> 
         dataset.split(settings.validate_split, instead=without) if settings.validate_split else []
     )
     refuse_overlap(trained_digests(learned), scored)
-    beginning = read_beginning(layout, settings)
+    beginning = read_initialization(layout, settings)
     refuse_overlap(beginning.trained_on, scored)
     if os.environ.get("LOCAL_RANK", "0") == "0":  # one process of each machine compares the files
         refuse_stale(layout, dataset, learned + scored)
@@ -85,7 +82,7 @@ def run_training(
     dataset: Dataset,
     learned: list[Item],
     scored: list[Item],
-    beginning: Beginning,
+    beginning: Initialization,
     settings: TrainSettings,
     machine: MachineSettings,
     fabric: Fabric,
@@ -116,7 +113,7 @@ def run_training(
     with Reporter(curves, settings.epochs, images, active) as reporter:
         about = dataset.provenance() | describe_splits(learned, scored)
         reporter.describe(about | {"epochs": settings.epochs})
-        watch = layout.began.warn_early if active else do_nothing
+        watch = layout.snapshot.warn_early if active else do_nothing
         with explaining_killed_workers():
             progress = fit(run, data, checkpoints, reporter, watch)
     checkpoints.save(progress)  # if the models are refused, they need not be trained again
@@ -211,7 +208,7 @@ def make_data(
     folders = (layout.raw, layout.prepared, len(dataset.classes))
     rank, world = fabric.global_rank, fabric.world_size
     workers = loader_processes(machine, fabric, learned)
-    # Each loader process keeps pictures of its own.
+    # Each loader process keeps images of its own.
     cache_bytes = machine.cache_megabytes * 2**20 // max(1, workers)
     loader, sampler = train_loader(
         SegmentationDataset(learned, *folders, transform, settings.seed, cache_bytes, settings.mix),
@@ -224,7 +221,7 @@ def make_data(
 
 
 def loader_processes(machine: MachineSettings, fabric: Fabric, learned: list[Item]) -> int:
-    """Return ``machine.loader_workers``, or what suits this machine and these pictures."""
+    """Return ``machine.loader_workers``, or what suits this machine and these images."""
     if machine.loader_workers != "auto":
         return machine.loader_workers
     if fabric.device.type != "cpu":
@@ -236,7 +233,7 @@ def loader_processes(machine: MachineSettings, fabric: Fabric, learned: list[Ite
 def run_fingerprint(
     dataset: Dataset, settings: TrainSettings, begun_with: Mapping[str, str | None]
 ) -> str:
-    """Digest what a run depends on: its settings, its code, pictures, labels and classes."""
+    """Digest what a run depends on: its settings, its code, images, labels and classes."""
     parts = [
         settings.model_dump_json(),
         json.dumps(dataset.provenance()),

@@ -7,7 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sgcp.datasets.images import write_png
+from sgcp.core.errors import SgcpError
+from sgcp.core.files import building_folder, json_digest
+from sgcp.core.parallel import map_threads
+from sgcp.core.terminal import track, warn
 from sgcp.datasets.index import (
     SPLITS,
     fingerprint_items,
@@ -16,26 +19,29 @@ from sgcp.datasets.index import (
     score_needs,
     spread,
 )
-from sgcp.errors import SgcpError
-from sgcp.evaluation.tally import Tally
-from sgcp.files import building_folder, json_digest
-from sgcp.inference.segmenter import BUNDLED, find_model
+from sgcp.datasets.stale import refuse_stale
+from sgcp.inference.segmenter import (
+    BUNDLED,
+    find_model,
+    inference_options,
+    load_segmenter,
+    stage_model,
+)
+from sgcp.media.images import write_png
+from sgcp.metrics.iou import Tally
+from sgcp.metrics.results import place_beside, write_scores
+from sgcp.metrics.scorer import Scorer
 from sgcp.models.card import model_digest
-from sgcp.progress import map_threads, track, warn
 from sgcp.reporting.panels import panel
-from sgcp.stages.model import load_segmenter, stage_model, views_of
-from sgcp.stages.scorer import Scorer
-from sgcp.stages.scores import place_beside, write_scores
-from sgcp.stages.stale import refuse_stale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sgcp.core.layout import Layout
     from sgcp.datasets.index import Dataset, Item
-    from sgcp.evaluation.counts import Counts
     from sgcp.inference.segmenter import Segmenter
+    from sgcp.metrics.confusion import Counts
     from sgcp.settings import MachineSettings, ValidateSettings
-    from sgcp.stages.layout import Layout
 
 
 def validate(
@@ -58,7 +64,7 @@ def validate(
         What the metrics file holds.
 
     Raises:
-        SgcpError: the model was trained on pictures of the split, has other classes, or a file is
+        SgcpError: the model was trained on images of the split, has other classes, or a file is
             missing or damaged.
     """
     dataset = read_dataset(layout.prepared)
@@ -74,7 +80,7 @@ def validate(
     digest = model_digest(weights)
     refuse_trained(segmenter, dataset, items)
     refuse_stale(layout, dataset, items)
-    scorer = Scorer(layout, dataset, segmenter, settings.input_size, views_of(settings))
+    scorer = Scorer(layout, dataset, segmenter, settings.input_size, inference_options(settings))
 
     shown = set(spread(range(len(items)), settings.panels))
     tally = Tally(scorer.benchmark)
@@ -92,7 +98,7 @@ def validate(
         found = map_threads(score, enumerate(items), segmenter.workers)
         for item, counts in zip(items, track(found, "validating", len(items)), strict=True):
             tally.add(item.key, counts)
-        layout.began.check()
+        layout.snapshot.check()
     warn_of_other_protocol(segmenter, dataset)
     origin |= describe_model(segmenter, items, settings, digest)
     return write_scores(layout.scores, dataset, items, tally, origin)

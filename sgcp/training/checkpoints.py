@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from sgcp.files import write_bytes
-from sgcp.progress import say
+from sgcp.core.files import write_bytes
+from sgcp.core.terminal import say
 
 NAMES = ("a.ckpt", "b.ckpt")
 MAGIC = b"sgcp-resume-2 "  # then the SHA-256 of all that follows the line, and a line end

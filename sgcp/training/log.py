@@ -9,8 +9,8 @@ from dvclive.live import Live
 from rich.progress import MofNCompleteColumn, TextColumn
 from scmrepo.exceptions import SCMError
 
-from sgcp.errors import SgcpError
-from sgcp.progress import progress_bar, say
+from sgcp.core.errors import SgcpError
+from sgcp.core.terminal import progress_bar, say
 from sgcp.training.checkpoints import Progress
 
 NONE = "-"  # shown before there is a number

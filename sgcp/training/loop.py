@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from sgcp.core.errors import SgcpError
 from sgcp.datasets.loader import EpochSampler, Loader, SegmentationDataset, batches
 from sgcp.datasets.transforms import is_labelled
-from sgcp.errors import SgcpError
 from sgcp.training.checkpoints import Checkpoints, Progress
 from sgcp.training.run import Run
 from sgcp.training.validation import evaluate

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sgcp.datasets.classes import IGNORE
 from sgcp.inference.predict import resize_logits
-from sgcp.training.losses import segmentation_loss
+from sgcp.training.kernels.banded_cross_entropy import segmentation_loss
 from sgcp.training.lovasz import lovasz_softmax
 
 if TYPE_CHECKING:

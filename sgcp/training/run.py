@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sgcp.training.auxiliary import Supervised
-from sgcp.training.compilation import compile_network
+from sgcp.training.kernels import use_kernels
+from sgcp.training.kernels.compilation import compile_network
 from sgcp.training.objective import Objective
 from sgcp.training.optimization import make_optimizer, make_schedule
 
@@ -74,6 +75,7 @@ def start(
     Raises:
         SgcpError: ``compiling`` is true and not possible.
     """
+    use_kernels(network)
     trained = Supervised(network) if settings.auxiliary else network
     trained.to(fabric.device).to(memory_format=torch.channels_last)
     if fabric.world_size > 1 and fabric.device.type == "cuda":

@@ -10,13 +10,13 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F
 
+from sgcp.core.errors import SgcpError
+from sgcp.core.parallel import map_threads
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.loader import SegmentationDataset
-from sgcp.errors import SgcpError
-from sgcp.evaluation.scores import mean_iou, share
 from sgcp.inference.predict import Predictor
+from sgcp.metrics.iou import mean_iou, share
 from sgcp.models.card import input_size
-from sgcp.progress import map_threads
 
 if TYPE_CHECKING:
     from sgcp.models.network import Normalize, SGCPNet

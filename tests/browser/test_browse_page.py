@@ -9,7 +9,7 @@ from browsing import visiting
 from conftest import make_project
 from scenes_at_hand import CLASSES, Folder
 
-from sgcp.datasets.images import read_label
+from sgcp.media.images import read_label
 
 pytestmark = pytest.mark.integration
 
@@ -18,7 +18,7 @@ HOSTILE = "<script>alert(1)<b>'\".png"
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
-    """A page of data by hand, with a hostile name among the pictures and the suspects."""
+    """A page of data by hand, with a hostile name among the images and the suspects."""
     project = make_project(tmp_path_factory.mktemp("browse"))
     folder = Folder(project.root)
     first, second, *others = folder.dataset.items
@@ -54,14 +54,14 @@ def test_names_show_as_text(page):
         assert visit.errors == []
 
 
-def test_links_lead_to_the_pictures(page):
+def test_links_lead_to_the_images(page):
     with visiting(page) as visit:
         addresses = visit.page.eval_on_selector_all(
-            ".pictures figcaption a", "links => links.map((link) => link.getAttribute('href'))"
+            ".images figcaption a", "links => links.map((link) => link.getAttribute('href'))"
         )
     from urllib.parse import unquote
 
-    assert len(addresses) == 9 - 1  # a missing picture is not shown
+    assert len(addresses) == 9 - 1  # a missing image is not shown
     assert all((page.parent / unquote(address)).is_file() for address in addresses)
 
 
@@ -87,7 +87,7 @@ def test_palette_switch_changes_the_colours_by_keyboard_alone(page):
         assert visit.page.locator(".label.official:visible").count() == 0
 
 
-def test_slider_shows_the_picture_below_its_label(page):
+def test_slider_shows_the_image_below_its_label(page):
     with visiting(page) as visit:
         before = color_at_the_middle(visit)
         visit.page.focus("#blend")

@@ -5,7 +5,7 @@ import signal
 import pytest
 from browsing import visiting
 from demos import serving
-from networks import picture, save_random
+from networks import image, save_random
 from PIL import Image
 from videos import make_video
 
@@ -45,9 +45,9 @@ def check_manners(visit, demo):
                 if not address.startswith((demo.address, "data:", "blob:"))]  # fmt: skip
 
 
-def test_pictures_are_labelled_and_broken_ones_named(demo, tmp_path):
+def test_images_are_labelled_and_broken_ones_named(demo, tmp_path):
     street, broken = tmp_path / "street.png", tmp_path / "broken<b>.png"
-    Image.fromarray(picture(60, 80)).save(street)
+    Image.fromarray(image(60, 80)).save(street)
     broken.write_bytes(street.read_bytes()[:2000])
     with visiting(demo.address) as visit:
         page = visit.page
@@ -57,7 +57,7 @@ def test_pictures_are_labelled_and_broken_ones_named(demo, tmp_path):
         wait_for(page, "80 x 60 pixels")
         assert " ms" in page.locator("#facts").inner_text()
         assert "%" in page.locator("#legend").inner_text()
-        shown = page.get_by_alt_text("The labelled picture")
+        shown = page.get_by_alt_text("The labelled image")
         overlay = shown.get_attribute("src")
         assert not visit.flaws()
 

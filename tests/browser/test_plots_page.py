@@ -14,7 +14,7 @@ import vl_convert
 from browsing import visiting
 from conftest import ROOT
 
-from sgcp.datasets.images import write_png
+from sgcp.media.images import write_png
 
 pytestmark = pytest.mark.integration
 
@@ -48,8 +48,8 @@ def page(tmp_path_factory) -> Path:
     for name, seed in RUNS.items():
         shutil.copytree(ROOT / "metrics/sample/seeds" / seed, root / "metrics/sample",
                         dirs_exist_ok=True, copy_function=shutil.copyfile)  # fmt: skip
-        picture = np.full((64, 128, 3), int(seed), dtype=np.uint8)
-        write_png(root / "data/panels/sample/street.png", picture)
+        image = np.full((64, 128, 3), int(seed), dtype=np.uint8)
+        write_png(root / "data/panels/sample/street.png", image)
         call("git", "add", "-A")
         call("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", name)
         call("git", "tag", name)

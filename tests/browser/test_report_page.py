@@ -31,7 +31,7 @@ def path(_trained, tmp_path_factory):
 
 
 def drawn(visit):
-    """Wait until charts and pictures are there."""
+    """Wait until charts and images are there."""
     visit.page.wait_for_function(
         "[...document.querySelectorAll('.chart')].every((place) => place.querySelector('svg'))"
     )
@@ -39,7 +39,7 @@ def drawn(visit):
     return visit
 
 
-def picture(visit) -> str:
+def image(visit) -> str:
     """Return the pixels of the first viewer, once what was asked for is painted."""
     return visit.page.evaluate(
         "new Promise((resolve) => setTimeout(() => "
@@ -68,30 +68,30 @@ def test_line_moves_by_keyboard_and_shows_more_of_the_left_side(path):
         drawn(visit)
         line = visit.page.locator(".viewer input[type=range]").first
         line.focus()
-        seen = [picture(visit)]
+        seen = [image(visit)]
         for key in ("Home", "End", "ArrowLeft"):
             line.press(key)
-            seen.append(picture(visit))
+            seen.append(image(visit))
         assert len(set(seen)) == 4
         line.press("End")
         visit.page.locator(".viewer [data-side=left]:checked").first.focus()
         visit.page.keyboard.press("ArrowRight")  # from the truth to the prediction
-        assert picture(visit) not in seen
+        assert image(visit) not in seen
 
 
 def test_classes_switch_off_and_on_again_and_palettes_change_colours(path):
     with visiting(path) as visit:
         drawn(visit)
-        before = picture(visit)
+        before = image(visit)
         button = visit.page.get_by_role("button", name="road")
         button.press("Enter")
         assert button.get_attribute("aria-pressed") == "false"
-        without = picture(visit)
+        without = image(visit)
         assert without != before
         button.press("Enter")
-        assert picture(visit) == before
+        assert image(visit) == before
         visit.page.get_by_label("for the colour-blind").check()
-        safe = picture(visit)
+        safe = image(visit)
         assert safe not in (before, without)
         visit.page.get_by_role("button", name="no class").click()
-        assert picture(visit) not in (safe, before)
+        assert image(visit) not in (safe, before)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from sgcp.core.errors import SgcpError
 from sgcp.datasets import archives
 from sgcp.datasets.archives import extract
 from sgcp.datasets.links import link_folder
-from sgcp.errors import SgcpError
 
 
 def keep(name: str) -> Path | None:

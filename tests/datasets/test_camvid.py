@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sgcp.core.errors import SgcpError
 from sgcp.datasets import camvid, camvid_labels
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.index import Item, refuse_overlap
-from sgcp.errors import SgcpError
-from sgcp.stages.compare import MEANING, find_differences
+from sgcp.metrics.results import MEANING, find_differences
 
 COLORS = """64 128 64\tAnimal
 192 0 128\t\tArchway

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sgcp.core.errors import SgcpError
 from sgcp.datasets import cityscapes
 from sgcp.datasets.classes import IGNORE, cityscapes_classes
+from sgcp.datasets.ground_truth import read_ground_truth
 from sgcp.datasets.sample import generate_sample
-from sgcp.datasets.truth import read_truth
-from sgcp.errors import SgcpError
 
 COUNTS = {"train": 3, "val": 2, "test": 1}
 
@@ -140,7 +140,7 @@ def test_deleted_objects_are_skipped_as_by_the_official_converters_and_counted(r
     labels, instances = (np.array(Image.open(each)) for each in official)
     assert np.array_equal(np.array(Image.open(raw / "out" / item.label)), labels)
     assert set(np.unique(labels)) == {0, 11, 13}
-    truth = read_truth(raw / "out", item)
+    truth = read_ground_truth(raw / "out", item)
     assert np.array_equal(truth.train_ids[truth.segments], labels)
     assert np.array_equal(truth.objects[truth.segments] == 13, instances // 1000 == 26)
     assert "4 objects marked as deleted, in 1 annotations, are not drawn" in capsys.readouterr().out

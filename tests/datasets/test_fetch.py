@@ -4,8 +4,8 @@ import pytest
 import requests
 from server import Site, serve
 
+from sgcp.core.errors import SgcpError
 from sgcp.datasets.fetch import fetch
-from sgcp.errors import SgcpError
 
 CONTENT = bytes(range(256)) * 40_000  # about 10 MB, several chunks
 

@@ -31,7 +31,7 @@ FOREIGN = {
     "other names of the splits": ["images/training/a.png", "labels/training/a.png"],
     "images without a split": ["images/a.png", "labels/a.png"],
     "annotations in JSON": ["a.jpg", "a.json"],
-    "images in a folder of another name": ["pictures/a.png"],
+    "images in a folder of another name": ["images/a.png"],
 }
 MINE = [f"{kind}/train/a.png" for kind in ("images", "labels")] + ["classes.csv"]
 
@@ -84,10 +84,10 @@ def pack(folder: Path) -> Path:
 def refused_both_ways(project: Project, folder: Path) -> list[str]:
     """Return the messages for a folder and for a zip of it; neither leaves anything."""
     texts = [
-        project.fails("download", "own", "--root", folder),
-        project.fails("download", "own", "--archive", pack(folder)),
+        project.fails("download", "custom", "--root", folder),
+        project.fails("download", "custom", "--archive", pack(folder)),
     ]
-    assert not list((project.root / "data").glob("raw/own*"))
+    assert not list((project.root / "data").glob("raw/custom*"))
     return texts
 
 
@@ -112,7 +112,7 @@ def test_images_in_no_split_are_mentioned_when_they_are_left_out(project: Projec
     more = ["images/extra/b.png", "images/c.png", "labels/notes.txt", "images/.thumbs/d.png"]
     source = write(tmp_path / "mine", MINE + more)
     for option, path in (("--root", source), ("--archive", pack(source))):
-        text = project.ok("download", "own", option, path)
+        text = project.ok("download", "custom", option, path)
         assert "left out, as only train, val, test are read" in text
         assert "images (1 files), images/extra (1 files)" in text
         assert "labels" not in text
@@ -135,5 +135,5 @@ def test_all_that_a_source_lacks_is_named_at_once(project: Project, tmp_path):
 
 def test_real_exports_are_named(project: Project, shared: Path):
     for case, name in {"layout-bdd100k": "BDD100K", "layout-cvat": "CVAT's"}.items():
-        text = project.fails("download", "own", "--root", shared / "cases" / case)
+        text = project.fails("download", "custom", "--root", shared / "cases" / case)
         assert f"it looks like {name}" in text

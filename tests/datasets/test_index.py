@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sgcp.core.errors import SgcpError
 from sgcp.datasets.classes import camvid_classes
 from sgcp.datasets.index import (
     Dataset,
@@ -16,7 +17,6 @@ from sgcp.datasets.index import (
     trained_digests,
     write_dataset,
 )
-from sgcp.errors import SgcpError
 
 ITEMS = (
     Item("train", Path("a.png"), "s", 4, 6, "d1", Path("labels/a.png"), None, "l1"),
@@ -53,7 +53,7 @@ def test_fingerprint_sees_names_pixels_and_labels_but_no_order(change):
 
 def test_overlap_is_found_by_name_and_by_content():
     refuse_overlap({"train/a": "d1"}, [ITEMS[1]])
-    with pytest.raises(SgcpError, match=r"1 of 2 pictures .* \(such as train/a\)"):
+    with pytest.raises(SgcpError, match=r"1 of 2 images .* \(such as train/a\)"):
         refuse_overlap({"train/a": "other"}, ITEMS)
     with pytest.raises(SgcpError, match="such as train/a, the same pixels as renamed"):
         refuse_overlap({"renamed": "d1"}, ITEMS)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from conftest import Project
 
+from sgcp.core.errors import SgcpError
 from sgcp.datasets.classes import camvid_classes
 from sgcp.datasets.index import Dataset, Item, read_dataset, write_dataset
 from sgcp.datasets.keys import Located, find_collisions
-from sgcp.errors import SgcpError
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_images_of_a_split_collide_where_their_predictions_would_be_one_file(
 def test_index_that_names_an_image_twice_is_refused(tmp_path):
     names = ("images/val/a.png", "images/val/a.jpg")
     items = tuple(Item("val", Path(name), "", 4, 6, name) for name in names)
-    write_dataset(tmp_path, Dataset("own", "folder", "p", camvid_classes(), items))
+    write_dataset(tmp_path, Dataset("custom", "folder", "p", camvid_classes(), items))
     with pytest.raises(SgcpError, match=r"damaged .*val/a.png and .*val/a.jpg.* run `sgcp prepare"):
         read_dataset(tmp_path)
 

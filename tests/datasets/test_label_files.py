@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sgcp.datasets.classes import SemanticClass, cityscapes_classes
-from sgcp.datasets.images import read_label, read_png_text
 from sgcp.datasets.label_files import KEYWORD, Meaning, ids_of, read_meaning, write_labels
+from sgcp.media.images import read_label, read_png_text
 
 
 def read(path) -> Meaning | None:
@@ -33,12 +33,12 @@ def test_meaning_comes_back_and_the_pixels_are_a_plain_label_map(tmp_path):
 @given(st.lists(st.text(min_size=1, max_size=80), min_size=1, max_size=20, unique=True))
 def test_classes_of_any_name_come_back(tmp_path_factory, names):
     path = tmp_path_factory.getbasetemp() / "named.png"
-    meaning = Meaning("train-ids", {name: index for index, name in enumerate(names)}, "own")
+    meaning = Meaning("train-ids", {name: index for index, name in enumerate(names)}, "custom")
     write_labels(path, np.zeros((1, 1), np.uint8), meaning)
     assert read(path) == meaning
 
 
-GOOD = {"encoding": "ids", "dataset": "own", "classes": {"a": 1}}
+GOOD = {"encoding": "ids", "dataset": "custom", "classes": {"a": 1}}
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,13 @@ GOOD = {"encoding": "ids", "dataset": "own", "classes": {"a": 1}}
     ],
 )  # fmt: skip
 def test_text_of_another_form_says_nothing(text):
-    assert read_meaning({KEYWORD: json.dumps(GOOD)}) == Meaning("ids", {"a": 1}, "own")
+    assert read_meaning({KEYWORD: json.dumps(GOOD)}) == Meaning("ids", {"a": 1}, "custom")
     assert read_meaning({KEYWORD: text}) is None
     assert read_meaning({}) is None
 
 
 def test_labels_of_a_dataset_carry_no_text(tmp_path):
-    from sgcp.datasets.images import write_png
+    from sgcp.media.images import write_png
 
     write_png(tmp_path / "a.png", np.zeros((2, 2), np.uint8))
     assert read(tmp_path / "a.png") is None

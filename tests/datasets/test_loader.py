@@ -8,17 +8,12 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
+from sgcp.core.errors import SgcpError
 from sgcp.datasets import transforms
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.index import Item
-from sgcp.datasets.loader import (
-    LONGEST_FOLDER,
-    EpochSampler,
-    SegmentationDataset,
-    train_loader,
-)
+from sgcp.datasets.loader import LONGEST_FOLDER, EpochSampler, SegmentationDataset, train_loader
 from sgcp.datasets.transforms import TrainTransform, View, lay_over, sample_generator
-from sgcp.errors import SgcpError
 
 
 @pytest.fixture
@@ -230,7 +225,7 @@ def test_scale_keeps_the_short_side():
     assert transform.draw_view((40, 80), sample_generator(0, 0, 0)).size == (30, 60)
 
 
-def test_views_are_spread_evenly_and_hold_all_of_the_picture_they_can():
+def test_views_are_spread_evenly_and_hold_all_of_the_image_they_can():
     transform = TrainTransform((30, 30), (0.5, 1.0), 0, 0.25, 0.0)
     views = [transform.draw_view((40, 80), sample_generator(1, 0, index)) for index in range(4000)]
     for view in views:
@@ -248,7 +243,7 @@ def test_views_are_spread_evenly_and_hold_all_of_the_picture_they_can():
 
 @pytest.mark.parametrize("size", [(23, 31), (64, 80), (81, 103)])
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_crop_is_the_resized_picture_padded_and_cut(size, mirrored):
+def test_crop_is_the_resized_image_padded_and_cut(size, mirrored):
     """Against torchvision's own steps, one after the other."""
     rng = np.random.default_rng(3)
     image = torch.from_numpy(rng.integers(0, 256, (40, 50, 3), np.uint8)).permute(2, 0, 1)
@@ -294,7 +289,7 @@ def test_colour_jitter_draws_each_factor_and_leaves_the_label_alone(items, tmp_p
     assert seen[0].dtype == torch.uint8
 
 
-def test_pictures_are_read_once_while_there_is_room(items, tmp_path):
+def test_images_are_read_once_while_there_is_room(items, tmp_path):
     pair = 40 * 48 * 4  # bytes of an image and its label
     data = SegmentationDataset(items, tmp_path, tmp_path, 4, TRANSFORM, 1, cache_bytes=3 * pair)
     first = [data[0, index] for index in range(7)]

@@ -1,4 +1,4 @@
-"""Pictures are read by several threads at a time."""
+"""Images are read by several threads at a time."""
 
 import warnings
 
@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sgcp.datasets.images import read_image
-from sgcp.errors import SgcpError
-from sgcp.progress import map_threads
+from sgcp.core.errors import SgcpError
+from sgcp.core.parallel import map_threads
+from sgcp.media.images import read_image
 
 
 def test_reading_in_threads_leaves_the_warning_filters_alone(tmp_path):

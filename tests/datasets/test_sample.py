@@ -5,10 +5,10 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from sgcp.config import load_params
 from sgcp.datasets.sample import generate_sample
 from sgcp.datasets.scenes import make_scene
-from sgcp.evaluation.scores import mean_iou
+from sgcp.metrics.iou import mean_iou
+from sgcp.settings.load import load_params
 
 SIZE = (128, 256)
 

@@ -13,16 +13,16 @@ from conftest import HANGING
 from networks import picture
 from videos import frames_of, make_video
 
+from sgcp.core.errors import SgcpError
 from sgcp.datasets.classes import camvid_classes
-from sgcp.demo import pictures, videos
-from sgcp.demo.pictures import VIEWS, Labelled, Style, label_picture
+from sgcp.demo import images, videos
+from sgcp.demo.images import VIEWS, Labelled, Style, label_image
 from sgcp.demo.videos import StoppedError, VideoJob
-from sgcp.errors import SgcpError
-from sgcp.inference.video_reader import VideoLimits
+from sgcp.media.video_reader import VideoLimits
 
 
 class Halves:
-    """Labels the left half of any picture Sky, the right one Building."""
+    """Labels the left half of any image Sky, the right one Building."""
 
     classes, workers = camvid_classes(), 2
     engine = SimpleNamespace(name="none", precision="fp32")
@@ -78,32 +78,32 @@ def test_large_frames_are_refused_before_they_are_decoded(tmp_path, monkeypatch)
 
 
 def test_large_images_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "MOST_PIXELS", 63)
-    monkeypatch.setattr(pictures, "read_photo", None)
+    monkeypatch.setattr(images, "MOST_PIXELS", 63)
+    monkeypatch.setattr(images, "read_photo", None)
     (tmp_path / "a.png").write_bytes(forge.png((8, 8)))
     with pytest.raises(SgcpError, match=r"a\.png: 8 x 8 pixels, and this page takes 63; make it"):
-        label_picture(tmp_path / "a.png", Halves(), Style(), tmp_path)
+        label_image(tmp_path / "a.png", Halves(), Style(), tmp_path)
 
 
 @pytest.mark.parametrize("size", [(4096, 8192), (1, 2**23), (2**23, 1), (720, 40_000)])
 def test_what_the_network_sees_is_bounded(size):
-    height, width = pictures.network_size(Halves(), size)
-    assert 1 <= height * width <= pictures.NETWORK_PIXELS
-    assert pictures.network_size(Halves(), (1024, 2048)) == (1024, 2048)
+    height, width = images.network_size(Halves(), size)
+    assert 1 <= height * width <= images.NETWORK_PIXELS
+    assert images.network_size(Halves(), (1024, 2048)) == (1024, 2048)
 
 
 def test_bands_are_painted_and_counted_as_the_whole_image():
     image, labels = picture(600, 40), (np.arange(600 * 40).reshape(600, 40) % 11).astype(np.uint8)
     whole = Style().paint(image.copy(), labels, Halves.classes)
-    pictures.paint_bands(image, labels, Halves.classes, Style())
+    images.paint_bands(image, labels, Halves.classes, Style())
     assert np.array_equal(image, whole)
-    assert np.array_equal(pictures.count(labels), np.bincount(labels.ravel(), minlength=256))
+    assert np.array_equal(images.count(labels), np.bincount(labels.ravel(), minlength=256))
 
 
 def test_the_largest_share_comes_first_and_what_does_not_occur_has_none():
     counts = np.zeros(256, np.int64)
     counts[[2, 4, 7]] = 1, 6, 3
-    found = pictures.shares(counts, Halves.classes)
+    found = images.shares(counts, Halves.classes)
     assert [(item.train_id, share) for item, share in found] == [(4, 0.6), (7, 0.3), (2, 0.1)]
 
 
@@ -118,9 +118,9 @@ class Tab:
         self.folder.mkdir()
         self.actions = actions.Actions(SimpleNamespace(take=self.take), self.folder, 10.0)
         self.kept = Labelled(Path("before"), self.actions.new_folder(), (), np.zeros(256), None)
-        monkeypatch.setattr(actions, "label_picture", self.label_picture)
+        monkeypatch.setattr(actions, "label_image", self.label_image)
         monkeypatch.setattr(actions, "show", lambda **parts: parts)
-        monkeypatch.setattr(actions.Actions, "show_picture", lambda self, kept, style: kept)
+        monkeypatch.setattr(actions.Actions, "show_image", lambda self, kept, style: kept)
         self.at_work = 0
         self.waits_at = "take"
 
@@ -135,10 +135,10 @@ class Tab:
         segmenter.model = model
         return segmenter
 
-    def label_picture(self, path, segmenter, style, folder):
+    def label_image(self, path, segmenter, style, folder):
         self.at_work += 1
         assert self.at_work == 1
-        self.wait("label_picture", segmenter.model)
+        self.wait("label_image", segmenter.model)
         self.at_work -= 1
         return path.name
 
@@ -161,7 +161,7 @@ class Tab:
 
 
 @pytest.mark.parametrize(
-    ("first", "waits_at"), [("a.mp4", "take"), ("a.png", "take"), ("a.png", "label_picture")]
+    ("first", "waits_at"), [("a.mp4", "take"), ("a.png", "take"), ("a.png", "label_image")]
 )
 def test_the_file_dropped_last_is_the_one_that_counts(tmp_path, monkeypatch, first, waits_at):
     tab = Tab(tmp_path, monkeypatch)
@@ -188,7 +188,7 @@ def test_tabs_take_turns(tmp_path, monkeypatch):
 
 def test_a_result_that_came_too_late_removes_nothing_that_is_shown(tmp_path, monkeypatch):
     tab = Tab(tmp_path, monkeypatch)
-    tab.waits_at = "label_picture"
+    tab.waits_at = "label_image"
 
     async def leave_midway():
         slow = asyncio.ensure_future(tab.label("a.png", "slow"))
@@ -212,7 +212,7 @@ def test_a_file_that_fails_leaves_what_is_shown(tmp_path, monkeypatch):
     assert list(tab.folder.iterdir()) == [tab.kept.folder]
 
 
-def test_a_picture_with_a_video_s_name_is_labelled_as_a_picture(tmp_path, monkeypatch):
+def test_a_image_with_a_video_s_name_is_labelled_as_a_image(tmp_path, monkeypatch):
     tab = Tab(tmp_path, monkeypatch)
     (tmp_path / "a.mp4").write_bytes(forge.png((8, 8)))
     make_video(tmp_path / "made.mp4").rename(tmp_path / "b.png")

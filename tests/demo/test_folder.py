@@ -7,7 +7,7 @@ import tempfile
 import pytest
 
 from sgcp.demo import folder as folders
-from sgcp.demo.folder import own_folder
+from sgcp.demo.folder import custom_folder
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def temporary(tmp_path, monkeypatch):
 
 
 def test_the_folder_is_private_and_goes_with_the_server(temporary):
-    with own_folder() as folder:
+    with custom_folder() as folder:
         (folder / "street.png").touch()
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert not list(temporary.iterdir())
@@ -29,7 +29,7 @@ def test_folders_of_dead_servers_are_removed_and_nothing_else(temporary):
     (temporary / "sgcp-demo-file").touch()
     (temporary / "kept").mkdir()
     (temporary / "sgcp-demo-link").symlink_to("kept")
-    with own_folder() as living, own_folder() as other:
+    with custom_folder() as living, custom_folder() as other:
         assert living != other
         assert {path.name for path in temporary.iterdir()} == {
             living.name, other.name, "kept", "sgcp-demo-file", "sgcp-demo-link",
@@ -39,7 +39,7 @@ def test_folders_of_dead_servers_are_removed_and_nothing_else(temporary):
 def test_folders_of_other_users_are_left_alone(temporary, monkeypatch):
     (temporary / "sgcp-demo-theirs").mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with own_folder():
+    with custom_folder():
         assert (temporary / "sgcp-demo-theirs").is_dir()
 
 
@@ -55,6 +55,6 @@ def test_a_folder_that_another_server_just_took_for_a_dead_one_s_is_not_used(
         return lock(descriptor)
 
     monkeypatch.setattr(folders, "_lock", lock_too_late)
-    with own_folder() as folder:
+    with custom_folder() as folder:
         assert folder.is_dir()
         assert folder not in removed

@@ -1,4 +1,4 @@
-"""Pictures and label maps."""
+"""Images and label maps."""
 
 import io
 from pathlib import Path
@@ -10,9 +10,9 @@ from harness import fuzz
 from PIL import Image
 
 with atheris.instrument_imports(include=["PIL.PngImagePlugin", "PIL.ImageFile", "sgcp.datasets"]):
-    from sgcp.datasets.images import read_image, read_label, read_size
+    from sgcp.media.images import read_image, read_label, read_size
 
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 
 
 def read(path: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import atheris
 from harness import fuzz
 
-with atheris.instrument_imports(include=["safetensors", "sgcp.documents", "sgcp.models.artifact",
-                                         "sgcp.models.tensors"]):  # fmt: skip
+with atheris.instrument_imports(
+    include=["safetensors", "sgcp.core.documents", "sgcp.models.artifact", "sgcp.models.tensors"]
+):
     from sgcp.models import artifact
 
 import torch

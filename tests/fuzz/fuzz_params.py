@@ -5,8 +5,8 @@ from pathlib import Path
 import atheris
 from harness import fuzz
 
-with atheris.instrument_imports(include=["ruamel", "sgcp.documents", "sgcp.config"]):
-    from sgcp.config import load_params
+with atheris.instrument_imports(include=["ruamel", "sgcp.core.documents", "sgcp.settings.load"]):
+    from sgcp.settings.load import load_params
 
 from sgcp.settings import Params
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import atheris
 from harness import fuzz
 
-with atheris.instrument_imports(include=["json", "sgcp.documents", "sgcp.datasets.cityscapes"]):
+with atheris.instrument_imports(
+    include=["json", "sgcp.core.documents", "sgcp.datasets.cityscapes"]
+):
     from sgcp.datasets.cityscapes import read_polygons
 
 from cityscapesscripts.preparation.json2labelImg import createLabelImage

@@ -5,8 +5,8 @@ from pathlib import Path
 import atheris
 from harness import fuzz
 
-with atheris.instrument_imports(include=["ruamel", "sgcp.documents", "sgcp.stages.source"]):
-    from sgcp.stages.source import read_source
+with atheris.instrument_imports(include=["ruamel", "sgcp.core.documents", "sgcp.datasets.source"]):
+    from sgcp.datasets.source import read_source
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -10,8 +10,8 @@ from harness import fuzz
 with atheris.instrument_imports(include=["zipfile", "sgcp.datasets.archives"]):
     from sgcp.datasets.archives import extract, is_whole_zip
 
+from sgcp.core.files import remove_folder
 from sgcp.datasets.camvid import raw_path
-from sgcp.files import remove_folder
 
 NAMES = ["CamVid/train/0001TP_006690.png", "x/CamVid/valannot/0016E5_07959.png", "label_colors.txt"]
 

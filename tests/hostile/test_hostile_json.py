@@ -11,12 +11,12 @@ from conftest import Project
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgcp import documents
+from sgcp.core import documents
+from sgcp.core.documents import parse_json
+from sgcp.core.errors import SgcpError
+from sgcp.core.files import read_json
 from sgcp.datasets import cityscapes
 from sgcp.datasets.cityscapes import read_polygons
-from sgcp.documents import parse_json
-from sgcp.errors import SgcpError
-from sgcp.files import read_json
 
 SQUARE = [[0, 0], [9, 0], [9, 9]]
 
@@ -185,7 +185,7 @@ def test_any_bytes_are_an_object_or_an_error(tmp_path_factory, content):
 
 
 def test_description_longer_than_any_is_not_read(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("sgcp.files.MAX_JSON", 10)
+    monkeypatch.setattr("sgcp.core.files.MAX_JSON", 10)
     (tmp_path / "a.json").write_text('{"a": "long enough"}')
     with pytest.raises(SgcpError, match="longer than 10 bytes"):
         read_json(tmp_path / "a.json", "x")

@@ -10,10 +10,10 @@ import forge
 import pytest
 from conftest import ROOT, Project, make_project
 
+from sgcp.core.errors import SgcpError, printable
+from sgcp.core.files import write_text
 from sgcp.datasets import links
 from sgcp.datasets.links import link_folder
-from sgcp.errors import SgcpError, printable
-from sgcp.files import write_text
 
 FRAME = "CamVid/train/0001TP_006690.png"
 
@@ -105,13 +105,13 @@ def test_names_beyond_ascii_work_where_the_locale_is_ascii(project: Project):
             path.write_bytes(content)
     (project.root / "mine/classes.csv").write_text("name,values,color\na,0,#000001\nb,1,#000002\n")
     narrow = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    for command in (["download", "own", "--root", "mine"], ["prepare", "own"]):
+    for command in (["download", "custom", "--root", "mine"], ["prepare", "custom"]):
         done = subprocess.run(
             [sys.executable, "-m", "sgcp", *command], cwd=project.root,
             env=os.environ | {"PYTHONPATH": str(ROOT)} | narrow, capture_output=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-    index = (project.root / "data/prepared/own/index.csv").read_text("utf-8")
+    index = (project.root / "data/prepared/custom/index.csv").read_text("utf-8")
     assert "images/train/Straße/ü.png" in index
 
 

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from server import PASSWORD, USER
 
+from sgcp.core.errors import SgcpError
 from sgcp.datasets import fetch as fetching
 from sgcp.datasets.account import fetch_packages
 from sgcp.datasets.fetch import fetch
-from sgcp.errors import SgcpError
 
 BODY = forge.zip_bytes([("CamVid/train/0001TP_006690.png", forge.png((4, 3)))])
 

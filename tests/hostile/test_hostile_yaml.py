@@ -10,11 +10,11 @@ from conftest import ROOT, Project, set_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgcp.config import load_params
-from sgcp.documents import read_yaml
-from sgcp.errors import SgcpError
+from sgcp.core.documents import read_yaml
+from sgcp.core.errors import SgcpError
+from sgcp.datasets.source import Source, read_source
 from sgcp.settings import Params
-from sgcp.stages.source import Source, read_source
+from sgcp.settings.load import load_params
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)

@@ -10,13 +10,13 @@ import zipfile
 import numpy as np
 import pytest
 from conftest import ROOT
-from networks import picture
+from networks import image
 from PIL import Image
 
 import sgcp
-from sgcp.config import load_params
-from sgcp.files import json_digest
+from sgcp.core.files import json_digest
 from sgcp.inference.segmenter import BUNDLED
+from sgcp.settings.load import load_params
 
 CAMVID = ["Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car",
           "Pedestrian", "Bicyclist"]  # fmt: skip
@@ -32,10 +32,10 @@ def origin(camvid):
     return camvid.card.provenance
 
 
-def test_bundled_weights_load_by_name_and_label_any_picture(camvid):
+def test_bundled_weights_load_by_name_and_label_any_image(camvid):
     assert [item.name for item in camvid.classes] == CAMVID
     for size in ((360, 480), (97, 61)):
-        labels = camvid.segment(picture(*size))
+        labels = camvid.segment(image(*size))
         assert labels.shape == size
         assert labels.max() < len(CAMVID)
 
@@ -89,12 +89,12 @@ def test_what_bundled_weights_learnt_from_is_not_scored_with_them(shared, projec
     model.mkdir(parents=True)
     for suffix in ("safetensors", "json"):
         shutil.copy(BUNDLED / f"camvid.{suffix}", model / f"model.{suffix}")
-    assert "101 of 101 pictures to score were trained on" in project.fails("validate", "camvid")
+    assert "101 of 101 images to score were trained on" in project.fails("validate", "camvid")
 
 
 @pytest.mark.integration
 def test_wheel_segments_offline_in_an_empty_folder(tmp_path):
-    """Built, unpacked, and run from a folder that has nothing but a picture."""
+    """Built, unpacked, and run from a folder that has nothing but an image."""
     source = tmp_path / "source"
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -108,7 +108,7 @@ def test_wheel_segments_offline_in_an_empty_folder(tmp_path):
         archive.extractall(tmp_path / "installed")
     desk = tmp_path / "desk"
     desk.mkdir()
-    Image.fromarray(picture(72, 96)).save(desk / "street.jpg")
+    Image.fromarray(image(72, 96)).save(desk / "street.jpg")
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
     command = [sys.executable, "-m", "sgcp", "segment", "street.jpg"]
     subprocess.run(command, cwd=desk, env=environment, check=True)

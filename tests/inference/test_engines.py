@@ -11,7 +11,7 @@ from conftest import run_python
 from networks import eager_scores, picture, random_card, random_network, save_random
 
 import sgcp
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 from sgcp.inference.engines import choice, open_engine
 from sgcp.inference.graph import InferenceGraph, to_onnx
 from sgcp.inference.predict import Predictor
@@ -53,7 +53,7 @@ def test_labels_are_those_of_training(models, name):
     predictor = Predictor(random_network(), Normalize(random_card().mean, random_card().std))
     image = picture(121, 95)
     wanted = predictor(torch.from_numpy(image).permute(2, 0, 1)[None])[0].numpy()
-    assert len(np.unique(wanted)) > 2, "a picture of one label tests nothing"
+    assert len(np.unique(wanted)) > 2, "an image of one label tests nothing"
     found = engine(models["sgcp"], name).label(image, (121, 95))
     assert (found == wanted).mean() > 0.9995
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from networks import picture, random_card, random_network
+from networks import image, random_card, random_network
 from onnx import TensorProto, helper
 from PIL import Image
 
 import sgcp
-from sgcp.errors import SgcpError
-from sgcp.files import to_json
+from sgcp.core.errors import SgcpError
+from sgcp.core.files import to_json
 from sgcp.inference.export import ir_files, read_onnx
 from sgcp.inference.graph import InferenceGraph, to_onnx
 
@@ -43,7 +43,7 @@ def changed(content: bytes, change) -> bytes:
 
 def refused(file: Path, engine: str) -> str:
     with pytest.raises(SgcpError) as caught:
-        sgcp.load(file, engine=engine).segment(picture(40, 48))
+        sgcp.load(file, engine=engine).segment(image(40, 48))
     message = str(caught.value)
     assert str(file.stem) in message
     assert len(message.splitlines()) == 1
@@ -190,7 +190,7 @@ def test_a_damaged_export_is_one_error_line_and_no_foreign_noise(tmp_path, name,
     """Native code writes past Python, so this is a process of its own."""
     file = write(tmp_path, content[:-1000] if damage is None else damage, name)
     file.with_suffix(".bin").write_bytes(b"123")
-    Image.fromarray(picture(40, 48)).save(tmp_path / "street.png")
+    Image.fromarray(image(40, 48)).save(tmp_path / "street.png")
     command = [sys.executable, "-m", "sgcp", "segment", "street.png", "--model", name]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1

@@ -6,7 +6,7 @@ from networks import picture, save_random
 from PIL import Image
 
 import sgcp
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 from sgcp.inference.segmenter import BUNDLED, find_model
 from sgcp.models.card import MAX_ENLARGED, input_size
 
@@ -114,7 +114,7 @@ def test_unknown_name_is_refused():
 
 
 @pytest.mark.parametrize(("size", "seen"), [((96, 128), (48, 64)), ((60, 30), (96, 48))])
-def test_a_model_sees_pictures_with_the_short_side_that_it_wants(tmp_path, size, seen):
+def test_a_model_sees_images_with_the_short_side_that_it_wants(tmp_path, size, seen):
     model = sgcp.load(save_random(tmp_path, input_side=48), precision="fp32", threads=1)
     image = picture(*size)
     labels = model.segment(image)

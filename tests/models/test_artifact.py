@@ -5,8 +5,8 @@ import torch
 from networks import save_random
 
 import sgcp
+from sgcp.core.errors import SgcpError
 from sgcp.datasets.classes import camvid_classes, classes_to_json
-from sgcp.errors import SgcpError
 from sgcp.models import SGCPNet
 from sgcp.models.artifact import load_model, save_model
 from sgcp.models.card import ModelCard

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 from sgcp.models import SGCPNet, read_authors_checkpoint
 from sgcp.models.authors import load_encoder_weights, rename_authors_key
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Project
 
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 

@@ -14,10 +14,10 @@ from PIL import Image
 from submissions import GOOD, SIZE, STEMS, png, scene, write_folder, write_zip
 
 import sgcp
+from sgcp.core.errors import SgcpError
 from sgcp.datasets.classes import classes_to_json
-from sgcp.datasets.images import read_image, read_label
 from sgcp.datasets.index import read_dataset, refuse_overlap, trained_digests
-from sgcp.errors import SgcpError
+from sgcp.media.images import read_image, read_label
 from sgcp.models.artifact import save_model
 from sgcp.models.card import ModelCard
 from sgcp.models.network import SGCPNet
@@ -34,7 +34,7 @@ def save(path: Path, array: np.ndarray) -> None:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Project:
     """A project with own data, prepared: in all splits the same five names, other pixels."""
-    root = tmp_path_factory.mktemp("own")
+    root = tmp_path_factory.mktemp("custom")
     (root / "project").mkdir()
     project, source = make_project(root / "project"), root / "source"
     random = np.random.default_rng(0)
@@ -45,9 +45,9 @@ def made(tmp_path_factory) -> Project:
             label = VALUES[random.integers(0, 2, (32, 64))]
             save(source / f"labels/{split}/{name}.png", label)
     (source / "classes.csv").write_text("name,values,color\nx,3,#00ff00\ny,7,#0000ff\n")
-    project.set(own__validate__panels=9, own__report__pictures=1)
-    project.ok("download", "own", "--root", source)
-    project.ok("prepare", "own")
+    project.set(custom__validate__panels=9, custom__report__images=1)
+    project.ok("download", "custom", "--root", source)
+    project.ok("prepare", "custom")
     project.source = source
     return project
 
@@ -60,16 +60,16 @@ def project(made: Project, tmp_path: Path) -> Project:
 @pytest.fixture
 def with_model(project: Project) -> Project:
     """The project with a model of random weights, as if trained on its training split."""
-    dataset = read_dataset(project.root / "data/prepared/own")
+    dataset = read_dataset(project.root / "data/prepared/custom")
     network, state = SGCPNet(2), random_network().state_dict()
     network.load_state_dict(
         {k: v[:2] if k.startswith("classifier") else v for k, v in state.items()}
     )
     card = ModelCard(
-        classes_to_json(dataset.classes), "own", dataset.edition, dataset.protocol,
+        classes_to_json(dataset.classes), "custom", dataset.edition, dataset.protocol,
         trained_on=trained_digests(dataset.split("train")),
     )  # fmt: skip
-    path = project.root / "data/models/own/model.safetensors"
+    path = project.root / "data/models/custom/model.safetensors"
     save_model(network, network.state_dict(), card, path)
     return project
 
@@ -86,15 +86,17 @@ def perfect(made: Project, tmp_path: Path) -> Path:
 
 
 def scores(project: Project, folder: Path) -> dict:
-    project.ok("validate", "own", "--predictions", folder, "--name", "x")
-    return json.loads((project.root / "metrics/own/predictions/x/validate.json").read_text("utf-8"))
+    project.ok("validate", "custom", "--predictions", folder, "--name", "x")
+    return json.loads(
+        (project.root / "metrics/custom/predictions/x/validate.json").read_text("utf-8")
+    )
 
 
 def test_every_image_has_its_own_label_map(project):
-    folder = project.root / "data/prepared/own"
+    folder = project.root / "data/prepared/custom"
     assert files(folder / "labels") == {f"{s}/{n}" for s in ("train", "val", "test") for n in NAMES}
     for item in read_dataset(folder).items:
-        label = read_label(project.root / "data/raw/own/labels" / item.split / f"{item.key}.png")
+        label = read_label(project.root / "data/raw/custom/labels" / item.split / f"{item.key}.png")
         assert (VALUES[read_label(folder / item.label)] == label).all()
 
 
@@ -102,34 +104,34 @@ def test_every_image_has_its_own_label_map(project):
 def test_every_image_has_its_own_prediction_and_place_in_the_zip(with_model, shards):
     for number in range(shards):
         options = ("--shard", f"{number + 1}/{shards}") if shards > 1 else ()
-        text = with_model.ok("predict", "own", *options)
+        text = with_model.ok("predict", "custom", *options)
     assert "5 label-id images" in text
-    folder = with_model.root / "data/predictions/own"
+    folder = with_model.root / "data/predictions/custom"
     assert files(folder) == set(NAMES)
-    model = sgcp.load(with_model.root / "data/models/own", precision="fp32")  # as predict does
-    for item in read_dataset(with_model.root / "data/prepared/own").split("test"):
-        labels = model.segment(read_image(with_model.root / "data/raw/own" / item.image))
+    model = sgcp.load(with_model.root / "data/models/custom", precision="fp32")  # as predict does
+    for item in read_dataset(with_model.root / "data/prepared/custom").split("test"):
+        labels = model.segment(read_image(with_model.root / "data/raw/custom" / item.image))
         assert (read_label(folder / f"{item.key}.png") == VALUES[labels]).all()
-    with_model.ok("package-submission", "own")
+    with_model.ok("package-submission", "custom")
     zipped = "data/submissions/own/test_result.zip"
     with zipfile.ZipFile(with_model.root / zipped) as archive:
         names = archive.namelist()
         assert set(names) == {f"{name}.png" for name in NAMES}
         assert all(archive.read(name) == (folder / name).read_bytes() for name in names)
-    assert "no problems" in with_model.ok("check-submission", zipped, "--dataset", "own")
+    assert "no problems" in with_model.ok("check-submission", zipped, "--dataset", "custom")
 
 
 def test_every_image_has_its_own_panel_row_and_place_on_the_pages(with_model):
-    with_model.ok("validate", "own")
-    assert files(with_model.root / "data/panels/own") == set(NAMES)
-    table = pd.read_csv(with_model.root / "metrics/own/per_image.csv")
+    with_model.ok("validate", "custom")
+    assert files(with_model.root / "data/panels/custom") == set(NAMES)
+    table = pd.read_csv(with_model.root / "metrics/custom/per_image.csv")
     assert set(table["image"]) == set(NAMES)
     best = table.sort_values(["miou", "image"], ascending=[False, True])["image"].iloc[0]
-    with_model.ok("report", "own")
-    page = (with_model.root / "data/reports/own/report.html").read_text(encoding="utf-8")
+    with_model.ok("report", "custom")
+    page = (with_model.root / "data/reports/custom/report.html").read_text(encoding="utf-8")
     assert f"Best: {best}" in page
-    with_model.ok("browse", "own")
-    page = (with_model.root / "data/browse/own/index.html").read_text(encoding="utf-8")
+    with_model.ok("browse", "custom")
+    page = (with_model.root / "data/browse/custom/index.html").read_text(encoding="utf-8")
     assert all(f"images/val/{name}.png" in page for name in NAMES)
     assert "name twice" not in page
 
@@ -150,7 +152,7 @@ def test_predictions_are_matched_by_folder_and_name(project, perfect, tmp_path, 
 
 def test_file_of_one_image_answers_no_other(project, perfect):
     (perfect / "a/0001.png").unlink()
-    text = project.fails("validate", "own", "--predictions", perfect)
+    text = project.fails("validate", "custom", "--predictions", perfect)
     assert "1 problem(s), nothing was scored" in text
     assert "no prediction (1)" in text
     assert "a/0001" in text
@@ -158,7 +160,7 @@ def test_file_of_one_image_answers_no_other(project, perfect):
 
 def test_two_files_of_one_image_are_refused_with_both_names(project, perfect):
     shutil.copytree(perfect / "a", perfect / "old/a")
-    text = project.fails("validate", "own", "--predictions", perfect)
+    text = project.fails("validate", "custom", "--predictions", perfect)
     assert "several predictions (1)" in text
     assert "a/0001: a/0001.png, old/a/0001.png" in text
 
@@ -170,17 +172,17 @@ def test_flat_predictions_of_equal_names_are_refused_with_all_images_of_the_name
     for name in ("b/c/0001", "b/0002"):
         (folder / "run").mkdir(parents=True, exist_ok=True)
         shutil.copy(perfect / f"{name}.png", folder / "run")
-    shutil.rmtree(project.root / "data/prepared/own")
+    shutil.rmtree(project.root / "data/prepared/custom")
     for kind in ("images", "labels"):
-        (project.root / f"data/raw/own/{kind}/val/0001.png").unlink()
-    project.ok("prepare", "own")
-    text = project.fails("validate", "own", "--predictions", folder)
+        (project.root / f"data/raw/custom/{kind}/val/0001.png").unlink()
+    project.ok("prepare", "custom")
+    text = project.fails("validate", "custom", "--predictions", folder)
     assert "name of several images (1)" in text
     assert "run/0001.png: a/0001, b/0001, b/c/0001" in text
     for name in ("a/0001", "b/0001"):
         for kind in ("images", "labels"):
-            (project.root / f"data/raw/own/{kind}/val/{name}.png").unlink()
-    project.ok("prepare", "own")
+            (project.root / f"data/raw/custom/{kind}/val/{name}.png").unlink()
+    project.ok("prepare", "custom")
     assert scores(project, folder)["miou"] == 1.0  # each name stands for one image now
 
 
@@ -188,7 +190,7 @@ def test_predictions_of_other_splits_beside_those_to_score_are_no_substitute(pro
     save(perfect / "elsewhere/0002.png", np.full((32, 64), 3, np.uint8))
     assert scores(project, perfect)["miou"] == 1.0
     (perfect / "b/0002.png").unlink()  # the only image of this name in the split
-    text = project.fails("validate", "own", "--predictions", perfect)
+    text = project.fails("validate", "custom", "--predictions", perfect)
     assert "no prediction (1)" in text
     assert "b/0002" in text
 
@@ -198,11 +200,11 @@ def test_zip_with_folders_is_matched_by_folder_and_name(made, project, top):
     labels = made.source / "labels/test"
     content = {f"{top}{name}.png": (labels / f"{name}.png").read_bytes() for name in NAMES}
     write_zip(project.root / "a.zip", content)
-    assert "no problems" in project.ok("check-submission", "a.zip", "--dataset", "own")
+    assert "no problems" in project.ok("check-submission", "a.zip", "--dataset", "custom")
     del content[f"{top}b/0001.png"]
     write_zip(project.root / "a.zip", content)
     report = json.loads(
-        project.run("check-submission", "a.zip", "--dataset", "own", "--json", "-").stdout
+        project.run("check-submission", "a.zip", "--dataset", "custom", "--json", "-").stdout
     )
     assert [(p["kind"], [f["name"] for f in p["found"]]) for p in report["problems"]] == [
         ("missing", ["b/0001"])
@@ -213,21 +215,21 @@ def test_zip_with_folders_is_matched_by_folder_and_name(made, project, top):
 
 
 def test_one_name_in_train_and_val_is_no_overlap_but_one_image_is(project):
-    dataset = read_dataset(project.root / "data/prepared/own")
+    dataset = read_dataset(project.root / "data/prepared/custom")
     train, val = dataset.split("train"), dataset.split("val")
     refuse_overlap(trained_digests(train), val)
-    raw = project.root / "data/raw/own/images"
+    raw = project.root / "data/raw/custom/images"
     (raw / "val/b/0002.png").unlink()
     shutil.copy(raw / "train/a/0001.png", raw / "val/b/0002.png")
-    project.ok("prepare", "own")
-    val = read_dataset(project.root / "data/prepared/own").split("val")
+    project.ok("prepare", "custom")
+    val = read_dataset(project.root / "data/prepared/custom").split("val")
     with pytest.raises(SgcpError, match=r"1 of 5 .*val/b/0002, the same pixels as train/a/0001"):
         refuse_overlap(trained_digests(train), val)
 
 
 def test_images_of_an_earlier_dataset_with_the_same_names_stay_known(project):
     """A model begun with another one was trained on the images of both."""
-    train = read_dataset(project.root / "data/prepared/own").split("train")
+    train = read_dataset(project.root / "data/prepared/custom").split("train")
     before = {item.origin: f"before {item.key}" for item in train}
     digests = trained_digests(train, before)
     assert set(digests.values()) == {*before.values(), *(item.image_digest for item in train)}

@@ -12,8 +12,8 @@ from networks import change_weights
 from PIL import Image
 
 from sgcp.datasets.classes import cityscapes_classes
-from sgcp.datasets.images import read_png_text
 from sgcp.datasets.label_files import ids_of, read_meaning
+from sgcp.media.images import read_png_text
 
 LABEL_IDS = {item.label_id for item in cityscapes_classes()}
 

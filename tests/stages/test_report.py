@@ -13,14 +13,13 @@ import pytest
 from conftest import Project
 from networks import change_weights
 
-from sgcp.datasets.images import read_image
+from sgcp.datasets.ground_truth import read_ground_truth
 from sgcp.datasets.index import read_dataset
-from sgcp.datasets.truth import read_truth
-from sgcp.inference.segmenter import load
+from sgcp.inference.segmenter import describe_processor, load
+from sgcp.media.images import read_image
 from sgcp.models.card import model_digest
-from sgcp.stages.model import describe_processor
+from sgcp.reporting.run import choose_images, read_table
 from sgcp.stages.report import size_setting
-from sgcp.stages.run_files import choose_pictures, read_table
 
 PAGE = "data/reports/sample/report.html"
 METRICS = "metrics/sample/validate.json"
@@ -68,7 +67,7 @@ def test_page_says_what_was_scored_and_how_it_was_made(reported):
         card["provenance"]["train_split_fingerprint"],
         card["provenance"]["versions"]["torch"],
         "poly_power",
-        f"learnt from {len(card['trained_on'])} pictures",
+        f"learnt from {len(card['trained_on'])} images",
     ):
         assert part in text, part
 
@@ -104,7 +103,7 @@ def test_links_lead_from_the_page_to_files(reported):
         assert (reported.root / PAGE).parent.joinpath(link).exists(), link
 
 
-def test_scores_of_single_pictures_add_up_to_the_splits(reported):
+def test_scores_of_single_images_add_up_to_the_splits(reported):
     folder = reported.root / "metrics/sample"
     table = pd.read_csv(folder / "per_image.csv")
     dataset = read_dataset(reported.root / "data/prepared/sample")
@@ -114,11 +113,11 @@ def test_scores_of_single_pictures_add_up_to_the_splits(reported):
     assert right == pytest.approx(scores["pixel_accuracy"], abs=1e-12)
 
 
-def test_score_of_a_picture_is_its_own_mean_iou(reported):
+def test_score_of_a_image_is_its_own_mean_iou(reported):
     table = pd.read_csv(reported.root / "metrics/sample/per_image.csv").set_index("image")
     prepared = reported.root / "data/prepared/sample"
     item = read_dataset(prepared).split("val")[1]
-    truth = read_truth(prepared, item)
+    truth = read_ground_truth(prepared, item)
     label = truth.train_ids[truth.segments]
     image = read_image(reported.root / "data/raw/sample" / item.image)
     model = load(reported.root / "data/models/sample", precision="fp32")
@@ -140,11 +139,11 @@ def test_best_and_worst_of_the_table_are_shown(reported):
 
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("size", range(1, 9))
-def test_chosen_pictures_are_best_median_and_worst_and_none_comes_twice(size, count):
+def test_chosen_images_are_best_median_and_worst_and_none_comes_twice(size, count):
     values = np.random.default_rng(size).permutation(size) / 10
     table = pd.DataFrame({"image": [f"p{n}" for n in range(size)], "miou": values})
     table.loc[size] = ["unlabelled", np.nan]
-    chosen = choose_pictures(table, count)
+    chosen = choose_images(table, count)
     places = [place for place, _ in chosen]
     shown = [row["miou"] for _, row in chosen]
     assert shown == sorted(set(shown), reverse=True)
@@ -156,9 +155,9 @@ def test_chosen_pictures_are_best_median_and_worst_and_none_comes_twice(size, co
         assert abs(shown[places.index("median")] - np.median(values)) <= 0.05 + 1e-9
 
 
-def test_pictures_of_one_score_have_a_fixed_order():
+def test_images_of_one_score_have_a_fixed_order():
     table = pd.DataFrame({"image": list("cab"), "miou": [0.5, 0.5, 0.5]})
-    assert [row["image"] for _, row in choose_pictures(table, 1)] == ["a", "b", "c"]
+    assert [row["image"] for _, row in choose_images(table, 1)] == ["a", "b", "c"]
 
 
 def test_difference_from_an_earlier_run_stands_at_each_class(trained):
@@ -201,7 +200,7 @@ def test_earlier_run_that_is_not_there_is_named(trained):
     assert not (trained.root / PAGE).exists()
 
 
-def test_scores_without_single_pictures_ask_for_validation(trained):
+def test_scores_without_single_images_ask_for_validation(trained):
     (trained.root / "metrics/sample/per_image.csv").unlink()
     assert "per_image.csv: not found; run `sgcp validate sample` again" in trained.fails("report")
 
@@ -313,7 +312,7 @@ def test_killed_report_leaves_no_half_page(reported, tmp_path):
 
 
 @pytest.mark.parametrize(("seen", "told"), [([120, 160], None), ([60, 80], (60, 80))])
-def test_pictures_of_unequal_sizes_are_seen_as_validate_saw_them(seen, told):
+def test_images_of_unequal_sizes_are_seen_as_validate_saw_them(seen, told):
     """The scores tell the size of the first alone; the model's own choice is made for each anew."""
     dataset = SimpleNamespace(split=lambda _: [SimpleNamespace(height=120, width=160)])
     model = SimpleNamespace(card=SimpleNamespace(input_size=lambda height, width: (height, width)))

@@ -11,7 +11,7 @@ import kills
 import pytest
 from conftest import ROOT, Project
 
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 from sgcp.stages.shards import Shard, choose_shard, join_shards, link_or_copy, take_own_gpu
 
 pytestmark = pytest.mark.integration

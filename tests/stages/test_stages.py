@@ -30,8 +30,8 @@ def test_training_and_choosing_on_one_split_is_refused(trained):
     assert "were trained on" in trained.fails("train", "sample")
 
 
-def test_same_picture_under_another_name_is_found_out(trained):
-    """By content: a validation picture that is a training picture saved anew."""
+def test_same_image_under_another_name_is_found_out(trained):
+    """By content: a validation image that is a training image saved anew."""
     raw = trained.root / "data/raw/sample/leftImg8bit"
     learned, scored = (sorted((raw / split).rglob("*.png"))[0] for split in ("train", "val"))
     Image.open(learned).save(scored, compress_level=1)

@@ -32,7 +32,7 @@ def test_training_begins_with_the_weights_of_a_model_of_ours(trained):
     assert len(description(trained)["provenance"]["init_sha256"]) == 64
 
 
-def test_a_model_that_learnt_the_scored_pictures_is_no_beginning(trained):
+def test_a_model_that_learnt_the_scored_images_is_no_beginning(trained):
     start = trained.root / "start"
     (trained.root / MODEL).rename(start)
     trained.set(sample__train__init=str(start), sample__train__split="val",
@@ -40,7 +40,7 @@ def test_a_model_that_learnt_the_scored_pictures_is_no_beginning(trained):
     assert "were trained on" in trained.fails("train", "sample")
 
 
-def test_pictures_learnt_before_are_not_scored_later(trained):
+def test_images_learnt_before_are_not_scored_later(trained):
     """Begin with a model of train, learn val: scoring train would score what was learnt."""
     start = trained.root / "start"
     (trained.root / MODEL).rename(start)

@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from sgcp.datasets.classes import camvid_classes
+from sgcp.datasets.ground_truth import read_ground_truth
 from sgcp.datasets.index import Dataset, Item, score_needs
-from sgcp.datasets.truth import read_truth
 from sgcp.inference import segmenter
 from sgcp.stages import validate
 from sgcp.stages.validate import describe_unseen
@@ -61,7 +61,7 @@ def test_tables_agree_with_the_metrics(trained):
     assert accuracy == pytest.approx(metrics(trained)["pixel_accuracy"])
 
 
-def test_panels_are_pictures(trained):
+def test_panels_are_images(trained):
     panels = list((trained.root / "data/panels/sample").rglob("*.png"))
     assert len(panels) == 1
     assert Image.open(panels[0]).mode == "RGB"
@@ -90,7 +90,7 @@ def test_scores_of_another_split_go_beside_the_tracked_ones(trained):
     assert (trained.root / "data/panels/sample-val").is_dir()
 
 
-def test_scoring_unlabelled_pictures_is_refused(trained):
+def test_scoring_unlabelled_images_is_refused(trained):
     assert "without labels" in trained.fails("validate", "sample", "--split", "test")
 
 
@@ -212,7 +212,7 @@ def test_scores_of_another_folder_or_model_are_overwritten_by_name_alone(trained
 
 
 def test_panels_of_other_settings_do_not_stay(trained, monkeypatch):
-    from sgcp.stages import scorer
+    from sgcp.metrics import scorer
 
     calls = []
 
@@ -220,7 +220,7 @@ def test_panels_of_other_settings_do_not_stay(trained, monkeypatch):
         calls.append(arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return read_truth(*arguments)
+        return read_ground_truth(*arguments)
 
     trained.set(sample__validate__panels=2)
     with monkeypatch.context() as patch:
@@ -333,10 +333,10 @@ def test_split_without_an_image_is_not_offered():
         Item(split, Path(f"images/{split}/a.png"), "", 4, 6, split, Path("a.png"))
         for split in ("train", "test")
     )
-    dataset = Dataset("own", "folder", "own-1", camvid_classes(), items)
+    dataset = Dataset("custom", "folder", "custom-1", camvid_classes(), items)
     seen = {item.origin: item.image_digest for item in items}
     assert describe_unseen({"train/a": "train"}, dataset) == "`--split test` has none of them"
-    assert describe_unseen(seen, dataset) == score_needs("own")
+    assert describe_unseen(seen, dataset) == score_needs("custom")
 
 
 @pytest.mark.parametrize("command", ["validate", "predict", "report", "benchmark"])
@@ -389,7 +389,7 @@ def test_impossible_views_are_refused(trained, arguments, message):
 
 
 @pytest.mark.integration
-def test_a_network_sees_pictures_at_the_size_that_it_was_trained_at(prepared, monkeypatch):
+def test_a_network_sees_images_at_the_size_that_it_was_trained_at(prepared, monkeypatch):
     from sgcp.inference.predict import Predictor
 
     seen, forward = set(), Predictor.forward

@@ -1,4 +1,4 @@
-"""``sgcp train`` with batch norm over all processes' pictures, recording the loss of each step.
+"""``sgcp train`` with batch norm over all processes' images, recording the loss of each step.
 
     python -m torch.distributed.run ... gathered.py OUT [own | gradients | data]
 

@@ -6,7 +6,7 @@ import torch
 
 from sgcp.datasets.classes import IGNORE
 from sgcp.training.balance import class_weights, count_pixels
-from sgcp.training.losses import plain_loss, segmentation_loss
+from sgcp.training.kernels.banded_cross_entropy import plain_loss, segmentation_loss
 
 
 def test_pixels_are_counted_by_class_over_all_maps():

@@ -6,9 +6,9 @@ import torch._inductor.config
 from lightning_fabric import Fabric
 from torch import nn
 
-from sgcp.errors import SgcpError
-from sgcp.training import compilation
-from sgcp.training.compilation import PAYS_FROM_STEPS, compile_network
+from sgcp.core.errors import SgcpError
+from sgcp.training.kernels import compilation
+from sgcp.training.kernels.compilation import PAYS_FROM_STEPS, compile_network
 
 pytestmark = pytest.mark.integration
 

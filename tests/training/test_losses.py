@@ -4,11 +4,15 @@ import pytest
 import torch
 
 from sgcp.datasets.classes import IGNORE
-from sgcp.training import losses
-from sgcp.training.losses import BandedCrossEntropy, plain_loss, segmentation_loss
+from sgcp.training.kernels import banded_cross_entropy as losses
+from sgcp.training.kernels.banded_cross_entropy import (
+    BandedCrossEntropy,
+    plain_loss,
+    segmentation_loss,
+)
 
 
-def random_truth(shape: tuple[int, ...], classes: int, ignored: float = 0.2) -> torch.Tensor:
+def random_ground_truth(shape: tuple[int, ...], classes: int, ignored: float = 0.2) -> torch.Tensor:
     label = torch.randint(0, classes, shape, dtype=torch.uint8)
     return label.where(torch.rand(shape) >= ignored, IGNORE)
 
@@ -29,7 +33,7 @@ def test_banded_loss_and_gradients_are_those_of_torch(
 ):
     torch.manual_seed(0)
     logits = 3 * torch.randn(batch, classes, *small)
-    label = random_truth((batch, *large), classes)
+    label = random_ground_truth((batch, *large), classes)
     label[0, : large[0] // 2] = IGNORE
     monkeypatch.setattr(losses, "BAND", 7 * classes * large[1])  # the last band is shorter
     results = []
@@ -45,7 +49,7 @@ def test_banded_loss_and_gradients_are_those_of_torch(
 def test_gradient_is_the_slope(smoothing):
     torch.manual_seed(1)
     logits = torch.randn(2, 3, 2, 3, dtype=torch.float64, requires_grad=True)
-    label = random_truth((2, 9, 11), 3)
+    label = random_ground_truth((2, 9, 11), 3)
     assert torch.autograd.gradcheck(
         lambda x: BandedCrossEntropy.apply(x, label, smoothing, None), (logits,)
     )
@@ -53,7 +57,7 @@ def test_gradient_is_the_slope(smoothing):
 
 def test_layout_and_precision_of_the_logits_do_not_matter():
     torch.manual_seed(2)
-    logits, label = torch.randn(2, 5, 6, 7), random_truth((2, 48, 56), 5)
+    logits, label = torch.randn(2, 5, 6, 7), random_ground_truth((2, 48, 56), 5)
     expected = segmentation_loss(logits, label, 0.0)
     channels_last = logits.contiguous(memory_format=torch.channels_last).requires_grad_()
     assert torch.equal(segmentation_loss(channels_last, label, 0.0), expected)

@@ -6,11 +6,11 @@ import torch
 from conftest import ROOT
 from safetensors.torch import load_file
 
-from sgcp.config import load_params
 from sgcp.datasets.classes import IGNORE
 from sgcp.models.network import SGCPNet
+from sgcp.settings.load import load_params
 from sgcp.training.auxiliary import Supervised
-from sgcp.training.losses import segmentation_loss
+from sgcp.training.kernels.banded_cross_entropy import segmentation_loss
 from sgcp.training.lovasz import lovasz_softmax
 from sgcp.training.objective import Objective, lovasz_loss
 

@@ -1,8 +1,8 @@
 import pytest
 from conftest import ROOT
 
-from sgcp.config import load_params
 from sgcp.models import SGCPNet
+from sgcp.settings.load import load_params
 from sgcp.training.optimization import make_optimizer, make_schedule, rate_factor
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from conftest import HANGING, ROOT, Project, make_project
 
-from sgcp.config import load_params
+from sgcp.core.errors import SgcpError
 from sgcp.datasets.classes import IGNORE
-from sgcp.datasets.images import read_label, write_png
-from sgcp.errors import SgcpError
+from sgcp.media.images import read_label, write_png
+from sgcp.settings.load import load_params
 from sgcp.stages.train import count_processes
 
 pytestmark = pytest.mark.integration
@@ -31,9 +31,9 @@ BROKEN = 0.01  # with one of the breakages; 0.05 and 0.08 were seen
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> Project:
-    """16 pictures, every pixel scored.
+    """16 images, every pixel scored.
 
-    A process averages over the scored pixels of its own pictures, so that with unscored ones the
+    A process averages over the scored pixels of its own images, so that with unscored ones the
     mean of two processes is not that of one.
     """
     project = make_project(tmp_path_factory.mktemp("processes"))

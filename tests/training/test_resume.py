@@ -15,7 +15,7 @@ from conftest import HANGING, ROOT, Project
 from lightning_fabric import Fabric
 from PIL import Image
 
-from sgcp.config import load_params
+from sgcp.settings.load import load_params
 from sgcp.training.checkpoints import Progress
 from sgcp.training.log import Reporter
 
@@ -147,7 +147,7 @@ def test_second_training_of_a_dataset_waits_and_is_refused(prepared, monkeypatch
     for line in first.stdout:
         if line.startswith("epoch 1/"):
             break
-    monkeypatch.setattr("sgcp.locks.PATIENCE", 0.2)
+    monkeypatch.setattr("sgcp.core.locks.PATIENCE", 0.2)
     assert "another sgcp is writing there" in prepared.fails("train", "sample")
     first.kill()
     first.communicate()
@@ -228,7 +228,7 @@ def test_two_processes_killed_go_on_as_one_go(prepared):
 
 
 def test_learning_learns(prepared):
-    """A few epochs on a handful of pictures lower the loss."""
+    """A few epochs on a handful of images lower the loss."""
     prepared.set(sample__train__epochs=8, sample__train__validate_every=8)
     output = prepared.ok("train", "sample")
     losses = [float(text) for text in re.findall(r"loss (\d+\.\d+)", output)]
@@ -256,7 +256,7 @@ def test_repository_without_a_commit_is_one_message(prepared):
     assert "run `git commit`" in prepared.fails("train", "sample")
 
 
-def test_damaged_picture_is_one_message_from_a_worker_too(prepared, monkeypatch):
+def test_damaged_image_is_one_message_from_a_worker_too(prepared, monkeypatch):
     """It is damaged after the stage compared its files."""
     monkeypatch.setattr("sgcp.stages.train.refuse_stale", lambda *_: None)
     prepared.set(machine__loader_workers=1)
@@ -364,7 +364,7 @@ def test_loss_of_an_epoch_is_the_mean_of_the_steps_that_had_a_label(prepared):
 def test_while_validating_the_epoch_is_the_one_in_progress_and_no_number_is_made_up(
     prepared, monkeypatch
 ):
-    from sgcp import progress
+    from sgcp.core import terminal as progress
     from sgcp.training import loop
 
     monkeypatch.setattr(progress.SeldomLines, "pause", 0.0)  # every line is printed

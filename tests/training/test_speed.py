@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import ROOT
 
-from sgcp.config import load_params
+from sgcp.settings.load import load_params
 from sgcp.stages.train import loader_processes
 from sgcp.training import loop
 from sgcp.training.checkpoints import Progress
@@ -75,7 +75,7 @@ def test_compiled_run_ends_alike_twice_and_resumed(prepared):
 
 
 @pytest.mark.parametrize(
-    ("device", "pictures", "expected"),
+    ("device", "images", "expected"),
     [("cpu", 300, 0), ("cpu", 3000, 1), ("cuda", 300, 3)],
 )
 def test_loader_processes_suit_the_machine(monkeypatch, device, pictures, expected):

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
+from sgcp.core.parallel import usable_cores
 from sgcp.inference.labels import label_pixels
-from sgcp.progress import usable_cores
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
@@ -24,7 +24,7 @@ GRAPH_PIXELS, WEIGHT_PIXELS = 3 * 2**20, 2**18
 
 
 class Engine(ABC):
-    """Run the network on single pictures; threads may call one engine at the same time."""
+    """Run the network on single images; threads may call one engine at the same time."""
 
     name: str
     """torch, openvino or onnxruntime."""
@@ -62,7 +62,7 @@ class Engine(ABC):
             return label_pixels(np.asarray(output, np.float32), size)
         if output.shape != size:
             raise SgcpError(
-                "input_size: this model was exported with --labels, so it labels pictures at "
+                "input_size: this model was exported with --labels, so it labels images at "
                 "their own size; use one exported without"
             )
         return np.asarray(output, np.uint8)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from sgcp.errors import SgcpError
-from sgcp.files import code_digest, file_sha256, write_bytes
+from sgcp.core.errors import SgcpError
+from sgcp.core.files import code_digest, file_sha256, write_bytes
 from sgcp.inference.engines.base import Engine
 
 ENGINES = ("openvino", "onnxruntime", "torch")  # from fast to slow, by `sgcp benchmark`
@@ -104,7 +104,7 @@ def onnx_of(path: Path) -> bytes:
     """Return a model of ours as an ONNX graph for images of any size.
 
     The graph is kept in the user's cache, by the content of the model's files: the next call
-    needs no torch, whose import takes longer than twenty pictures.
+    needs no torch, whose import takes longer than twenty images.
 
     Raises:
         SgcpError: the model is missing or damaged.

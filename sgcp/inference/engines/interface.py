@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 from sgcp.models.card import MAX_BYTES
 
 if TYPE_CHECKING:

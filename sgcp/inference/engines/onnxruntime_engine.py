@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 from sgcp.inference.engines.base import (
     Engine,
     UInt8,
@@ -48,7 +48,7 @@ class OnnxRuntimeEngine(Engine):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = max(1, (threads or cores()) // callers)
         options.log_severity_level = SILENT
-        # Threads that spin while they wait would take the core that decodes the next picture.
+        # Threads that spin while they wait would take the core that decodes the next image.
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(callers == 1)))
         content = model if isinstance(model, bytes) else str(model)
         try:

@@ -10,7 +10,7 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from sgcp.errors import SgcpError
+from sgcp.core.errors import SgcpError
 from sgcp.inference.engines.base import (
     GRAPH_PIXELS,
     Engine,

@@ -11,13 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sgcp.inference.engines.base import (
-    GRAPH_PIXELS,
-    Engine,
-    UInt8,
-    check_precision,
-    graph_pixels,
-)
+from sgcp.inference.engines.base import GRAPH_PIXELS, Engine, UInt8, check_precision, graph_pixels
 from sgcp.inference.graph import InferenceGraph
 
 if TYPE_CHECKING:
@@ -96,7 +90,7 @@ class CudaEngine(TorchEngine):
         return result
 
     def _replay(self, image: UInt8, labels: bool) -> Tensor:
-        """Run one picture through the recording for its size; return the result on the CPU."""
+        """Run one image through the recording for its size; return the result on the CPU."""
         key = (*image.shape, labels)
         with self.lock:  # a recording has one place for its input and one for its output
             if key not in self.recorded:

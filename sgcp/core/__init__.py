@@ -1,0 +1,1 @@
+"""What every room needs: files, errors, terminal, parallel work, findings, paths."""

@@ -1,0 +1,259 @@
+"""Notice files that changed since ``prepare`` read them: by size and times, then by content.
+
+``index.csv`` holds the digest of every file. Reading all of them before each stage would take
+minutes, so only those are read whose size or times differ from their stamps. Without stamps, after
+a copy or a ``touch``, that is done once, and only other content is an error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from sgcp.core.errors import SgcpError
+from sgcp.core.parallel import map_threads, usable_cores
+from sgcp.core.terminal import track
+from sgcp.datasets.index import digest_file, digest_pixels
+from sgcp.datasets.stamps import (
+    PREPARED,
+    RAW,
+    Stamps,
+    Times,
+    is_settled,
+    raw_names,
+    read_stamps,
+    status_of,
+    write_stamps,
+)
+from sgcp.media.images import read_image, read_label
+
+if TYPE_CHECKING:
+    from sgcp.core.layout import Layout
+    from sgcp.datasets.index import Dataset, Item
+
+SHOWN = 5  # files that a message names
+
+
+class Known(NamedTuple):
+    """A file that ``index.csv`` describes."""
+
+    key: str
+    path: str
+    digest: str
+    digest_now: Callable[[Path], str]
+    optional: bool
+    """Not read by the stage: it may be missing where it was never seen."""
+
+
+class Change(NamedTuple):
+    """How a file differs from its description."""
+
+    path: str
+    what: str
+    """``changed``, ``missing`` or ``new``."""
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.what})"
+
+
+def image_now(path: Path) -> str:
+    """Digest an image's pixels."""
+    return digest_pixels(read_image(path))
+
+
+def label_now(path: Path) -> str:
+    """Digest a label map's pixels."""
+    return digest_pixels(read_label(path))
+
+
+def known_files(
+    layout: Layout, dataset: Dataset, items: Iterable[Item], images: bool, labels: bool
+) -> list[Known]:
+    """List the files of some items, each with its digest in the index.
+
+    Args:
+        images: include the images.
+        labels: include label maps, segments, and the raw files that they were made from.
+    """
+    raw, prepared = os.fspath(layout.raw), os.fspath(layout.prepared)
+    files = []
+
+    def add(
+        folder: str,
+        name: Path | str | None,
+        digest: str,
+        now: Callable[[Path], str],
+        optional: bool = False,
+    ) -> None:
+        if name is not None:
+            place = raw if folder == RAW else prepared
+            path = os.path.join(place, name)
+            files.append(Known(f"{folder}/{name}", path, digest, now, optional))
+
+    for item in items:
+        if images:
+            add(RAW, item.image, item.image_digest, image_now)
+        if labels:
+            add(PREPARED, item.label, item.label_digest, label_now)
+            add(PREPARED, item.segments, item.segments_digest, digest_file)
+            add(RAW, item.source, item.source_digest, digest_file, optional=True)
+    if labels:
+        for name, digest in dataset.sources.items():
+            add(RAW, name, digest, digest_file, optional=True)
+    return files
+
+
+def refuse_stale(
+    layout: Layout,
+    dataset: Dataset,
+    items: Sequence[Item],
+    images: bool = True,
+    labels: bool = True,
+) -> None:
+    """Refuse files that are no longer what ``prepare`` read or wrote.
+
+    Args:
+        images: whether the caller reads the items' images.
+        labels: whether it reads their labels.
+
+    Raises:
+        SgcpError: naming the files, how many they are, and what to do.
+    """
+    files = known_files(layout, dataset, items, images, labels)
+    stamps = read_stamps(layout)
+    names = raw_names(layout)
+    changes, seen = compare(files, stamps.times if stamps else {})
+    if stamps:
+        told = {change.path for change in changes}
+        changes += compare_names(layout, dataset, stamps.names, names, told)
+    if changes:
+        raise SgcpError(explain(layout, changes))
+    layout.snapshot.use(partial(compare_again, files, seen))
+    kept = stamps or Stamps({}, names)
+    if any(kept.times.get(key) != status for key, status in seen.items()):
+        write_stamps(layout, Stamps(kept.times | seen, kept.names))
+
+
+def compare(files: Sequence[Known], times: Times) -> tuple[list[Change], Times]:
+    """Compare files with their descriptions: read those whose size or times are not as stamped.
+
+    Returns:
+        The files that differ, and size and times of the others, except of files changed lately.
+    """
+    changes, seen, doubtful = [], {}, []
+    for file in files:
+        status = status_of(file.path)
+        if status is None:
+            if not file.optional or file.key in times:
+                changes.append(Change(file.path, "missing"))
+        elif times.get(file.key) == status:
+            seen[file.key] = status
+        else:
+            doubtful.append((file, status))
+    with_digests = map_threads(is_as_described, (file for file, _ in doubtful), usable_cores())
+    results = track(with_digests, "comparing files", len(doubtful))
+    for (file, status), equal in zip(doubtful, results, strict=True):
+        if not equal:
+            changes.append(Change(file.path, "changed"))
+        elif is_settled(status):
+            seen[file.key] = status
+    return changes, seen
+
+
+def compare_again(files: Sequence[Known], seen: Times) -> list[Change]:
+    """Return the files that differ now; ``seen`` keeps size and times of the others."""
+    changes, now = compare(files, seen)
+    seen.update(now)
+    return changes
+
+
+def is_as_described(file: Known) -> bool:
+    """Tell whether a file has the digest that the index has of it."""
+    try:
+        return file.digest_now(Path(file.path)) == file.digest
+    except SgcpError:  # it can no longer be read as what it was
+        return False
+
+
+def compare_names(
+    layout: Layout, dataset: Dataset, before: frozenset[str], now: frozenset[str], told: set[str]
+) -> list[Change]:
+    """Return the images and annotations that were added to the raw folder or removed.
+
+    Of each folder in it, those of the kinds that the dataset reads: the official tools write
+    results and label maps of their own beside them.
+
+    Args:
+        told: paths that are known to be missing.
+    """
+    read = {kind_of(path) for i in dataset.items for path in (i.image, i.source) if path}
+    both = [(before - now, "missing"), (now - before, "new")]
+    found = (
+        Change(os.fspath(layout.raw) + key.removeprefix(RAW), what)
+        for keys, what in both
+        for key in sorted(keys)
+        if kind_of(PurePosixPath(key).relative_to(RAW)) in read
+    )
+    return [change for change in found if change.path not in told]
+
+
+def kind_of(path: PurePath) -> tuple[str, bool]:
+    """Return the top folder of a raw file, and whether it is an annotation rather than an image."""
+    return path.parts[0], path.suffix.lower() == ".json"
+
+
+def refuse_changed_raw(layout: Layout, dataset: Dataset, before: Stamps) -> None:
+    """Refuse raw files that changed while ``prepare`` read them.
+
+    Args:
+        dataset: as prepared from them.
+        before: how they were before it began.
+
+    Raises:
+        SgcpError: naming the files.
+    """
+    files = known_files(layout, dataset, dataset.items, images=True, labels=True)
+    raw = [file._replace(optional=False) for file in files if file.key.startswith(f"{RAW}/")]
+    changes, _ = compare(raw, before.times)
+    told = {change.path for change in changes}
+    changes += compare_names(layout, dataset, before.names, raw_names(layout), told)
+    if changes:
+        raise SgcpError(
+            f"{layout.dataset}: raw files changed while this ran ({list_files(changes)}). "
+            f"Run `sgcp prepare {layout.dataset}` again."
+        )
+
+
+def stamp_prepared(layout: Layout, dataset: Dataset, before: Stamps) -> None:
+    """Remember the files of a dataset that was just prepared.
+
+    Args:
+        before: how the raw files were before it began.
+    """
+    files = known_files(layout, dataset, dataset.items, images=False, labels=True)
+    status = {file.key: status_of(file.path) for file in files if not file.optional}
+    times = {key: found for key, found in status.items() if found and is_settled(found)}
+    write_stamps(layout, Stamps(before.times | times, before.names))
+
+
+def explain(layout: Layout, changes: Sequence[Change]) -> str:
+    """Say which files differ, and what to do."""
+    name = layout.dataset
+    advice = f"Run `sgcp prepare {name}` again."
+    if any(change.what == "missing" for change in changes):
+        advice = (
+            f"Restore what is missing, or run `sgcp download {name}` and `sgcp prepare {name}`."
+        )
+    return (
+        f"{name}: files differ from what `sgcp prepare {name}` read or wrote "
+        f"({list_files(changes)}). {advice}"
+    )
+
+
+def list_files(changes: Sequence[Change]) -> str:
+    """Say how many files there are, and name the first few."""
+    more = ", ..." if len(changes) > SHOWN else ""
+    return f"{len(changes)}: {', '.join(map(str, changes[:SHOWN]))}{more}"

@@ -1,0 +1,72 @@
+"""The models and engines on offer, and those in use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from sgcp.core.errors import SgcpError
+from sgcp.inference.engines.choice import ENGINES, cache_onnx
+from sgcp.inference.segmenter import BUNDLED, Segmenter, find_model, load
+
+
+def offered_models(given: Sequence[str], project: Path | None) -> list[str]:
+    """Return what can be picked, the first choice first: as ``sgcp.load`` takes it.
+
+    Args:
+        given: named by the user; they come first.
+        project: the root of the project one stands in, with its ``data/models``.
+
+    Raises:
+        SgcpError: a model that was named is not there, or there is none at all.
+    """
+    for name in given:
+        find_model(name)
+    bundled = sorted(path.stem for path in BUNDLED.glob("*.safetensors"))
+    trained = sorted(project.glob("data/models/*/model.safetensors")) if project else []
+    models = list(dict.fromkeys([*given, *bundled, *(str(path.parent) for path in trained)]))
+    if not models:
+        raise SgcpError("no model: none is bundled here; name one, --model data/models/DATASET")
+    return models
+
+
+def offered_engines(device: str) -> list[str]:
+    """Return the engines that are installed; on a GPU there is one.
+
+    On a CPU torch is the slowest, and its libraries take half a gigabyte: it is offered where
+    there is no other.
+    """
+    if device == "cuda":
+        return ["auto", "torch"]
+    installed = [engine for engine in ENGINES if find_spec(engine)]
+    return ["auto", *([engine for engine in installed if engine != "torch"] or installed)]
+
+
+class ModelCache:
+    """The models on offer, the last one used loaded; for one thread.
+
+    Args:
+        models: what can be picked; nothing else is ever opened.
+        device: cpu or cuda.
+    """
+
+    def __init__(self, models: Sequence[str], device: str) -> None:
+        self.models, self.engines, self.device = list(models), offered_engines(device), device
+        self.loaded: tuple[tuple[str, str], Segmenter] | None = None
+
+    def take(self, model: str, engine: str) -> Segmenter:
+        """Return a model on an engine, loaded where need be.
+
+        Raises:
+            SgcpError: not on offer, or its files are damaged.
+        """
+        if model not in self.models or engine not in self.engines:
+            raise SgcpError("weights or engine that are not on offer; reload the page")
+        if self.loaded is None or self.loaded[0] != (model, engine):
+            self.loaded = None  # two would take the memory of both
+            path = find_model(model)
+            if "torch" not in self.engines and path.suffix == ".safetensors":
+                cache_onnx(path)
+            self.loaded = (model, engine), load(model, self.device, engine)
+        return self.loaded[1]

@@ -1,1 +1,0 @@
-"""Confusion matrices, IoU and the tables made of them."""

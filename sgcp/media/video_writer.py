@@ -1,0 +1,157 @@
+"""Videos written frame by frame under a temporary name, the sound put between as it was."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from sgcp.core.errors import SgcpError
+from sgcp.core.files import PARTIAL
+from sgcp.media.video_reader import BT709, VideoForm, reason
+
+UInt8 = NDArray[np.uint8]
+
+LOSSLESS, WATCHED = ".mkv", ".mp4"
+# Hardly to be told from the frames that went in, at a fifth of the time of `medium`.
+H264 = {"preset": "veryfast", "crf": "20"}
+FINE_STARTS = {"movie_timescale": "90000"}  # not to milliseconds: sound stays where it was
+STUDIO_RANGE = 1  # 16 .. 235, as every player expects of H.264
+
+
+class VideoTarget:
+    """One video that is being written.
+
+    Args:
+        path: its final name; the suffix says what it holds.
+        file: where it is written.
+        form: of its frames.
+        sound: streams to be kept; label maps get none.
+        threads: that encode; 0: as many as there are processors.
+
+    Raises:
+        SgcpError: another suffix.
+    """
+
+    def __init__(
+        self, path: Path, file: IO[bytes], form: VideoForm, sound: Iterable[Any], threads: int
+    ) -> None:
+        if path.suffix not in (LOSSLESS, WATCHED):
+            raise SgcpError(f"{path}: videos are written as {WATCHED}, label maps as {LOSSLESS}")
+        self.form, self.labels = form, path.suffix == LOSSLESS
+        self.container = av.open(
+            file,
+            "w",
+            format="matroska" if self.labels else "mp4",
+            container_options={} if self.labels else FINE_STARTS,
+        )
+        height, width = form.size
+        even = (0, 0) if self.labels else (height % 2, width % 2)
+        self.padding = ((0, even[0]), (0, even[1]), (0, 0))[: 2 if self.labels else 3]
+        self.stream: Any = self.container.add_stream(
+            "ffv1" if self.labels else "libx264",
+            rate=form.rate,
+            options={} if self.labels else H264,
+            time_base=form.time_base,
+            height=height + even[0],
+            width=width + even[1],
+            pix_fmt="gray" if self.labels else "yuv420p",
+        )
+        context = self.stream.codec_context
+        context.thread_count = threads
+        context.sample_aspect_ratio = form.aspect
+        if not self.labels:
+            context.colorspace = context.color_primaries = context.color_trc = BT709
+            context.color_range = STUDIO_RANGE
+        self.left_out: list[str] = []
+        self.sound = {} if self.labels else dict(self._sound_streams(sound))
+        self.durations: dict[int, int] = {}
+
+    def _sound_streams(self, sound: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        for stream in sound:
+            try:
+                yield stream.index, self.container.add_stream_from_template(stream)
+            except ValueError:
+                self.left_out.append(f"sound {stream.index} ({stream.name}), which MP4 cannot hold")
+
+    def prepare(self, image: UInt8, source: av.VideoFrame) -> av.VideoFrame:
+        """Return (H, W, 3), or (H, W) labels, as a frame to be encoded; threads may call it.
+
+        Raises:
+            ValueError: an image of another shape.
+        """
+        if image.shape[:2] != self.form.size or image.ndim != len(self.padding):
+            raise ValueError(f"painted {image.shape}, of a frame of {self.form.size}")
+        if any(end for _, end in self.padding):
+            image = np.pad(image, self.padding, mode="edge")
+        frame = av.VideoFrame.from_ndarray(image, format="gray" if self.labels else "rgb24")
+        if not self.labels:
+            frame = frame.reformat(format="yuv420p", dst_colorspace=BT709)
+        frame.pts, frame.time_base, frame.duration = source.pts, source.time_base, source.duration
+        return frame
+
+    def encode(self, frame: av.VideoFrame | None) -> None:
+        """Write one frame; None: those that the encoder still holds."""
+        if frame is not None and frame.pts is not None:
+            self.durations[frame.pts] = frame.duration
+        for packet in self.stream.encode(frame):
+            packet.duration = self.durations.pop(packet.pts, 0) or packet.duration
+            self.container.mux(packet)
+
+    def keep(self, packet: Any) -> None:
+        """Write a packet of sound, its bytes and times as they are."""
+        if stream := self.sound.get(packet.stream_index):
+            packet.stream = stream
+            self.container.mux(packet)
+
+
+@contextmanager
+def writing(
+    targets: Mapping[str, Path],
+    form: VideoForm,
+    sound: Iterable[Any],
+    comment: str = "",
+    threads: int = 0,
+) -> Iterator[dict[str, VideoTarget]]:
+    """Open videos to be written; those that were there before give way when all are whole.
+
+    Raises:
+        SgcpError: something in the source that cannot be written again.
+    """
+    partials = {path: path.with_name(path.name + PARTIAL) for path in targets.values()}
+    try:
+        with ExitStack() as stack:
+            opened = {}
+            for kind, path in targets.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context(partials[path].open("wb"))
+                stack.callback(_to_disk, file)
+                opened[kind] = VideoTarget(path, file, form, sound, threads)
+                opened[kind].container.metadata["comment"] = comment
+                stack.enter_context(opened[kind].container)
+            yield opened
+            for target in opened.values():
+                target.encode(None)
+        for path, partial in partials.items():
+            partial.replace(path)
+    except BaseException as error:
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
+        if isinstance(error, av.FFmpegError):  # such as sound whose times run backwards
+            name = next(iter(partials))
+            raise SgcpError(
+                f"{name}: FFmpeg cannot write it ({reason(error)}); convert the video first: "
+                "`ffmpeg -i FILE WHOLE.mp4`"
+            ) from None
+        raise
+
+
+def _to_disk(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())

@@ -1,0 +1,1 @@
+"""How right: counts, scores, and the files that contain them."""

@@ -1,0 +1,167 @@
+"""What counts say: IoU a class and a category, instance-weighted IoU, and their means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgcp.metrics.confusion import Counts, no_counts
+from sgcp.metrics.protocol import Category, Protocol
+
+if TYPE_CHECKING:
+    from sgcp.metrics.protocol import Protocol
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Shares, 0 .. 1; NaN where there is nothing to score.
+
+    As the official evaluator does (``cityscapesscripts.evaluation``), a class that occurs in
+    neither truth nor prediction has no IoU and is left out of the mean.
+    """
+
+    iou: Floats
+    """(K,) TP / (TP + FP + FN) over the whole split."""
+    recall: Floats
+    """(K,) TP / (TP + FN); NaN where the class is not in the truth."""
+    precision: Floats
+    """(K,) TP / (TP + FP); NaN where the class is never predicted."""
+    pixel_accuracy: float
+    """Share of scored pixels that are right."""
+    iiou: Floats
+    """(K,) IoU with each object's pixels weighed by mean object size over its own (``nIoU`` in
+    the newest official output); NaN for classes without single objects."""
+    category_iou: dict[str, float] = field(default_factory=dict)
+    category_iiou: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def miou(self) -> float:
+        """Mean of ``iou`` over the classes that occur in truth or prediction."""
+        return mean(self.iou)
+
+    @property
+    def miiou(self) -> float:
+        """Mean of ``iiou`` over the classes that have one."""
+        return mean(self.iiou)
+
+    @property
+    def category_miou(self) -> float:
+        """Mean of ``category_iou``."""
+        return mean(np.array([*self.category_iou.values()]))
+
+    @property
+    def category_miiou(self) -> float:
+        """Mean of ``category_iiou`` over the categories that have one."""
+        return mean(np.array([*self.category_iiou.values()]))
+
+
+def mean(values: Floats) -> float:
+    """Return the mean of the values that are numbers; NaN if none is."""
+    numbers = values[~np.isnan(values)]
+    return float(numbers.mean()) if numbers.size else float("nan")
+
+
+def share(part: Any, whole: Any) -> Floats:
+    """Return part / whole, NaN where the whole is zero."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.float64(part) / np.float64(whole), dtype=np.float64)
+
+
+def square(counts: Counts, benchmark: Protocol) -> NDArray[np.int64]:
+    """Return the (K, K) confusion matrix: truth in rows, predictions of evaluated classes."""
+    return counts.pixels[:, [item.label_id for item in benchmark.classes]]
+
+
+def class_iou(confusion: NDArray[np.int64], true: NDArray[np.int64]) -> Floats:
+    """Return (K,) IoU of a (K, K) confusion matrix with true classes in rows.
+
+    Args:
+        true: (K,) pixels of each class in the truth; more than its row where other ids were given.
+    """
+    right = np.diag(confusion)
+    return share(right, true + confusion.sum(axis=0) - right)
+
+
+def mean_iou(confusion: NDArray[np.int64]) -> float:
+    """Return the mIoU of a (K, K) confusion matrix with true classes in rows."""
+    return mean(class_iou(confusion, confusion.sum(axis=1)))
+
+
+def score_counts(counts: Counts, benchmark: Protocol) -> Scores:
+    """Compute every score of a split; equal to the official evaluator's where it has one."""
+    confusion = square(counts, benchmark)
+    right, predicted = np.diag(confusion), confusion.sum(axis=0)
+    true = counts.pixels.sum(axis=1)  # answers outside the evaluated classes are misses too
+    found, missed = counts.objects[:, 0], counts.objects[:, 1]
+    no_objects = [k for k in range(len(right)) if k not in benchmark.object_size]
+    iiou = share(found, found + missed + (predicted - right))
+    iiou[no_objects] = np.nan
+    categories = benchmark.categories.items()
+    return Scores(
+        iou=class_iou(confusion, true),
+        recall=share(right, true),
+        precision=share(right, predicted),
+        pixel_accuracy=float(share(right.sum(), true.sum())),
+        iiou=iiou,
+        category_iou={name: category_iou(confusion, true, part) for name, part in categories},
+        category_iiou={name: category_iiou(counts, part) for name, part in categories},
+    )
+
+
+def category_iou(
+    confusion: NDArray[np.int64], true: NDArray[np.int64], category: Category
+) -> float:
+    """Return the IoU of a category's evaluated classes taken as one."""
+    own = list(category.classes)
+    right = confusion[np.ix_(own, own)].sum()
+    return float(share(right, true[own].sum() + confusion[:, own].sum() - right))
+
+
+def category_iiou(counts: Counts, category: Category) -> float:
+    """Return the instance-weighted IoU of a category; NaN where it has none."""
+    if not category.object_ids:
+        return float("nan")
+    own = list(category.classes)
+    found, missed = counts.objects[own, 2].sum(), counts.objects[own, 3].sum()
+    claimed = counts.pixels[:, list(category.object_ids)]
+    wrongly = claimed.sum() - claimed[own].sum()
+    return float(share(found, found + missed + wrongly))
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """What one image says by itself; shares, NaN where none of its pixels is labelled."""
+
+    image: str
+    """Its key."""
+    miou: float
+    """Mean IoU over the classes that occur in its truth or its prediction."""
+    pixel_accuracy: float
+    labelled: int
+    """Pixels that are scored."""
+
+
+@dataclass
+class Tally:
+    """Counts of a split, and the scores of its images in the order in which they were added.
+
+    Counts of single images are not kept: an image costs a line, not a matrix.
+    """
+
+    benchmark: Protocol
+    images: list[ImageScore] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.counts = no_counts(self.benchmark)
+
+    def add(self, image: str, counts: Counts) -> None:
+        """Add one image."""
+        scores = score_counts(counts, self.benchmark)
+        labelled = int(counts.pixels.sum())
+        self.images.append(ImageScore(image, scores.miou, scores.pixel_accuracy, labelled))
+        self.counts += counts

@@ -1,0 +1,189 @@
+"""The files of a submission, from a folder or a zip alike; a zip is read where it lies."""
+
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from sgcp.core.errors import SgcpError
+from sgcp.core.findings import Finding
+from sgcp.submission.rules import COMPRESSION, DUPLICATE, ENCRYPTED, SPECIAL, TOO_LARGE, UNSAFE
+
+# A 16-bit RGBA image of noise, 1024 x 2048, needs 17 MB: whatever is larger is no prediction.
+MAX_BYTES = 32 * 2**20
+# The other methods need up to gigabytes to unpack a few bytes.
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# What zipfile raises on damaged archives and members.
+BROKEN = (
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
+    struct.error, OverflowError, IndexError,
+)  # fmt: skip
+FOREIGN_ARCHIVES = {b"Rar!": "a RAR", b"7z\xbc\xaf": "a 7z", b"\x1f\x8b": "a gzip"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a submission."""
+
+    name: str
+    """Its path below the folder or in the zip."""
+    index: int = 0
+    """Its place in the zip's directory: names can occur twice."""
+    closed: Finding | None = None
+    """Why it is not opened."""
+
+    @property
+    def path(self) -> str:
+        """Its path as it is after unpacking, folders divided by ``/``."""
+        return self.name.replace("\\", "/")
+
+    @property
+    def base(self) -> str:
+        """Its name without folders, as the evaluator sees it after unpacking."""
+        return PurePosixPath(self.path).name
+
+
+class Container(Protocol):
+    """Files by name, with a way to read each; travels to worker processes."""
+
+    def entries(self) -> tuple[list[Entry], list[Finding]]:
+        """List the files, and what is wrong with them before any is opened."""
+
+    def read(self, entry: Entry) -> bytes:
+        """Return a file's content, ``MAX_BYTES`` at most.
+
+        Raises:
+            OSError, or one of ``BROKEN``: it cannot be read.
+        """
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of predictions."""
+
+    path: Path
+
+    def entries(self) -> tuple[list[Entry], list[Finding]]:
+        """List the files below the folder; links to files count as files, as `zip -r` packs them.
+
+        Linked folders are not entered: the evaluator's walk does not either.
+        """
+        entries = []
+        for path in sorted(self.path.rglob("*")):
+            if path.is_symlink() or not path.is_dir():
+                name = path.relative_to(self.path).as_posix()
+                entries.append(Entry(name, closed=self._why_closed(name, path)))
+        return entries, []
+
+    def _why_closed(self, name: str, path: Path) -> Finding | None:
+        if path.is_dir():
+            return Finding(SPECIAL, name, "link to a folder")
+        if not path.exists():
+            return Finding(SPECIAL, name, "link to nowhere")
+        if not path.is_file():
+            return Finding(SPECIAL, name, "neither file nor folder")
+        size = path.stat().st_size
+        return Finding(TOO_LARGE, name, f"{size:,} bytes") if size > MAX_BYTES else None
+
+    def read(self, entry: Entry) -> bytes:
+        """Return a file's content."""
+        with (self.path / entry.name).open("rb") as file:
+            return file.read(MAX_BYTES)
+
+
+@dataclass(frozen=True)
+class Zip:
+    """A zip of predictions."""
+
+    path: Path
+
+    def entries(self) -> tuple[list[Entry], list[Finding]]:
+        """List the members; of several of one name the last, which is what unpacking leaves.
+
+        Raises:
+            SgcpError: no zip, truncated, or its directory is damaged.
+        """
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                members = archive.infolist()
+        except BROKEN as error:
+            raise SgcpError(f"{self.path}: {_why_no_zip(self.path)} ({error})") from None
+        entries: dict[str, Entry] = {}
+        findings = []
+        for index, info in enumerate(members):
+            name = info.filename
+            if name.endswith("/"):  # a folder; ZipInfo.is_dir trips over an empty name
+                continue
+            if name in entries:
+                findings.append(Finding(DUPLICATE, name))
+            if is_unsafe(name):
+                findings.append(Finding(UNSAFE, name))
+            entries[name] = Entry(name, index, why_closed(info))
+        return list(entries.values()), findings
+
+    def read(self, entry: Entry) -> bytes:
+        """Return a member's content, checksum verified."""
+        stamp = self.path.stat()
+        archive = _opened(self.path, stamp.st_ino, stamp.st_size, stamp.st_mtime_ns, os.getpid())
+        info = archive.infolist()[entry.index]
+        with archive.open(info) as file:
+            # A length bounds the unpacking too, whatever the member really holds.
+            content = file.read(info.file_size + 1)
+        if len(content) != info.file_size:
+            raise zipfile.BadZipFile("not as long as declared")
+        return content
+
+
+def is_unsafe(name: str) -> bool:
+    """Tell names that lead out of a folder, or that only some systems take for paths."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts or "\\" in name or name[1:2] == ":"
+
+
+def why_closed(info: zipfile.ZipInfo) -> Finding | None:
+    """Return why a member must not be opened, by its header alone."""
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+        return Finding(SPECIAL, info.filename)
+    if info.flag_bits & 1:
+        return Finding(ENCRYPTED, info.filename)
+    if info.compress_type not in METHODS:
+        return Finding(COMPRESSION, info.filename, f"method {info.compress_type}")
+    if info.file_size > MAX_BYTES:
+        return Finding(TOO_LARGE, info.filename, f"{info.file_size:,} bytes")
+    return None
+
+
+@lru_cache(maxsize=1)
+def _opened(path: Path, *identity: int) -> zipfile.ZipFile:
+    """Open a zip once a process; one handed down by fork would share its position in the file."""
+    return zipfile.ZipFile(path)
+
+
+def _why_no_zip(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(4)
+    for magic, name in FOREIGN_ARCHIVES.items():
+        if start.startswith(magic):
+            return f"{name} archive, but the server wants a zip; pack it with `zip -r`"
+    if start.startswith(b"PK"):
+        return "a truncated or damaged zip; pack or copy it again"
+    return "not a zip archive"
+
+
+def open_container(path: Path) -> Folder | Zip:
+    """Return the files of a folder or a zip.
+
+    Raises:
+        SgcpError: there is neither.
+    """
+    if path.is_dir():
+        return Folder(path)
+    if path.is_file():
+        return Zip(path)
+    reason = "neither a file nor a folder" if path.exists() else "no such file or folder"
+    raise SgcpError(f"{path}: {reason}")

@@ -1,0 +1,168 @@
+"""The rules of a submission: what the Cityscapes server takes, checked before it is asked."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from sgcp.core.findings import Finding, Report
+from sgcp.core.parallel import map_parallel
+from sgcp.datasets.classes import SemanticClass
+from sgcp.submission.archive import BROKEN, Container, Entry
+from sgcp.submission.expected import Images, judge_unknown
+from sgcp.submission.prediction_file import Judgement, judge_image
+from sgcp.submission.rules import (
+    ABSENT,
+    AMBIGUOUS,
+    DAMAGED,
+    DOUBLE,
+    ENDING,
+    NESTED,
+    SAME,
+    SPECIAL,
+    STRAY,
+    SYSTEM,
+    TRAIN_IDS,
+)
+
+SYSTEM_FILES = (".ds_store", "thumbs.db", "desktop.ini", "ehthumbs.db")
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", ".bz2", ".xz")
+FEW = 16  # files that one process checks sooner than several have started
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image to judge."""
+
+    entry: Entry
+    size: tuple[int, int]
+
+
+def check_submission(
+    container: Container, images: Images, classes: Sequence[SemanticClass]
+) -> tuple[Report, dict[str, list[Entry]]]:
+    """Check a folder or a zip against every rule.
+
+    Returns:
+        What was found, and the files of each image.
+
+    Raises:
+        SgcpError: the zip cannot be read at all.
+    """
+    entries, findings = container.entries()
+    answers, more = match_files(entries, images)
+    findings += more + images.lacking(answers)
+    tasks = [
+        Task(entry, images.size_of(image))
+        for image, found in sorted(answers.items())
+        for entry in found
+        if not entry.closed
+    ]
+    train_ids = {item.label_id: item.train_id for item in classes}
+    judge = partial(judge_entry, container=container, train_ids=train_ids)
+    judgements = map_parallel(judge, tasks, "auto" if len(tasks) > FEW else 1, "checking")
+    for judgement in judgements:
+        findings += judgement.findings
+    findings += find_equal([task.entry.name for task in tasks], judgements)
+    pixels = count_classes(judgements, classes)
+    if not any(finding.kind == TRAIN_IDS for finding in findings) and any(pixels.values()):
+        findings += [Finding(ABSENT, name) for name, count in pixels.items() if not count]
+    report = Report(tuple(findings), len(entries), len(tasks), pixels, images.cityscapes)
+    return report, answers
+
+
+def match_files(
+    entries: Iterable[Entry], images: Images
+) -> tuple[dict[str, list[Entry]], list[Finding]]:
+    """Find the files of each image: in the image's folder, at any depth, by ``NAME*.png``.
+
+    Cityscapes' images have no folders here: their files are found as the evaluator finds them.
+    Where no file lies in an image's folder, the files were saved without these folders, and answer
+    the images of their names; a name that several images have answers none.
+
+    Returns:
+        Files by image, and the files that answer none or answer it once more.
+    """
+    answers: dict[str, list[Entry]] = {}
+    findings, elsewhere = [], []
+    for entry in entries:
+        image = images.image_of(entry.path)
+        if image is not None and entry.base.endswith(".png"):  # in any folder, __MACOSX too
+            answers.setdefault(image, []).append(entry)
+        elif is_system_file(entry):
+            findings.append(Finding(SYSTEM, entry.name))
+        elif image is None and entry.base.endswith(".png"):
+            elsewhere.append(entry)
+        else:
+            findings.append(judge_stray(entry, image, images.cityscapes))
+    in_folders = any("/" in image for image in answers)
+    for entry in elsewhere:
+        named = [] if in_folders else images.images_named(entry.path)
+        if not named:
+            findings.append(judge_stray(entry, None, images.cityscapes))
+        elif len(named) > 1:
+            findings.append(Finding(AMBIGUOUS, entry.name, ", ".join(named[:8])))
+        else:
+            answers.setdefault(named[0], []).append(entry)
+    for image, found in sorted(answers.items()):
+        findings += [entry.closed for entry in found if entry.closed]
+        if len(found) > 1:
+            findings.append(Finding(DOUBLE, image, ", ".join(entry.name for entry in found[:8])))
+    return answers, findings
+
+
+def is_system_file(entry: Entry) -> bool:
+    """Tell what file managers leave behind from what a person put there.
+
+    A file named as a prediction is one, wherever it lies: the evaluator searches every folder.
+    """
+    return (
+        entry.base.lower() in SYSTEM_FILES
+        or entry.base.startswith("._")
+        or "__MACOSX" in entry.name.split("/")
+    )
+
+
+def judge_stray(entry: Entry, image: str | None, cityscapes: bool) -> Finding:
+    """Explain a file that is no prediction by its name."""
+    if entry.closed and entry.closed.kind == SPECIAL:
+        return entry.closed
+    ending = entry.base[entry.base.rfind(".") :].lower()
+    if ending in ARCHIVES:
+        return Finding(NESTED, entry.name)
+    if image is not None:
+        return Finding(ENDING, entry.name)
+    if ending != ".png":
+        return Finding(STRAY, entry.name)
+    return judge_unknown(entry.name, entry.base, cityscapes)
+
+
+def judge_entry(task: Task, container: Container, train_ids: dict[int, int]) -> Judgement:
+    """Read and judge one file; runs in worker processes."""
+    try:
+        content = container.read(task.entry)
+    except (*BROKEN, OSError) as error:
+        return Judgement((Finding(DAMAGED, task.entry.name, str(error)),))
+    return judge_image(task.entry.name, content, task.size, train_ids)
+
+
+def find_equal(names: Sequence[str], judgements: Sequence[Judgement]) -> list[Finding]:
+    """Name every file that contains the same pixels as an earlier one."""
+    first: dict[bytes, str] = {}
+    findings = []
+    for name, judgement in zip(names, judgements, strict=True):
+        if judgement.digest in first:
+            findings.append(Finding(SAME, name, f"as {first[judgement.digest]}"))
+        elif judgement.digest:
+            first[judgement.digest] = name
+    return findings
+
+
+def count_classes(
+    judgements: Iterable[Judgement], classes: Sequence[SemanticClass]
+) -> dict[str, int]:
+    """Return the pixels of each scored class over all images."""
+    total: Counter[int] = Counter()
+    for judgement in judgements:
+        total.update(judgement.pixels)
+    return {item.name: total[item.label_id] for item in classes}

@@ -1,0 +1,1 @@
+"""Commands outside the graph, one module each."""

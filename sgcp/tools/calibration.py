@@ -1,0 +1,270 @@
+"""The images that an 8-bit export takes its ranges from, and what 8 bits cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sgcp.core.errors import SgcpError, shorten
+from sgcp.core.parallel import map_threads
+from sgcp.core.terminal import progress_bar, say, track, warn
+from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap, spread
+from sgcp.datasets.links import walk_files
+from sgcp.datasets.stale import refuse_stale
+from sgcp.inference.engines.base import cores
+from sgcp.inference.segmenter import Segmenter, resize_input
+from sgcp.media.images import UInt8, read_image
+from sgcp.media.photos import is_photo, read_photo
+from sgcp.metrics.confusion import Counts, no_counts
+from sgcp.metrics.iou import score_counts
+from sgcp.metrics.scorer import Scorer
+
+if TYPE_CHECKING:
+    from sgcp.core.layout import Layout
+    from sgcp.datasets.index import Dataset, Item
+    from sgcp.inference.export import ExportOptions
+    from sgcp.models.card import ModelCard
+    from sgcp.settings import ValidateSettings
+
+FEW = 16  # images, below which the ranges are warned of
+COMPARED = 100  # images on which labels are compared where none can be scored
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Where the images are."""
+
+    images: int
+    """How many the ranges are taken from, spread over their folder or split."""
+    folder: Path | None = None
+    """Any images; None: the prepared training images."""
+    prepared: Prepared | None = None
+    """What the model was trained on; None: not here."""
+    missing: str = ""
+    """Why it is not here."""
+
+    def read(self, card: ModelCard, options: ExportOptions) -> Images:
+        """Find the images to take ranges from, and those to score if there are any.
+
+        Raises:
+            SgcpError: there are no images to take ranges from.
+        """
+        scoring: Scoring | str = self.missing
+        if self.prepared:
+            try:
+                scoring = self.prepared.scoring(card, options)
+            except SgcpError as error:
+                scoring = str(error)
+        if self.folder:
+            paths = find_images(self.folder, self.images)
+            read = partial(read_photo, doubt=str)  # each is warned of already
+            return Images(paths, read, None, options.size, scoring)
+        try:
+            if not self.prepared:
+                raise SgcpError(self.missing)
+            paths = self.prepared.training_images(self.images)
+        except SgcpError as error:
+            raise SgcpError(
+                f"--int8: no training images here: {error}. Or give any folder of images: "
+                "--calibrate DIR"
+            ) from None
+        size = options.size or self.prepared.settings.input_size
+        return Images(paths, read_image, self.prepared.split, size, scoring)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The prepared dataset that the model was trained on."""
+
+    layout: Layout
+    split: str
+    """Split that the ranges are taken from."""
+    settings: ValidateSettings
+    """Split that is scored, and the size that the network sees there."""
+
+    def training_images(self, count: int) -> list[Path]:
+        """Return up to ``count`` images of the split.
+
+        Raises:
+            SgcpError: the dataset is not prepared, or its files changed since.
+        """
+        dataset = read_dataset(self.layout.prepared)
+        items = spread(dataset.split(self.split, False), count)
+        refuse_stale(self.layout, dataset, items, labels=False)
+        return [self.layout.raw / item.image for item in items]
+
+    def scoring(self, card: ModelCard, options: ExportOptions) -> Scoring:
+        """Return the images to score.
+
+        Raises:
+            SgcpError: the dataset is not prepared, its files changed since, or scoring it would
+                give no meaningful mIoU.
+        """
+        dataset = read_dataset(self.layout.prepared)
+        items = dataset.split(self.settings.split)
+        refuse_overlap(card.trained_on, items)
+        if {row["name"] for row in card.classes} != {item.name for item in dataset.classes}:
+            raise SgcpError(f"{dataset.name} is prepared with other classes than the model has")
+        size = options.size or self.settings.input_size
+        if options.labels and size and any((i.height, i.width) != size for i in items):
+            raise SgcpError(
+                f"labels of {size[0]}x{size[1]} do not fit the images of {dataset.name}; leave "
+                "out --labels or --size"
+            )
+        refuse_stale(self.layout, dataset, items)
+        return Scoring(self.layout, dataset, items, size)
+
+
+def find_images(folder: Path, count: int) -> list[Path]:
+    """Return up to ``count`` readable images at any depth; print what is skipped.
+
+    Raises:
+        SgcpError: no such folder, or no image below it.
+    """
+    if not folder.is_dir():
+        raise SgcpError(f"--calibrate {folder}: no such folder. Give a folder of images")
+    files = sorted({path.resolve() for path in walk_files(folder)})
+    photos = [path for path in files if is_photo(path)]
+    skipped = sorted(set(files) - set(photos))
+    found = []
+    doubts: list[str] = []
+    for path in spread(photos, count):
+        try:
+            read_photo(path, doubts.append)
+            found.append(path)
+        except SgcpError:
+            skipped.append(path)
+    if skipped:
+        names = shorten(path.name for path in skipped)
+        warn(f"{folder}: {len(skipped)} files are not readable images, skipped: {names}")
+    if doubts:
+        warn(f"warning: {shorten(doubts, 1)}")
+    if not found:
+        raise SgcpError(f"--calibrate {folder}: no readable image below it. Give another folder")
+    if len(found) < FEW:
+        warn(
+            f"{folder}: {len(found)} images are few to take ranges from; with {FEW} or more the "
+            "labels stay nearer to those of fp32"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images to take ranges from, and how the result is judged."""
+
+    paths: Sequence[Path]
+    reader: Callable[[Path], UInt8]
+    split: str | None
+    """Of a prepared dataset; None: any images."""
+    size: tuple[int, int] | None
+    """(height, width) that the network sees; None: as it was trained."""
+    scoring: Scoring | str
+    """What is scored, or why nothing is."""
+
+    def quantize(
+        self, file: Path, out: Path, card: ModelCard
+    ) -> tuple[dict[Path, bytes], dict[str, Any]]:
+        """Turn an exported ``.xml`` into 8 bits and compare the two.
+
+        Returns:
+            The files to be written as ``out``, and what the description says of them.
+        """
+        import openvino
+
+        from sgcp.inference.engines.openvino_engine import OpenVinoEngine
+        from sgcp.inference.export import ir_files
+        from sgcp.inference.quantize import quantize
+
+        with progress_bar() as bar:
+            task = bar.add_task("calibrating", total=len(self.paths))
+
+            def read(path: Path) -> UInt8:
+                bar.advance(task)
+                return self.read(path, card)
+
+            model = quantize(openvino.Core().read_model(file), self.paths, read)
+        files = ir_files(model, file.with_name(f"int8-{file.name}"))
+        for path, content in files.items():
+            path.write_bytes(content)
+        both = (file, next(iter(files)))
+        models = [Segmenter(OpenVinoEngine(one, "fp32", cores()), card) for one in both]
+        facts: dict[str, Any] = {
+            "images": len(self.paths),
+            "split": self.split,
+            "nncf": version("nncf"),
+        }
+        if isinstance(self.scoring, Scoring):
+            facts["scores"] = self.scoring.score(models)
+        else:
+            facts |= {"scores": None, "equal_labels": self.compare(models, card)}
+            warn(f"mIoU not measured: {self.scoring}")
+        return {out.with_suffix(path.suffix): content for path, content in files.items()}, facts
+
+    def read(self, path: Path, card: ModelCard) -> UInt8:
+        """Return an image as the network sees it, (H, W, 3)."""
+        image = self.reader(path)
+        return resize_input(image, self.size or card.input_size(image.shape[0], image.shape[1]))
+
+    def compare(self, models: Sequence[Segmenter], card: ModelCard) -> float:
+        """Return the share of labels that two models have in common, on the images seen here."""
+
+        def share(path: Path) -> float:
+            image = self.read(path, card)
+            first, second = (model.engine.label(image, image.shape[:2]) for model in models)
+            return float((first == second).mean())
+
+        chosen = spread(self.paths, COMPARED)
+        shares = map_threads(share, chosen, models[0].workers)
+        equal = float(np.mean(list(track(shares, "comparing fp32 and int8", len(chosen)))))
+        say(
+            f"int8 against fp32 on {len(chosen)} of the images that gave the ranges: "
+            f"{100 * equal:.2f} % of the labels equal"
+        )
+        return equal
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Labelled images that fp32 and 8 bits are scored on."""
+
+    layout: Layout
+    dataset: Dataset
+    items: Sequence[Item]
+    size: tuple[int, int] | None
+    """(height, width) that the network sees; None: as it was trained."""
+
+    def score(self, models: Sequence[Segmenter]) -> dict[str, Any]:
+        """Score fp32 and 8 bits on the same images, as ``sgcp validate`` does in one view."""
+        scorers = [Scorer(self.layout, self.dataset, model, self.size) for model in models]
+
+        def score(item: Item) -> tuple[Counts, Counts, float]:
+            first, second = (scorer.score(item) for scorer in scorers)
+            equal = float((first.prediction == second.prediction).mean())
+            return first.counts, second.counts, equal
+
+        counts, equal = [no_counts(scorer.benchmark) for scorer in scorers], 0.0
+        found = map_threads(score, self.items, models[0].workers)
+        for *both, share in track(found, "scoring fp32 and int8", len(self.items)):
+            counts = [one + more for one, more in zip(counts, both, strict=True)]
+            equal += share / len(self.items)
+        miou = [score_counts(one, scorers[0].benchmark).miou for one in counts]
+        say(
+            f"{self.dataset.name} '{self.items[0].split}', {len(self.items)} images: mIoU "
+            f"{100 * miou[0]:.2f} % in fp32, {100 * miou[1]:.2f} % in int8 "
+            f"({100 * (miou[1] - miou[0]):+.2f}); {100 * equal:.2f} % of the labels equal"
+        )
+        return {
+            "split": self.items[0].split,
+            "split_fingerprint": fingerprint_items(self.items),
+            "input_size": list(self.size) if self.size else None,
+            "miou_fp32": miou[0],
+            "miou_int8": miou[1],
+            "equal_labels": equal,
+        }

@@ -1,0 +1,133 @@
+import shutil
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from conftest import ROOT, set_params
+from pydantic import BaseModel
+
+from sgcp.core.errors import SgcpError
+from sgcp.settings import Params, TrainSettings
+from sgcp.settings.load import load_params
+
+
+@pytest.fixture
+def params_file(tmp_path: Path) -> Path:
+    return Path(shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml"))
+
+
+def message(path: Path) -> str:
+    with pytest.raises(SgcpError) as caught:
+        load_params(path)
+    return str(caught.value)
+
+
+def test_committed_params_are_valid():
+    assert load_params(ROOT / "params.yaml").datasets == ("sample",)
+
+
+def test_settings_cannot_be_changed_after_loading(params_file):
+    with pytest.raises(ValueError, match="frozen"):
+        load_params(params_file).sample.train.lr = 1.0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "right"),
+    [
+        ("sample.train.lr", -1, "greater than 0"),
+        ("sample.train.lr", "fast", "valid number"),
+        ("sample.train.lr", float("nan"), "finite"),
+        ("camvid.train.lr", float("inf"), "finite"),
+        ("camvid.train.batch_size", 12.5, "valid integer"),
+        ("camvid.train.batch_size", 1, "greater than or equal to 2"),
+        ("camvid.train.batch_size", True, "valid integer"),
+        ("camvid.train.seed", 5_000_000_000, "less than or equal to 4294967295"),
+        ("camvid.train.crop", [360], "too few values"),
+        ("camvid.train.encoder", "resnet", "'sgcp' or 'mobilenet_v3_small'"),
+        ("camvid.prepare.protocol", "both", "'strict' or 'grouped'"),
+        ("cityscapes.download.root", 3, "valid string"),
+        ("custom.download.root", 3, "valid string"),
+        ("custom.download.edition", "fine", "'folder'"),
+        ("machine.devices", "many", "'auto'"),
+        ("machine.compile", "maybe", "'auto'"),
+        ("machine.loader_workers", -1, "'auto'"),
+        ("machine.cache_megabytes", -1, "greater than or equal to 0"),
+        ("datasets", ["sample", "kitti"], "'sample', 'camvid', 'cityscapes' or 'custom'"),
+        ("datasets", [], "at least 1"),
+        ("datasets", ["sample", "sample"], "twice"),
+    ],
+)
+def test_wrong_value_is_refused_by_full_name(params_file, key, value, right):
+    set_params(params_file, {key: value})
+    text = message(params_file)
+    assert key.replace(".train.", ".train.quick.") in text
+    assert right in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"scale": [2.0, 0.5]}, "scale: the range must rise"),
+        ({"validate_split": None}, "keep: 'best' needs a split to choose by"),
+        ({"init": "a", "encoder_weights": "b"}, "init: brings an encoder"),
+        ({"crop": [4, 4], "lovasz": 1.0}, "crop: 8 at least"),
+    ],
+)
+def test_contradiction_is_refused_in_the_recipe_that_is_used_alone(params_file, changes, problem):
+    set_params(params_file, {f"camvid.train.strong.{key}": v for key, v in changes.items()})
+    camvid = load_params(params_file).camvid
+    assert camvid.train.epochs > 0
+    camvid.select("strong")
+    with pytest.raises(SgcpError) as caught:
+        _ = camvid.train
+    assert f"camvid.train.strong.{problem}" in str(caught.value)
+
+
+def test_unknown_key_of_a_recipe_that_is_not_used_is_refused(params_file):
+    set_params(params_file, {"camvid.train.strong.learning_rate": 1})
+    assert "camvid.train.strong.learning_rate: unknown key" in message(params_file)
+
+
+def test_unknown_key_is_refused_with_the_nearest_known(params_file):
+    set_params(params_file, {"camvid.train.learning_rate": 1, "camvid.train.epoch": 3})
+    text = message(params_file)
+    assert "camvid.train.quick.epoch: unknown key; did you mean 'epochs'?" in text
+    assert "camvid.train.quick.learning_rate: unknown key; known here: seed, split" in text
+
+
+def test_missing_key_is_refused_by_full_name(params_file):
+    text = params_file.read_text().replace("      batch_size: 36\n", "")
+    params_file.write_text(text)
+    assert "cityscapes.train.paper.batch_size: missing" in message(params_file)
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2]", "datasets: [", "datasets: [a]\ndatasets: [b]"])
+def test_file_that_is_no_map_is_refused(params_file, content):
+    params_file.write_text(content)
+    assert "params.yaml" in message(params_file)
+
+
+def test_repeated_key_is_refused(params_file):
+    params_file.write_text(params_file.read_text().replace("panels: 4", "panels: 4\n    panels: 5"))
+    assert "duplicate key" in message(params_file)
+
+
+def test_binary_file_is_refused(params_file):
+    params_file.write_bytes(b"\xff\xfe\x00")
+    assert "UTF-8" in message(params_file)
+
+
+def all_sections(model: type[BaseModel]) -> set[type[BaseModel]]:
+    found = {model}
+    for field in model.model_fields.values():
+        for kind in (field.annotation, *get_args(field.annotation)):  # of a map, its values
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                found |= all_sections(kind)
+    return found
+
+
+def test_no_setting_has_a_silent_default():
+    assert TrainSettings in all_sections(Params)
+    for section in all_sections(Params):
+        for name, field in section.model_fields.items():
+            assert field.is_required(), f"{section.__name__}.{name}"

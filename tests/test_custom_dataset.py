@@ -1,0 +1,188 @@
+"""docs/custom-dataset.md: its example runs as printed and gives the scores it shows."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+from conftest import ROOT, Project, make_project, set_params
+from ruamel.yaml import YAML
+from test_pipeline import Clone, new_clone
+
+pytestmark = pytest.mark.integration
+
+PAGE = (ROOT / "docs/custom-dataset.md").read_text(encoding="utf-8")
+BLOCKS = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# Points of per cent. On one processor the run ends in the same bytes; another rounds otherwise,
+# which in so short a run may lead as far as another seed does. Three of them had a mIoU of 82.4,
+# 73.5 and 81.1, a deviation of 4.8, of which this is three. One that says ground everywhere
+# has 20.
+TOLERANCE = 15
+
+
+def example() -> list[tuple[str, str]]:
+    """Return the blocks of the example, in order: their language and text."""
+    section = PAGE.split("## An example, from nothing")[1].split("\n## ")[0]
+    return BLOCKS.findall(section)
+
+
+def flatten(content: dict[str, Any], name: str = "") -> dict[str, Any]:
+    """Return the leaves of a map by dotted name."""
+    leaves = {}
+    for key, value in content.items():
+        below = flatten(value, f"{name}{key}.") if isinstance(value, dict) else {name + key: value}
+        leaves |= below
+    return leaves
+
+
+def sessions(text: str) -> list[tuple[list[str], list[str]]]:
+    """Return the commands of a console block, each with the lines that it is to print."""
+    found: list[tuple[list[str], list[str]]] = []
+    for line in text.splitlines():
+        if line.startswith("$ "):
+            found.append((shlex.split(line[2:], comments=True), []))
+        else:
+            found[-1][1].append(line)
+    return found
+
+
+def pattern(line: str) -> str:
+    """Return a line as an expression: ``...`` is anything, fractions and sizes are any number."""
+    escaped = re.escape(" ".join(line.split()))
+    return re.sub(r"\d+(?:\\\.|,)\d+", r"[\\d.,]+", escaped.replace(r"\.\.\.", ".*"))
+
+
+def assert_prints(output: str, expected: list[str]) -> None:
+    """Compare what a command printed with the page, in order, but for numbers that may differ."""
+    lines = iter(" ".join(line.split()) for line in output.splitlines())
+    for line in expected:
+        assert any(re.fullmatch(pattern(line), got) for got in lines), (line, output)
+
+
+def scores(text: str) -> dict[str, float]:
+    """Return the first number of each row of a table, by the row's name."""
+    return {name: float(value) for name, value in re.findall(r"│ ([\w ]+?) +│ +([\d.]+) │", text)}
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict[str, str]]:
+    """A project in which the example was followed, and what each of its commands printed."""
+    root = tmp_path_factory.mktemp("custom")
+    (root / "project").mkdir()
+    (root / "toy").mkdir()
+    project, printed = make_project(root / "project"), {}
+    for language, text in example():
+        if language == "python":
+            (root / "toy/shapes.py").write_text(text)
+        elif language == "yaml":
+            changes = flatten(YAML(typ="safe", pure=True).load(text))
+            set_params(project.root / "params.yaml", changes)
+        else:
+            for command, expected in sessions(text):
+                output = call(project, command)
+                assert_prints(output, expected)
+                printed[command[1]] = output
+    return project, printed
+
+
+def call(project: Project, command: list[str]) -> str:
+    program, *arguments = command
+    if program == "sgcp":
+        return project.ok(*arguments)
+    assert program == "python"
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=project.root, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_example_of_the_page_comes_to_the_scores_it_prints(followed):
+    _, printed = followed
+    shown = scores(PAGE)
+    assert [*shown] == ["ground", "disc", "square", "triangle", "mean", "pixel accuracy"]
+    found = scores(printed["validate"])
+    assert found["mean"] == pytest.approx(shown["mean"], abs=TOLERANCE)
+    assert found["pixel accuracy"] == pytest.approx(shown["pixel accuracy"], abs=TOLERANCE)
+
+
+def test_example_leaves_a_zip_of_label_ids_and_the_meaning_of_each(followed):
+    project, _ = followed
+    folder = project.root / "data/submissions/own"
+    with ZipFile(folder / "test_result.zip") as archive:
+        assert archive.namelist() == [f"test {number:02}.png" for number in range(8)]
+    report = json.loads((folder / "check.json").read_text())
+    assert [*report["allowed_ids"].items()] == [
+        ("0", "ground"),
+        ("1", "disc"),
+        ("2", "square"),
+        ("3", "triangle"),
+    ]
+    assert report["protocol"] in PAGE
+
+
+@pytest.fixture
+def grown(followed, tmp_path) -> tuple[Clone, Path]:
+    """A clone whose DVC has prepared a copy of the example's folder."""
+    source = Path(shutil.copytree(followed[0].root.parent / "toy/shapes", tmp_path / "shapes"))
+    clone = new_clone(tmp_path / "clone")
+    clone.set(datasets=["custom"], custom__download__root="../shapes")
+    clone.commit("start")
+    output = clone.call("dvc", "repro", "prepare@custom")
+    assert "Running stage 'download@custom'" in output
+    assert "custom: 24 train, 8 val, 8 test" in output
+    return clone, source
+
+
+def test_dvc_follows_the_folder_once_it_is_linked_anew(grown):
+    clone, source = grown
+    lock = (clone.root / "dvc.lock").read_text()
+    for kind in ("images", "labels"):
+        shutil.copy(source / kind / "val/val 00.png", source / kind / "train/train 24.png")
+    clone.call(sys.executable, "-m", "sgcp", "download", "custom")
+    (source / "classes.csv").write_text(
+        (source / "classes.csv").read_text().replace("disc", "ball")
+    )
+    output = clone.call("dvc", "repro", "prepare@custom")
+    assert "custom: 25 train, 8 val, 8 test" in output
+    assert "own-8cb153cf" not in output  # other names, another protocol
+    assert (clone.root / "dvc.lock").read_text() != lock
+    assert "up to date" in clone.call("dvc", "repro", "prepare@custom")
+
+
+def test_settings_that_the_page_shows_are_settings(tmp_path):
+    from sgcp.settings.load import load_params
+
+    for text in (text for language, text in BLOCKS.findall(PAGE) if language == "yaml"):
+        path = tmp_path / "params.yaml"
+        path.write_text((ROOT / "params.yaml").read_text())
+        set_params(path, flatten(YAML(typ="safe", pure=True).load(text)))
+        load_params(path)
+        init = load_params(path).own.recipes["quick"].init
+        assert init is None or (ROOT / init).is_file()
+
+
+def test_table_of_classes_that_the_page_shows_is_one(tmp_path):
+    from sgcp.datasets.custom_classes import read_classes
+
+    (text,) = (text for language, text in BLOCKS.findall(PAGE) if language == "csv")
+    path = tmp_path / "classes.csv"
+    path.write_text(text)
+    assert [item.label_id for item in read_classes(path).classes] == [7, 26, 24]
+
+
+def test_every_command_that_the_page_shows_exists(project: Project):
+    for line in re.findall(r"^\$ sgcp (.+)$", PAGE, re.MULTILINE):
+        command, *options = shlex.split(line, comments=True)
+        text = project.ok(command, "--help")
+        for option in (word for word in options if word.startswith("--")):
+            assert option in text, line
+
+
+def test_links_of_the_page_lead_somewhere():
+    for name in re.findall(r"`((?:docs|tests|sgcp|benchmarks)/[\w/.-]+)`", PAGE):
+        assert Path(ROOT, name).exists(), name

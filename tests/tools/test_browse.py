@@ -1,0 +1,420 @@
+"""`sgcp browse`: numbers against a count by brute force, and every planted fault is found."""
+
+import json
+import subprocess
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Project
+from PIL import Image
+from scenes_at_hand import CLASSES, SIZE, Folder
+
+from sgcp.datasets.ground_truth import ground_truth_of_labels, write_segments
+from sgcp.datasets.index import read_dataset
+from sgcp.inspection.checks import find_suspicions
+from sgcp.inspection.page import Cell, contact_sheet
+from sgcp.inspection.statistics import dataset_statistics
+from sgcp.media.images import UInt8, read_image, read_label, write_png
+from sgcp.reporting.panels import blend
+
+BROWSE = ("browse", "sample")
+
+
+@pytest.fixture
+def folder(project: Project) -> Folder:
+    return Folder(project.root)
+
+
+def suspicions(folder: Folder) -> list[tuple[str, str]]:
+    dataset = folder.dataset
+    found = find_suspicions(
+        list(dataset_statistics(dataset.items, folder.raw, folder.prepared)), dataset.classes
+    )
+    return [(finding.kind.key, Path(finding.name).stem) for finding in found]
+
+
+def report(project: Project, *options: str) -> dict:
+    result = project.run(*BROWSE, "--json", "-", *options)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+# Numbers.
+
+
+def brute_force(root: Path, raw: Path, split: str) -> dict:
+    """Count a split's labels pixel by pixel."""
+    dataset = read_dataset(root)
+    pixels, images, sizes = Counter(), Counter(), Counter()
+    items = [item for item in dataset.items if item.split == split]
+    for item in items:
+        sizes["x".join(map(str, read_image(raw / item.image).shape[:2]))] += 1
+        if item.label is not None:
+            values = read_label(root / item.label).ravel().tolist()
+            pixels.update(values)
+            images.update(set(values))
+    labels = sum(item.label is not None for item in items)
+    labelled = sum(count for value, count in pixels.items() if value != 255)
+    return {
+        "images": len(items),
+        "labels": labels,
+        "sizes": dict(sizes),
+        "labelled_share": labelled / pixels.total() if labels else None,
+        "classes": {
+            c.name: {
+                "pixels": pixels[c.train_id],
+                "pixel_share": pixels[c.train_id] / labelled if labels else None,
+                "images": images[c.train_id],
+                "image_share": images[c.train_id] / labels if labels else None,
+            }
+            for c in dataset.classes
+        },
+    }
+
+
+def assert_counted(project: Project) -> None:
+    root, raw = (project.root / "data" / kind / "sample" for kind in ("prepared", "raw"))
+    for split, numbers in report(project)["splits"].items():
+        for key, expected in brute_force(root, raw, split).items():
+            if key == "labelled_share" and expected is not None:
+                assert numbers[key] == pytest.approx(expected)
+            elif key == "classes":
+                for name, counts in expected.items():
+                    assert numbers[key][name] == pytest.approx(counts)
+            else:
+                assert numbers[key] == expected, (split, key)
+
+
+def test_numbers_of_the_sample_are_those_of_a_brute_force_count(prepared: Project):
+    assert_counted(prepared)
+
+
+def test_numbers_of_labels_by_hand_are_those_of_a_brute_force_count(project, folder):
+    label = read_label(folder.label("val", 2))
+    label[4:] = 255
+    write_png(folder.label("val", 2), label)
+    assert_counted(project)
+    worst = report(project)["splits"]["val"]["least_labelled"]
+    assert worst[0]["name"] == "images/val/val_02.png"
+    assert worst[0]["labelled_share"] == pytest.approx((4 * 32 - 2) / (24 * 32))
+
+
+def test_sequences_are_counted(project, folder):
+    assert report(project)["splits"]["test"]["sequences"] == {"place 0": 2, "place 1": 1}
+
+
+def test_one_split_alone_is_shown_and_all_are_compared(project, folder):
+    write_png(folder.image("train", 1), read_image(folder.image("val", 0)))
+    without_cars(folder, "train", range(16))
+    folder.index_again()
+    everything, val = report(project), report(project, "--split", "val")
+    assert val["splits"] == {"val": everything["splits"]["val"]}
+    assert {kind["kind"] for kind in val["suspicions"]} == {"across-splits", "untrained"}
+    assert val["suspicions"] == everything["suspicions"]
+
+
+def test_page_of_one_split_says_what_it_leaves_out(project, folder):
+    page = project.root / "data/browse/sample/index.html"
+    assert "nothing looks wrong, all splits looked at" in project.ok(*BROWSE, "--split", "val")
+    val = page.read_text()
+    assert "Images and numbers are of val alone" in val
+    assert "Image val_00" in val
+    assert "Image train_00" not in val
+    assert "place 0 (train, val, test)" in val  # of all splits, too
+    project.ok(*BROWSE)
+    assert "alone" not in page.read_text()
+
+
+# What looks wrong.
+
+
+def test_clean_data_flags_nothing(folder):
+    assert suspicions(folder) == []
+
+
+def test_clean_sample_flags_nothing(project: Project):
+    """As it comes, but for the size."""
+    project.set(sample__download__train=24, sample__download__val=8)
+    project.ok("download", "sample")
+    project.ok("prepare", "sample")
+    assert "nothing looks wrong" in project.ok(*BROWSE)
+
+
+FAULTS = {
+    "constant": lambda rgb: np.full_like(rgb, 90),
+    "black": lambda rgb: (rgb // 20).astype(np.uint8),
+    "white": lambda rgb: (255 - rgb // 20).astype(np.uint8),
+    "flat": lambda rgb: (100 + rgb // 14).astype(np.uint8),
+    "grey": lambda rgb: rgb[..., :1].repeat(3, -1),
+    "odd-size": lambda rgb: rgb[:, :-8],
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_faulty_image_is_found(folder, kind):
+    path = folder.image("test", 1)
+    write_png(path, np.ascontiguousarray(FAULTS[kind](read_image(path))))
+    folder.index_again()
+    assert suspicions(folder) == [(kind, "test_01")]
+
+
+def mostly_void(label):
+    label[5:] = 255
+    return label
+
+
+LABEL_FAULTS = {
+    "unknown-ids": lambda label: np.where(label == 2, 77, label).astype(np.uint8),
+    "misfit": lambda label: label[:, :-1],
+    "unlabelled": mostly_void,
+    "one-class": lambda label: np.zeros_like(label),
+}
+
+
+@pytest.mark.parametrize("kind", LABEL_FAULTS)
+def test_faulty_label_is_found(folder, kind):
+    path = folder.label("train", 3)
+    write_png(path, np.ascontiguousarray(LABEL_FAULTS[kind](read_label(path))))
+    folder.index_again()
+    assert suspicions(folder) == [(kind, "train_03")]
+
+
+@pytest.mark.parametrize(("split", "kind"), [("val", "twice"), ("test", "across-splits")])
+def test_same_pixels_twice_are_found(folder, split, kind):
+    write_png(folder.image(split, 1), read_image(folder.image("val", 0)))
+    folder.index_again()
+    assert suspicions(folder) == [(kind, "val_00")]
+
+
+def test_neighbouring_frame_in_another_split_is_found(folder):
+    rgb = read_image(folder.image("train", 5))
+    brighter = np.clip(rgb.astype(int) + 3, 0, 255).astype(np.uint8)
+    brighter[8:12, 8:16] = brighter[8:12, 15:7:-1]  # something has moved
+    write_png(folder.image("val", 1), brighter)
+    folder.index_again()
+    assert suspicions(folder) == [("nearly-across-splits", "val_01")]
+    write_png(folder.image("train", 6), brighter)  # in one split, a video's frames are alike
+    write_png(folder.image("val", 1), read_image(folder.image("val", 1))[:, ::-1].copy())
+    folder.index_again()
+    assert suspicions(folder) == []
+
+
+def test_label_saved_for_two_images_is_found(folder):
+    write_png(folder.label("train", 8), read_label(folder.label("train", 1)))
+    folder.index_again()
+    assert suspicions(folder) == [("label-twice", "train_01")]
+
+
+def test_missing_and_damaged_files_are_found_and_the_rest_is_counted(project, folder):
+    folder.image("val", 0).unlink()
+    folder.label("val", 1).write_bytes(b"no image")
+    assert suspicions(folder) == [("unreadable", "val_00"), ("unreadable", "val_01")]
+    numbers = report(project)["splits"]["val"]
+    assert (numbers["images"], numbers["labels"]) == (6, 5)
+
+
+def with_segments(folder: Folder) -> Path:
+    """Give the first image of val a map of segments, and return its path."""
+    path = folder.prepared / "segments/val/val_00.png"
+    write_segments(path, ground_truth_of_labels(read_label(folder.label("val", 0))))
+    inside = path.relative_to(folder.prepared)
+    items = folder.dataset.items
+    folder.index_again(
+        *(replace(item, segments=inside) if item.key == "val_00" else item for item in items)
+    )
+    return path
+
+
+def other_segments(path: Path, label: UInt8) -> None:
+    write_segments(path, ground_truth_of_labels(label))
+
+
+SEGMENT_FAULTS = {
+    "missing": lambda path, label: path.unlink(),
+    "damaged": lambda path, label: path.write_bytes(b"no image"),
+    "of another size": lambda path, label: other_segments(path, label[:, :-1]),
+    "of other classes": lambda path, label: other_segments(path, label[::-1]),
+}
+
+
+def test_segments_of_the_label_flag_nothing(folder):
+    with_segments(folder)
+    assert suspicions(folder) == []
+
+
+@pytest.mark.parametrize("fault", SEGMENT_FAULTS)
+def test_segments_that_scores_cannot_use_are_found(folder, fault):
+    path = with_segments(folder)
+    SEGMENT_FAULTS[fault](path, read_label(folder.label("val", 0)))
+    assert suspicions(folder) == [("unreadable", "val_00")]
+
+
+def test_file_changed_after_preparation_is_found(folder):
+    label = read_label(folder.label("train", 2))
+    label[10, 10] = (label[10, 10] + 1) % 3
+    write_png(folder.label("train", 2), label)
+    assert suspicions(folder) == [("changed", "train_02")]
+
+
+def test_missing_label_of_a_labelled_split_is_found(folder):
+    first, *others = folder.dataset.items
+    folder.index_again(replace(first, label=None), *others)
+    assert suspicions(folder) == [("no-label", "train_00")]
+
+
+def without_cars(folder: Folder, split: str, numbers: range) -> None:
+    for number in numbers:
+        path = folder.label(split, number)
+        write_png(path, np.minimum(read_label(path), 1))
+
+
+def test_class_of_one_label_alone_is_found(folder):
+    without_cars(folder, "train", range(1, 16))
+    without_cars(folder, "val", range(6))
+    folder.index_again()
+    assert suspicions(folder) == [("lone-class", "train_00")]
+
+
+def test_class_that_train_lacks_is_found(folder):
+    without_cars(folder, "train", range(16))
+    folder.index_again()
+    assert suspicions(folder) == [("untrained", "car")]
+
+
+def test_class_of_one_label_that_train_lacks_cannot_be_learned_above_all(folder):
+    without_cars(folder, "train", range(16))
+    without_cars(folder, "val", range(1, 6))
+    folder.index_again()
+    assert suspicions(folder) == [("untrained", "car")]
+
+
+def test_class_that_train_lacks_is_told_before_one_of_a_single_label(folder):
+    for number in range(16):
+        label = np.zeros(SIZE, dtype=np.uint8)
+        label[12:] = 2 if number == 0 else 0
+        write_png(folder.label("train", number), label)
+    without_cars(folder, "val", range(6))  # road and sky are left
+    folder.index_again()
+    kinds = [kind for kind, _ in suspicions(folder) if kind in ("untrained", "lone-class")]
+    assert kinds == ["untrained", "lone-class"]
+
+
+# What is written.
+
+ENDINGS = (".png", ".html")
+
+
+def stopping_at(name: str):
+    """Return a ``Path.replace`` that is interrupted before a file gets this name."""
+    replace_file = Path.replace
+
+    def stop(path: Path, target: Path) -> Path:
+        if Path(target).name == name:
+            raise KeyboardInterrupt
+        return replace_file(path, target)
+
+    return stop
+
+
+def test_table_fits_80_columns_and_names_kind_count_and_pages(project, folder):
+    folder.image("val", 0).unlink()
+    text = project.ok(*BROWSE)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "cannot be read" in text
+    assert "1 thing looks wrong" in text
+    assert "data/browse/sample/index.html: the images" in text
+
+
+def test_contact_sheet_shows_image_and_truth_of_each_split(project, folder):
+    project.ok(*BROWSE, "--images", "2")
+    sheet = Image.open(project.root / "data/browse/sample/contact-sheet.png")
+    assert sheet.width == 1600
+    colors = {color for _, color in sheet.getcolors(2**24)}
+    assert {item.color for item in CLASSES} <= colors
+    few = sheet.height
+    project.ok(*BROWSE, "--images", "5")
+    assert Image.open(project.root / "data/browse/sample/contact-sheet.png").height > few
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
+def test_contact_sheet_blends_truth_and_image_as_overlays_are(share):
+    photo = np.full((*SIZE, 3), 101, dtype=np.uint8)
+    label = np.zeros(SIZE, dtype=np.uint8)
+    label[12:] = 255
+    sheet = contact_sheet({"val": [Cell("one", photo, label)]}, CLASSES, share)
+    for color in (CLASSES[0].color, (0, 0, 0)):  # ignored pixels are black
+        mixed = blend(photo, np.full_like(photo, color), share)[0, 0]
+        assert (sheet == mixed).all(-1).sum() > 10_000
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--split", "dev"), "--split: one of train, val, test, got 'dev'"),
+        (("--blend", "1.5"), "--blend: 0 (the image) .. 1 (class colours), got 1.5"),
+    ],
+)
+def test_wrong_options_are_one_message(project, folder, options, message):
+    assert message in project.fails(*BROWSE, *options)
+    assert not (project.root / "data/browse").exists()
+
+
+def test_before_preparation_the_command_is_named(project: Project):
+    assert "run `sgcp prepare sample` first" in project.fails(*BROWSE)
+
+
+@pytest.mark.parametrize("name", ["contact-sheet.png", "index.html"])
+def test_run_interrupted_as_files_get_their_names_leaves_no_old_beside_new(
+    project, folder, monkeypatch, name
+):
+    """``write_together`` promises a half that can be told: the page is missing."""
+
+    def written() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in place.iterdir() if path.suffix in ENDINGS}
+
+    project.ok(*BROWSE)
+    place = project.root / "data/browse/sample"
+    before = written()
+    folder.image("val", 0).unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", stopping_at(name))
+        assert project.run(*BROWSE).exit_code != 0
+    half = written()
+    assert list(half) == ["contact-sheet.png"]
+    assert (half["contact-sheet.png"] == before["contact-sheet.png"]) == (name != "index.html")
+    project.ok(*BROWSE)
+    assert written().keys() == before.keys()
+    assert not list(place.glob("*.partial"))
+
+
+@pytest.mark.parametrize("name", ["contact-sheet.png.partial", "index.html.partial"])
+def test_run_interrupted_while_writing_leaves_the_pages_of_before(
+    project, folder, monkeypatch, name
+):
+    project.ok(*BROWSE)
+    place = project.root / "data/browse/sample"
+    before = {path.name: path.read_bytes() for path in place.iterdir()}
+    folder.image("val", 0).unlink()
+    monkeypatch.setattr(Path, "replace", stopping_at(name))
+    assert project.run(*BROWSE).exit_code != 0
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == before
+
+
+def test_browse_needs_no_torch(project, folder):
+    import os
+    import sys
+
+    from conftest import ROOT
+
+    code = (
+        "import sys; from typer.testing import CliRunner; from sgcp.cli import app; "
+        "assert CliRunner().invoke(app, ['browse', 'sample']).exit_code == 0; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=project.root, env=environment, check=False)
+    assert done.returncode == 0

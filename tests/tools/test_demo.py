@@ -1,0 +1,218 @@
+"""``sgcp demo``: what it refuses, and how it begins and ends."""
+
+import io
+import json
+import re
+import socket
+import stat
+import time
+from pathlib import Path
+
+import forge
+import pytest
+from conftest import Project
+from demos import serving
+from networks import save_random
+from PIL import Image
+from videos import make_video
+
+from sgcp.core.errors import SgcpError
+from sgcp.demo.model_cache import ModelCache, offered_models
+
+pytestmark = pytest.mark.integration
+
+# Labelling takes far longer than anybody waits; it cannot be interrupted, like a network's run.
+SLOW = """
+import time
+from pathlib import Path
+from sgcp.cli import app
+from sgcp.demo import images, shelf
+
+def label(*arguments):
+    Path("begun").touch()
+    time.sleep(300)
+
+images.label_image = label
+shelf.Shelf.take = lambda *arguments: None
+app()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--port", "70000"], "--port: 0 .. 65535"),
+        (["--max-megabytes", "0"], "--max-megabytes: 1 .."),
+        (["--max-seconds", "0"], "--max-seconds: more than 0"),
+        (["--max-seconds", "nan"], "--max-seconds: more than 0"),
+        (["--model", "nobody"], "no model 'nobody'"),
+        (["--model", "nowhere.onnx"], "nowhere.onnx: no such file"),
+        (["--device", "gpu"], "'auto', 'cpu' or 'cuda', got 'gpu'"),
+        (["--host", "no address"], "'no address' is no address of this machine"),
+    ],
+)
+def test_wrong_options_are_refused(tmp_path, arguments, message):
+    assert message in Project(tmp_path).fails("demo", *arguments)
+
+
+def test_without_gradio_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr("sgcp.tools.demo.find_spec", lambda name: None)
+    text = Project(tmp_path).fails("demo")
+    assert "pip install -c constraints.txt -e '.[demo]'" in text
+    assert text.count("\n") == 1
+
+
+def test_a_taken_port_is_named(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert f"--port: {port} is taken" in Project(tmp_path).fails("demo", "--port", port)
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Addresses that the browser is told to open; the server ends as soon as it would begin."""
+
+    def end(*arguments):
+        raise KeyboardInterrupt
+
+    class AtOnce:
+        def __init__(self, seconds, function, arguments):
+            self.start = lambda: function(*arguments)
+
+    addresses = []
+    monkeypatch.setattr("sgcp.tools.demo.serve", end)
+    monkeypatch.setattr("sgcp.tools.demo.prepare_gradio", lambda folder: None)
+    monkeypatch.setattr("sgcp.tools.demo.threading.Timer", AtOnce)
+    monkeypatch.setattr("sgcp.tools.demo.webbrowser.open", addresses.append)
+    return addresses
+
+
+def test_the_address_is_printed_though_quiet(tmp_path, opened):
+    text = Project(tmp_path).ok("--quiet", "demo", "--port", "0", "--device", "cpu")
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/ labels what is dropped .*\n", text)
+    assert not opened
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_a_page_for_all_machines_has_an_address_that_opens(tmp_path, opened, host):
+    if host == "::" and not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6 here")
+    text = Project(tmp_path).ok("demo", "--port", "0", "--device", "cpu", "--host", host, "--open")
+    assert re.match(r"http://127\.0\.0\.1:\d+/ ", text)
+    assert opened == [text.split()[0]]
+    assert "other machines open it too, by this machine's address" in text
+
+
+def test_models_on_offer_are_given_bundled_and_trained(tmp_path):
+    trained = tmp_path / "data/models/mine"
+    trained.mkdir(parents=True)
+    given = str(save_random(tmp_path))
+    save_random(trained)
+    assert offered_models([given], tmp_path) == [given, "camvid", str(trained)]
+    assert offered_models([], None) == ["camvid"]
+
+
+def test_nothing_but_what_is_on_offer_is_opened(tmp_path):
+    shelf = ModelCache(["camvid"], "cpu")
+    for model, engine in (("/etc/passwd", "auto"), ("camvid", "tensorrt")):
+        with pytest.raises(SgcpError, match="not on offer"):
+            shelf.take(model, engine)
+
+
+def blank(height, width):
+    file = io.BytesIO()
+    Image.new("RGB", (width, height)).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def peak(process):
+    """Return the most megabytes that a process has held."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s*(\d+)", status)[1]) * 1024 / 1e6
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads Linux's /proc")
+def test_large_files_take_less_than_a_gigabyte_and_are_labelled_or_refused(tmp_path):
+    large = make_video(tmp_path / "large.mp4", 3, (4320, 7680)).read_bytes()
+    with serving(tmp_path) as demo:
+        refused = demo.label(demo.upload("large.mp4", large))
+        assert "frames of 7680x4320, and at most 4,194,304 pixels are read" in refused
+        refused = demo.label(demo.upload("large.png", blank(8192, 8192)))
+        assert "large.png: 8192 x 8192 pixels, and this page takes 33,554,432" in refused
+        assert "large_labels.png" in demo.label(demo.upload("large.png", blank(4096, 8192)))
+        assert peak(demo.process) < 1000
+
+
+def test_uploads_that_break_off_leave_nothing(tmp_path):
+    with serving(tmp_path) as demo:
+
+        def held():
+            return {path for path in demo.temporary.rglob("*") if path.is_file()}
+
+        before = held()
+        for _ in range(3):
+            demo.cut_off(bytes(3_000_000))
+        dropped = demo.upload("street.png", forge.png((8, 8)))  # the server got to the others
+        assert held() - before == {Path(dropped)}
+
+
+MULTIPART = "multipart/form-data; boundary=X"
+PART = b'--X\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+
+
+def test_malformed_requests_are_refused_in_one_line_and_print_nothing(tmp_path):
+    with serving(tmp_path) as demo:
+        file = {"path": demo.upload("a.png", b"x"), "meta": {"_type": "gradio.FileData"}}
+        asked = [file, "camvid", "auto", "Overlay", 50, None]
+        call = {"data": asked, "fn_index": 0, "session_hash": "tab"}
+        bodies = [
+            call | {"data": [*asked[:4], float("nan"), None]},
+            call | {"data": [*asked[:4], "50", None]},
+            call | {"fn_index": 99}, call | {"session_hash": None}, call | {"event_id": "x"},
+        ]  # fmt: skip
+        for body in bodies:
+            answered = demo.ask("/gradio_api/queue/join", json.dumps(body).encode(),
+                                Content_Type="application/json")  # fmt: skip
+            assert answered[0] == 400
+            assert answered[1].count(b"\n") == 0
+        unnamed = b"--X\r\n\r\nx\r\n--X--"
+        for body in (b"--Y\r\n", PART + b"cut", PART.replace(b"name", b"x"), unnamed, b""):
+            answered = demo.ask("/gradio_api/upload", body, Content_Type=MULTIPART)
+            assert answered[0] == 400, body
+            assert answered[1].count(b"\n") == 0
+        for kind in ("multipart/form-data", "application/json", ""):
+            answered = demo.ask("/gradio_api/upload", PART + b"x\r\n--X--", Content_Type=kind)
+            assert answered[0] == 400, kind
+            assert answered[1].count(b"\n") == 0
+        assert demo.ask("/gradio_api/queue/data?session_hash=other")[0] == 404
+        assert demo.interrupt() == (0, "ended; what was dropped on the page is removed\n")
+
+
+def test_what_a_killed_server_left_goes_when_the_next_one_starts(tmp_path):
+    with serving(tmp_path) as demo:
+        left = Path(demo.upload("street.png", forge.png((8, 8))))
+        demo.process.kill()
+        demo.process.wait()
+        assert left.is_file()
+    with serving(tmp_path) as demo:
+        assert not left.exists()
+        (living,) = demo.temporary.glob("sgcp-demo-*")
+        assert stat.S_IMODE(living.stat().st_mode) == 0o700
+
+
+def test_ctrl_c_ends_it_at_once_while_a_image_is_labelled(tmp_path):
+    with serving(tmp_path, "--max-megabytes", "1", code=SLOW) as demo:
+        assert demo.ask("/")[0] == 200
+        assert demo.ask("/", Host="evil.example")[0] == 421
+        assert demo.ask("/gradio_api/file=/etc/passwd")[0] == 404
+        assert demo.ask("/gradio_api/file=https://example.org/x.png")[0] == 404
+        assert demo.ask("/gradio_api/queue/join", b"{}", Origin="http://evil.example")[0] == 403
+        dropped = demo.upload("street.png", forge.png((8, 8)))
+        assert demo.ask(f"/gradio_api/file={dropped}") == (200, forge.png((8, 8)))
+        demo.begin_labelling(dropped)
+        while not (tmp_path / "begun").exists():
+            assert demo.process.poll() is None
+            time.sleep(0.05)
+        assert demo.files()
+        assert demo.interrupt() == (0, "ended; what was dropped on the page is removed\n")
+        assert not demo.files()
