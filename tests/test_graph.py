@@ -106,7 +106,6 @@ class Recorder:
 def test_every_setting_is_read_by_its_stage(tmp_path):
     """A key that no stage reads would rerun it for nothing."""
     from sgcp.stages import download, package, predict, prepare, report, train, validate
-    from sgcp.tools import benchmark
 
     set_params_file = tmp_path / "params.yaml"
     set_params_file.write_text((ROOT / "params.yaml").read_text())

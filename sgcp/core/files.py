@@ -175,7 +175,7 @@ def json_digest(content: Any) -> str:
 
 def code_digest(*parts: str) -> str:
     """Digest parts of this package, such as ``models``: other code's half is not gone on with."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     digest = hashlib.sha256()
     for part in parts:
         for path in sorted((package / part).rglob("*.py")):

@@ -5,7 +5,7 @@ import signal
 import pytest
 from browsing import visiting
 from demos import serving
-from networks import image, save_random
+from networks import random_image, save_random
 from PIL import Image
 from videos import make_video
 
@@ -47,7 +47,7 @@ def check_manners(visit, demo):
 
 def test_images_are_labelled_and_broken_ones_named(demo, tmp_path):
     street, broken = tmp_path / "street.png", tmp_path / "broken<b>.png"
-    Image.fromarray(image(60, 80)).save(street)
+    Image.fromarray(random_image(60, 80)).save(street)
     broken.write_bytes(street.read_bytes()[:2000])
     with visiting(demo.address) as visit:
         page = visit.page

@@ -53,7 +53,7 @@ def colors_file(tmp_path: Path) -> Path:
     return path
 
 
-def picture(path: Path, array: np.ndarray) -> None:
+def save_image(path: Path, array: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path)
 
@@ -176,11 +176,11 @@ def tiny_segnet(tmp_path: Path) -> Path:
     """Two frames in a split, in the SegNet edition's form, without test labels."""
     for split in ("train", "val", "test"):
         for stem in ("a_1", "b_2"):
-            picture(
+            save_image(
                 tmp_path / "CamVid" / split / f"{split}{stem}.png", np.zeros((6, 8, 3), np.uint8)
             )
             if split != "test":
-                picture(
+                save_image(
                     tmp_path / "CamVid" / f"{split}annot" / f"{split}{stem}.png",
                     np.array([[0, 11]] * 6, np.uint8).repeat(4, 1),
                 )
@@ -204,7 +204,7 @@ def test_test_split_without_labels_is_prepared(tiny_segnet):
 def test_test_split_with_labels_is_labelled(tiny_segnet):
     (tiny_segnet / "CamVid/valannot").rename(tiny_segnet / "CamVid/valannot_")
     for stem in SPLITS["test"]:
-        picture(tiny_segnet / f"CamVid/testannot/{stem}.png", np.zeros((6, 8), np.uint8))
+        save_image(tiny_segnet / f"CamVid/testannot/{stem}.png", np.zeros((6, 8), np.uint8))
     (tiny_segnet / "CamVid/valannot_").rename(tiny_segnet / "CamVid/valannot")
     assert all(item.label for item in prepare(tiny_segnet).items)
 
@@ -224,7 +224,7 @@ def test_frames_and_labels_without_counterpart_are_refused_or_left_out(tiny_segn
 
 
 def test_test_labels_are_all_there_or_none(tiny_segnet):
-    picture(tiny_segnet / "CamVid/testannot/testa_1.png", np.zeros((6, 8), np.uint8))
+    save_image(tiny_segnet / "CamVid/testannot/testa_1.png", np.zeros((6, 8), np.uint8))
     with pytest.raises(SgcpError, match=r"without a label map: 1 \(CamVid/test/testb_2\.png"):
         prepare(tiny_segnet)
     items = prepare(tiny_segnet, allow_missing=True).items
@@ -242,7 +242,7 @@ def test_frames_without_any_label_are_never_a_success(tiny_segnet, allow_missing
 
 
 def test_sizes_that_differ_are_refused(tiny_segnet):
-    picture(tiny_segnet / "CamVid/valannot/vala_1.png", np.zeros((6, 9), np.uint8))
+    save_image(tiny_segnet / "CamVid/valannot/vala_1.png", np.zeros((6, 9), np.uint8))
     with pytest.raises(SgcpError, match=r"\(6, 9\) differs from its image \(6, 8\)"):
         prepare(tiny_segnet)
 
@@ -278,8 +278,8 @@ def write_kaggle(folder: Path) -> Path:
     label = np.array([[[128, 64, 128]] * 4 + [[0, 128, 64]] * 4] * 6, np.uint8)
     for split, stems in KAGGLE.items():
         for number, stem in enumerate(stems):
-            picture(folder / split / f"{stem}.png", np.full((6, 8, 3), number, np.uint8))
-            picture(folder / f"{split}_labels" / f"{stem}_L.png", label)
+            save_image(folder / split / f"{stem}.png", np.full((6, 8, 3), number, np.uint8))
+            save_image(folder / f"{split}_labels" / f"{stem}_L.png", label)
     (folder / "class_dict.csv").write_text(CSV)
     return folder
 

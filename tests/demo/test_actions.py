@@ -10,7 +10,7 @@ import forge
 import numpy as np
 import pytest
 from conftest import HANGING
-from networks import picture
+from networks import random_image
 from videos import frames_of, make_video
 
 from sgcp.core.errors import SgcpError
@@ -93,7 +93,10 @@ def test_what_the_network_sees_is_bounded(size):
 
 
 def test_bands_are_painted_and_counted_as_the_whole_image():
-    image, labels = picture(600, 40), (np.arange(600 * 40).reshape(600, 40) % 11).astype(np.uint8)
+    image, labels = (
+        random_image(600, 40),
+        (np.arange(600 * 40).reshape(600, 40) % 11).astype(np.uint8),
+    )
     whole = Style().paint(image.copy(), labels, Halves.classes)
     images.paint_bands(image, labels, Halves.classes, Style())
     assert np.array_equal(image, whole)

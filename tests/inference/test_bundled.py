@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 from conftest import ROOT
-from networks import image
+from networks import random_image
 from PIL import Image
 
 import sgcp
@@ -35,7 +35,7 @@ def origin(camvid):
 def test_bundled_weights_load_by_name_and_label_any_image(camvid):
     assert [item.name for item in camvid.classes] == CAMVID
     for size in ((360, 480), (97, 61)):
-        labels = camvid.segment(image(*size))
+        labels = camvid.segment(random_image(*size))
         assert labels.shape == size
         assert labels.max() < len(CAMVID)
 
@@ -108,7 +108,7 @@ def test_wheel_segments_offline_in_an_empty_folder(tmp_path):
         archive.extractall(tmp_path / "installed")
     desk = tmp_path / "desk"
     desk.mkdir()
-    Image.fromarray(image(72, 96)).save(desk / "street.jpg")
+    Image.fromarray(random_image(72, 96)).save(desk / "street.jpg")
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
     command = [sys.executable, "-m", "sgcp", "segment", "street.jpg"]
     subprocess.run(command, cwd=desk, env=environment, check=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import run_python
-from networks import eager_scores, picture, random_card, random_network, save_random
+from networks import eager_scores, random_card, random_image, random_network, save_random
 
 import sgcp
 from sgcp.core.errors import SgcpError
@@ -40,7 +40,7 @@ def test_scores_are_those_of_eager_torch(models, name, encoder):
     network, card = random_network(encoder), random_card(encoder)
     runner = engine(models[encoder], name)
     for size in SIZES:
-        image = picture(*size)
+        image = random_image(*size)
         wanted = eager_scores(network, card, image)
         found = runner.scores(image)
         assert found.shape == wanted.shape == (11, -(-size[0] // 8), -(-size[1] // 8))
@@ -51,7 +51,7 @@ def test_scores_are_those_of_eager_torch(models, name, encoder):
 @pytest.mark.parametrize("name", ENGINES)
 def test_labels_are_those_of_training(models, name):
     predictor = Predictor(random_network(), Normalize(random_card().mean, random_card().std))
-    image = picture(121, 95)
+    image = random_image(121, 95)
     wanted = predictor(torch.from_numpy(image).permute(2, 0, 1)[None])[0].numpy()
     assert len(np.unique(wanted)) > 2, "an image of one label tests nothing"
     found = engine(models["sgcp"], name).label(image, (121, 95))
@@ -66,7 +66,7 @@ def test_bf16_is_off_by_its_rounding_alone(models, name):
 
         if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             pytest.skip("this processor does not multiply in bf16")
-    image = picture(121, 95)
+    image = random_image(121, 95)
     wanted = eager_scores(random_network(), random_card(), image)
     found = engine(models["sgcp"], name, "bf16").scores(image)
     off = np.abs(found - wanted).max() / np.abs(wanted).max()
@@ -85,7 +85,7 @@ def few_sizes(monkeypatch):
 @pytest.mark.parametrize("name", ENGINES)
 def test_threads_sharing_an_engine_change_nothing(models, name, few_sizes):
     """Several sizes at once, more of them than are kept compiled."""
-    images = [picture(32 + 8 * (i // 2 % 3), 40, seed=i) for i in range(12)]
+    images = [random_image(32 + 8 * (i // 2 % 3), 40, seed=i) for i in range(12)]
     alone = engine(models["sgcp"], name)
     wanted = [alone.label(image, image.shape[:2]) for image in images]
     model = sgcp.Segmenter(engine(models["sgcp"], name, callers=3), random_card())
@@ -96,17 +96,17 @@ def test_threads_sharing_an_engine_change_nothing(models, name, few_sizes):
 
 def test_sizes_beyond_the_memory_for_graphs_share_one(models, few_sizes):
     runner = engine(models["sgcp"], "openvino")
-    first = runner.scores(picture(32, 40))
+    first = runner.scores(random_image(32, 40))
     for width in (48, 56, 64):
-        runner.scores(picture(32, width))
+        runner.scores(random_image(32, width))
     assert list(runner.graphs) == [(32, 40, 3), (32, 48, 3), (-1, -1, 3)]
-    assert np.array_equal(runner.scores(picture(32, 40)), first)
+    assert np.array_equal(runner.scores(random_image(32, 40)), first)
 
 
 def test_one_large_size_has_a_graph_of_its_own(models, few_sizes):
     runner = engine(models["sgcp"], "openvino")
-    runner.scores(picture(64, 96))
-    runner.scores(picture(32, 40))
+    runner.scores(random_image(64, 96))
+    runner.scores(random_image(32, 40))
     assert list(runner.graphs) == [(64, 96, 3), (-1, -1, 3)]
 
 
@@ -118,10 +118,10 @@ def test_sizes_out_of_use_give_way_though_a_thread_that_ran_them_lives(
     monkeypatch.setattr(openvino_engine, "PATIENCE", 2)
     runner = engine(models["sgcp"], "openvino")
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(runner.scores, picture(32, 40)).result()
+        pool.submit(runner.scores, random_image(32, 40)).result()
         first = weakref.ref(runner.graphs[32, 40, 3])
         for width in (48, 56, 56, 56):
-            runner.scores(picture(32, width))
+            runner.scores(random_image(32, width))
         assert list(runner.graphs) == [(-1, -1, 3), (32, 56, 3)]
         assert first() is None
 
@@ -129,16 +129,16 @@ def test_sizes_out_of_use_give_way_though_a_thread_that_ran_them_lives(
 @pytest.mark.parametrize("name", ENGINES)
 def test_scores_outlive_the_next_call(models, name):
     runner = engine(models["sgcp"], name)
-    first = runner.scores(picture(40, 48, seed=1))
+    first = runner.scores(random_image(40, 48, seed=1))
     copy = first.copy()
-    runner.scores(picture(40, 48, seed=2))
+    runner.scores(random_image(40, 48, seed=2))
     assert np.array_equal(first, copy)
 
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_arrays_of_any_layout_are_read_right(models, name):
     runner = engine(models["sgcp"], name)
-    image = picture(40, 60)
+    image = random_image(40, 60)
     wanted = runner.scores(image)
     frozen = image.copy()
     frozen.setflags(write=False)
@@ -153,7 +153,7 @@ def test_arrays_of_any_layout_are_read_right(models, name):
 @pytest.mark.parametrize("name", ENGINES)
 def test_input_size_is_what_the_network_sees(models, name):
     model = sgcp.Segmenter(engine(models["sgcp"], name), random_card())
-    image = picture(60, 90)
+    image = random_image(60, 90)
     seen = []
     run = model.engine.run
     model.engine.run = lambda given: seen.append(given.shape) or run(given)
@@ -166,9 +166,9 @@ def test_another_size_than_the_exported_is_refused(tmp_path, name):
     path = tmp_path / "fixed.onnx"
     path.write_bytes(to_onnx(InferenceGraph(random_network(), random_card()), (40, 48)))
     runner = engine(path, name)
-    assert runner.scores(picture(40, 48)).shape == (11, 5, 6)
+    assert runner.scores(random_image(40, 48)).shape == (11, 5, 6)
     with pytest.raises(SgcpError, match="exported for 40x48, got 48x40; export it without"):
-        runner.scores(picture(48, 40))
+        runner.scores(random_image(48, 40))
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
@@ -184,9 +184,9 @@ def test_labels_alone_have_no_scores_and_no_other_size(tmp_path):
     path.write_bytes(to_onnx(InferenceGraph(random_network(), random_card(), labels=True)))
     runner = engine(path)
     with pytest.raises(SgcpError, match="exported with --labels: it has no scores"):
-        runner.scores(picture(40, 48))
+        runner.scores(random_image(40, 48))
     with pytest.raises(SgcpError, match="input_size"):
-        runner.label(picture(40, 48), (80, 96))
+        runner.label(random_image(40, 48), (80, 96))
 
 
 def without(monkeypatch, *names):
@@ -333,7 +333,7 @@ def test_gpu_gives_what_the_cpu_gives(models):
     model = sgcp.load(models["sgcp"], device="cuda", precision="fp32")
     network, card = random_network(), random_card()
     for size in ((121, 95), (64, 128), (121, 95)):
-        image = picture(*size, seed=size[0])
+        image = random_image(*size, seed=size[0])
         wanted = eager_scores(network, card, image)
         assert np.abs(model.engine.scores(image) - wanted).max() < 2e-3 * np.abs(wanted).max()
         plain = engine(models["sgcp"], "torch").label(image, size)

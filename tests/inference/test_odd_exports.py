@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from networks import image, random_card, random_network
+from networks import random_card, random_image, random_network
 from onnx import TensorProto, helper
 from PIL import Image
 
@@ -43,7 +43,7 @@ def changed(content: bytes, change) -> bytes:
 
 def refused(file: Path, engine: str) -> str:
     with pytest.raises(SgcpError) as caught:
-        sgcp.load(file, engine=engine).segment(image(40, 48))
+        sgcp.load(file, engine=engine).segment(random_image(40, 48))
     message = str(caught.value)
     assert str(file.stem) in message
     assert len(message.splitlines()) == 1
@@ -190,7 +190,7 @@ def test_a_damaged_export_is_one_error_line_and_no_foreign_noise(tmp_path, name,
     """Native code writes past Python, so this is a process of its own."""
     file = write(tmp_path, content[:-1000] if damage is None else damage, name)
     file.with_suffix(".bin").write_bytes(b"123")
-    Image.fromarray(image(40, 48)).save(tmp_path / "street.png")
+    Image.fromarray(random_image(40, 48)).save(tmp_path / "street.png")
     command = [sys.executable, "-m", "sgcp", "segment", "street.png", "--model", name]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import picture, save_random
+from networks import random_image, save_random
 from PIL import Image
 
 import sgcp
@@ -17,7 +17,7 @@ def segmenter(tmp_path_factory):
 
 
 def test_labels_are_the_best_class_of_the_resized_scores(segmenter):
-    image = picture(50, 70)
+    image = random_image(50, 70)
     scores = segmenter.engine.scores(image)  # (K, 7, 9)
     corners = scores[:, 0, 0], scores[:, -1, -1]
     labels = segmenter.segment(image)
@@ -34,7 +34,7 @@ def test_labels_have_the_size_of_the_image(segmenter, size, input_size):
 
 
 def test_input_size_is_what_the_network_sees(segmenter):
-    image = picture(96, 128)
+    image = random_image(96, 128)
     resized = np.array(Image.fromarray(image).resize((80, 48), Image.Resampling.BILINEAR))
     labels = segmenter.segment(image, input_size=(48, 80))
     assert (labels == segmenter.engine.label(resized, (96, 128))).all()
@@ -58,7 +58,7 @@ def test_other_arrays_are_refused(segmenter, image):
 def test_paths_and_pil_images_are_labelled_as_a_viewer_shows_them(segmenter, tmp_path):
     turned = Image.Exif()
     turned[0x0112] = 6  # EXIF orientation: shown turned clockwise
-    upright = Image.fromarray(picture(40, 56))
+    upright = Image.fromarray(random_image(40, 56))
     path = tmp_path / "turned.png"
     upright.rotate(90, expand=True).save(path, exif=turned)
     expected = segmenter.segment(np.array(upright))
@@ -68,7 +68,9 @@ def test_paths_and_pil_images_are_labelled_as_a_viewer_shows_them(segmenter, tmp
     np.testing.assert_array_equal(segmenter.segment(grey), segmenter.segment(grey.convert("RGB")))
 
 
-@pytest.mark.parametrize("image", [[picture(4, 4)], None, 3.0, b"x.png", Image.new("F", (4, 4))])
+@pytest.mark.parametrize(
+    "image", [[random_image(4, 4)], None, 3.0, b"x.png", Image.new("F", (4, 4))]
+)
 def test_other_objects_are_refused(segmenter, image):
     with pytest.raises(ValueError, match=r"image: expected .* got|nothing says which value"):
         segmenter.segment(image)
@@ -116,7 +118,7 @@ def test_unknown_name_is_refused():
 @pytest.mark.parametrize(("size", "seen"), [((96, 128), (48, 64)), ((60, 30), (96, 48))])
 def test_a_model_sees_images_with_the_short_side_that_it_wants(tmp_path, size, seen):
     model = sgcp.load(save_random(tmp_path, input_side=48), precision="fp32", threads=1)
-    image = picture(*size)
+    image = random_image(*size)
     labels = model.segment(image)
     assert (labels == model.segment(image, input_size=seen)).all()
     assert labels.shape == size

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import picture, save_random
+from networks import random_image, save_random
 
 import sgcp
 from sgcp.core.errors import SgcpError
@@ -28,14 +28,14 @@ def segmenter(tmp_path_factory):
 
 
 def test_one_view_is_the_plain_way(segmenter):
-    image = picture(50, 70)
+    image = random_image(50, 70)
     labels = InferenceOptions(window=(64, 96)).label(segmenter.engine.scores, image, (50, 70))
     assert (labels == segmenter.segment(image)).mean() > 0.999  # but for rounding
 
 
 @pytest.mark.parametrize("width", [96, 97, 101])  # the last ones end within a cell
 def test_mirrored_images_get_mirrored_labels(segmenter, width):
-    image = picture(64, width)
+    image = random_image(64, width)
     mirrored = np.ascontiguousarray(image[:, ::-1])
     flip = InferenceOptions(flip=True)
     assert (segmenter.segment(mirrored) != segmenter.segment(image)[:, ::-1]).any()
@@ -46,7 +46,7 @@ def test_mirrored_images_get_mirrored_labels(segmenter, width):
 @pytest.mark.parametrize("width", [96, 101, 126])
 def test_both_ways_of_looking_see_the_same_place(width):
     """What is scored by its own pixels alone is labelled alike, seen from either side."""
-    image = picture(64, width)
+    image = random_image(64, width)
     once = InferenceOptions(scales=(round(width / STRIDE) * STRIDE / width,)).label(
         local, image, (64, width)
     )
@@ -61,7 +61,7 @@ def test_the_mean_is_of_probabilities():
         cells = [-(-side // STRIDE) for side in image.shape[:2]]
         return np.broadcast_to(np.array(next(answers), np.float32)[:, None, None], (2, *cells))
 
-    assert (InferenceOptions(flip=True).label(score, picture(16, 16), (16, 16)) == 0).all()
+    assert (InferenceOptions(flip=True).label(score, random_image(16, 16), (16, 16)) == 0).all()
 
 
 def test_scales_are_sizes_that_the_network_sees(segmenter):
@@ -71,7 +71,7 @@ def test_scales_are_sizes_that_the_network_sees(segmenter):
         seen.append(image.shape[:2])
         return local(image)
 
-    labels = InferenceOptions(scales=(0.5, 1.0, 1.5)).label(score, picture(60, 90), (60, 90))
+    labels = InferenceOptions(scales=(0.5, 1.0, 1.5)).label(score, random_image(60, 90), (60, 90))
     assert seen == [(32, 48), (60, 90), (88, 136)]  # multiples of 8, but for the image itself
     assert labels.shape == (60, 90)
 
@@ -93,14 +93,14 @@ def test_windows_cover_a_side_and_overlap_by_a_third(side, length):
 
 @pytest.mark.parametrize("window", [(32, 40), (33, 41), (200, 24), (8, 8)])
 def test_windows_put_together_are_the_whole(window):
-    image = picture(75, 131)
+    image = random_image(75, 131)
     whole = label_pixels(local(image), (75, 131))
     assert (InferenceOptions(window=window).label(local, image, (75, 131)) == whole).mean() > 0.999
 
 
 def test_places_seen_through_two_windows_do_not_count_twice():
     """Or they would weigh more than the rest once several sizes are averaged."""
-    seen = InferenceOptions(window=(32, 40)).look(local, picture(75, 131))
+    seen = InferenceOptions(window=(32, 40)).look(local, random_image(75, 131))
     np.testing.assert_allclose(seen.sum(0), 1, rtol=1e-5)
 
 
@@ -112,4 +112,4 @@ def test_probabilities_sum_to_one_however_large_the_scores():
 def test_exported_labels_cannot_be_averaged(segmenter, monkeypatch):
     monkeypatch.setattr(segmenter.engine, "labels", True)
     with pytest.raises(SgcpError, match="no scores to give"):
-        segmenter.segment(picture(16, 16), views=InferenceOptions(flip=True))
+        segmenter.segment(random_image(16, 16), views=InferenceOptions(flip=True))

@@ -44,7 +44,7 @@ def judge(request, tmp_path) -> Callable[[dict[str, bytes]], Report]:
 
 def test_right_predictions_have_no_finding(judge):
     report = judge(GOOD)
-    assert (report.findings, report.passed, report.files, report.pictures) == ((), True, 3, 3)
+    assert (report.findings, report.passed, report.files, report.images) == ((), True, 3, 3)
     assert report.pixels == {item.name: 12 for item in cityscapes_classes()}
 
 

@@ -41,7 +41,7 @@ def model(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def picture(tmp_path) -> Path:
+def street(tmp_path) -> Path:
     noise = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     Image.fromarray(noise).resize((128, 96)).save(tmp_path / "image.png")
     return tmp_path / "image.png"
@@ -80,8 +80,8 @@ def test_no_model_is_one_message(project):
     assert "run `sgcp train sample` first" in project.fails("benchmark", "sample")
 
 
-def test_options_leave_the_tracked_numbers_alone(trained, picture):
-    trained.ok("benchmark", "sample", "--images", picture.parent, "--out", "mine.json")
+def test_options_leave_the_tracked_numbers_alone(trained, street):
+    trained.ok("benchmark", "sample", "--images", street.parent, "--out", "mine.json")
     content = json.loads((trained.root / "mine.json").read_text())
     assert content["size"] == [64, 128]
     trained.ok("benchmark", "sample", "--size", "32", "64")
@@ -97,37 +97,37 @@ def test_impossible_options_are_one_message(trained, option, named):
     assert named in trained.fails("benchmark", "sample", *option)
 
 
-def test_reference_scores_as_the_plain_network_does(model, picture):
+def test_reference_scores_as_the_plain_network_does(model, street):
     reference = job(model, "reference").open()
-    image = np.array(Image.open(picture))
+    image = np.array(Image.open(street))
     ours = job(model).open()
     scores = reference.network(image)()[0].numpy()
     np.testing.assert_allclose(scores, ours.network(image)(), atol=1e-4)
     assert np.mean(reference.label(image) == ours.label(image)) > 0.9  # bicubic, not bilinear
 
 
-def test_folders_get_the_labels_of_single_images(model, picture, tmp_path):
+def test_folders_get_the_labels_of_single_images(model, street, tmp_path):
     (tmp_path / "out").mkdir()
     for network in ("reference", "SGCPNet"):
         candidate = job(model, network).open()
-        candidate.label_files([picture], tmp_path / "out")
-        written = np.array(Image.open(tmp_path / "out" / picture.name))
-        np.testing.assert_array_equal(written, candidate.label(np.array(Image.open(picture))))
+        candidate.label_files([street], tmp_path / "out")
+        written = np.array(Image.open(tmp_path / "out" / street.name))
+        np.testing.assert_array_equal(written, candidate.label(np.array(Image.open(street))))
 
 
 @pytest.mark.parametrize("peer", ["lraspp", "linknet"])
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
-def test_peers_score_images_at_their_stride(model, picture, peer, engine):
+def test_peers_score_images_at_their_stride(model, street, peer, engine):
     candidate = job(model, peer, engine).open()
-    scores = candidate.network(np.array(Image.open(picture)))()
+    scores = candidate.network(np.array(Image.open(street)))()
     assert scores.shape == ((19, 12, 16) if peer == "lraspp" else (19, 96, 128))
     assert candidate.tasks == ("network",)
 
 
-def test_the_network_in_8_bits_labels_nearly_alike(model, picture, tmp_path):
+def test_the_network_in_8_bits_labels_nearly_alike(model, street, tmp_path):
     pytest.importorskip("nncf")
-    file = write_int8(model, [picture], tmp_path)
-    image = np.array(Image.open(picture))
+    file = write_int8(model, [street], tmp_path)
+    image = np.array(Image.open(street))
     int8, plain = replace(job(model, "SGCPNet", "openvino", "int8"), model=file).open(), job(model)
     scores, wanted = int8.network(image)(), plain.open().network(image)()
     assert 0 < np.abs(scores - wanted).max() < 0.2 * np.abs(wanted).max()
@@ -144,8 +144,8 @@ def test_8_bits_without_nncf_are_left_out_with_the_reason(trained, monkeypatch):
     assert "pip install" in left_out["SGCPNet, openvino int8"]
 
 
-def test_a_killed_contender_is_one_message(model, picture):
-    runner = Runner(job(model), [picture])
+def test_a_killed_contender_is_one_message(model, street):
+    runner = Runner(job(model), [street])
     runner.process.kill()
     runner.process.join()
     assert runner.process.exitcode == -signal.SIGKILL

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Project
-from networks import eager_scores, picture, random_card, random_network, save_random
+from networks import eager_scores, random_card, random_image, random_network, save_random
 from PIL import Image
 
 import sgcp
@@ -43,7 +43,7 @@ def test_scores_of_any_odd_size_are_those_of_pytorch(model, suffix):
     text = model.ok("export", "model.safetensors", f"out{suffix}")
     assert "against PyTorch: largest difference" in text
     for size in ((131, 201), (177, 130)):
-        image = picture(*size)
+        image = random_image(*size)
         wanted = plain_scores(image)
         found = run(model.root / f"out{suffix}", image)
         assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()
@@ -53,7 +53,7 @@ def test_scores_of_any_odd_size_are_those_of_pytorch(model, suffix):
 @pytest.mark.integration
 def test_baked_labels_of_a_fixed_size_are_those_of_pytorch(model, suffix):
     model.ok("export", "model.safetensors", f"out{suffix}", "--labels", "--size", "75", "93")
-    image = picture(75, 93)
+    image = random_image(75, 93)
     found = run(model.root / f"out{suffix}", image)
     assert found.dtype == np.uint8
     assert (found == plain_labels(image)).mean() > 0.999
@@ -66,7 +66,7 @@ def test_baked_labels_of_a_fixed_size_are_those_of_pytorch(model, suffix):
 def test_small_images_and_onnx_runtime_too(model, suffix):
     model.ok("export", "model.safetensors", f"out{suffix}", "--labels")
     for size in ((1, 1), (33, 17)):
-        image = picture(*size)
+        image = random_image(*size)
         labels = sgcp.load(model.root / f"out{suffix}", precision="fp32").segment(image)
         assert (labels == plain_labels(image)).mean() > 0.99
     if suffix == ".onnx":
@@ -90,9 +90,9 @@ def test_int8_says_what_it_costs(trained):
     facts = json.loads((trained.root / "street.json").read_text())["provenance"]["export"]["int8"]
     assert facts["images"] == 3
     assert "mIoU" in text
-    labels = sgcp.load(trained.root / "street.xml", precision="fp32").segment(picture(64, 128))
+    labels = sgcp.load(trained.root / "street.xml", precision="fp32").segment(random_image(64, 128))
     plain = sgcp.load(trained.root / "data/models/sample", precision="fp32")
-    assert (labels == plain.segment(picture(64, 128))).mean() > 0.5
+    assert (labels == plain.segment(random_image(64, 128))).mean() > 0.5
 
 
 def int8_facts(file):
@@ -104,7 +104,7 @@ def test_int8_takes_its_ranges_from_any_folder_without_a_project(tmp_path):
     save_random(tmp_path)
     (tmp_path / "photos" / "more").mkdir(parents=True)
     for name, size in (("a.jpg", (64, 96)), ("more/b.png", (96, 64)), ("more/c.webp", (48, 48))):
-        Image.fromarray(picture(*size)).save(tmp_path / "photos" / name)
+        Image.fromarray(random_image(*size)).save(tmp_path / "photos" / name)
     (tmp_path / "photos" / "notes.txt").write_text("by the sea")
     whole = (tmp_path / "photos" / "a.jpg").read_bytes()
     (tmp_path / "photos" / "half.jpg").write_bytes(whole[: len(whole) // 2])
@@ -118,7 +118,7 @@ def test_int8_takes_its_ranges_from_any_folder_without_a_project(tmp_path):
     assert (facts["images"], facts["split"], facts["scores"]) == (3, None, None)
     assert f"{100 * facts['equal_labels']:.2f} % of the labels equal" in text
     assert 0.5 < facts["equal_labels"] <= 1
-    assert sgcp.load(tmp_path / "out.xml").segment(picture(40, 48)).shape == (40, 48)
+    assert sgcp.load(tmp_path / "out.xml").segment(random_image(40, 48)).shape == (40, 48)
 
 
 @pytest.mark.integration
@@ -173,7 +173,7 @@ def test_an_export_of_fixed_size_names_its_size(model):
     model.ok("export", "model.safetensors", "out.onnx", "--size", "64", "96")
     for engine in ("openvino", "onnxruntime"):
         with pytest.raises(SgcpError, match="exported for 64x96, got 65x96"):
-            sgcp.load(model.root / "out.onnx", engine=engine).segment(picture(65, 96))
+            sgcp.load(model.root / "out.onnx", engine=engine).segment(random_image(65, 96))
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ def test_the_graph_itself_says_how_images_are_resized(shortened):
 def test_a_loaded_export_resizes_as_its_model_does(shortened):
     shortened.ok("export", "model.safetensors", "any.onnx")
     shortened.ok("export", "model.safetensors", "fixed.onnx", "--size", "48", "64")
-    image = picture(96, 128)
+    image = random_image(96, 128)
     plain = sgcp.load(shortened.root / "model.safetensors", precision="fp32").segment(image)
     for name in ("any.onnx", "fixed.onnx"):
         labels = sgcp.load(shortened.root / name, precision="fp32").segment(image)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Project
-from networks import picture, save_random
+from networks import random_image, save_random
 from PIL import Image
 
 import sgcp
@@ -21,7 +21,7 @@ def desk(tmp_path):
     save_random(tmp_path)
     (tmp_path / "trip/day").mkdir(parents=True)
     for number, name in enumerate(["street.jpg", "grey.png", "trip/a.png", "trip/day/street.JPG"]):
-        image = Image.fromarray(picture(40, 56, number))
+        image = Image.fromarray(random_image(40, 56, number))
         (image.convert("L") if name == "grey.png" else image).save(tmp_path / name)
     return Project(tmp_path)
 
@@ -74,7 +74,7 @@ def test_sub_folders_are_kept(desk, monkeypatch):
     """Frames of equal names in several folders keep apart, below the folders they came from."""
     for folder in ("drive/one/left", "drive/two/left"):
         (desk.root / folder).mkdir(parents=True)
-        Image.fromarray(picture(40, 56)).save(desk.root / folder / "0001.png")
+        Image.fromarray(random_image(40, 56)).save(desk.root / folder / "0001.png")
     expected = ["one/left/0001_labels.png", "two/left/0001_labels.png"]
     for out, paths in {
         "below one": ["drive"],
@@ -112,7 +112,7 @@ def test_outputs_made_otherwise_are_neither_skipped_nor_overwritten(desk, change
     if changed == "model":
         save_random(desk.root, input_side=48)
     elif changed == "image":
-        Image.fromarray(picture(40, 56, 7)).save(desk.root / "street.jpg")
+        Image.fromarray(random_image(40, 56, 7)).save(desk.root / "street.jpg")
     elif changed == "labels":  # edited by hand
         path = desk.root / "segmented/street_labels.png"
         Image.open(path).save(path)
@@ -177,8 +177,8 @@ def test_a_image_given_twice_is_labelled_once(desk):
 
 
 def test_names_stay_below_the_output_folder(tmp_path):
-    pictures = map(Path, ["a/1.png", "/1.png", "b/1.png", "c/b/1.png", "A/1.PNG"])
-    named = name_outputs(dict.fromkeys(pictures, Path()), tmp_path).values()
+    images = map(Path, ["a/1.png", "/1.png", "b/1.png", "c/b/1.png", "A/1.PNG"])
+    named = name_outputs(dict.fromkeys(images, Path()), tmp_path).values()
     stems = [path.relative_to(tmp_path).as_posix() for path in named]
     assert stems == ["1", "1.png", "b_1.png", "b_1.png_2", "A_1.PNG"]
 

@@ -15,7 +15,7 @@ import imagecodecs
 import numpy as np
 import pytest
 from conftest import ROOT, Project
-from networks import picture, save_random
+from networks import random_image, save_random
 from PIL import Image
 from typer.testing import CliRunner
 from videos import frames_of, labels_of, make_video, sound_of
@@ -32,7 +32,7 @@ from sgcp.tools.segment_inputs import find_media, name_outputs
 def desk(tmp_path):
     """A folder without a project: a model, an image, a video with sound."""
     save_random(tmp_path)
-    Image.fromarray(picture(40, 56)).save(tmp_path / "street.jpg")
+    Image.fromarray(random_image(40, 56)).save(tmp_path / "street.jpg")
     make_video(tmp_path / "drive.mp4", 8, sound="aac")
     return Project(tmp_path)
 
@@ -280,7 +280,7 @@ def test_image_on_standard_input(desk):
     assert names(desk.root / "segmented") == ["stdin_labels.png", "stdin_overlay.png"]
     again = piped(desk, (desk.root / "street.jpg").read_bytes())
     assert "1 of 1 images, 1 of them skipped" in again.output
-    other = piped(desk, saved(Image.fromarray(picture(8, 8))))
+    other = piped(desk, saved(Image.fromarray(random_image(8, 8))))
     assert other.exit_code == 1
     assert "stdin_labels.png and 1 more: exists, and was made" in other.stderr
 
@@ -304,7 +304,7 @@ def test_nonsense_on_standard_input(desk, content, message):
 
 @pytest.mark.parametrize("alpha", [0, 0.3, 0.5, 1])
 def test_alpha_is_the_share_of_the_colours(alpha):
-    image, colors = picture(9, 7), picture(9, 7, 1)
+    image, colors = random_image(9, 7), random_image(9, 7, 1)
     exact = image * (1 - alpha) + colors * alpha
     assert np.abs(blend(image, colors, alpha) - exact).max() <= 1
     if alpha in (0, 1):
@@ -404,7 +404,7 @@ def test_huge_images_are_refused_by_their_header(tmp_path):
 def test_any_size(desk):
     sizes = [(1, 1), (1, 300), (300, 1), (7, 5)]
     for height, width in sizes:
-        Image.fromarray(picture(height, width)).save(desk.root / f"{height}x{width}.bmp")
+        Image.fromarray(random_image(height, width)).save(desk.root / f"{height}x{width}.bmp")
     segment(desk, "*.bmp")
     for height, width in sizes:
         labels = Image.open(desk.root / f"segmented/{height}x{width}_labels.png")
@@ -434,7 +434,7 @@ def test_killed_midway_leaves_no_video_of_the_final_name(desk):
 def test_image_that_the_model_cannot_take_leaves_the_others(desk):
     """An export of one size refuses other sizes: those are named, the rest is labelled."""
     desk.ok("export", "model.safetensors", "fixed.onnx", "--size", "40", "56")
-    Image.fromarray(picture(48, 56)).save(desk.root / "taller.png")
+    Image.fromarray(random_image(48, 56)).save(desk.root / "taller.png")
     result = desk.run("segment", "street.jpg", "taller.png", "--model", "fixed.onnx")
     assert result.exit_code == 1
     assert "left out: " in result.output

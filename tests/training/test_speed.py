@@ -78,11 +78,11 @@ def test_compiled_run_ends_alike_twice_and_resumed(prepared):
     ("device", "images", "expected"),
     [("cpu", 300, 0), ("cpu", 3000, 1), ("cuda", 300, 3)],
 )
-def test_loader_processes_suit_the_machine(monkeypatch, device, pictures, expected):
+def test_loader_processes_suit_the_machine(monkeypatch, device, images, expected):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8))
     machine = load_params(ROOT / "params.yaml").machine
     fabric = SimpleNamespace(device=SimpleNamespace(type=device), world_size=2)
-    items = [SimpleNamespace(height=360, width=480)] * pictures
+    items = [SimpleNamespace(height=360, width=480)] * images
     assert loader_processes(machine, fabric, items) == expected
     fixed = machine.model_copy(update={"loader_workers": 5})
     assert loader_processes(fixed, fabric, items) == 5
