@@ -211,7 +211,7 @@ def draw_errors(path: Path, seen: Sequence[Seen], scorer: Scorer) -> None:
     rows = []
     for one in (ranked[0], ranked[len(ranked) // 2], ranked[-1]):
         print(f"{path.name}: {one.key}, {100 * one.wrong:.1f} % of its scored pixels wrong")
-        said = colorize(one.prediction, scorer.benchmark.classes)
+        said = colorize(one.prediction, scorer.protocol.classes)
         gap = np.full((said.shape[0], GAP, 3), 255, dtype=np.uint8)
         rows += [np.hstack([said, gap, error_map(one.label, one.prediction)])]
         rows += [np.full((GAP, rows[0].shape[1], 3), 255, dtype=np.uint8)]
@@ -236,17 +236,17 @@ def main() -> None:
     scores: dict[str, float] = {}
     plain: Counts | None = None
     for name, disturb in track(DISTURBANCES.items(), "disturbing", len(DISTURBANCES)):
-        counts = no_counts(scorer.benchmark)
+        counts = no_counts(scorer.protocol)
         for item in items:
             truth = read_ground_truth(layout.prepared, item)
             image = disturb(Image.fromarray(read_image(layout.raw / item.image)))
             labels = scorer.to_train_ids[model.segment(np.asarray(image))]
             if name in TURNS:  # each undoes itself
                 labels = np.asarray(disturb(Image.fromarray(labels)))
-            counts += count_image(truth, scorer.to_label_ids[labels], scorer.benchmark)
+            counts += count_image(truth, scorer.to_label_ids[labels], scorer.protocol)
             if name == "as it is":
                 seen.append(Seen(item.key, truth.train_ids[truth.segments], labels))
-        scores[name] = score_counts(counts, scorer.benchmark).miou
+        scores[name] = score_counts(counts, scorer.protocol).miou
         plain = plain or counts
     assert plain is not None  # the first is as it is
     report(seen, plain, scores, scorer, options.pictures)
@@ -260,7 +260,7 @@ def report(
     pictures: Path | None,
 ) -> None:
     """Print the tables, draw the charts."""
-    names = [one.name for one in scorer.benchmark.classes]
+    names = [one.name for one in scorer.protocol.classes]
     found, pixels = shares_by(thickness, THIN, seen, len(names))
     rows = [[name, *percent(row)] for name, row in zip(names, found, strict=True)]
     print_table("found, %, by thickness in pixels", ["class", *name_bins(THIN)], rows)
@@ -281,8 +281,8 @@ def report(
 
 def misses(counts: Counts, scorer: Scorer) -> Iterator[list[str]]:
     """Yield a row a class: the share that is found, and what most of the rest is taken for."""
-    names = [one.name for one in scorer.benchmark.classes]
-    for k, row in enumerate(square(counts, scorer.benchmark)):
+    names = [one.name for one in scorer.protocol.classes]
+    for k, row in enumerate(square(counts, scorer.protocol)):
         shares = 100 * row / max(1, counts.pixels[k].sum())
         others = [j for j in np.argsort(-shares) if j != k][:3]
         taken = ", ".join(f"{names[j]} {shares[j]:.0f}" for j in others)

@@ -55,14 +55,14 @@ def main() -> None:
     plain: list[float] = []
     for name, size, views in ways:
         scorer = Scorer(layout, dataset, model, size, views)
-        counts, times = no_counts(scorer.benchmark), []
+        counts, times = no_counts(scorer.protocol), []
         for item in items:
             scored = scorer.score(item)
             counts += scored.counts
             before = time.perf_counter()
             model.segment(scored.image, size, views)
             times.append(1000 * (time.perf_counter() - before))
-        row = [100 * score_counts(counts, scorer.benchmark).miou, statistics.median(times)]
+        row = [100 * score_counts(counts, scorer.protocol).miou, statistics.median(times)]
         plain = plain or row
         print(
             f"{name:26} at {size[0]:4}x{size[1]:<4}  mIoU {row[0]:5.2f} ({row[0] - plain[0]:+.2f})"

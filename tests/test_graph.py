@@ -121,7 +121,7 @@ def test_every_setting_is_read_by_its_stage(tmp_path):
         (validate.validate, params.sample.validate_, (params.machine,)),
         (predict.predict, params.sample.predict, (params.machine,)),
         (package.package_submission, params.sample.package, ()),
-        (report.report, params.sample.report, (params.machine,)),
+        (report.report, params.sample.report, ()),
     ]
     for stage, section, rest in calls:
         read: set[str] = set()

@@ -293,7 +293,7 @@ def report(
 
     Example: sgcp report camvid --against HEAD~1:metrics/camvid/validate.json
     """
-    params, section, layout = open_project(dataset, "report")
+    _, section, layout = open_project(dataset, "report")
     from sgcp.stages.report import report as stage
 
-    stage(layout, section.report, params.machine, against)
+    stage(layout, section.report, against)

@@ -1,5 +1,6 @@
 """Terminal output: a progress bar on a terminal, plain lines elsewhere."""
 
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -145,3 +146,8 @@ def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]
     """Yield ``items`` under a progress bar."""
     with progress_bar() as bar:
         yield from bar.track(items, total=total, description=description)
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """Write a share in per cent, without the sign: ``0.5`` is ``50.00``; a dash for no number."""
+    return "-" if share is None or math.isnan(share) else f"{100 * share:.{digits}f}"

@@ -36,6 +36,10 @@ class Meaning:
     image: str = ""
     """``digest_pixels`` of the image that they label, likewise."""
 
+    def to_text(self) -> str:
+        """Return the text under ``KEYWORD``, which ``read_meaning`` reads."""
+        return json.dumps({key: value for key, value in asdict(self).items() if value})
+
 
 def ids_of(classes: Sequence[SemanticClass], dataset: str) -> Meaning:
     """Return the meaning of a label map of label ids."""
@@ -60,8 +64,7 @@ def write_labels(
     Args:
         text: what else the file says, by keyword.
     """
-    said = json.dumps({key: value for key, value in asdict(meaning).items() if value})
-    write_png(path, labels, {KEYWORD: said, **text})
+    write_png(path, labels, {KEYWORD: meaning.to_text(), **text})
 
 
 def read_meaning(text: Mapping[str, str]) -> Meaning | None:

@@ -12,18 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.processor import processor_name
 from sgcp.datasets.classes import SemanticClass, classes_from_json, match_names
 from sgcp.inference.engines import Engine, open_engine
 from sgcp.inference.engines.base import cores
 from sgcp.inference.engines.interface import check_graph
-from sgcp.inference.engines.processor import processor_name
 from sgcp.inference.tta import PLAIN, Float32, InferenceOptions
 from sgcp.media.images import UInt8
 from sgcp.media.photos import convert_photo, read_photo
 from sgcp.models.card import ModelCard, read_card, weights_path
 
 if TYPE_CHECKING:
-    from sgcp.core.layout import Layout
     from sgcp.datasets.classes import SemanticClass
     from sgcp.settings import LabelSettings, MachineSettings
 
@@ -216,21 +215,6 @@ def load_segmenter(model: Path, machine: MachineSettings, precision: str) -> Seg
     exported = model.suffix in EXPORTED and machine.accelerator == "auto"
     device = "cpu" if exported else choose_device(machine.accelerator)
     return load(model, device, machine.engine, precision, callers=cores())
-
-
-def stage_model(layout: Layout) -> Path:
-    """Return the weights that ``train`` wrote.
-
-    Raises:
-        SgcpError: there are none: train first, or finish an interrupted training.
-    """
-    path = layout.model / "model.safetensors"
-    if path.is_file():
-        return weights_path(path)
-    command = f"run `sgcp train {layout.dataset}`"
-    if layout.unfinished_curves.is_dir():
-        raise SgcpError(f"{path}: not found: training was interrupted; {command} to finish it")
-    raise SgcpError(f"{path}: not found; {command} first")
 
 
 def describe_processor(device: str) -> str:

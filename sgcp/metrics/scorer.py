@@ -54,7 +54,8 @@ class Scorer:
     ) -> None:
         self.layout, self.model = layout, model
         self.input_size, self.views = input_size, views
-        self.benchmark = protocol_of(dataset)
+        self.protocol = protocol_of(dataset)
+        self.dataset = dataset.name
         self.to_train_ids = translation(model, dataset.classes)
         self.to_label_ids = np.array([item.label_id for item in dataset.classes], dtype=np.uint8)
 
@@ -69,7 +70,7 @@ class Scorer:
         truth = read_ground_truth(self.layout.prepared, item)
         prediction = self.to_train_ids[self.model.segment(image, self.input_size, self.views)]
         try:
-            counts = count_image(truth, self.to_label_ids[prediction], self.benchmark)
+            counts = count_image(truth, self.to_label_ids[prediction], self.protocol)
         except ValueError as error:
             raise SgcpError(f"{path}: {error}; prepare again") from None
         return Scored(image, truth, prediction, counts)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -13,6 +13,9 @@ from typing_extensions import TypedDict
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import read_json
+
+if TYPE_CHECKING:
+    from sgcp.core.layout import Layout
 
 FORMAT = 1
 MAX_BYTES = 2**26  # of weights; the larger encoder's are below 2**23
@@ -120,6 +123,21 @@ def weights_path(path: Path) -> Path:
     if path.stat().st_size > MAX_BYTES:
         raise SgcpError(f"{path}: {path.stat().st_size:,} bytes, far more than this network has")
     return path
+
+
+def stage_model(layout: "Layout") -> Path:
+    """Return the weights that ``train`` wrote.
+
+    Raises:
+        SgcpError: there are none: train first, or finish an interrupted training.
+    """
+    path = layout.model / "model.safetensors"
+    if path.is_file():
+        return weights_path(path)
+    command = f"run `sgcp train {layout.dataset}`"
+    if layout.unfinished_curves.is_dir():
+        raise SgcpError(f"{path}: not found: training was interrupted; {command} to finish it")
+    raise SgcpError(f"{path}: not found; {command} first")
 
 
 def model_digest(weights: Path) -> str:

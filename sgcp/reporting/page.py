@@ -1,13 +1,14 @@
-"""Pages that stand alone: one HTML file holds its style, images and charts, and asks no network.
+"""Self-contained pages: one HTML file has its style, images and charts, and asks no network.
 
-Templates lie in ``sgcp/reporting/pages``: ``base.html`` is the frame, ``parts.html`` holds what
-several pages show. Whatever is filled in is escaped: names of files may hold markup.
+Templates are in ``sgcp/reporting/pages``: ``base.html`` is the frame, ``parts.html`` has the parts
+that several pages share. All values are escaped: names of files may contain markup.
 """
 
 from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +23,6 @@ from sgcp.reporting.palettes import lookup
 
 if TYPE_CHECKING:
     from sgcp.media.images import UInt8
-import math
 
 JPEG_QUALITY = 80
 FONT = "system-ui, sans-serif"
@@ -31,16 +31,16 @@ Cell = str | int | float | None
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart, and the same in words and numbers for those who cannot see it.
+    """A chart, and the same in words and numbers for readers who cannot see it.
 
-    ``parts.html`` shows it: ``{{ parts.chart(chart) }}``.
+    ``parts.html`` draws it: ``{{ parts.chart(chart, id) }}``.
     """
 
     title: str
     summary: str
-    """What it shows, in a sentence: the image's alternative text."""
+    """One sentence: the image's alternative text."""
     drawing: altair.TopLevelMixin
-    """Of ``width="container"``; the page, which may be dark, colours text and lines."""
+    """Of ``width="container"``; the page, light or dark, colours text and lines."""
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
 
@@ -67,7 +67,7 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sgcp.reporting", "pages"),
         autoescape=True,
-        undefined=jinja2.StrictUndefined,  # a slip of the pen is an error, not a gap
+        undefined=jinja2.StrictUndefined,  # a misspelt name is an error, not a gap
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -76,14 +76,14 @@ def _environment() -> jinja2.Environment:
 
 
 def render(template: str, **content: Any) -> str:
-    """Fill in a template of ``sgcp/reporting/pages``, such as one that extends ``base.html``."""
+    """Render a template of ``sgcp/reporting/pages`` that extends ``base.html``."""
     return _environment().get_template(template).render(vega=_vega, **content)
 
 
 def show(value: Cell) -> str:
-    """Return a cell of a table as people read it: 12,345 or 0.123, and a dash for nothing."""
+    """Return a cell of a table as text: 12,345 or 0.123, and a dash for None."""
     if value is None:
-        return NONE
+        return "-"
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) else value
@@ -91,21 +91,21 @@ def show(value: Cell) -> str:
 
 @cache
 def _vega() -> str:
-    """Return the programs that draw charts, Vega and Vega-Lite of altair's version: 0.9 MB."""
+    """Return Vega and Vega-Lite of altair's version, which draw the charts: 0.9 MB."""
     version = ".".join(altair.SCHEMA_VERSION.split(".")[:2])
     programs = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version)
     return programs.replace("</script", r"<\/script")
 
 
 def photo_uri(rgb: UInt8) -> str:
-    """Return an image (H, W, 3) as an address that holds it, in JPEG."""
+    """Return an image (H, W, 3) as a data URI, in JPEG."""
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
     return _data_uri("image/jpeg", buffer.getvalue())
 
 
 def label_uri(label: UInt8, colors: UInt8) -> str:
-    """Return train ids (H, W) painted in colours (K, 3) as an address, in PNG with a palette."""
+    """Return train ids (H, W) painted in colours (K, 3) as a data URI, in PNG with a palette."""
     image = Image.fromarray(label)
     image.putpalette(lookup(colors).tobytes())
     buffer = io.BytesIO()
@@ -117,20 +117,11 @@ def _data_uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-NONE = "-"
-
-
 def to_number(value: Any) -> float | None:
-    """Return a finite number, or None for what a table or JSON has in its place."""
+    """Return a finite number, or None for what a table has in its place."""
     if not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
-
-
-def percent(share: Any, digits: int = 2) -> str:
-    """Write a share in per cent, without the sign: ``0.5`` is ``50.00``."""
-    number = to_number(share)
-    return NONE if number is None else f"{100 * number:.{digits}f}"
 
 
 def per_cent(share: Any) -> float | None:
@@ -139,12 +130,12 @@ def per_cent(share: Any) -> float | None:
     return None if number is None else round(100 * number, 2)
 
 
-def points(share: Any, other: Any) -> str:
+def points(share: float | None, other: float | None) -> str:
     """Write how far a share is above another, in percentage points: ``+1.20``."""
     one, two = to_number(share), to_number(other)
-    return NONE if one is None or two is None else f"{100 * (one - two):+.2f}"
+    return "-" if one is None or two is None else f"{100 * (one - two):+.2f}"
 
 
 def file_size(size: int) -> str:
-    """Write a number of bytes in the unit that suits it."""
+    """Write a number of bytes in KiB or MiB."""
     return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.1f} KiB"

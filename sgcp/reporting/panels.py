@@ -1,29 +1,79 @@
-"""Image panels: image, truth, prediction and error side by side, with a legend."""
+"""Image panels: image, ground truth, prediction and errors side by side, with a legend."""
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
+from sgcp.core.files import write_bytes
 from sgcp.datasets.classes import IGNORE
+from sgcp.datasets.label_files import KEYWORD, Meaning
 from sgcp.media.images import UInt8
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from sgcp.datasets.classes import SemanticClass
+    from sgcp.metrics.iou import ImageScore
 
 MAX_WIDTH = 640  # of one image in a panel, pixels
-LEGEND_ROW = 22
+LEGEND_ROW, LEGEND_COLUMN = 22, 130  # pixels
 WRONG, RIGHT = (214, 39, 40), (225, 225, 225)
+
+
+def choose_images(images: Sequence[ImageScore], count: int) -> list[tuple[str, ImageScore]]:
+    """Choose the best, median and worst images by mIoU, ``count`` of each.
+
+    No image is chosen twice: of few images, best and worst come before the median.
+
+    Returns:
+        Pairs of place (``best``, ``median-2``, ...) and image, from best to worst.
+    """
+    labelled = [image for image in images if not np.isnan(image.miou)]
+    ranked = sorted(labelled, key=lambda image: (-image.miou, image.image))
+    start = (len(ranked) - count) // 2
+    ranks = {
+        "best": range(count),
+        "worst": range(len(ranked) - 1, len(ranked) - 1 - count, -1),
+        "median": range(start, start + count),
+    }
+    places: dict[int, str] = {}
+    for kind, chosen in ranks.items():
+        for number, rank in enumerate(chosen, start=1):
+            if 0 <= rank < len(ranked):
+                places.setdefault(rank, f"{kind}-{number}" if count > 1 else kind)
+    return [(places[rank], ranked[rank]) for rank in sorted(places)]
+
+
+def color_table(classes: Sequence[SemanticClass]) -> UInt8:
+    """Return the colours (256, 3) of train ids; all others are black."""
+    table = np.zeros((256, 3), dtype=np.uint8)
+    for item in classes:
+        table[item.train_id] = item.color
+    return table
 
 
 def colorize(label: UInt8, classes: tuple[SemanticClass, ...]) -> UInt8:
     """Paint train ids (H, W) in class colours (H, W, 3); ignored pixels are black."""
-    palette = np.zeros((256, 3), dtype=np.uint8)
-    for item in classes:
-        palette[item.train_id] = item.color
-    return palette[label]
+    return color_table(classes)[label]
+
+
+def write_prediction(
+    path: Path, prediction: UInt8, classes: tuple[SemanticClass, ...], meaning: Meaning
+) -> None:
+    """Write train ids (H, W) as a PNG whose palette shows them in class colours."""
+    image = Image.fromarray(prediction)
+    image.putpalette(color_table(classes).tobytes())
+    info = PngInfo()
+    info.add_text(KEYWORD, meaning.to_text())
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", pnginfo=info)
+    write_bytes(path, buffer.getvalue(), flush=False)
 
 
 def error_map(label: UInt8, prediction: UInt8) -> UInt8:
@@ -36,34 +86,32 @@ def error_map(label: UInt8, prediction: UInt8) -> UInt8:
 def panel(
     image: UInt8, label: UInt8, prediction: UInt8, classes: tuple[SemanticClass, ...]
 ) -> UInt8:
-    """Compose image, truth, prediction and errors in two rows over a legend: (h, w, 3) uint8."""
-    titles = ("image", "ground truth", "prediction", "errors (red)")
-    shown_images = (
-        image,
-        colorize(label, classes),
-        colorize(prediction, classes),
-        error_map(label, prediction),
-    )
+    """Compose image, ground truth, prediction and errors over a legend: (h, w, 3) uint8."""
+    parts = {
+        "image": image,
+        "ground truth": colorize(label, classes),
+        "prediction": colorize(prediction, classes),
+        "errors (red)": error_map(label, prediction),
+    }
     height, width = label.shape
     if width > MAX_WIDTH:
         height, width = round(height * MAX_WIDTH / width), MAX_WIDTH
-    present = [item for item in classes if (label == item.train_id).any()
-               or (prediction == item.train_id).any()]  # fmt: skip
-    columns = max(1, 2 * width // 130)
-    rows = -(-len(present) // columns)
-    sheet = Image.new("RGB", (2 * width, 2 * height + rows * LEGEND_ROW + 6), "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(13)
-    for position, (title, picture) in enumerate(zip(titles, shown_images, strict=True)):
-        corner = (position % 2 * width, position // 2 * height)
-        photo = position == 0
-        method = Image.Resampling.BILINEAR if photo else Image.Resampling.NEAREST
-        sheet.paste(Image.fromarray(picture).resize((width, height), method), corner)
-        box = draw.textbbox((corner[0] + 6, corner[1] + 4), title, font=font)
-        draw.rectangle((box[0] - 4, box[1] - 3, box[2] + 4, box[3] + 3), fill="white")
-        draw.text((corner[0] + 6, corner[1] + 4), title, fill="black", font=font)
-    for position, item in enumerate(present):
-        x, y = position % columns * 130 + 6, 2 * height + 6 + position // columns * LEGEND_ROW
+    present = {*np.unique(label).tolist(), *np.unique(prediction).tolist()}
+    named = [item for item in classes if item.train_id in present]
+    columns = max(1, 2 * width // LEGEND_COLUMN)
+    legend = -(-len(named) // columns) * LEGEND_ROW + 6
+    sheet = Image.new("RGB", (2 * width, 2 * height + legend), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for place, (title, part) in enumerate(parts.items()):
+        x, y = place % 2 * width, place // 2 * height
+        method = Image.Resampling.NEAREST if place else Image.Resampling.BILINEAR
+        sheet.paste(Image.fromarray(part).resize((width, height), method), (x, y))
+        left, top, right, bottom = draw.textbbox((x + 6, y + 4), title, font=font)
+        draw.rectangle((left - 4, top - 3, right + 4, bottom + 3), fill="white")
+        draw.text((x + 6, y + 4), title, fill="black", font=font)
+    for place, item in enumerate(named):
+        x = place % columns * LEGEND_COLUMN + 6
+        y = 2 * height + 6 + place // columns * LEGEND_ROW
         draw.rectangle((x, y, x + 14, y + 14), fill=item.color, outline="black")
         draw.text((x + 20, y), item.name, fill="black", font=font)
     return np.asarray(sheet)

@@ -1,23 +1,25 @@
-"""Charts of a run: curves, classes, confusion. Each brings its numbers as a table."""
+"""Charts of a run: curves, classes, confusion; each with its numbers as a table."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
-from sgcp.reporting.page import Cell, Chart, per_cent, percent, points, to_number
+from sgcp.core.terminal import percent
+from sgcp.reporting.page import Cell, Chart, per_cent, points, to_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DOTS = 60  # rows of a curve up to which each is marked
-SHOWN = 0.01  # share of a true class from which on a cell has its number
+    from sgcp.reporting.run_page import Earlier
+
+DOTS = 60  # a curve of at most this many rows marks each
+SHOWN = 0.01  # share of a true class from which a cell shows its number
 CELL, ROW, NAMES = 32, 24, 170  # pixels: of a cell, of a class's row, for names beside a matrix
-OWN, OTHER = "this run", "earlier run"
-BLUE, GREY = "#4c78a8", "#8c959f"  # seen on white and on black
-# Title, axis, and how its numbers are written, of each curve that training leaves.
+THIS, EARLIER = "this run", "earlier run"
+BLUE, GREY = "#4c78a8", "#8c959f"  # visible on white and on black
+# Title, axis and number format of each curve that training writes.
 CURVES = {
     "loss": ("Training loss", "loss", "~g"),
     "miou": ("mIoU while training", "mIoU", ".0%"),
@@ -45,48 +47,60 @@ def curve_chart(name: str, table: pd.DataFrame) -> Chart:
         )
         .properties(width="container", height=180)
     )
-    said = f"from {rows[0][1]:.4g} to {rows[-1][1]:.4g}" if rows else "without a value"
+    change = f"from {rows[0][1]:.4g} to {rows[-1][1]:.4g}" if rows else "without a value"
     return Chart(
         title=title,
-        summary=f"{len(rows)} values over the epochs, {said}.",
+        summary=f"{len(rows)} values over the epochs, {change}.",
         drawing=drawing,
         columns=("epoch", axis),
         rows=[(value["epoch"], value["value"]) for value in values],
     )
 
 
-def class_chart(classes: pd.DataFrame, other: Mapping[str, Any] | None, compares: bool) -> Chart:
+def class_chart(classes: pd.DataFrame, earlier: Earlier | None) -> Chart:
     """Return bars of IoU a class, best first, beside those of an earlier run.
 
     Args:
         classes: ``per_class.csv``.
-        other: the earlier run's IoU by class; None: there is none.
-        compares: whether the two mean the same, so that a difference may be shown.
     """
     ranked = classes.sort_values("iou", ascending=False, kind="stable", na_position="last")
     names = [str(name) for name in ranked["class"]]
-    own = dict(zip(names, map(to_number, ranked["iou"]), strict=True))
-    runs = {OWN: own} | ({OTHER: dict(other)} if other is not None else {})
-    values = [
-        {"class": name, "run": run, "iou": to_number(iou.get(name)), "text": percent(iou.get(name))}
-        for run, iou in runs.items()
-        for name in names
+    iou = dict(zip(names, map(to_number, ranked["iou"]), strict=True))
+    runs = {THIS: iou}
+    shown = {key: title for key, title in CLASS_COLUMNS.items() if key in ranked}
+    columns = ["class", *shown.values()]
+    rows: list[list[Cell]] = [
+        [str(row["class"]), *(per_cent(row[key]) for key in shown)]
+        for row in ranked.to_dict("records")
     ]
-    if other is not None and compares:
-        for value in values[: len(names)]:
-            value["text"] += f" ({points(value['iou'], other.get(value['class']))})"
-    columns, rows = class_table(ranked, other, compares)
+    change = dict.fromkeys(names, "")
+    if earlier is not None:
+        other = runs[EARLIER] = {name: earlier.scores["iou"].get(name) for name in names}
+        columns.append(f"IoU of the {EARLIER} %")
+        for name, row in zip(names, rows, strict=True):
+            row.append(per_cent(other[name]))
+            if earlier.comparable:
+                row.append(points(iou[name], other[name]))
+                change[name] = f" ({row[-1]})"
+        columns += ["difference, points"] * earlier.comparable
+    values = [
+        {"class": name, "run": run, "iou": share, "text": percent(share)}
+        for run, shares in runs.items()
+        for name, share in shares.items()
+    ]
+    for value in values[: len(names)]:
+        value["text"] = f"{value['text']}{change[str(value['class'])]}"
     return Chart(
         title="IoU per class",
-        summary=f"{len(names)} classes, best first: from {names[0]}, {percent(own[names[0]])} %, "
-        f"to {names[-1]}, {percent(own[names[-1]])} %.",
-        drawing=draw_bars(values, names, list(runs)),
+        summary=f"{len(names)} classes, best first: from {names[0]}, {percent(iou[names[0]])} %, "
+        f"to {names[-1]}, {percent(iou[names[-1]])} %.",
+        drawing=_draw_bars(values, names, list(runs)),
         columns=columns,
         rows=rows,
     )
 
 
-def draw_bars(values: list[dict[str, Any]], names: list[str], runs: list[str]) -> alt.LayerChart:
+def _draw_bars(values: list[dict[str, Any]], names: list[str], runs: list[str]) -> alt.LayerChart:
     """Return a row a class, a bar a run in it, with its number at the bar's end."""
     base = alt.Chart(alt.Data(values=values)).encode(
         x=alt.X("iou:Q", title="IoU", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")),
@@ -102,32 +116,11 @@ def draw_bars(values: list[dict[str, Any]], names: list[str], runs: list[str]) -
     return (bars + numbers).properties(width="container", height=height)
 
 
-def class_table(
-    ranked: pd.DataFrame, other: Mapping[str, Any] | None, compares: bool
-) -> tuple[list[str], list[list[Cell]]]:
-    """Return columns and rows of ``per_class.csv`` for people, with an earlier run's IoU."""
-    shown = {key: title for key, title in CLASS_COLUMNS.items() if key in ranked}
-    columns = ["class", *shown.values()]
-    rows: list[list[Cell]] = [
-        [str(row["class"]), *(per_cent(row[key]) for key in shown)]
-        for row in ranked.to_dict("records")
-    ]
-    if other is not None:
-        columns.append(f"IoU of the {OTHER} %")
-        for row in rows:
-            row.append(per_cent(other.get(str(row[0]))))
-    if other is not None and compares:
-        columns.append("difference, points")
-        for row, iou in zip(rows, ranked["iou"], strict=True):
-            row.append(points(iou, other.get(str(row[0]))))
-    return columns, rows
-
-
 def confusion_chart(confusion: pd.DataFrame) -> Chart:
     """Return the confusion matrix; the cells of a row, a true class, add up to 100.
 
-    The page colours it by the names of its layers: a cell is the more opaque the larger its share,
-    which reads on light and on dark paper.
+    The page colours it by the names of its layers: the larger its share, the more opaque a cell,
+    which reads on a light and on a dark page.
 
     Args:
         confusion: ``confusion.csv``.
@@ -137,16 +130,16 @@ def confusion_chart(confusion: pd.DataFrame) -> Chart:
     shares = table.loc[names, names].to_numpy(dtype=float).tolist()
     return Chart(
         title="Confusion matrix",
-        summary=f"Rows are the {len(names)} true classes, columns what they were taken for, in per "
-        f"cent of the true class. {worst_pair(confusion)}",
-        drawing=draw_matrix(confusion, names),
+        summary=f"Rows are the {len(names)} true classes, columns the predicted ones, in per cent "
+        f"of the true class. {_worst_pair(confusion)}",
+        drawing=_draw_matrix(confusion, names),
         columns=["true \\ predicted, %", *names],
         rows=[[name, *map(per_cent, row)] for name, row in zip(names, shares, strict=True)],
     )
 
 
-def draw_matrix(confusion: pd.DataFrame, names: list[str]) -> alt.TopLevelMixin:
-    """Return cells, and numbers in those that are not next to nothing."""
+def _draw_matrix(confusion: pd.DataFrame, names: list[str]) -> alt.TopLevelMixin:
+    """Return cells, with numbers in those of at least ``SHOWN``."""
     values = confusion[["actual", "predicted", "share", "pixels"]].to_dict("records")
     base = alt.Chart(alt.Data(values=values)).encode(
         x=alt.X("predicted:N", sort=names, title="predicted class",
@@ -175,11 +168,11 @@ def draw_matrix(confusion: pd.DataFrame, names: list[str]) -> alt.TopLevelMixin:
     return alt.layer(cells, *texts).properties(width=size + NAMES, height=size)
 
 
-def worst_pair(confusion: pd.DataFrame) -> str:
-    """Say which class is most often taken for which other."""
+def _worst_pair(confusion: pd.DataFrame) -> str:
+    """Name the class that is most often predicted as another, and that other."""
     wrong = confusion[confusion["actual"] != confusion["predicted"]]
     if wrong.empty:
         return ""
     row = wrong.sort_values("share", ascending=False, kind="stable").to_dict("records")[0]
     share = percent(row["share"], 0)
-    return f"Most often mistaken: {share} % of {row['actual']} is taken for {row['predicted']}."
+    return f"Most often mistaken: {share} % of {row['actual']} is predicted as {row['predicted']}."

@@ -1,178 +1,296 @@
-"""The page about one run: what it scored, how it was made, and where it fails."""
+"""The page about one run: its scores, how it was trained and scored, and where it fails."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from sgcp.media.images import UInt8
-from sgcp.reporting.page import Cell, Chart, label_uri, percent, photo_uri, render
+from sgcp.core.errors import SgcpError
+from sgcp.core.parallel import usable_cores
+from sgcp.core.processor import processor_name
+from sgcp.core.terminal import percent
+from sgcp.metrics.results import MEANS
+from sgcp.reporting.page import Cell, file_size, label_uri, photo_uri, points, render
 from sgcp.reporting.palettes import official, safe
+from sgcp.reporting.run_charts import class_chart, confusion_chart, curve_chart
 
 if TYPE_CHECKING:
+    from sgcp.core.layout import Layout
     from sgcp.datasets.classes import SemanticClass
+    from sgcp.media.images import UInt8
+    from sgcp.reporting.run import Example, FinishedRun
 
 LONGEST = 1024  # pixels of an image's longer side on the page
 # A label map on the page is grey: train id + 1, and 0 where nothing is scored.
-IDS = np.arange(1, 256, dtype=np.uint8)[:, None].repeat(3, axis=1)
+GREYS = np.arange(1, 256, dtype=np.uint8)[:, None].repeat(3, axis=1)
+CODE = ("sgcp", "pipeline", "params.yaml", "dvc.yaml")  # a commit of anything else changes no page
+SCORED = (
+    "split", "images", "scored_size", "split_fingerprint", "input_size", "flip", "scales",
+    "window", "engine", "precision",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Facts:
-    """A table of names and values."""
+class Earlier:
+    """A run to compare with."""
 
-    title: str
-    rows: Sequence[tuple[str, Cell]]
-    note: str = ""
-    """Said instead, where there are no rows."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """One image of the page."""
-
-    place: str
-    """``best``, ``median``, ..."""
-    name: str
-    miou: float
-    pixel_accuracy: float
-    image: UInt8
-    """(H, W, 3) RGB."""
-    truth: UInt8
-    """(H, W) train ids, as the prediction."""
-    prediction: UInt8
+    source: str
+    scores: dict[str, Any]
+    differences: Sequence[str]
+    """Why its numbers are not comparable; empty where they are."""
 
     @property
-    def title(self) -> str:
-        """What it is called on the page."""
-        return f"{self.place.capitalize()}: {self.name}"
-
-    @property
-    def said(self) -> str:
-        """Its scores in words."""
-        return f"mIoU {percent(self.miou)} %, pixel accuracy {percent(self.pixel_accuracy)} %"
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) on the page, pixels."""
-        height, width = self.truth.shape
-        factor = min(1.0, LONGEST / max(height, width))
-        return max(1, round(width * factor)), max(1, round(height * factor))
-
-    @property
-    def sources(self) -> dict[str, str]:
-        """Photo and label maps as addresses that hold them, by view."""
-        photo = Image.fromarray(self.image).resize(self.size, Image.Resampling.LANCZOS)
-        maps = {"truth": self.truth, "prediction": self.prediction}
-        return {"image": photo_uri(np.asarray(photo))} | {
-            name: label_uri(self._shrink(label), IDS) for name, label in maps.items()
-        }
-
-    def _shrink(self, label: UInt8) -> UInt8:
-        return np.asarray(Image.fromarray(label).resize(self.size, Image.Resampling.NEAREST))
+    def comparable(self) -> bool:
+        """Whether a difference of numbers means something."""
+        return not self.differences
 
 
-@dataclass(frozen=True)
-class RunPage:
-    """All that the page shows."""
+def render_run(
+    layout: Layout,
+    run: FinishedRun,
+    earlier: Earlier | None,
+    examples: Sequence[Example],
+    classes: tuple[SemanticClass, ...],
+) -> str:
+    """Return the page as HTML; it asks no network for anything.
 
-    title: str
-    subtitle: str
-    headline: Sequence[tuple[str, str, str]]
-    """Name, value in per cent, and what stands below it, of each score."""
-    warnings: Sequence[str]
-    """What keeps numbers from meaning what they seem to."""
-    recipe: Facts
-    scoring: Facts
-    origin: Facts
-    curves: Sequence[Chart]
-    no_curves: str
-    """Why there are none."""
-    unfinished: str
-    """How far a later training run is; empty where there is none."""
-    unfinished_curves: Sequence[Chart]
-    """Curves of that run."""
-    classes: Chart
-    confusion: Chart
-    images: Sequence[Shown]
-    speed: Speed
-    links: Sequence[tuple[str, str]]
-    """What a file is, and where it lies from the page."""
-    made: str
-    """By what, and where."""
-
-    @property
-    def charts(self) -> list[Chart]:
-        """Every chart, in the order of the page."""
-        return [*self.curves, *self.unfinished_curves, self.classes, self.confusion]
-
-    def to_html(self, classes: tuple[SemanticClass, ...]) -> str:
-        """Return the page; it asks no network for anything."""
-        return render("report.html", page=self, charts=self.charts, legend=make_legend(classes))
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Times as a table; without rows where nothing was timed."""
-
-    said: str
-    columns: Sequence[str] = ()
-    rows: Sequence[Sequence[Cell]] = field(default_factory=tuple)
+    Raises:
+        SgcpError: ``speed.json`` lacks something.
+    """
+    charts = {f"curve-{n}": curve_chart(*item) for n, item in enumerate(run.curves.items(), 1)}
+    later = run.unfinished.curves.items() if run.unfinished else ()
+    unfinished = {f"unfinished-{n}": curve_chart(*item) for n, item in enumerate(later, 1)}
+    colors = zip(classes, official(classes), safe(len(classes)), strict=True)
+    return render(
+        "report.html",
+        title=f"{layout.dataset}: {percent(run.scores['miou'])} % mIoU",
+        subtitle=_describe_data(run),
+        headline=_headline(run, earlier),
+        warnings=_warnings(run, earlier),
+        made=_describe_making(layout),
+        class_chart=class_chart(run.classes, earlier),
+        confusion=confusion_chart(run.confusion),
+        legend=[
+            {"name": item.name, "official": _hexadecimal(one), "safe": _hexadecimal(two)}
+            for item, one, two in colors
+        ],
+        images=[_view(example) for example in examples],
+        curves=charts,
+        no_curves=_explain_missing_curves(layout, run),
+        unfinished=_describe_unfinished(layout, run),
+        unfinished_curves=unfinished,
+        facts=_facts(run),
+        speed=_speed(layout, run),
+        links=_find_links(layout),
+        charts=True,
+    )
 
 
-def make_legend(classes: tuple[SemanticClass, ...]) -> list[dict[str, Any]]:
-    """Return each class's name and its colour in both palettes, in order of train id."""
-    palettes = (official(classes), safe(len(classes)))
+def _headline(run: FinishedRun, earlier: Earlier | None) -> list[tuple[str, str, str]]:
+    """Return name and value of each mean score, with its difference from the earlier run."""
+    rows = []
+    for key, name in MEANS.items():
+        if run.scores.get(key) is not None:
+            below = ""
+            if earlier and earlier.comparable:
+                other = earlier.scores.get(key)
+                below = f"{points(run.scores[key], other)} points from {percent(other)} %"
+            rows.append((name, percent(run.scores[key]), below))
+    return rows
+
+
+def _warnings(run: FinishedRun, earlier: Earlier | None) -> list[str]:
+    texts = []
+    if earlier and earlier.comparable:
+        texts.append(f"Compared with {earlier.source}.")
+    elif earlier:
+        texts.append(
+            f"The earlier run, {earlier.source}, is not comparable with this one, so no "
+            f"differences are shown. {'; '.join(earlier.differences)}."
+        )
+    trained, scored = run.card.protocol, run.scores["protocol"]
+    if trained != scored:
+        texts.append(f"The model was trained with protocol {trained} and is scored on {scored}.")
+    return texts
+
+
+def _describe_data(run: FinishedRun) -> str:
+    scores, card = run.scores, run.card
+    epoch = card.provenance.get("epoch")
+    trained = f"epoch {epoch}" if epoch is not None else "imported"
+    return (
+        f"{scores['edition']} edition, protocol {scores['protocol']}, {scores['images']} images "
+        f"of '{scores['split']}'; SGCPNet with encoder {card.encoder}, {trained}, trained on "
+        f"{len(card.trained_on):,} images"
+    )
+
+
+def _facts(run: FinishedRun) -> list[dict[str, Any]]:
+    """Return tables of names and values: title, rows, and a note for a table without rows."""
+    card = run.card
+    settings = card.provenance.get("settings")
+    origin = _flatten({k: v for k, v in card.provenance.items() if k != "settings"})
+    origin += [
+        ("images trained on", len(card.trained_on)),
+        ("trained on dataset", f"{card.dataset}, {card.edition}, {card.protocol}"),
+        ("file of weights", file_size(run.weights.stat().st_size)),
+    ]
     return [
-        {"name": item.name, "official": hexadecimal(one), "safe": hexadecimal(two)}
-        for item, one, two in zip(classes, *palettes, strict=True)
+        {
+            "title": "Recipe",
+            "rows": _flatten(settings) if isinstance(settings, dict) else [],
+            "note": "Unknown: the model was imported, not trained here.",
+        },
+        {"title": "Scoring", "rows": _flatten({key: run.scores[key] for key in SCORED})},
+        {"title": "Provenance", "rows": origin},
     ]
 
 
-def hexadecimal(color: UInt8) -> str:
-    """Return (3,) RGB as ``#rrggbb``."""
-    return "#" + bytes(color.tolist()).hex()
-
-
-def flatten(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Cell]]:
+def _flatten(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Cell]]:
     """Return names and values of nested JSON as rows, inner names after a dot."""
     rows: list[tuple[str, Cell]] = []
     for key, value in content.items():
         if isinstance(value, Mapping):
-            rows += flatten(value, f"{prefix}{key}.")
+            rows += _flatten(value, f"{prefix}{key}.")
         else:
-            rows.append((f"{prefix}{key}", write(value)))
+            rows.append((f"{prefix}{key}", _as_yaml(value)))
     return rows
 
 
-def write(value: Any) -> str:
-    """Return a setting as ``params.yaml`` has it."""
+def _as_yaml(value: Any) -> str:
+    """Write a setting as ``params.yaml`` does."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(write, value))}]"
+        return f"[{', '.join(map(_as_yaml, value))}]"
     return str(value)
 
 
-def speed_table(speed: Mapping[str, Any]) -> Speed:
-    """Return the table of ``speed.json``, medians in milliseconds."""
-    tasks = list(speed["tasks"])
-    columns = ["network, engine", *(f"{task}, ms" for task in tasks), "peak, MiB", "parameters",
-               "GFLOP"]  # fmt: skip
-    rows: list[list[Cell]] = []
-    for row in speed["rows"]:
-        times = [row["tasks"].get(task, {}).get("p50_ms") for task in tasks]
-        name = f"{row['network']}, {row['engine']} {row['precision']} ({row['device']})"
-        peak = row["peak_mib"].get("labels")
-        rows.append([name, *times, peak, row.get("parameters"), row.get("gflop")])
-    height, width = speed["size"]
-    meant = "; ".join(f"{task}: {text}" for task, text in speed["tasks"].items())
-    said = (
-        f"Medians of an image of {height}x{width} pixels (height, width) on "
-        f"{speed['processor']}, {speed['threads']} threads, {speed['device']}. {meant}."
+def _view(example: Example) -> dict[str, Any]:
+    """Return one image for the page: name, scores, size, and sources by view."""
+    height, width = example.truth.shape
+    factor = min(1.0, LONGEST / max(height, width))
+    wh = max(1, round(width * factor)), max(1, round(height * factor))
+
+    def resize(pixels: UInt8, method: Image.Resampling) -> UInt8:
+        return np.asarray(Image.fromarray(pixels).resize(wh, method))
+
+    nearest, score = Image.Resampling.NEAREST, example.score
+    return {
+        "name": score.image,
+        "title": f"{example.place.capitalize().replace('-', ' ')}: {score.image}",
+        "scores": f"mIoU {percent(score.miou)} %, pixel accuracy {percent(score.pixel_accuracy)} %",
+        "wh": wh,
+        "sources": {
+            "image": photo_uri(resize(example.image, Image.Resampling.LANCZOS)),
+            "truth": label_uri(resize(example.truth, nearest), GREYS),
+            "prediction": label_uri(resize(example.prediction, nearest), GREYS),
+        },
+    }
+
+
+def _hexadecimal(color: UInt8) -> str:
+    """Return (3,) RGB as ``#rrggbb``."""
+    return "#" + bytes(color.tolist()).hex()
+
+
+def _explain_missing_curves(layout: Layout, run: FinishedRun) -> str:
+    if "settings" not in run.card.provenance:
+        return "There are no curves: this model was not trained here."
+    found = "belongs to another model" if layout.curves.exists() else "is missing"
+    return (
+        f"There are no curves of this model: {layout.curves} {found}. "
+        f"`sgcp train {layout.dataset}` writes them."
     )
-    return Speed(said, columns, rows)
+
+
+def _describe_unfinished(layout: Layout, run: FinishedRun) -> str:
+    if run.unfinished is None:
+        return ""
+    return (
+        f"Unfinished run, epoch {run.unfinished.epoch} of {run.unfinished.epochs}: it has written "
+        "no model yet, and nothing else on this page is of it. If it is not in progress, "
+        f"`sgcp train {layout.dataset}` resumes it, or starts again if it diverged."
+    )
+
+
+def _speed(layout: Layout, run: FinishedRun) -> dict[str, Any]:
+    """Return text, and columns and rows of the times of this model, if it was timed."""
+    command = f"sgcp benchmark {layout.dataset}"
+    if run.speed is None:
+        return {"text": f"There are no times of this model; `{command}` measures them."}
+    try:
+        return _speed_table(run.speed)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SgcpError(f"{layout.speed}: damaged ({error!r}); run `{command}` again") from None
+
+
+def _speed_table(speed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``speed.json`` as a table: medians in milliseconds."""
+    tasks = speed["tasks"]
+    rows = [
+        [
+            f"{row['network']}, {row['engine']} {row['precision']} ({row['device']})",
+            *(row["tasks"].get(task, {}).get("p50_ms") for task in tasks),
+            row["peak_mib"].get("labels"), row.get("parameters"), row.get("gflop"),
+        ]
+        for row in speed["rows"]
+    ]  # fmt: skip
+    height, width = speed["size"]
+    text = (
+        f"Medians of an image of {height}x{width} pixels (height, width) on {speed['processor']}, "
+        f"{speed['threads']} threads, {speed['device']}. "
+        f"{'; '.join(f'{task}: {meaning}' for task, meaning in tasks.items())}."
+    )
+    here = f"{usable_cores()} cores of {processor_name()}"
+    if not speed["processor"].startswith(here):
+        text += f" This page was made on another: {here}."
+    times = [f"{task}, ms" for task in tasks]
+    columns = ["network, engine", *times, "peak, MiB", "parameters", "GFLOP"]
+    return {"text": text, "columns": columns, "rows": rows}
+
+
+def _describe_making(layout: Layout) -> str:
+    """Return code and machine that made the page: the same for the same run and code."""
+    commit = _git(layout.root, "log", "-1", "--format=%h", "--abbrev=12", "--", *CODE)
+    changed = " with changes" if _git(layout.root, "status", "--porcelain", "--", *CODE) else ""
+    at = f", code and settings of commit {commit}{changed}" if commit else ""
+    return f"Made by sgcp {version('sgcp')}{at}, on {processor_name()}."
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """Return what git prints; nothing without a repository, or without git."""
+    command = ["git", *arguments]
+    try:
+        result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return result.stdout.strip()
+
+
+def _find_links(layout: Layout) -> list[tuple[str, str]]:
+    """Return name and relative address of the run's other files."""
+    files = {
+        "scores": layout.scores,
+        "per_class.csv": layout.scores.with_name("per_class.csv"),
+        "confusion.csv": layout.scores.with_name("confusion.csv"),
+        "per_image.csv": layout.scores.with_name("per_image.csv"),
+        "curves": layout.curves,
+        "speed": layout.speed,
+        "model": layout.model,
+        "its description": layout.model / "model.json",
+        "panels of images": layout.panels,
+    }
+    return [
+        (name, Path(os.path.relpath(path, layout.report)).as_posix())
+        for name, path in files.items()
+        if path.exists()
+    ]

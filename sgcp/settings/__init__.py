@@ -135,8 +135,8 @@ class LabelSettings(Section):
 class ValidateSettings(LabelSettings):
     """How a model is scored, on a split that does not overlap the one trained on."""
 
-    panels: Annotated[int, Field(ge=0)]
-    """Image / truth / prediction panels to draw."""
+    panels: Annotated[int, Field(ge=0, le=4)]
+    """Best, median and worst images to draw and to show in the report, this many of each."""
 
 
 class PredictSettings(LabelSettings):
@@ -170,8 +170,6 @@ class ReportSettings(Section):
 
     against: PathText | None
     """Metrics file of an earlier run to compare with, or ``REV:PATH`` in git; null: none."""
-    images: Annotated[int, Field(ge=1, le=4)]
-    """Best, median and worst images to show, of each so many."""
 
 
 class DatasetSettings(Section):

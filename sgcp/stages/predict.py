@@ -14,9 +14,9 @@ from sgcp.core.terminal import say, track
 from sgcp.datasets.index import fingerprint_items, read_dataset
 from sgcp.datasets.label_files import Meaning, ids_of, write_labels
 from sgcp.datasets.stale import refuse_stale
-from sgcp.inference.segmenter import inference_options, load_segmenter, stage_model, translation
+from sgcp.inference.segmenter import inference_options, load_segmenter, translation
 from sgcp.media.images import UInt8, read_image
-from sgcp.models.card import model_digest
+from sgcp.models.card import model_digest, stage_model
 from sgcp.stages.shards import choose_shard, is_finished, join_shards, mark_finished, take_own_gpu
 
 if TYPE_CHECKING:

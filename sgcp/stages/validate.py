@@ -1,9 +1,9 @@
-"""Stage ``validate``: prepared split and model -> scores, tables and panels."""
+"""Stage ``validate``: prepared split and model -> scores, tables, panels and predictions."""
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,22 +17,16 @@ from sgcp.datasets.index import (
     read_dataset,
     refuse_overlap,
     score_needs,
-    spread,
 )
+from sgcp.datasets.label_files import train_ids_of
 from sgcp.datasets.stale import refuse_stale
-from sgcp.inference.segmenter import (
-    BUNDLED,
-    find_model,
-    inference_options,
-    load_segmenter,
-    stage_model,
-)
+from sgcp.inference.segmenter import BUNDLED, find_model, inference_options, load_segmenter
 from sgcp.media.images import write_png
 from sgcp.metrics.iou import Tally
 from sgcp.metrics.results import place_beside, write_scores
 from sgcp.metrics.scorer import Scorer
-from sgcp.models.card import model_digest
-from sgcp.reporting.panels import panel
+from sgcp.models.card import model_digest, stage_model
+from sgcp.reporting.panels import choose_images, panel, write_prediction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +34,7 @@ if TYPE_CHECKING:
     from sgcp.core.layout import Layout
     from sgcp.datasets.index import Dataset, Item
     from sgcp.inference.segmenter import Segmenter
-    from sgcp.metrics.confusion import Counts
+    from sgcp.metrics.iou import ImageScore
     from sgcp.settings import MachineSettings, ValidateSettings
 
 
@@ -53,7 +47,8 @@ def validate(
 ) -> dict[str, Any]:
     """Score ``layout.model`` on a split of ``layout.prepared``; write ``layout.scores``.
 
-    Beside it go its tables, as ``write_scores`` says; panels go to ``layout.panels``.
+    Its tables go beside it, as ``write_scores`` says. The best, median and worst images go to
+    ``layout.panels``: a panel and the prediction of each.
 
     Args:
         model: another model, as ``sgcp.load`` takes it; its scores go to
@@ -61,7 +56,7 @@ def validate(
         name: what to call it; None: its bundled name, or the last two parts of its path.
 
     Returns:
-        What the metrics file holds.
+        The content of the metrics file.
 
     Raises:
         SgcpError: the model was trained on images of the split, has other classes, or a file is
@@ -78,44 +73,53 @@ def validate(
         layout, origin["source"] = place_beside(layout, "models", Path(model), name or bundled)
     segmenter = load_segmenter(weights, machine, settings.precision)
     digest = model_digest(weights)
-    refuse_trained(segmenter, dataset, items)
+    trained_on = segmenter.card.trained_on
+    refuse_overlap(trained_on, items, describe_unseen(trained_on, dataset))
     refuse_stale(layout, dataset, items)
     scorer = Scorer(layout, dataset, segmenter, settings.input_size, inference_options(settings))
 
-    shown = set(spread(range(len(items)), settings.panels))
-    tally = Tally(scorer.benchmark)
-    with building_folder(layout.panels, run_key(settings, items)) as folder:
-
-        def score(task: tuple[int, Item]) -> Counts:
-            index, item = task
-            scored = scorer.score(item)
-            if index in shown:
-                label = scored.truth.train_ids[scored.truth.segments]
-                picture = panel(scored.image, label, scored.prediction, dataset.classes)
-                write_png(folder / f"{item.key}.png", picture)
-            return scored.counts
-
-        found = map_threads(score, enumerate(items), segmenter.workers)
-        for item, counts in zip(items, track(found, "validating", len(items)), strict=True):
-            tally.add(item.key, counts)
+    tally = Tally(scorer.protocol)
+    found = map_threads(lambda item: scorer.score(item).counts, items, segmenter.workers)
+    for item, counts in zip(items, track(found, "validating", len(items)), strict=True):
+        tally.add(item.key, counts)
+    chosen = choose_images(tally.images, settings.panels)
+    with building_folder(layout.panels, f"{settings.panels} {fingerprint_items(items)}") as folder:
+        write_panels(folder, scorer, items, chosen, digest)
         layout.snapshot.check()
-    warn_of_other_protocol(segmenter, dataset)
+    card = segmenter.card
+    if (card.protocol, card.edition) != (dataset.protocol, dataset.edition):
+        warn(
+            f"note: the model was trained with protocol {card.protocol} of the {card.edition} "
+            f"edition and is scored on {dataset.protocol} of {dataset.edition}; the metrics file "
+            "contains both"
+        )
     origin |= describe_model(segmenter, items, settings, digest)
     return write_scores(layout.scores, dataset, items, tally, origin)
 
 
-def refuse_trained(model: Segmenter, dataset: Dataset, items: list[Item]) -> None:
-    """Refuse images that the model was trained on, and name a split without any.
-
-    Raises:
-        SgcpError: it was trained on some.
-    """
-    trained_on = model.card.trained_on
-    refuse_overlap(trained_on, items, describe_unseen(trained_on, dataset))
+def write_panels(
+    folder: Path,
+    scorer: Scorer,
+    items: list[Item],
+    chosen: list[tuple[str, ImageScore]],
+    digest: str,
+) -> None:
+    """Segment the chosen images again and write PLACE.png and PLACE.prediction.png of each."""
+    by_key = {item.key: item for item in items}
+    classes = scorer.protocol.classes
+    meaning = train_ids_of(classes, scorer.dataset)
+    for place, image in chosen:
+        item = by_key[image.image]
+        scored = scorer.score(item)
+        label, prediction = scored.truth.train_ids[scored.truth.segments], scored.prediction
+        write_png(folder / f"{place}.png", panel(scored.image, label, prediction, classes))
+        path = folder / f"{place}.prediction.png"
+        of_image = replace(meaning, model=digest, image=item.image_digest)
+        write_prediction(path, prediction, classes, of_image)
 
 
 def describe_unseen(trained_on: Mapping[str, str], dataset: Dataset) -> str:
-    """Say which split has no image that a model was trained on, or what to do without one."""
+    """Name a split without images that a model was trained on, or say what to do without one."""
     labelled = {}
     for name in SPLITS:
         items = [item for item in dataset.items if item.split == name]
@@ -129,41 +133,24 @@ def describe_unseen(trained_on: Mapping[str, str], dataset: Dataset) -> str:
     return "".join(unlabelled) + score_needs(dataset.name)
 
 
-def run_key(settings: ValidateSettings, items: list[Item]) -> str:
-    """Identify settings and split: a killed run's panels are not left among another's."""
-    return json.dumps([settings.model_dump(mode="json"), fingerprint_items(items)])
-
-
-def warn_of_other_protocol(model: Segmenter, dataset: Dataset) -> None:
-    """Mark a number that does not compare: a model of one protocol scored under another."""
-    trained = (model.card.protocol, model.card.edition)
-    if trained != (dataset.protocol, dataset.edition):
-        warn(
-            f"note: the model learnt protocol {trained[0]} of the {trained[1]} edition and is "
-            f"scored on {dataset.protocol} of {dataset.edition}; both stand in the metrics file"
-        )
-
-
 def describe_model(
     model: Segmenter, items: list[Item], settings: ValidateSettings, digest: str
 ) -> dict[str, Any]:
-    """Return what was scored and the size that the network saw.
-
-    Args:
-        digest: ``model_digest``.
-    """
-    seen = settings.input_size or model.card.input_size(items[0].height, items[0].width)
+    """Return what was scored, and how."""
+    card = model.card
+    size = settings.input_size or card.input_size(items[0].height, items[0].width)
     return {
-        "input_size": list(seen),
+        "input_size": list(size),
         "flip": settings.flip,
         "scales": list(settings.scales),
         "window": list(settings.window) if settings.window else None,
+        "panels": settings.panels,
         "model": {
-            "dataset": model.card.dataset,
-            "edition": model.card.edition,
-            "protocol": model.card.protocol,
-            "epoch": model.card.provenance.get("epoch"),
-            "settings": json_digest(model.card.provenance.get("settings")),
+            "dataset": card.dataset,
+            "edition": card.edition,
+            "protocol": card.protocol,
+            "epoch": card.provenance.get("epoch"),
+            "settings": json_digest(card.provenance.get("settings")),
             "sha256": digest,
         },
         "engine": model.engine.name,

@@ -18,9 +18,9 @@ from sgcp.core.terminal import say, track
 from sgcp.datasets.index import read_dataset, spread
 from sgcp.inference.engines.base import cores
 from sgcp.inference.engines.choice import onnx_of
-from sgcp.inference.segmenter import choose_device, describe_processor, stage_model
+from sgcp.inference.segmenter import choose_device, describe_processor
 from sgcp.media.images import UInt8, read_image
-from sgcp.models.card import model_digest
+from sgcp.models.card import model_digest, stage_model
 from sgcp.speed.candidate import TASKS
 from sgcp.speed.int8 import write_int8
 from sgcp.speed.rows import Row, show, title

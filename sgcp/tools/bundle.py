@@ -12,10 +12,10 @@ from sgcp.core.errors import SgcpError
 from sgcp.core.files import json_digest, read_json, write_json
 from sgcp.core.terminal import say
 from sgcp.datasets.index import Dataset, fingerprint_items, read_dataset
-from sgcp.inference.segmenter import BUNDLED, stage_model
+from sgcp.inference.segmenter import BUNDLED
 from sgcp.metrics.results import MEANS, refuse_other_model
 from sgcp.models.artifact import load_model, save_model
-from sgcp.models.card import model_digest
+from sgcp.models.card import model_digest, stage_model
 from sgcp.stages.train import run_fingerprint, train
 from sgcp.tools.seeds import is_finished, one_process
 from sgcp.training.initialization import read_initialization

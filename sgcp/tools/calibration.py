@@ -249,12 +249,12 @@ class Scoring:
             equal = float((first.prediction == second.prediction).mean())
             return first.counts, second.counts, equal
 
-        counts, equal = [no_counts(scorer.benchmark) for scorer in scorers], 0.0
+        counts, equal = [no_counts(scorer.protocol) for scorer in scorers], 0.0
         found = map_threads(score, self.items, models[0].workers)
         for *both, share in track(found, "scoring fp32 and int8", len(self.items)):
             counts = [one + more for one, more in zip(counts, both, strict=True)]
             equal += share / len(self.items)
-        miou = [score_counts(one, scorers[0].benchmark).miou for one in counts]
+        miou = [score_counts(one, scorers[0].protocol).miou for one in counts]
         say(
             f"{self.dataset.name} '{self.items[0].split}', {len(self.items)} images: mIoU "
             f"{100 * miou[0]:.2f} % in fp32, {100 * miou[1]:.2f} % in int8 "

@@ -69,7 +69,7 @@ def change_lr(project: Project) -> None:
         ("validate", "sample.validate.panels", 2),
         ("predict", "sample.predict.flip", True),
         ("package-submission", "sample.package.compression", 0),
-        ("report", "sample.report.images", 2),
+        ("report", "sample.report.against", "other.json"),
     ],
 )
 @pytest.mark.integration
@@ -147,7 +147,6 @@ def test_labels_and_images_that_change_while_they_are_read_are_named(
     graph, during, pattern, command
 ):
     path = sorted(graph.root.glob(pattern))[0]
-    graph.set(sample__report__images=2)
     before = tree(graph.root / "metrics")
     content = b"{}"
     if path.suffix == ".png":

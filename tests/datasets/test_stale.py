@@ -73,7 +73,6 @@ def settled(monkeypatch) -> None:
 def test_stages_that_read_a_changed_file_name_it_and_say_prepare(trained, pattern, change, stages):
     path = first(trained.root, pattern)
     change(path)
-    trained.set(sample__report__images=2)  # all of the split
     for stage in STAGES:
         if stage in stages:
             message = trained.fails(stage, "sample")

@@ -108,7 +108,7 @@ def test_file_that_is_no_map_is_refused(params_file, content):
 
 
 def test_repeated_key_is_refused(params_file):
-    params_file.write_text(params_file.read_text().replace("panels: 4", "panels: 4\n    panels: 5"))
+    params_file.write_text(params_file.read_text().replace("panels: 1", "panels: 1\n    panels: 2"))
     assert "duplicate key" in message(params_file)
 
 

@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from sgcp.datasets.classes import camvid_classes
-from sgcp.datasets.ground_truth import read_ground_truth
 from sgcp.datasets.index import Dataset, Item, score_needs
+from sgcp.datasets.label_files import read_meaning
 from sgcp.inference import segmenter
 from sgcp.stages import validate
 from sgcp.stages.validate import describe_unseen
@@ -61,10 +61,20 @@ def test_tables_agree_with_the_metrics(trained):
     assert accuracy == pytest.approx(metrics(trained)["pixel_accuracy"])
 
 
-def test_panels_are_images(trained):
-    panels = list((trained.root / "data/panels/sample").rglob("*.png"))
-    assert len(panels) == 1
-    assert Image.open(panels[0]).mode == "RGB"
+def test_panels_and_predictions_are_of_the_best_and_the_worst_image(trained):
+    folder = trained.root / "data/panels/sample"
+    names = {f"{place}{end}" for place in ("best", "worst") for end in (".png", ".prediction.png")}
+    assert {path.name for path in folder.iterdir()} == names
+    assert Image.open(folder / "best.png").mode == "RGB"
+    with Image.open(folder / "best.prediction.png") as image:
+        meaning = read_meaning(image.info)
+        assert image.size == (128, 64)
+        assert image.getpalette()[:3] == [128, 64, 128]  # road, in its colour
+    assert meaning.model == metrics(trained)["model"]["sha256"]
+    assert meaning.classes["sidewalk"] == 1
+    trained.set(sample__validate__panels=0)
+    trained.ok("validate", "sample")
+    assert not list(folder.iterdir())
 
 
 def test_network_sees_the_size_asked_for(trained):
@@ -212,25 +222,19 @@ def test_scores_of_another_folder_or_model_are_overwritten_by_name_alone(trained
 
 
 def test_panels_of_other_settings_do_not_stay(trained, monkeypatch):
-    from sgcp.metrics import scorer
-
-    calls = []
-
-    def read_one(*arguments):
-        calls.append(arguments)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return read_ground_truth(*arguments)
+    def interrupt(*_):
+        raise KeyboardInterrupt
 
     trained.set(sample__validate__panels=2)
     with monkeypatch.context() as patch:
-        patch.setattr(scorer, "read_truth", read_one)
+        patch.setattr(validate, "write_prediction", interrupt)
         assert trained.run("validate", "sample").exit_code == 130
-    trained.set(sample__validate__split="train", sample__validate__panels=1)
-    card = trained.root / "data/models/sample/model.json"
-    card.write_text(json.dumps(json.loads(card.read_text()) | {"trained_on": {}}))
+    assert [path.name for path in trained.root.glob("data/panels/*.partial/*.png")] == [
+        "best-1.png"
+    ]
+    trained.set(sample__validate__panels=1)
     trained.ok("validate", "sample")
-    assert len(list((trained.root / "data/panels/sample").iterdir())) == 1
+    assert len(list((trained.root / "data/panels/sample").iterdir())) == 4
 
 
 def test_wrong_prediction_folders_are_refused(trained):
@@ -252,7 +256,7 @@ def test_wrong_prediction_folders_are_refused(trained):
 def test_model_of_another_protocol_is_marked(trained):
     path = trained.root / "data/models/sample/model.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"protocol": "strict"}))
-    assert "the model learnt protocol strict" in trained.ok("validate", "sample")
+    assert "the model was trained with protocol strict" in trained.ok("validate", "sample")
     assert metrics(trained)["model"]["protocol"] == "strict"
 
 

@@ -11,6 +11,7 @@ import openvino
 from numpy.typing import NDArray
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.processor import multiplies_bf16_quickly
 from sgcp.inference.engines.base import (
     GRAPH_PIXELS,
     Engine,
@@ -21,7 +22,6 @@ from sgcp.inference.engines.base import (
     naming_failures,
     title,
 )
-from sgcp.inference.engines.processor import multiplies_bf16_quickly
 
 MOST_CALLERS = 16  # each takes 27 MiB at 1024x2048
 HINTS = {"fp32": "f32", "bf16": "bf16"}

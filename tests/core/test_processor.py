@@ -1,6 +1,6 @@
 import pytest
 
-from sgcp.inference.engines import processor
+from sgcp.core import processor
 
 
 @pytest.mark.parametrize(
