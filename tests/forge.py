@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from sgcp.core.locks import LOCK
+from sgcp.core.files import LOCK
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -14,7 +14,7 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 
 def read_sections() -> dict[str, Any]:
     """Return the sections of the nearest ``params.yaml`` that are datasets."""
-    from sgcp.core.documents import read_yaml
+    from sgcp.core.files import read_yaml
 
     here = Path.cwd()
     try:

@@ -1,20 +1,127 @@
-"""Write so that a final name always means a whole file or folder."""
+"""Files: read bounded and strictly, written whole or not at all, one writer at a time."""
 
+import errno
+import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sgcp.core.documents import MAX_JSON, parse_json, read_document
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
 from sgcp.core.errors import SgcpError, printable
-from sgcp.core.locks import only_writer
 
 PARTIAL = ".partial"
 KEY_FILE = ".key.partial"
+LOCK = ".lock"
+PATIENCE = 10.0  # seconds to wait for another process that writes to the same place
+MAX_JSON = 32 * 2**20  # bytes
+MAX_YAML = 256 * 2**10  # bytes; pure Python reads about 100 KB a second
+
+
+class EncodingError(ValueError):
+    """Text in another encoding than UTF-8."""
+
+
+class HeldError(SgcpError):
+    """Another process writes to the same place."""
+
+
+def read_text(path: Path, limit: int) -> str:
+    """Read a UTF-8 text file of at most ``limit`` bytes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        EncodingError: not UTF-8.
+        ValueError: too long, or not a regular file.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("is a folder or device, not a file")
+    with path.open("rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"longer than {limit:,} bytes")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        where = f"{error.reason} at byte {error.start}, line {line}"
+        raise EncodingError(f"not UTF-8 text ({where})") from None
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON strictly, for files and answers from others.
+
+    Raises:
+        ValueError: not JSON, nested too deep, a key given twice, a number that is not finite, or
+            text that is not Unicode.
+    """
+    try:
+        content = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+        )
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if "\\ud" in text.lower():  # an escaped half of a surrogate pair cannot be written again
+        json.dumps(content, ensure_ascii=False).encode("utf-8")
+    return content
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {twice[:80]!r} is given twice")
+    return content
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return number
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML 1.2 file of the project, with anchors and merge keys, as DVC reads it.
+
+    ``1e-5`` is a number and keys cannot repeat.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: too long, not YAML, or values that JSON does not have.
+    """
+    return json.loads(_yaml_to_json(read_text(path, MAX_YAML)))
+
+
+# Values that do not fit their tag (ruamel), or that JSON lacks: dates, sets, loops (json).
+_ODD_YAML = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+@lru_cache(maxsize=4)  # training compares params.yaml after every epoch; parsing takes 0.2 s
+def _yaml_to_json(text: str) -> str:
+    try:
+        return json.dumps(YAML(typ="safe", pure=True).load(text))
+    except YAMLError as error:
+        raise ValueError(f"not valid YAML: {' '.join(str(error).split())[:300]}") from None
+    except _ODD_YAML as error:
+        raise ValueError(f"not valid YAML ({type(error).__name__}: {str(error)[:200]})") from None
 
 
 def write_bytes(path: Path, content: bytes, flush: bool = True) -> None:
@@ -94,7 +201,7 @@ def read_json(path: Path, made_by: str) -> dict[str, Any]:
         SgcpError: missing (then run ``made_by`` first), damaged, or not an object.
     """
     try:
-        content = parse_json(read_document(path, MAX_JSON))
+        content = parse_json(read_text(path, MAX_JSON))
     except FileNotFoundError:
         raise SgcpError(f"{path}: not found; run `{made_by}` first") from None
     except ValueError as error:
@@ -102,6 +209,48 @@ def read_json(path: Path, made_by: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SgcpError(f"{path}: not a JSON object; run `{made_by}` again")
     return content
+
+
+@contextmanager
+def only_writer(target: Path, patience: float | None = None) -> Iterator[None]:
+    """Hold ``target`` for this process and the workers that it forks.
+
+    The lock is an empty file beside ``target``, which stays. It ends with its process and the
+    workers of that process: a new run waits for the workers of a killed one.
+
+    Args:
+        patience: seconds to wait for another process; None: ``PATIENCE``.
+
+    Raises:
+        HeldError: another process still holds it then.
+    """
+    path = target.with_name(f".{target.name}{LOCK}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + (PATIENCE if patience is None else patience)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        while not _try_lock(descriptor):
+            if time.monotonic() > deadline:
+                raise HeldError(
+                    f"{target}: another sgcp is writing there. Wait for it, or stop it "
+                    f"(`fuser {path}` prints its process)."
+                )
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        # Some network file systems have no locks: there is nothing to wait for.
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+    return True
 
 
 @contextmanager

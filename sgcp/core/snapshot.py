@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sgcp.core.documents import read_yaml
 from sgcp.core.errors import SgcpError
+from sgcp.core.files import read_yaml
 from sgcp.core.terminal import warn
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import requests
 
-from sgcp.core.documents import parse_json, read_document
 from sgcp.core.errors import SgcpError
+from sgcp.core.files import parse_json, read_text
 from sgcp.datasets.fetch import MAX_ANSWER, TIMEOUT, fetch, get_text
 
 USER, PASSWORD = "CITYSCAPES_USERNAME", "CITYSCAPES_PASSWORD"
@@ -36,7 +36,7 @@ def read_credentials() -> tuple[str, str]:
         return user, password
     path = credentials_file()
     try:
-        content = parse_json(read_document(path, MAX_ANSWER))
+        content = parse_json(read_text(path, MAX_ANSWER))
         return str(content["username"]), str(content["password"])
     except FileNotFoundError:
         raise SgcpError(

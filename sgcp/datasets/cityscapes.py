@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sgcp.core.documents import parse_json, read_document
 from sgcp.core.errors import SgcpError
+from sgcp.core.files import parse_json, read_text
 from sgcp.core.parallel import map_parallel
 from sgcp.core.terminal import warn
 from sgcp.datasets.classes import CITYSCAPES_PROTOCOL, cityscapes_classes
@@ -106,7 +106,7 @@ def read_polygons(path: Path, size: tuple[int, int]) -> Annotation:
     from cityscapesscripts.helpers.annotation import Annotation
 
     try:
-        content: Any = parse_json(read_document(path, MAX_BYTES))
+        content: Any = parse_json(read_text(path, MAX_BYTES))
         declared = (content["imgHeight"], content["imgWidth"])
         objects = [(i["label"], i["polygon"], i.get("deleted", 0)) for i in content["objects"]]
     except FileNotFoundError:

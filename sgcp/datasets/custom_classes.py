@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sgcp.core.documents import EncodingError, read_document
 from sgcp.core.errors import SgcpError, shorten
-from sgcp.core.files import json_digest
+from sgcp.core.files import EncodingError, json_digest, read_text
 from sgcp.datasets.classes import IGNORE, UNLISTED, SemanticClass, color_code, color_codes
 from sgcp.media.images import UInt8, read_label, read_label_colors
 
@@ -106,7 +105,7 @@ def read_classes(path: Path) -> ClassTable:
     """
     builder = _Builder()
     try:
-        rows = list(_read_rows(read_document(path, MAX_BYTES)))
+        rows = list(_read_rows(read_text(path, MAX_BYTES)))
     except FileNotFoundError:
         raise SgcpError(
             f"{path}: no such file; it names your classes, see docs/custom-dataset.md"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sgcp.core.documents import parse_json
+from sgcp.core.files import parse_json
 from sgcp.datasets.classes import SemanticClass
 from sgcp.media.images import NO_TEXT, UInt8, write_png
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from sgcp.core.documents import read_yaml
 from sgcp.core.errors import SgcpError
+from sgcp.core.files import read_yaml
 
 MANIFEST = "download.json"  # in the raw folder: what it holds and how many files
 

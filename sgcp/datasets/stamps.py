@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.files import read_json, write_text
-from sgcp.core.locks import HeldError, only_writer
+from sgcp.core.files import HeldError, only_writer, read_json, write_text
 
 if TYPE_CHECKING:
     from sgcp.core.layout import Layout

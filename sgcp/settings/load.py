@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from sgcp.core.documents import read_yaml
 from sgcp.core.errors import SgcpError
+from sgcp.core.files import read_yaml
 from sgcp.settings import Params
 
 PARAMS_FILE = "params.yaml"

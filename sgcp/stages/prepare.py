@@ -6,9 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from sgcp.core.documents import read_document
 from sgcp.core.errors import SgcpError
-from sgcp.core.files import building_folder, code_digest, fingerprint, read_json
+from sgcp.core.files import building_folder, code_digest, fingerprint, read_json, read_text
 from sgcp.core.memory import keep_freed_memory
 from sgcp.core.terminal import say
 from sgcp.datasets.camvid import prepare_camvid
@@ -89,7 +88,7 @@ def read_split(path: Path) -> list[str]:
         SgcpError: missing, empty, a stem given twice, or one that is no plain file name.
     """
     try:
-        stems = read_document(path, MAX_SPLIT).split()
+        stems = read_text(path, MAX_SPLIT).split()
     except FileNotFoundError:
         raise SgcpError(f"{path}: no such file; it comes with the project") from None
     except ValueError as error:

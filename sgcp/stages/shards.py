@@ -16,8 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.files import PARTIAL, building_folder, remove_folder, write_bytes
-from sgcp.core.locks import HeldError, only_writer
+from sgcp.core.files import (
+    PARTIAL,
+    HeldError,
+    building_folder,
+    only_writer,
+    remove_folder,
+    write_bytes,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

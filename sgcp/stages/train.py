@@ -16,8 +16,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.files import code_digest
-from sgcp.core.locks import only_writer
+from sgcp.core.files import code_digest, only_writer
 from sgcp.core.memory import keep_freed_memory
 from sgcp.core.parallel import map_threads, usable_cores
 from sgcp.core.terminal import say, track

@@ -10,8 +10,7 @@ import pytest
 from conftest import HANGING, ROOT
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.files import building_folder, fingerprint, read_json, write_bytes, write_json
-from sgcp.core.locks import LOCK
+from sgcp.core.files import LOCK, building_folder, fingerprint, read_json, write_bytes, write_json
 
 
 def names(folder: Path) -> set[str]:
@@ -83,8 +82,7 @@ def test_folder_being_built_is_held_against_another_process(tmp_path, monkeypatc
     """Another run waits for it, and says so if that takes long; then it goes on with its files."""
     code = f"""
 import pathlib, time
-from sgcp.locks import LOCK
-from sgcp.files import building_folder
+from sgcp.core.files import building_folder
 with building_folder(pathlib.Path({str(tmp_path / "out")!r}), "k") as folder:
     (folder / "first").touch()
     print("building", flush=True)
@@ -97,10 +95,10 @@ with building_folder(pathlib.Path({str(tmp_path / "out")!r}), "k") as folder:
         text=True,
     )
     assert other.stdout.readline() == "building\n"
-    monkeypatch.setattr("sgcp.core.locks.PATIENCE", 0.3)
+    monkeypatch.setattr("sgcp.core.files.PATIENCE", 0.3)
     with pytest.raises(SgcpError, match="another sgcp is writing there"):
         build(tmp_path / "out", "k", "second")
-    monkeypatch.setattr("sgcp.core.locks.PATIENCE", 30)
+    monkeypatch.setattr("sgcp.core.files.PATIENCE", 30)
     threading.Timer(0.3, other.kill).start()
     assert build(tmp_path / "out", "k", "second") == {"first"}
     assert names(tmp_path / "out") == {"first", "second"}
@@ -126,7 +124,7 @@ def test_workers_end_with_their_parent(tmp_path, how):
     """Killed or interrupted, a parallel stage leaves no process behind and no traceback."""
     code = f"""
 import os, pathlib, time
-from sgcp.progress import map_parallel
+from sgcp.core.parallel import map_parallel
 def work(number):
     pathlib.Path({str(tmp_path)!r}, str(os.getpid())).touch()
     time.sleep(0.05)

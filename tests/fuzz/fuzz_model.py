@@ -9,7 +9,7 @@ import atheris
 from harness import fuzz
 
 with atheris.instrument_imports(
-    include=["safetensors", "sgcp.core.documents", "sgcp.models.artifact", "sgcp.models.tensors"]
+    include=["safetensors", "sgcp.core.files", "sgcp.models.artifact", "sgcp.models.tensors"]
 ):
     from sgcp.models import artifact
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import atheris
 from harness import fuzz
 
-with atheris.instrument_imports(include=["ruamel", "sgcp.core.documents", "sgcp.settings.load"]):
+with atheris.instrument_imports(include=["ruamel", "sgcp.core.files", "sgcp.settings.load"]):
     from sgcp.settings.load import load_params
 
 from sgcp.settings import Params

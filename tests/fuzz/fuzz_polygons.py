@@ -6,9 +6,7 @@ from pathlib import Path
 import atheris
 from harness import fuzz
 
-with atheris.instrument_imports(
-    include=["json", "sgcp.core.documents", "sgcp.datasets.cityscapes"]
-):
+with atheris.instrument_imports(include=["json", "sgcp.core.files", "sgcp.datasets.cityscapes"]):
     from sgcp.datasets.cityscapes import read_polygons
 
 from cityscapesscripts.preparation.json2labelImg import createLabelImage

@@ -5,7 +5,7 @@ from pathlib import Path
 import atheris
 from harness import fuzz
 
-with atheris.instrument_imports(include=["ruamel", "sgcp.core.documents", "sgcp.datasets.source"]):
+with atheris.instrument_imports(include=["ruamel", "sgcp.core.files", "sgcp.datasets.source"]):
     from sgcp.datasets.source import read_source
 
 ROOT = Path(__file__).parent.parent.parent

@@ -1,7 +1,6 @@
 """params.yaml and pipeline/datasets/*.yaml from hands we do not know."""
 
 import contextlib
-import tracemalloc
 from pathlib import Path
 
 import forge
@@ -10,79 +9,54 @@ from conftest import ROOT, Project, set_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgcp.core.documents import read_yaml
 from sgcp.core.errors import SgcpError
+from sgcp.core.files import read_yaml
 from sgcp.datasets.source import Source, read_source
 from sgcp.settings import Params
 from sgcp.settings.load import load_params
 
-LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)
-)
-MERGES = "a0: &a0 {x: 1}\n" + "".join(
-    f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}], y{n}: 1}}\n" for n in range(1, 10)
-)
-
-HOSTILE = {
-    "billion laughs": (LAUGHS, "anchors and aliases are not taken"),
-    "billion laughs by merging": (MERGES, "anchors and aliases are not taken"),
-    "list that holds itself": ("datasets: &a [*a]", "anchors and aliases are not taken"),
-    "alias without anchor": ("datasets: *a", "anchors and aliases are not taken"),
-    "anchor twice": ("a: &x 1\nb: &x 2", "anchors and aliases are not taken"),
-    "python object": ("!!python/object/apply:os.system [touch owned]", "not valid YAML"),
-    "python name": ("a: !!python/name:os.system", "not valid YAML"),
-    "own tag": ("a: !mine 3", "not valid YAML"),
-    "bytes": ("a: !!binary aGVsbG8=", "a: no text, number, list or map"),
-    "date": ("a: 2001-12-14", "a: no text, number, list or map"),
-    "set": ("a: !!set {x, y}", "a: no text, number, list or map"),
-    "number for a key": ("1: 2", "has keys other than text"),
-    "list for a key": ("? [a, b]\n: 1", "a key: no text, number, list or map"),
-    "key twice": ("a: 1\na: 2", "duplicate key"),
-    "deep lists": ("[" * 5000 + "]" * 5000, "not valid YAML"),
-    "deep maps": ("".join(f"{' ' * n}a:\n" for n in range(400)), "not valid YAML"),
-    "two documents": ("a: 1\n---\nb: 2", "not valid YAML"),
+DAMAGED = {
+    "list that holds itself": "datasets: &a [*a]",
+    "alias without anchor": "datasets: *a",
+    "python object": "!!python/object/apply:os.system [touch owned]",
+    "unknown tag": "a: !mine 3",
+    "bytes": "a: !!binary aGVsbG8=",
+    "date": "a: 2001-12-14",
+    "list for a key": "? [a, b]\n: 1",
+    "key twice": "a: 1\na: 2",
+    "deep lists": "[" * 1000 + "]" * 1000,
+    "two documents": "a: 1\n---\nb: 2",
+    "text where a number is due": "a: !!int abc",
+    "tab": "a:\n\t- 1",
+}
+HOSTILE = {name: (content, "not valid YAML") for name, content in DAMAGED.items()} | {
     "megabytes": ("# " + "x" * 300_000, "longer than 262,144 bytes"),
     "number of 5000 digits": ("a: " + "9" * 5000, ""),
-    "hexadecimal of 5000 digits": ("a: 0x" + "f" * 5000, "a: too large a number"),
-    "text where a number is due": ("a: !!int abc", ""),
-    "tab": ("a:\n\t- 1", "not valid YAML"),
-    "NUL": ("a: \0", "not valid YAML"),
-    "half a character": ('a: "\\ud800"', "a: half a character"),
-    "nothing": ("", ""),
-    "3,000 unknown keys": ("".join(f"key{n}: 1\n" for n in range(3000)), "and 2987 more"),
+    "empty": ("", ""),
+    "3,000 unknown keys": ("".join(f"key{n}: 1\n" for n in range(3000)), ""),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_params_are_one_short_message(project: Project, name, monkeypatch):
+@pytest.mark.parametrize(
+    ("file", "dataset"),
+    [("params.yaml", "sample"), ("pipeline/datasets/camvid.yaml", "camvid")],
+)
+def test_hostile_yaml_is_one_short_message(project: Project, file, dataset, name):
     content, message = HOSTILE[name]
-    (project.root / "params.yaml").write_bytes(content.encode())
+    (project.root / file).write_bytes(content.encode())
     before = forge.snapshot(project.root)
-    text = project.fails("download", "sample")
-    assert "params.yaml" in text
+    text = project.fails("download", dataset)
+    assert Path(file).name in text
     assert message in text
     assert len(text) < 4000
     assert forge.snapshot(project.root) == before  # nothing ran: no file named `owned`
 
 
-@pytest.mark.parametrize("name", [name for name in HOSTILE if name != "3,000 unknown keys"])
-def test_hostile_source_description_is_one_short_message(project: Project, name):
-    content, message = HOSTILE[name]
-    (project.root / "pipeline/datasets/camvid.yaml").write_bytes(content.encode())
-    text = project.fails("download", "camvid")
-    assert "camvid.yaml" in text
-    assert message in text
-    assert len(text) < 1000
-
-
-def test_aliases_are_refused_before_they_take_memory(tmp_path: Path):
-    (tmp_path / "a.yaml").write_text(LAUGHS)
-    tracemalloc.start()
-    with pytest.raises(ValueError, match="aliases"):
-        read_yaml(tmp_path / "a.yaml")
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 4 * 2**20
+def test_anchors_and_merge_keys_stand_for_their_values(tmp_path: Path):
+    path = tmp_path / "a.yaml"
+    path.write_text("base: &base {lr: 1e-3, epochs: 2}\nfast: {<<: *base, epochs: 1}\n")
+    assert read_yaml(path)["fast"] == {"lr": 1e-3, "epochs": 1}
 
 
 def change_source(project: Project, **changes: object) -> None:

@@ -147,7 +147,7 @@ def test_second_training_of_a_dataset_waits_and_is_refused(prepared, monkeypatch
     for line in first.stdout:
         if line.startswith("epoch 1/"):
             break
-    monkeypatch.setattr("sgcp.core.locks.PATIENCE", 0.2)
+    monkeypatch.setattr("sgcp.core.files.PATIENCE", 0.2)
     assert "another sgcp is writing there" in prepared.fails("train", "sample")
     first.kill()
     first.communicate()
