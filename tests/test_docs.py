@@ -142,8 +142,8 @@ def test_messages_in_troubleshooting_are_those_of_the_code():
 
 
 def test_message_that_no_code_prints_is_told():
-    assert is_printed("FILE: another sgcp is writing there; ...")
-    assert not is_printed("FILE: another sgcp is reading there; ...")
+    assert is_printed("FILE: another sgcp is writing there. ...")
+    assert not is_printed("FILE: another sgcp is reading there. ...")
     assert not is_printed("N of M ...")  # says nothing
     assert not any("Heavy imports inside commands" in template for template in templates())
 
