@@ -18,16 +18,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from sgcp.datasets.camvid_labels import color_table, convert_colors, read_colors
 from sgcp.datasets.classes import IGNORE
-from sgcp.media.images import encode_labels
+from sgcp.media.images import UInt8, encode_png
 
 IMAGES = 8
 TRIES = 7
-UInt8 = NDArray[np.uint8]
 Remap = Callable[[UInt8], UInt8]
 
 
@@ -70,7 +68,7 @@ def whole_with_pillow(content: bytes, remap: Remap) -> bytes:
 
 def whole_with_ours(content: bytes, remap: Remap) -> bytes:
     """Read, remap and write as ``sgcp prepare`` does, without its checks of files."""
-    return encode_labels(remap(decode(content)))
+    return encode_png(remap(decode(content)))
 
 
 def milliseconds(function: Callable[..., object], pictures: list, *rest: object) -> float:

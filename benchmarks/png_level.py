@@ -19,17 +19,16 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from sgcp.datasets.sample import generate_sample
-from sgcp.media.images import encode_labels
+from sgcp.media.images import UInt8
 
 SIZE = (1024, 2048)
 IMAGES = 4
 TRIES = 4
-UInt8 = NDArray[np.uint8]
 
 
 def read_all(folder: Path, pattern: str) -> list[UInt8]:
@@ -61,11 +60,9 @@ def as_predicted(label: UInt8) -> UInt8:
     return best
 
 
-def with_pillow(array: UInt8, palette: bool = False, **options: int) -> bytes:
-    """Encode as Pillow does; it filters lines of mode L always, of palette images never."""
+def with_pillow(array: UInt8, **options: int) -> bytes:
+    """Encode by Pillow, which filters the lines of mode L."""
     image = Image.fromarray(array)
-    if palette:
-        image.putpalette(bytes(768))
     buffer = io.BytesIO()
     image.save(buffer, "PNG", **options)
     return buffer.getvalue()
@@ -73,8 +70,7 @@ def with_pillow(array: UInt8, palette: bool = False, **options: int) -> bytes:
 
 def decode(content: bytes) -> UInt8:
     """Read as ``read_label`` does, without its checks."""
-    with Image.open(io.BytesIO(content)) as image:
-        return np.array(image)
+    return np.asarray(imagecodecs.png_decode(content))
 
 
 def milliseconds(function: Callable[[], object]) -> float:
@@ -87,45 +83,39 @@ def milliseconds(function: Callable[[], object]) -> float:
     return 1000 * min(seconds)
 
 
-def label_ways() -> dict[str, Callable[[UInt8], bytes]]:
-    """Return the encoders of label maps."""
-    found: dict[str, Callable[[UInt8], bytes]] = {"Pillow, mode L, as it comes": with_pillow}
-    for level in range(10):
-        found[f"Pillow, mode L, level {level}"] = partial(with_pillow, compress_level=level)
-    for name, kind in (("run lengths", zlib.Z_RLE), ("fixed codes", zlib.Z_FIXED)):
-        found[f"Pillow, mode L, {name}"] = partial(with_pillow, compress_type=kind)
-    for level in range(1, 10):
-        found[f"Pillow, palette, level {level}"] = partial(
-            with_pillow, palette=True, compress_level=level
-        )
-    for level in range(10):
-        found[f"ours, level {level}"] = partial(
-            encode_labels, level=level, strategy=zlib.Z_DEFAULT_STRATEGY
-        )
-    found["ours, run lengths"] = encode_labels
+def with_libpng(
+    array: UInt8, level: int | None = None, kind: str = "RLE", rows: str = "NONE"
+) -> bytes:
+    """Encode by imagecodecs, as ``write_png`` does with run lengths."""
+    png = imagecodecs.PNG
+    chosen = {"strategy": png.STRATEGY[kind], "filter": png.FILTER[rows]}
+    return bytes(imagecodecs.png_encode(array, level, **chosen))
+
+
+def ways() -> dict[str, Callable[[UInt8], bytes]]:
+    """Return the encoders."""
+    found: dict[str, Callable[[UInt8], bytes]] = {"Pillow's defaults": with_pillow}
+    found["Pillow, run lengths"] = partial(with_pillow, compress_type=zlib.Z_RLE)
+    for rows in ("NONE", "UP", "PAETH", "ALL"):
+        found[f"libpng, run lengths, filter {rows}"] = partial(with_libpng, rows=rows)
+        for level in (1, 6):
+            found[f"libpng, level {level}, filter {rows}"] = partial(
+                with_libpng, level=level, kind="DEFAULT", rows=rows
+            )
     return found
 
 
-def color_ways() -> dict[str, Callable[[UInt8], bytes]]:
-    """Return the encoders of images in colour, such as panels."""
-    found: dict[str, Callable[[UInt8], bytes]] = {"Pillow, RGB, as it comes": with_pillow}
-    for level in (0, 1, 3, 4, 6, 9):
-        found[f"Pillow, RGB, level {level}"] = partial(with_pillow, compress_level=level)
-    found["Pillow, RGB, run lengths"] = partial(with_pillow, compress_type=zlib.Z_RLE)
-    return found
-
-
-def measure(title: str, maps: list[UInt8], ways: dict[str, Callable[[UInt8], bytes]]) -> None:
+def measure(title: str, maps: list[UInt8]) -> None:
     """Print a table of every way."""
-    print(f"\n{title}, {len(maps)} images\n{'':30}{'write ms':>9}{'read ms':>9}{'bytes':>10}")
-    for name, encode in ways.items():
+    print(f"\n{title}, {len(maps)} images\n{'':34}{'write ms':>9}{'read ms':>9}{'bytes':>10}")
+    for name, encode in ways().items():
         contents = [encode(array) for array in maps]
         for array, content in zip(maps, contents, strict=True):
             assert np.array_equal(decode(content), array)
         write = statistics.mean(milliseconds(partial(encode, array)) for array in maps)
         read = statistics.mean(milliseconds(partial(decode, content)) for content in contents)
         size = statistics.mean(map(len, contents))
-        print(f"{name:30}{write:9.2f}{read:9.2f}{size:10,.0f}")
+        print(f"{name:34}{write:9.2f}{read:9.2f}{size:10,.0f}")
 
 
 def main() -> None:
@@ -142,10 +132,10 @@ def main() -> None:
         kinds["CamVid's labels"] = read_camvid(options.archive, "trainannot")
         images["CamVid's images"] = read_camvid(options.archive, "train")
     for title, maps in kinds.items():
-        measure(title, maps, label_ways())
-        measure(f"{title}, as predicted", [as_predicted(label) for label in maps], label_ways())
+        measure(title, maps)
+        measure(f"{title}, as predicted", [as_predicted(label) for label in maps])
     for title, pictures in images.items():
-        measure(title, pictures, color_ways())
+        measure(title, pictures)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ PNG's text. Reading it costs as much as reading a label map.
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.files import write_bytes
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.index import Item
-from sgcp.media.images import DAMAGED, PACKING, UInt8, read_label
+from sgcp.media.images import DAMAGED, UInt8, read_label, write_png
 
 # Cityscapes' instance ids: label_id * 1000 + number for a single object, label_id elsewhere.
 IDS_A_LABEL = 1000
@@ -87,21 +84,9 @@ def object_class(instance_id: int) -> int:
 
 
 def write_segments(path: Path, truth: GroundTruth) -> None:
-    """Write segments as a PNG with their owners, whole or not at all.
-
-    Up to 256 segments it is a palette image, so that a viewer shows them in colours, and without
-    PNG's line filters, which halves the time to read it; beyond, it has 16 bits. Packed as run
-    lengths, it is written in half the time (``benchmarks/png_level.py``).
-    """
+    """Write segments as a PNG of 8 or 16 bits, with their owners in its text."""
     owners = {key: getattr(truth, key).tolist() for key in ("train_ids", "objects", "instances")}
-    info = PngInfo()
-    info.add_text(OWNERS, json.dumps(owners))
-    image = Image.fromarray(truth.segments)
-    if truth.segments.dtype == np.uint8:
-        image.putpalette(np.random.default_rng(0).integers(0, 256, 768, dtype=np.uint8).tobytes())
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", pnginfo=info, compress_type=PACKING)
-    write_bytes(path, buffer.getvalue(), flush=False)
+    write_png(path, truth.segments, {OWNERS: json.dumps(owners)})
 
 
 def read_ground_truth(prepared: Path, item: Item) -> GroundTruth:

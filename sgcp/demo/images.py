@@ -15,8 +15,7 @@ from sgcp.core.errors import SgcpError
 from sgcp.datasets.classes import SemanticClass
 from sgcp.datasets.label_files import train_ids_of, write_labels
 from sgcp.inference.segmenter import Segmenter, resize_input
-from sgcp.media.images import UInt8, read_label, write_png
-from sgcp.media.photos import photo_size, read_photo
+from sgcp.media.images import UInt8, photo_size, read_label, read_photo, write_png
 from sgcp.reporting.panels import blend, colorize
 
 VIEWS = {"Overlay": "overlay", "Labels": "colors", "Image": "image"}

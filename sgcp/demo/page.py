@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sgcp.demo.actions import Actions
 from sgcp.demo.images import VIEWS
 from sgcp.demo.style import WIDE
-from sgcp.media.photos import SUFFIXES as IMAGES
+from sgcp.media.images import SUFFIXES as IMAGES
 from sgcp.media.video import SUFFIXES as VIDEOS
 
 TITLE = "SGCPNet: a class for every pixel"

@@ -14,7 +14,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-UInt8 = NDArray[np.uint8]
+from sgcp.media.images import UInt8
+
 Float32 = NDArray[np.float32]
 Int = NDArray[np.intp]
 Bool = NDArray[np.bool_]

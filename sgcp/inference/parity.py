@@ -15,13 +15,13 @@ from torch import Tensor
 
 from sgcp.inference.engines import open_engine
 from sgcp.inference.predict import resize_logits
+from sgcp.media.images import UInt8
 from sgcp.models.network import Normalize
 
 if TYPE_CHECKING:
     from sgcp.models.card import ModelCard
     from sgcp.models.network import SGCPNet
 
-UInt8 = NDArray[np.uint8]
 Run = Callable[[UInt8], NDArray[np.generic]]
 
 ODD_SIZES = ((201, 331), (150, 257))  # halved, every level is rounded up somewhere

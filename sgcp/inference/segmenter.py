@@ -18,8 +18,7 @@ from sgcp.inference.engines import Engine, open_engine
 from sgcp.inference.engines.base import cores
 from sgcp.inference.engines.interface import check_graph
 from sgcp.inference.tta import PLAIN, Float32, InferenceOptions
-from sgcp.media.images import UInt8
-from sgcp.media.photos import convert_photo, read_photo
+from sgcp.media.images import UInt8, convert_photo, read_photo
 from sgcp.models.card import ModelCard, read_card, weights_path
 
 if TYPE_CHECKING:

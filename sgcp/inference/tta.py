@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sgcp.inference.labels import label_pixels
+from sgcp.media.images import UInt8
 
-UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 Score = Callable[[UInt8], Float32]
 """Give the scores (K, ceil(H/8), ceil(W/8)) of an image (H, W, 3)."""

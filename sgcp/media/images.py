@@ -1,7 +1,9 @@
 """Read and write images as arrays, with errors that name the file.
 
-An image is refused, never repaired, where its bytes can be understood in two ways: 16 bits cut to
-8, transparency dropped, the first of several frames, a rotation that only some programs apply.
+Two policies. An image of a dataset (``read_image``, ``read_label``) is refused, never repaired,
+where its bytes can be understood in two ways: 16 bits cut to 8, transparency dropped, the first of
+several frames, a rotation that only some programs apply. A photograph (``read_photo``) is read as a
+viewer shows it. Either way a file is read once and its pixels are decoded once.
 """
 
 import io
@@ -9,58 +11,54 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
-from PIL.PngImagePlugin import PngInfo
+from PIL import ExifTags, Image, ImageFilter, ImageOps
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import write_bytes
 
+UInt8 = NDArray[np.uint8]
 NO_TEXT: Mapping[str, str] = {}
 
-UInt8 = NDArray[np.uint8]
-
-FORMATS = ("PNG", "JPEG")  # Pillow's other readers start programs, or guess
+FORMATS = ("PNG", "JPEG")  # of datasets; Pillow's other readers start programs, or guess
+PHOTO_FORMATS = (*FORMATS, "WEBP", "BMP", "TIFF", "GIF")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")  # of photographs
 MAX_PIXELS = 2**26  # 8192 x 8192; Cityscapes has 2**21
 MAX_BYTES = 2**28
 IMAGE_MODES = ("1", "L", "P", "RGB", "LA", "RGBA")
 LABEL_LAYOUTS = ("L", "P", "P;1", "P;2", "P;4")  # "L;4" would be stretched from 0..15 to 0..255
+# Chunks that may follow the pixels and contain an orientation.
+ORIENTING_CHUNKS = (b"eXIf", b"iTXt", b"zTXt", b"tEXt")
+PNG_HEADER = 33  # bytes: the signature and the chunk IHDR
+WHITE = (255, 255, 255, 255)
+DEEP_DECODERS = {"PNG": imagecodecs.png_decode, "TIFF": imagecodecs.tiff_decode}  # keep 16 bits
+DARK = 2**14  # a 16-bit image whose values are all smaller is doubted
+BAND = 256  # rows
 
-# Chunks that may stand behind the pixels and say that the image is turned.
-TOLD_BEHIND = (b"eXIf", b"iTXt", b"zTXt", b"tEXt")
-
-# What Pillow raises on damaged files, beyond OSError.
+# What Pillow and libpng (RuntimeError) raise on damaged files.
 DAMAGED = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    AssertionError,
-    KeyError,
-    TypeError,
-    IndexError,
-    OverflowError,
-    NotImplementedError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    UserWarning,
-    RuntimeWarning,
-    RuntimeError,  # libpng's
-)
+    OSError, SyntaxError, ValueError, EOFError, AssertionError, KeyError, TypeError, IndexError,
+    OverflowError, NotImplementedError, struct.error, zlib.error, Image.DecompressionBombError,
+    UserWarning, RuntimeWarning, RuntimeError,
+)  # fmt: skip
+
+
+class DarkImageWarning(Warning):  # a UserWarning is an error while any thread opens an image
+    """An image of 16 bits a channel is probably read too dark."""
 
 
 class _GuessesRefused:
     """Turn Pillow's warnings into errors while any thread is inside.
 
-    It warns where it goes on with a guess: broken EXIF, broken animation, bombs. The filters are
-    the process's, and ``catch_warnings`` alone would leave them behind where threads overlap.
+    Pillow warns where it guesses: broken EXIF, broken animation, decompression bombs. The filters
+    belong to the process, and ``catch_warnings`` alone would leave them behind where threads
+    overlap.
     """
 
     def __init__(self) -> None:
@@ -84,91 +82,157 @@ class _GuessesRefused:
                 self.before.__exit__(None, None, None)
 
 
-GUESSES_REFUSED = _GuessesRefused()
+_GUESSES_REFUSED = _GuessesRefused()
 
 
 def read_image(path: Path) -> UInt8:
-    """Read an image as RGB (H, W, 3) uint8.
+    """Read an image of a dataset as RGB (H, W, 3) uint8.
 
     Raises:
-        SgcpError: missing, truncated, no PNG or JPEG; or no upright, opaque, single image of
+        SgcpError: missing, truncated, not PNG or JPEG; or not an upright, opaque, single image of
             8 bits a channel.
     """
-    with _opened(path) as image:
-        if _is_plain(image, "RGB"):
-            return _decode(path)
-        _load(image, path)
-        if image.has_transparency_data:
-            if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-                raise SgcpError(f"{path}: is partly transparent; save it as RGB, without alpha")
-            image.info.pop("transparency", None)  # opaque: Pillow need not think about it
-        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
-
-
-def read_label(path: Path) -> UInt8:
-    """Read a single-channel 8-bit label map (H, W) uint8; a palette is ignored, its indices kept.
-
-    Raises:
-        SgcpError: missing, truncated, no PNG, or colours instead of indices.
-    """
-    with _opened(path) as image:
-        if image.mode not in ("L", "P"):
-            raise SgcpError(
-                f"{path}: label map of mode {image.mode}, expected one 8-bit channel of class ids"
-            )
-        _refuse_blurred(image, path)
-        if (layout := pixel_layout(image)) not in LABEL_LAYOUTS:
-            raise SgcpError(f"{path}: grey levels stored as {layout}; save it with 8 bits a pixel")
-        _load(image, path)
-        return np.array(image)
-
-
-def read_mode(path: Path) -> str:
-    """Read Pillow's mode of an image from its header, such as ``RGB``, or ``P`` for a palette.
-
-    Raises:
-        SgcpError: as ``read_size``.
-    """
-    with _opened(path) as image:
-        return image.mode
+    return _read_rgb(path)
 
 
 def read_label_colors(path: Path) -> UInt8:
     """Read a label map painted in colours (H, W, 3) uint8; a palette is applied.
 
     Raises:
-        SgcpError: as ``read_image``; or no PNG.
+        SgcpError: as ``read_image``; or not PNG.
     """
-    with _opened(path) as image:
-        _refuse_blurred(image, path)
-    return read_image(path)
+    return _read_rgb(path, png_only=True)
+
+
+def read_label(path: Path) -> UInt8:
+    """Read a single-channel 8-bit label map (H, W) uint8; a palette is ignored, its indices kept.
+
+    Raises:
+        SgcpError: missing, truncated, not PNG, or colours instead of indices.
+    """
+    content = _read_bytes(path)
+    with _opened(path, content) as image:
+        _check_strict(image, path, png_only=True)
+        if image.mode not in ("L", "P"):
+            raise SgcpError(
+                f"{path}: label map of mode {image.mode}, expected one 8-bit channel of class ids"
+            )
+        if (layout := _pixel_layout(image)) not in LABEL_LAYOUTS:
+            raise SgcpError(f"{path}: grey levels stored as {layout}; save it with 8 bits a pixel")
+        if _is_plain(image, content, "L"):
+            return imagecodecs.png_decode(content)
+        _load(image, content)
+        _refuse_rotation(image, path)
+        return np.array(image)
+
+
+def read_photo(path: Path, doubt: Callable[[str], object] | None = None) -> UInt8:
+    """Read an image as a viewer shows it: RGB (H, W, 3) uint8.
+
+    Rotated and mirrored by its EXIF orientation; on white where it is transparent; of several
+    frames the first; 16 bits of grey scaled to 8, other 16-bit channels cut to their upper 8; CMYK
+    by Pillow's plain formula, without colour profiles.
+
+    Args:
+        doubt: receives the reason why a 16-bit image is probably read too dark, if there is one;
+            None: a ``DarkImageWarning``.
+
+    Raises:
+        SgcpError: missing, damaged, truncated, too big, none of ``PHOTO_FORMATS``, or of 32 bits a
+            pixel, whose value of white is unknown.
+    """
+    content = _read_bytes(path)
+    with _opened(path, content, PHOTO_FORMATS) as image:
+        if _is_plain(image, content, "RGB"):
+            return imagecodecs.png_decode(content)
+        # Of 16-bit colours Pillow keeps 8 bits.
+        deep = ";16" in _pixel_layout(image) and not image.mode.startswith("I;16")
+        if deep and (decode := DEEP_DECODERS.get(image.format or "")):
+            _doubt_depth(str(path), decode(content), doubt)
+        _load(image, content)
+        ImageOps.exif_transpose(image, in_place=True)
+        try:
+            return convert_photo(image, doubt, str(path))
+        except ValueError as error:
+            raise SgcpError(f"{path}: {error}") from None
+
+
+def convert_photo(
+    image: Image.Image, doubt: Callable[[str], object] | None = None, name: str = ""
+) -> UInt8:
+    """Return a PIL image as ``read_photo`` returns a file of it: RGB (H, W, 3) uint8.
+
+    Pillow keeps all bits of 16-bit grey only: other images are not doubted.
+
+    Raises:
+        ValueError: 32 bits a pixel, or no pixel at all.
+    """
+    if image.mode in ("I", "F"):
+        raise ValueError(
+            f"mode {image.mode}: the value of white is unknown. Save it with 8 or 16 bits a channel"
+        )
+    if 0 in image.size:
+        raise ValueError(f"an image of {image.width} x {image.height} pixels")
+    if image.mode.startswith("I;16"):
+        name = name or getattr(image, "filename", "") or "image"
+        _doubt_depth(name, np.asarray(image), doubt)
+    if image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1):
+        image = ImageOps.exif_transpose(image)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, BAND):  # each step would copy the whole image
+        bottom = min(top + BAND, image.height)
+        pixels[top:bottom] = _rgb_band(image.crop((0, top, image.width, bottom)))
+    return pixels
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Read (height, width) from an image's header.
+    """Read (height, width) from the header of a dataset's image.
 
     Raises:
-        SgcpError: missing or no image, or one that its header shows ``read_image`` to refuse.
+        SgcpError: missing or no image, or one whose header shows that ``read_image`` refuses it.
     """
     with _opened(path) as image:
+        _check_strict(image, path)
         _refuse_rotation(image, path)
         return image.height, image.width
 
 
-def write_png(path: Path, array: UInt8, text: Mapping[str, str] = NO_TEXT) -> None:
-    """Write (H, W) as mode L or (H, W, 3) as RGB, whole or not at all.
+def read_mode(path: Path) -> str:
+    """Read Pillow's mode of a dataset's image from its header: ``RGB``, or ``P`` for a palette.
 
-    Args:
-        text: stands in the file before its pixels (tEXt chunks), Latin-1 by keyword.
+    Raises:
+        SgcpError: as ``read_size``.
     """
-    content = encode_labels(array, text=text) if array.ndim == 2 else _encode(array, text)
-    write_bytes(path, content, flush=False)
+    with _opened(path) as image:
+        _check_strict(image, path)
+        return image.mode
+
+
+def photo_size(path: Path) -> tuple[int, int]:
+    """Read (height, width) from a photograph's header, before any EXIF rotation.
+
+    Raises:
+        SgcpError: missing, none of ``PHOTO_FORMATS``, or too big for ``read_photo``.
+    """
+    with _opened(path, formats=PHOTO_FORMATS) as image:
+        return image.height, image.width
+
+
+def is_photo(path: Path) -> bool:
+    """Return whether a file begins like an image, which ``read_photo`` reads or calls too big."""
+    try:
+        with Image.open(path, formats=PHOTO_FORMATS):
+            return True
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return True
+    except (*DAMAGED, Warning):
+        return False
 
 
 def read_png_text(path: Path) -> dict[str, str]:
-    """Return the text before a PNG's pixels by keyword; nothing where it is no PNG."""
+    """Return the text before a PNG's pixels by keyword; nothing where it is not a PNG."""
     try:
-        with GUESSES_REFUSED, Image.open(path, formats=["PNG"]) as image:
+        with _GUESSES_REFUSED, Image.open(path, formats=["PNG"]) as image:
             return png_text(image)
     except DAMAGED:
         return {}
@@ -179,50 +243,82 @@ def png_text(image: Image.Image) -> dict[str, str]:
     return {str(key): value for key, value in image.info.items() if isinstance(value, str)}
 
 
-def _encode(rgb: UInt8, text: Mapping[str, str]) -> bytes:
-    info = PngInfo()
-    for key, value in text.items():
-        info.add_text(key, value)
-    buffer = io.BytesIO()
-    # Half the time of Pillow's own choice for 2 to 7 % more bytes (benchmarks/png_level.py).
-    Image.fromarray(rgb).save(buffer, "PNG", pnginfo=info, compress_type=PACKING)
-    return buffer.getvalue()
+def write_png(path: Path, array: NDArray[np.integer], text: Mapping[str, str] = NO_TEXT) -> None:
+    """Write (H, W) as one channel or (H, W, 3) as RGB, uint8 or uint16, whole or not at all.
+
+    Args:
+        text: stored before the pixels (tEXt chunks), Latin-1 by keyword.
+    """
+    write_bytes(path, encode_png(array, text), flush=False)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image and check its header; what goes wrong inside the block names the file."""
+def encode_png(array: NDArray[np.integer], text: Mapping[str, str] = NO_TEXT) -> bytes:
+    """Encode (H, W) as a PNG of one channel or (H, W, 3) as RGB, uint8 or uint16.
+
+    Run lengths take a third of the time of Pillow's defaults for 1.1 to 2 times the bytes of a
+    label map, 1.02 to 1.07 times those of an image (benchmarks/png_level.py). A label map has no
+    line filters: they cost time to undo and save nothing.
+    """
+    png = imagecodecs.PNG
+    content = bytes(
+        imagecodecs.png_encode(
+            np.ascontiguousarray(array),
+            strategy=png.STRATEGY.RLE,
+            filter=png.FILTER.NONE if array.ndim == 2 else png.FILTER.ALL,
+        )
+    )
+    chunks = b"".join(_text_chunk(*pair) for pair in text.items())
+    return content[:PNG_HEADER] + chunks + content[PNG_HEADER:]
+
+
+def _text_chunk(key: str, value: str) -> bytes:
+    content = b"tEXt" + f"{key}\0{value}".encode("latin-1")
+    return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+
+
+def _read_bytes(path: Path) -> bytes:
     if not path.is_file():
         raise SgcpError(f"{path}: no such image")
     if path.stat().st_size > MAX_BYTES:
-        raise SgcpError(f"{path}: {path.stat().st_size:,} bytes; no image of a dataset is so big")
+        raise SgcpError(f"{path}: {path.stat().st_size:,} bytes; no image is so big")
+    return path.read_bytes()
+
+
+@contextmanager
+def _opened(
+    path: Path, content: bytes | None = None, formats: tuple[str, ...] = FORMATS
+) -> Iterator[Image.Image]:
+    """Open an image; errors inside the block name the file.
+
+    Args:
+        content: the file's bytes; None: only the header is needed.
+    """
+    if content is None and not path.is_file():
+        raise SgcpError(f"{path}: no such image")
+    too_big = f"{path}: more than {MAX_PIXELS:,} pixels; cut it into tiles or make it smaller"
+    source = path if content is None else io.BytesIO(content)
     try:
-        with GUESSES_REFUSED, Image.open(path, formats=FORMATS) as image:
-            _check_header(image, path)
+        with _GUESSES_REFUSED, Image.open(source, formats=formats) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise SgcpError(too_big)
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise SgcpError(f"{path}: {_too_big()}") from None
+        raise SgcpError(too_big) from None
     except DAMAGED as error:
+        *most, last = formats
         raise SgcpError(
-            f"{path}: damaged or not an image in PNG or JPEG ({error}); get it again"
+            f"{path}: damaged or not an image in {', '.join(most)} or {last} ({error}); "
+            "get it again"
         ) from None
 
 
-def _refuse_blurred(image: Image.Image, path: Path) -> None:
-    if image.format != "PNG":
+def _check_strict(image: Image.Image, path: Path, png_only: bool = False) -> None:
+    """Refuse what a dataset's image must not be, as far as its header shows."""
+    if png_only and image.format != "PNG":
         raise SgcpError(f"{path}: {image.format} under the name of a PNG; it blurs class ids")
-
-
-def _too_big() -> str:
-    return f"more than {MAX_PIXELS:,} pixels; cut it into tiles or make it smaller"
-
-
-def _check_header(image: Image.Image, path: Path) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise SgcpError(f"{path}: {_too_big()}")
     if getattr(image, "n_frames", 1) > 1:
-        raise SgcpError(f"{path}: holds several frames; save the one that is meant by itself")
-    layout = pixel_layout(image)
+        raise SgcpError(f"{path}: contains several frames; save the right one by itself")
+    layout = _pixel_layout(image)
     if image.mode not in IMAGE_MODES or ";16" in layout:
         raise SgcpError(
             f"{path}: mode {image.mode}, stored as {layout}: expected 8 bits a channel, grey or "
@@ -230,133 +326,102 @@ def _check_header(image: Image.Image, path: Path) -> None:
         )
 
 
-def pixel_layout(image: Image.Image) -> str:
+def _read_rgb(path: Path, png_only: bool = False) -> UInt8:
+    content = _read_bytes(path)
+    with _opened(path, content) as image:
+        _check_strict(image, path, png_only)
+        if _is_plain(image, content, "RGB"):
+            return imagecodecs.png_decode(content)
+        _load(image, content)
+        _refuse_rotation(image, path)
+        if image.has_transparency_data:
+            if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+                raise SgcpError(f"{path}: is partly transparent; save it as RGB, without alpha")
+            image.info.pop("transparency", None)  # opaque: convert() would warn of it
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _pixel_layout(image: Image.Image) -> str:
     """Return how the pixels lie in the file, in Pillow's words, such as ``RGB;16B``."""
     tiles = getattr(image, "tile", None)
     arguments = tiles[0][3] if tiles else image.mode
     return str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 
-def _load(image: Image.Image, path: Path) -> None:
-    """Decode the pixels, after comparing the checksums that decoding does not look at."""
-    with Image.open(path, formats=FORMATS) as again:
-        again.verify()
-    image.load()
-    _refuse_rotation(image, path)  # a PNG may say so after its pixels
-    # Rows that a PNG lacks are zeros at its end, so most images need no second look.
-    suspect = image.info.get("interlace") or not np.asarray(image)[-1].any()
-    if suspect and image.format == "PNG" and not has_every_row(path):
-        raise SgcpError(f"{path}: damaged, it holds fewer rows than it declares; get it again")
+def _is_plain(image: Image.Image, content: bytes, layout: str) -> bool:
+    """Return whether a file is a PNG of nothing but pixels, whose checksums are right.
 
-
-def _is_plain(image: Image.Image, layout: str) -> bool:
-    """Tell whether an image is a PNG of nothing but pixels, as far as its header shows."""
-    return (
-        image.format == "PNG" and not image.info.keys() - {"dpi"} and pixel_layout(image) == layout
-    )
-
-
-def _decode(path: Path) -> UInt8:
-    """Decode a plain PNG by libpng, in two thirds of Pillow's time (benchmarks/inference_parts.py).
-
-    Where something follows the pixels that Pillow should look at, Pillow decodes.
-
-    Raises:
-        RuntimeError: truncated or damaged pixels.
+    libpng decodes it in two thirds of Pillow's time (benchmarks/inference_parts.py), and refuses
+    rows that are missing.
     """
-    content = path.read_bytes()
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        if any(kind in content for kind in TOLD_BEHIND):  # a chance match only costs time
-            _load(image, path)
-            return np.array(image)
-        image.verify()  # the checksums of chunks that libpng passes over
-    return imagecodecs.png_decode(content)
+    if image.format != "PNG" or image.info.keys() - {"dpi"} or _pixel_layout(image) != layout:
+        return False
+    if any(kind in content for kind in ORIENTING_CHUNKS):  # a chance match only costs time
+        return False
+    _verify(content)
+    return True
+
+
+def _verify(content: bytes) -> None:
+    """Compare the checksums of every chunk: decoders skip some of them."""
+    with Image.open(io.BytesIO(content), formats=PHOTO_FORMATS) as image:
+        image.verify()
+
+
+def _load(image: Image.Image, content: bytes) -> None:
+    """Decode the pixels with Pillow, which fills rows that a PNG lacks with zeros."""
+    _verify(content)
+    image.load()
+    if image.format == "PNG" and (image.info.get("interlace") or not np.asarray(image)[-1].any()):
+        imagecodecs.png_decode(content)  # raises where rows are missing
 
 
 def _refuse_rotation(image: Image.Image, path: Path) -> None:
     # PNG's own getexif() would decode the pixels to look behind them.
-    turn = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-    if turn not in (0, 1):
+    orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    if orientation not in (0, 1):
         raise SgcpError(
-            f"{path}: is to be turned or mirrored (EXIF orientation {turn}), which labels would "
-            "not be; save it upright, without that tag (`mogrify -auto-orient FILE`)"
+            f"{path}: has EXIF orientation {orientation}, and its label map has none. Save it "
+            "upright, without that tag (`mogrify -auto-orient FILE`)"
         )
 
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# Run lengths, without line filters: a label map is written three to four times and read twice as
-# fast as Pillow's of mode L, in 1.1 to 2 times its bytes (benchmarks/png_level.py).
-PACKING = zlib.Z_RLE
-CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
-# First column, first row and steps of the seven passes of an interlaced image.
-PASSES = (
-    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
-    (0, 1, 1, 2),
-)  # fmt: skip
-PIECE = 2**20  # bytes unpacked at once
+def _doubt_depth(
+    name: str, pixels: NDArray[np.uint16], doubt: Callable[[str], object] | None
+) -> None:
+    """Report why 16-bit values, (H, W) or (H, W, C), may be read too dark, if they may.
 
-
-def encode_labels(
-    labels: NDArray[np.uint8],
-    level: int = zlib.Z_DEFAULT_COMPRESSION,
-    strategy: int = PACKING,
-    text: Mapping[str, str] = NO_TEXT,
-) -> bytes:
-    """Encode a label map (H, W) as a PNG of one 8-bit channel without line filters.
-
-    Args:
-        level: zlib's, 0 .. 9; without effect on run lengths.
-        strategy: zlib's.
-        text: what stands in the file beside its pixels, Latin-1 by keyword.
+    Cameras store 10, 12 or 14 bits in files of 16, with values far below the largest one. Lone
+    pixels four times as bright as all others are defects of the camera.
     """
-    height, width = labels.shape
-    rows = np.zeros((height, 1 + width), dtype=np.uint8)  # filter type 0, then the pixels
-    rows[:, 1:] = labels
-    stream = zlib.compressobj(level, strategy=strategy)
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)  # 8 bits, grey
-    texts = ((b"tEXt", f"{key}\0{value}".encode("latin-1")) for key, value in text.items())
-    pixels = stream.compress(rows.tobytes()) + stream.flush()
-    chunks = [(b"IHDR", header), *texts, (b"IDAT", pixels), (b"IEND", b"")]
-    return SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks)
+    if pixels.ndim == 3:
+        colors = pixels.shape[2] - (pixels.shape[2] in (2, 4))  # without alpha
+        pixels = pixels[..., :colors].max(axis=2)
+    largest = int(pixels.max())
+    if largest >= DARK:
+        bright = pixels > largest // 4
+        if not Image.fromarray(bright.view(np.uint8)).filter(ImageFilter.MinFilter(3)).getbbox():
+            largest = int(pixels.max(where=~bright, initial=0))  # no 3 x 3 of them
+    if not 0 < largest < DARK:
+        return
+    bits = largest.bit_length()
+    text = (
+        f"{name}: values up to {largest:,} of 65,535, so it is read dark: data of {bits} bits "
+        f"in a 16-bit file? Multiply its values by {2 ** (16 - bits)} first "
+        f"(`magick FILE -evaluate multiply {2 ** (16 - bits)} OUT.png`)"
+    )
+    if doubt is None:
+        warnings.warn(text, DarkImageWarning, stacklevel=3)
+    else:
+        doubt(text)
 
 
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    checksum = zlib.crc32(content, zlib.crc32(kind))
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
-
-
-def has_every_row(path: Path) -> bool:
-    """Tell whether a PNG's packed pixels are as many as its header declares.
-
-    Args:
-        path: a PNG whose chunks and checksums were found right.
-    """
-    content = path.read_bytes()
-    wanted = _declared_bytes(content)
-    stream = zlib.decompressobj()
-    found = 0
-    for packed in _pixel_chunks(content):
-        while packed and found < wanted:
-            found += len(stream.decompress(packed, PIECE))
-            packed = stream.unconsumed_tail
-    return found >= wanted
-
-
-def _declared_bytes(content: bytes) -> int:
-    width, height, depth, color, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, 16)
-    bits = depth * CHANNELS[color]
-    total = 0
-    for x, y, step_x, step_y in PASSES if interlaced else ((0, 0, 1, 1),):
-        columns, rows = -(-(width - x) // step_x), -(-(height - y) // step_y)
-        if columns > 0 and rows > 0:
-            total += rows * (1 + (columns * bits + 7) // 8)
-    return total
-
-
-def _pixel_chunks(content: bytes) -> Iterator[bytes]:
-    place = 8
-    while place + 8 <= len(content):
-        length, kind = struct.unpack_from(">I4s", content, place)
-        if kind == b"IDAT":
-            yield content[place + 8 : place + 8 + length]
-        place += length + 12
+def _rgb_band(image: Image.Image) -> UInt8:
+    if image.mode.startswith("I;16"):
+        deep = np.array(image).astype(np.uint32)  # 0 .. 65535
+        grey = ((deep + 128) // 257).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)
+    return np.array(image.convert("RGB"))

@@ -8,17 +8,14 @@ from pathlib import Path
 from time import perf_counter
 
 import av
-import numpy as np
-from numpy.typing import NDArray
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.parallel import map_threads
-from sgcp.media.photos import SUFFIXES as IMAGES
-from sgcp.media.photos import is_photo
+from sgcp.media.images import SUFFIXES as IMAGES
+from sgcp.media.images import UInt8, is_photo
 from sgcp.media.video_reader import ANY_VIDEO, VideoLimits, open_video
 from sgcp.media.video_writer import writing
 
-UInt8 = NDArray[np.uint8]
 Paint = Callable[[UInt8], Mapping[str, UInt8]]
 Progress = Callable[[int, int | None], None]
 

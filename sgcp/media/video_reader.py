@@ -12,12 +12,9 @@ from typing import Any
 import av
 import numpy as np
 from av.container import InputContainer
-from numpy.typing import NDArray
 
 from sgcp.core.errors import SgcpError
-from sgcp.media.images import MAX_PIXELS
-
-UInt8 = NDArray[np.uint8]
+from sgcp.media.images import MAX_PIXELS, UInt8
 
 # FFmpeg's other readers follow addresses in playlists, take numbered files together, or guess.
 DEMUXERS = "mov,matroska,avi,mpeg,mpegts,flv,asf,ogg"

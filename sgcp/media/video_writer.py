@@ -10,13 +10,11 @@ from typing import IO, Any
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import PARTIAL
+from sgcp.media.images import UInt8
 from sgcp.media.video_reader import BT709, VideoForm, reason
-
-UInt8 = NDArray[np.uint8]
 
 LOSSLESS, WATCHED = ".mkv", ".mp4"
 # Hardly to be told from the frames that went in, at a fifth of the time of `medium`.

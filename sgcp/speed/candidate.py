@@ -7,15 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sgcp.core.parallel import map_threads
 from sgcp.inference.engines.base import Engine
 from sgcp.inference.segmenter import Segmenter
-from sgcp.media.images import read_image, write_png
-
-UInt8 = NDArray[np.uint8]
+from sgcp.media.images import UInt8, read_image, write_png
 
 TASKS = {
     "network": "image in memory to the network's own scores",

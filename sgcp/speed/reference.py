@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from sgcp.media.images import UInt8
 from sgcp.models.card import ModelCard
 from sgcp.models.network import SGCPNet
-from sgcp.speed.candidate import Candidate, UInt8
+from sgcp.speed.candidate import Candidate
 
 
 class Reference(Candidate):

@@ -19,8 +19,7 @@ from sgcp.datasets.links import walk_files
 from sgcp.datasets.stale import refuse_stale
 from sgcp.inference.engines.base import cores
 from sgcp.inference.segmenter import Segmenter, resize_input
-from sgcp.media.images import UInt8, read_image
-from sgcp.media.photos import is_photo, read_photo
+from sgcp.media.images import UInt8, is_photo, read_image, read_photo
 from sgcp.metrics.confusion import Counts, no_counts
 from sgcp.metrics.iou import score_counts
 from sgcp.metrics.scorer import Scorer

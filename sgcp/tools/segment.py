@@ -20,8 +20,7 @@ from sgcp.datasets.label_files import Meaning, train_ids_of, write_labels
 from sgcp.inference.engines.base import cores
 from sgcp.inference.segmenter import choose_device, find_model, load
 from sgcp.inference.tta import PLAIN, InferenceOptions
-from sgcp.media.images import UInt8, write_png
-from sgcp.media.photos import read_photo
+from sgcp.media.images import UInt8, read_photo, write_png
 from sgcp.media.video import is_video, transform_video
 from sgcp.models.card import model_digest
 from sgcp.reporting.panels import blend, colorize

@@ -13,7 +13,7 @@ from pathlib import Path
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import PARTIAL
 from sgcp.datasets.links import walk_files
-from sgcp.media.photos import SUFFIXES as IMAGES
+from sgcp.media.images import SUFFIXES as IMAGES
 from sgcp.media.video import SUFFIXES as VIDEOS
 
 STDIN = Path("-")

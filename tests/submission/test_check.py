@@ -28,7 +28,7 @@ from submissions import (
 from sgcp.core.findings import Report
 from sgcp.datasets.classes import camvid_classes, cityscapes_classes
 from sgcp.datasets.label_files import ids_of, train_ids_of, write_labels
-from sgcp.media.images import encode_labels
+from sgcp.media.images import encode_png
 from sgcp.submission.expected import TEST_CITIES, Expected, KnownImages, PublicCityscapes
 from sgcp.submission.prediction_file import judge_image
 from sgcp.submission.rules import KINDS
@@ -194,7 +194,7 @@ def test_upper_case_ending_is_not_found_by_the_evaluator(judge):
 
 def test_equal_pixels_and_absent_classes_are_warnings(judge):
     same = np.where(scene() == 33, 32, scene()).astype(np.uint8)
-    other = encode_labels(same, text={"title": "other bytes, equal pixels"})
+    other = encode_png(same, text={"title": "other bytes, equal pixels"})
     report = judge(dict.fromkeys(GOOD, png(same)) | {f"{STEMS[1]}.png": other})
     names = [f"{stem}.png" for stem in STEMS[1:]]
     assert found(report) == {"same-content": names, "absent-class": ["bicycle"]}

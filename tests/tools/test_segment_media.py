@@ -22,7 +22,7 @@ from videos import frames_of, labels_of, make_video, sound_of
 
 import sgcp
 from sgcp.core.errors import SgcpError
-from sgcp.media.photos import DarkImageWarning, is_photo, read_photo
+from sgcp.media.images import DarkImageWarning, is_photo, read_photo
 from sgcp.reporting.panels import blend
 from sgcp.tools.calibration import find_images
 from sgcp.tools.segment_inputs import find_media, name_outputs

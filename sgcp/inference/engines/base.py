@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from sgcp.core.errors import SgcpError
 from sgcp.core.parallel import usable_cores
 from sgcp.inference.labels import label_pixels
+from sgcp.media.images import UInt8
 
-UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 
 # Pixels of all the image sizes that have a graph of their own, together: some 60 bytes each for

@@ -9,14 +9,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from sgcp.core.errors import SgcpError
-from sgcp.inference.engines.base import (
-    Engine,
-    UInt8,
-    check_precision,
-    cores,
-    naming_failures,
-    title,
-)
+from sgcp.inference.engines.base import Engine, check_precision, cores, naming_failures, title
+from sgcp.media.images import UInt8
 
 SILENT = 4  # severity from which ONNX Runtime prints: fatal; errors are raised
 

@@ -15,13 +15,13 @@ from sgcp.core.processor import multiplies_bf16_quickly
 from sgcp.inference.engines.base import (
     GRAPH_PIXELS,
     Engine,
-    UInt8,
     check_precision,
     cores,
     graph_pixels,
     naming_failures,
     title,
 )
+from sgcp.media.images import UInt8
 
 MOST_CALLERS = 16  # each takes 27 MiB at 1024x2048
 HINTS = {"fp32": "f32", "bf16": "bf16"}

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sgcp.inference.engines.base import GRAPH_PIXELS, Engine, UInt8, check_precision, graph_pixels
+from sgcp.inference.engines.base import GRAPH_PIXELS, Engine, check_precision, graph_pixels
 from sgcp.inference.graph import InferenceGraph
+from sgcp.media.images import UInt8
 
 if TYPE_CHECKING:
     from sgcp.models.card import ModelCard
