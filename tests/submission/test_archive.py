@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from submissions import (
     FIRST,
     GOOD,
-    IMAGES,
+    PICTURES,
     STEMS,
     check,
     found,
@@ -27,7 +27,7 @@ from submissions import (
 from sgcp.core.errors import SgcpError
 from sgcp.core.findings import Finding
 from sgcp.submission.archive import MAX_BYTES, Entry, Zip
-from sgcp.submission.rules import KINDS
+from sgcp.submission.rules import SIZE as SIZE_RULE
 
 
 def header(name: str, **changes) -> zipfile.ZipInfo:
@@ -83,7 +83,7 @@ def test_large_files_that_are_no_predictions_are_only_strays(tmp_path):
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_of_members_of_one_name_the_last_is_judged(tmp_path):
     with zipfile.ZipFile(write_zip(tmp_path / "a.zip", GOOD), "a") as archive:
-        archive.writestr(FIRST, png(IMAGES["void"]))
+        archive.writestr(FIRST, png(PICTURES["void"]))
     assert found(check(tmp_path / "a.zip")) == {"duplicate-member": [FIRST], "void": [FIRST]}
 
 
@@ -201,7 +201,7 @@ def test_member_without_a_name_is_a_stray(tmp_path):
 
 
 def test_names_cannot_steer_the_terminal():
-    kind = KINDS[0]
+    kind = SIZE_RULE
     assert str(Finding(kind, "\x1b[31mred\nline\udc80")) == "\\x1b[31mred\\nline\\udc80"
     assert len(str(Finding(kind, "x" * 5000))) == 100
 
