@@ -3,11 +3,12 @@
 Every key must be written in the file: a knob with a silent default is a knob nobody can trace.
 """
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.layout import DATASET_NAMES, DatasetName
 from sgcp.settings.base import (
     Count,
     Factor,
@@ -237,7 +238,6 @@ class CustomSettings(DatasetSettings):
 
 
 AnyDataset = SampleSettings | CamVidSettings | CityscapesSettings | CustomSettings
-DatasetName = Literal["sample", "camvid", "cityscapes", "custom"]
 
 
 class Params(Section):
@@ -292,6 +292,3 @@ class Params(Section):
                 f"name one of {', '.join(self.datasets)}"
             )
         return self.datasets[0]
-
-
-DATASET_NAMES = get_args(DatasetName)
