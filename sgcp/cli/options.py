@@ -39,7 +39,7 @@ def complete_models() -> list[str]:
 
 def complete_recipes() -> list[str]:
     """Return the recipes in the nearest ``params.yaml``; none if it cannot be read."""
-    from sgcp.core.documents import read_yaml
+    from sgcp.core.files import read_yaml
 
     here = Path.cwd()
     try:
