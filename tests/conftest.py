@@ -58,8 +58,8 @@ def set_params(path: Path, changes: dict[str, Any]) -> None:
 
     ``DATASET.train.KEY`` means that key of the recipe that the file selects.
     """
-    yaml = YAML()
-    content = yaml.load(path.read_text())
+    # Merged sections are copied, so that a change stays in its own section.
+    content = json.loads(json.dumps(YAML(typ="safe", pure=True).load(path.read_text())))
     for name, value in changes.items():
         *sections, key = name.split(".")
         if sections[1:] == ["train"]:
@@ -68,8 +68,8 @@ def set_params(path: Path, changes: dict[str, Any]) -> None:
         for part in sections:
             section = section[part]
         section[key] = value
-    with path.open("w") as file:
-        yaml.dump(content, file)
+    text = json.dumps(content, indent=1)  # which is YAML, but for these numbers
+    path.write_text(text.replace(": NaN", ": .nan").replace(": Infinity", ": .inf"))
 
 
 class Project:
@@ -233,17 +233,3 @@ def write_tree(tmp_path: Path) -> Callable[[dict[str, bytes]], Path]:
         return folder
 
     return write
-
-
-@pytest.fixture
-def metrics(tmp_path: Path) -> list[str]:
-    """Two comparable metrics files."""
-    keys = ("dataset", "edition", "protocol", "class_order", "split", "split_fingerprint",
-            "scored_size")  # fmt: skip
-    paths = [tmp_path / "a.json", tmp_path / "b.json"]
-    for path, share in zip(paths, (0.5, 0.75), strict=True):
-        content = {"miou": share, "iou": {"road": share}} | dict.fromkeys(
-            (*keys, "scored_size"), "x"
-        )
-        path.write_text(json.dumps(content))
-    return list(map(str, paths))

@@ -15,7 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, ScalarNode
+from ruamel.yaml.composer import Composer, ComposerError
 from ruamel.yaml.error import YAMLError
 
 from sgcp.core.errors import SgcpError, printable
@@ -114,10 +115,23 @@ def read_yaml(path: Path) -> Any:
 _ODD_YAML = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
+class _UniqueKeys(Composer):
+    """Refuse a repeated key beside a merge too, where ruamel accepts it."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, ScalarNode))
+        if repeated := [key for key, count in keys.items() if count > 1]:
+            raise ComposerError(None, None, f"duplicate key {repeated[0]!r}", node.start_mark)
+        return node
+
+
 @lru_cache(maxsize=4)  # training compares params.yaml after every epoch; parsing takes 0.2 s
 def _yaml_to_json(text: str) -> str:
     try:
-        return json.dumps(YAML(typ="safe", pure=True).load(text))
+        yaml = YAML(typ="safe", pure=True)
+        yaml.Composer = _UniqueKeys
+        return json.dumps(yaml.load(text))
     except YAMLError as error:
         raise ValueError(f"not valid YAML: {' '.join(str(error).split())[:300]}") from None
     except _ODD_YAML as error:
@@ -323,10 +337,16 @@ def json_digest(content: Any) -> str:
 
 
 def code_digest(*parts: str) -> str:
-    """Digest parts of this package, such as ``models``: other code's half is not gone on with."""
+    """Digest folders of this package, such as ``models``: other code resumes nothing of its own.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
     package = Path(__file__).parent.parent
     digest = hashlib.sha256()
     for part in parts:
+        if not (package / part).is_dir():
+            raise FileNotFoundError(package / part)
         for path in sorted((package / part).rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from sgcp.inference.engines import open_engine
 from sgcp.inference.predict import resize_logits
@@ -20,7 +20,6 @@ from sgcp.models.network import Normalize
 
 if TYPE_CHECKING:
     from sgcp.models.card import ModelCard
-    from sgcp.models.network import SGCPNet
 
 Run = Callable[[UInt8], NDArray[np.generic]]
 
@@ -46,7 +45,7 @@ class Parity:
 
 
 def check_parity(
-    file: Path, network: SGCPNet, card: ModelCard, size: tuple[int, int] | None
+    file: Path, network: nn.Module, card: ModelCard, size: tuple[int, int] | None
 ) -> list[Parity]:
     """Compare an exported file with the network, on images of odd size or of its fixed size.
 

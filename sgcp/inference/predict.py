@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sgcp.models.network import Normalize, SGCPNet
+from sgcp.models.network import Normalize
 
 
 def resize_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -18,7 +18,7 @@ def resize_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
 class Predictor(nn.Module):
     """Normalise, run the network, resize its scores, take the best class."""
 
-    def __init__(self, network: SGCPNet, normalize: Normalize) -> None:
+    def __init__(self, network: nn.Module, normalize: Normalize) -> None:
         super().__init__()
         self.network = network
         self.normalize = normalize

@@ -19,6 +19,7 @@ from sgcp.inference.engines.base import cores
 from sgcp.inference.engines.interface import check_graph
 from sgcp.inference.tta import PLAIN, Float32, InferenceOptions
 from sgcp.media.images import UInt8, convert_photo, read_photo
+from sgcp.models import SGCPNET
 from sgcp.models.card import ModelCard, read_card, weights_path
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Segmenter:
         self.name = name
         self.classes: tuple[SemanticClass, ...] = classes_from_json(card.classes)
         self.engine = engine
+        if card.network != SGCPNET:
+            engine.stride = None
         self.slots = threading.BoundedSemaphore(engine.callers)
 
     def __repr__(self) -> str:

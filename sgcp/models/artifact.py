@@ -5,16 +5,16 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import to_json, write_together
+from sgcp.models import build_network
 from sgcp.models.card import ModelCard, read_card, weights_path
-from sgcp.models.network import SGCPNet
 from sgcp.models.tensors import load_strictly, refuse_overflow
 
 
-def save_model(network: SGCPNet, weights: dict[str, Tensor], card: ModelCard, path: Path) -> None:
+def save_model(network: nn.Module, weights: dict[str, Tensor], card: ModelCard, path: Path) -> None:
     """Write ``path`` (``.safetensors``) and the JSON beside it.
 
     Args:
@@ -22,14 +22,12 @@ def save_model(network: SGCPNet, weights: dict[str, Tensor], card: ModelCard, pa
     """
     if weights.keys() != network.state_dict().keys():
         raise ValueError("the weights are not those of the network")
-    if len(card.classes) != network.num_classes:
-        raise ValueError(f"{len(card.classes)} classes described, {network.num_classes} scored")
     content = save_tensors({key: value.contiguous() for key, value in weights.items()})
     description = to_json(card.to_json(content)).encode()
     write_together({path: content, path.with_suffix(".json"): description})
 
 
-def load_model(path: Path) -> tuple[SGCPNet, ModelCard]:
+def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     """Read a model, in evaluation mode.
 
     Args:
@@ -41,7 +39,10 @@ def load_model(path: Path) -> tuple[SGCPNet, ModelCard]:
     path = weights_path(path)
     card = read_card(path)
     tensors = _read_tensors(path)
-    network = SGCPNet(len(card.classes), card.encoder)
+    try:
+        network = build_network(card.network, len(card.classes), card.encoder)
+    except SgcpError as error:
+        raise SgcpError(f"{path}: {error}") from None
     load_strictly(network, tensors, path)
     refuse_overflow(network.eval(), path)
     return network, card

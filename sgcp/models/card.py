@@ -13,11 +13,13 @@ from typing_extensions import TypedDict
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import read_json
+from sgcp.models import SGCPNET
 
 if TYPE_CHECKING:
     from sgcp.core.layout import Layout
 
 FORMAT = 1
+ARCHITECTURE = "SGCPNet"  # in the JSON of ``sgcpnet``
 MAX_BYTES = 2**26  # of weights; the larger encoder's are below 2**23
 MAX_CLASSES = 255  # labels are bytes, and 255 is none
 MAX_ENLARGED = 2**23  # pixels that an image is enlarged to at most; 2048x4096 has as many
@@ -62,6 +64,8 @@ class ModelCard:
     dataset: str
     edition: str
     protocol: str
+    network: str = SGCPNET
+    """As ``sgcp.models.build_network`` names it."""
     encoder: EncoderName = "sgcp"
     mean: tuple[Mean, Mean, Mean] = IMAGENET_MEAN
     std: tuple[Deviation, Deviation, Deviation] = IMAGENET_STD
@@ -81,7 +85,10 @@ class ModelCard:
     def to_json(self, *weights: bytes) -> dict[str, Any]:
         """Return the content of the JSON file beside files of weights with these contents."""
         digest = {DIGEST: hashlib.sha256(b"".join(weights)).hexdigest()} if weights else {}
-        return {"format": FORMAT, "architecture": "SGCPNet"} | digest | dataclasses.asdict(self)
+        content = dataclasses.asdict(self)
+        architecture = ARCHITECTURE if self.network == SGCPNET else self.network
+        del content["network"]
+        return {"format": FORMAT, "architecture": architecture} | digest | content
 
 
 CARD = TypeAdapter(ModelCard)
@@ -166,8 +173,10 @@ def read_card(weights: Path, made_by: str = "sgcp train") -> ModelCard:
     """
     path = weights.with_suffix(".json")
     content = read_json(path, made_by)
-    if content.pop("format", None) != FORMAT or content.pop("architecture", None) != "SGCPNet":
+    architecture = content.pop("architecture", None)
+    if content.pop("format", None) != FORMAT or not isinstance(architecture, str):
         raise SgcpError(f"{path}: not a model description of format {FORMAT}")
+    content["network"] = SGCPNET if architecture == ARCHITECTURE else architecture
     content.pop(FOR_OTHERS, None)
     if content.pop(DIGEST, None) not in (None, _digest_files(weights)) and weights.is_file():
         raise SgcpError(

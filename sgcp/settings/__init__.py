@@ -3,12 +3,12 @@
 Every key must be written in the file: a knob with a silent default is a knob nobody can trace.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.layout import DATASET_NAMES, DatasetName
 from sgcp.settings.base import (
     Count,
     Factor,
@@ -186,14 +186,15 @@ class DatasetSettings(Section):
 
     _dataset: str = ""
     _recipe: str = ""
+    _changes: Sequence[str] = ()
 
-    def select(self, recipe: str) -> None:
-        """Let ``train`` be this recipe."""
-        self._recipe = recipe
+    def select(self, recipe: str, changes: Sequence[str] = ()) -> None:
+        """Choose the recipe that ``train`` returns; ``changes`` are those of the command line."""
+        self._recipe, self._changes = recipe, changes
 
     @property
     def train(self) -> TrainSettings:
-        """The recipe that ``recipe`` selects.
+        """The selected recipe.
 
         Raises:
             SgcpError: this dataset has none of that name, or its keys contradict each other.
@@ -201,11 +202,12 @@ class DatasetSettings(Section):
         if self._recipe not in self.recipes:
             raise SgcpError(
                 f"recipe: {self._dataset} has no '{self._recipe}'; it has "
-                f"{', '.join(self.recipes)}, or write one below {self._dataset}.train"
+                f"{', '.join(self.recipes)}. Choose one, or add it below {self._dataset}.train"
             )
         recipe = self.recipes[self._recipe]
         if problem := recipe.contradiction():
             raise SgcpError(f"{self._dataset}.train.{self._recipe}.{problem}")
+        recipe._recipe = self._recipe + (f" ({', '.join(self._changes)})" if self._changes else "")
         return recipe
 
 
@@ -238,6 +240,7 @@ class CustomSettings(DatasetSettings):
 
 
 AnyDataset = SampleSettings | CamVidSettings | CityscapesSettings | CustomSettings
+DatasetName = Literal["sample", "camvid", "cityscapes", "custom"]
 
 
 class Params(Section):
@@ -246,8 +249,10 @@ class Params(Section):
     datasets: Annotated[tuple[DatasetName, ...], Field(min_length=1)]
     """Datasets that ``dvc repro`` takes through the chain."""
     recipe: str
-    """Which of its recipes each dataset is trained by."""
+    """The recipe that trains each dataset."""
     machine: MachineSettings
+    defaults: dict[str, Any]
+    """Sections that others merge by ``<<``, where their keys are checked."""
     sample: SampleSettings
     camvid: CamVidSettings
     cityscapes: CityscapesSettings
@@ -292,3 +297,6 @@ class Params(Section):
                 f"name one of {', '.join(self.datasets)}"
             )
         return self.datasets[0]
+
+
+DATASET_NAMES = get_args(DatasetName)

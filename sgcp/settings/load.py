@@ -2,10 +2,15 @@
 
 import difflib
 import json
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import read_yaml
@@ -28,24 +33,49 @@ def find_project(start: Path) -> Path:
     raise SgcpError(f"no {PARAMS_FILE} in {start} or above it; run sgcp inside the project")
 
 
-def load_params(path: Path) -> Params:
+def load_params(path: Path, changes: Mapping[str, Any] | None = None) -> Params:
     """Read and validate a ``params.yaml``.
 
     YAML 1.2, as DVC reads it: ``1e-5`` is a number and keys cannot repeat.
+
+    Args:
+        changes: values that override those of the file, by full name (``camvid.train.quick.lr``).
 
     Raises:
         SgcpError: unreadable, or every key that is unknown, missing, of a wrong type or impossible,
             each by its full name with what would be right.
     """
     try:
-        # Through JSON, pydantic's strict mode takes lists for tuples and still coerces nothing.
-        return Params.model_validate_json(json.dumps(read_yaml(path)))
+        content = read_yaml(path)
+        for name, value in (changes or {}).items():
+            *sections, key = name.split(".")
+            reduce(getitem, sections, content)[key] = value
+        # From JSON, pydantic's strict mode accepts lists for tuples, and coerces nothing.
+        return Params.model_validate_json(json.dumps(content))
     except FileNotFoundError:
         raise SgcpError(f"{path}: no such file") from None
     except ValidationError as error:
         raise SgcpError(explain(error, path)) from None
     except ValueError as error:
         raise SgcpError(f"{path}: {error}; mend it, or take the committed file") from None
+
+
+def read_changes(changes: Sequence[str], section: str) -> dict[str, Any]:
+    """Return the values of ``KEY=VALUE``, read as YAML, by the full name of each key.
+
+    Raises:
+        SgcpError: another form, or a value that is no YAML.
+    """
+    values = {}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        try:
+            values[f"{section}.{key}"] = YAML(typ="safe", pure=True).load(text)
+        except YAMLError:
+            equals = ""
+        if not (equals and key.isidentifier()):
+            raise SgcpError(f"--set {change}: expected KEY=VALUE, such as lr=0.003 or crop=[64,64]")
+    return values
 
 
 def explain(error: ValidationError, path: Path) -> str:

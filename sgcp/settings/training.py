@@ -1,12 +1,13 @@
 """The recipe: what is learned, from what, for how long."""
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from sgcp.settings.base import Count, Factor, PathText, Section, Seed, Side, Size, Split
 
-SMALLEST = 8  # pixels of a crop's side, of which Lovász-Softmax looks at one
+SMALLEST = 8  # pixels of a crop's side, of which an extra loss uses one
 
 
 class TrainSettings(Section):
@@ -16,8 +17,10 @@ class TrainSettings(Section):
     """Seeds initial weights, order and augmentation."""
     split: Split | Literal["trainval"]
     """Split to learn from; ``trainval``: two of them, once nothing is left to be chosen."""
+    network: PathText
+    """``sgcpnet``, another name of ``sgcp.models.NETWORKS``, or ``package.module:function``."""
     encoder: Literal["sgcp", "mobilenet_v3_small"]
-    """The authors' encoder, or torchvision's MobileNetV3-Small."""
+    """Encoder of ``sgcpnet``: the authors', or torchvision's MobileNetV3-Small."""
     encoder_weights: PathText | None
     """Checkpoint that initialises the encoder, or null: from scratch."""
     init: PathText | None
@@ -58,8 +61,10 @@ class TrainSettings(Section):
     """Share of the target spread over all classes."""
     class_balance: Annotated[float, Field(ge=0, le=1)]
     """A class weighs as its share of pixels to the power -b: 0: pixels alike, 1: classes alike."""
-    lovasz: Annotated[float, Field(ge=0, le=100)]
-    """Weight of the Lovász-Softmax loss beside cross-entropy; 0: none."""
+    extra_loss: PathText | None
+    """A name of ``sgcp.training.objective.LOSSES``, ``package.module:function``, or null."""
+    extra_loss_weight: Annotated[float, Field(ge=0, le=100)]
+    """Weight of ``extra_loss`` beside cross-entropy."""
     auxiliary: Annotated[float, Field(ge=0, le=100)]
     """Weight of the mean loss of three heads on inner features, in training alone; 0: no heads."""
     mix: Annotated[float, Field(ge=0, le=1)]
@@ -75,17 +80,31 @@ class TrainSettings(Section):
     keep: Literal["best", "last"]
     """Which epoch becomes ``model.safetensors``."""
 
+    _recipe: str = ""
+
+    @property
+    def recipe(self) -> str:
+        """Name of the recipe, with the values that the command line changed."""
+        return self._recipe
+
     def contradiction(self) -> str:
         """Return which key contradicts another and what to set, nothing if all agree.
 
         Asked of the recipe that is used alone: another one may be unfinished.
         """
-        if min(self.crop) < SMALLEST and (self.lovasz or self.auxiliary):
-            return f"crop: {SMALLEST} at least, with lovasz or auxiliary"
+        if min(self.crop) < SMALLEST and (self.extra_loss or self.auxiliary):
+            return f"crop: {SMALLEST} at least, with extra_loss or auxiliary"
+        if (self.extra_loss is None) != (self.extra_loss_weight == 0):
+            return "extra_loss: has no effect without extra_loss_weight, and the reverse. Set both"
         if self.validate_split is None and self.keep == "best":
             return "keep: 'best' needs a split to choose by, and validate_split is null. Set 'last'"
         if self.init is not None and self.encoder_weights is not None:
             return "init: brings an encoder; set encoder_weights to null, or init"
+        if self.network != "sgcpnet":
+            only = (("encoder_weights", None), ("init", None), ("auxiliary", 0.0))
+            for key, none in only:
+                if getattr(self, key) != none:
+                    return f"{key}: is for the network sgcpnet. Set it to {json.dumps(none)}"
         if self.scale[0] > self.scale[1]:
             return f"scale: the range must rise, got {list(self.scale)}"
         return ""

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from sgcp.media.images import UInt8
 from sgcp.models.card import ModelCard
-from sgcp.models.network import SGCPNet
 from sgcp.speed.candidate import Candidate
 
 
@@ -23,7 +23,7 @@ class Reference(Candidate):
         network: in evaluation mode.
     """
 
-    def __init__(self, network: SGCPNet, card: ModelCard) -> None:
+    def __init__(self, network: nn.Module, card: ModelCard) -> None:
         import cv2
 
         self.cv2: Any = cv2

@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sgcp.models.card import read_card
+from sgcp.speed.specs import OWN, REFERENCE
 
 if TYPE_CHECKING:
     from sgcp.speed.specs import Job
@@ -17,7 +18,8 @@ def size_of(job: Job) -> dict[str, Any]:
     Counted in PyTorch on tensors without content, so no arithmetic is done.
     """
     card = read_card(job.model)
-    return _count(job.network, len(card.classes), card.encoder, job.size)
+    network = card.network if job.network in (OWN, REFERENCE) else job.network
+    return _count(network, len(card.classes), card.encoder, job.size)
 
 
 @cache
@@ -25,11 +27,10 @@ def _count(network: str, classes: int, encoder: Any, size: tuple[int, int]) -> d
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from sgcp.models.network import SGCPNet
-    from sgcp.speed.baselines import PEERS
+    from sgcp.models import build_network
 
     with torch.device("meta"):
-        module = PEERS[network](classes) if network in PEERS else SGCPNet(classes, encoder)
+        module = build_network(network, classes, encoder)
         image = torch.empty(1, 3, *size)
     counter = FlopCounterMode(display=False)
     with counter, torch.inference_mode():

@@ -25,7 +25,7 @@ class Job:
     """One candidate, told in what crosses to another process."""
 
     network: str
-    """``SGCPNet``, ``reference``, or a key of ``PEERS``."""
+    """``SGCPNet``, ``reference``, or a key of ``sgcp.models.NETWORKS``."""
     engine: str
     precision: str
     model: Path
@@ -80,12 +80,12 @@ class Job:
         from sgcp.inference.engines.openvino_engine import OpenVinoEngine
         from sgcp.inference.engines.torch_engine import CudaEngine, TorchEngine
         from sgcp.inference.graph import InferenceGraph, to_onnx
-        from sgcp.speed.baselines import PEERS
+        from sgcp.models import build_network
 
         if self.network == "linknet" and (self.size[0] % 32 or self.size[1] % 32):
             raise SgcpError(f"takes sides divisible by 32, not {self.size[0]}x{self.size[1]}")
         card = read_card(self.model)
-        network = PEERS[self.network](len(card.classes)).eval()
+        network = build_network(self.network, len(card.classes)).eval()
         if self.engine == "torch":
             kind = CudaEngine if self.device == "cuda" else TorchEngine
             return kind(network, card, self.precision)

@@ -39,7 +39,7 @@ def prepare(
         raise SgcpError(f"{layout.raw}: not found; run `sgcp download {layout.dataset}` first")
     keep_freed_memory()  # a sixth of the time at 1024x2048 (benchmarks/scaling.py)
     splits = fingerprint(layout.splits) if layout.splits.is_dir() else ""
-    code = code_digest("datasets")
+    code = code_digest("datasets", "media")
     key = json.dumps([settings.model_dump(mode="json"), fingerprint(layout.raw), splits, code])
     before = stamp_raw(layout)
     with building_folder(layout.prepared, key) as folder:

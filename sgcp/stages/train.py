@@ -19,6 +19,7 @@ from sgcp.core.errors import SgcpError
 from sgcp.core.files import code_digest, only_writer
 from sgcp.core.memory import keep_freed_memory
 from sgcp.core.parallel import map_threads, usable_cores
+from sgcp.core.plugins import find_function, source_digest
 from sgcp.core.terminal import say, track
 from sgcp.datasets.index import (
     Dataset,
@@ -33,12 +34,14 @@ from sgcp.datasets.loader import SegmentationDataset, explaining_killed_workers,
 from sgcp.datasets.stale import refuse_stale
 from sgcp.datasets.transforms import TrainTransform
 from sgcp.media.images import read_label
+from sgcp.models import NETWORKS, trust
 from sgcp.models.network import Normalize
 from sgcp.training.balance import class_weights, count_pixels
 from sgcp.training.checkpoints import Checkpoints
 from sgcp.training.initialization import Initialization, make_network, read_initialization
 from sgcp.training.log import Reporter
 from sgcp.training.loop import Data, fit
+from sgcp.training.objective import LOSSES
 from sgcp.training.outputs import describe_splits, place_curves, write_models
 from sgcp.training.run import start
 
@@ -64,6 +67,7 @@ def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> 
         dataset.split(settings.validate_split, instead=without) if settings.validate_split else []
     )
     refuse_overlap(trained_digests(learned), scored)
+    trust(settings.network)
     beginning = read_initialization(layout, settings)
     refuse_overlap(beginning.trained_on, scored)
     if os.environ.get("LOCAL_RANK", "0") == "0":  # one process of each machine compares the files
@@ -94,10 +98,11 @@ def run_training(
     if fabric.is_global_zero:
         if told:
             say(told)
+        count = sum(parameter.numel() for parameter in network.parameters())
         say(
-            f"training SGCPNet ({sum(p.numel() for p in network.parameters()):,} parameters) on "
-            f"{len(learned)} images of {dataset.name}, {settings.epochs} epochs, "
-            f"{len(data.train)} steps each, {fabric.world_size} x {fabric.device.type}"
+            f"training {settings.network} ({count:,} parameters) on {len(learned)} images of "
+            f"{dataset.name}, {settings.epochs} epochs, {len(data.train)} steps each, "
+            f"{fabric.world_size} x {fabric.device.type}"
         )
     weights = balance_classes(layout, dataset, learned, settings.class_balance, fabric)
     run = start(fabric, network, normalize, settings, len(data.train), machine.compile, weights)
@@ -237,7 +242,9 @@ def run_fingerprint(
         settings.model_dump_json(),
         json.dumps(dataset.provenance()),
         fingerprint_items(dataset.items),
-        code_digest("datasets", "models", "inference", "evaluation", "training"),
+        code_digest("datasets", "inference", "media", "metrics", "models", "training"),
     ]
     parts += [digest for digest in begun_with.values() if digest]
+    for name in filter(None, (settings.network, settings.extra_loss)):
+        parts += [source_digest(find_function(name, NETWORKS | LOSSES, "train"))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

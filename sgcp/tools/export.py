@@ -65,7 +65,7 @@ def export(
     # A kill between the renamings leaves `out` without its description, never with a foreign one.
     description = card.to_json(*files.values()) | {FOR_OTHERS: given}
     write_together(files | {out.with_suffix(".json"): to_json(description).encode()})
-    report(out, files, options, network.num_classes, found, describe_resize(given["resize"]))
+    report(out, files, options, len(card.classes), found, describe_resize(given["resize"]))
 
 
 def fit_card(card: ModelCard, options: ExportOptions) -> ModelCard:

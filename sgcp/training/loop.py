@@ -20,7 +20,6 @@ from sgcp.training.validation import evaluate
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from sgcp.models.network import SGCPNet
     from sgcp.training.log import Reporter
 
 # Reading a loss waits for the device; a GPU is let run ahead by this many steps.
@@ -188,7 +187,7 @@ def mean_loss(fabric: Fabric, data: Data, progress: Progress) -> dict[str, float
     return {}  # the labelled images are those that this epoch leaves out
 
 
-def keep_best(progress: Progress, network: SGCPNet, miou: float) -> None:
+def keep_best(progress: Progress, network: torch.nn.Module, miou: float) -> None:
     """Remember the weights if they are the best so far; the first of equals stays."""
     if miou > progress.best_miou:
         progress.best_miou, progress.best_epoch = miou, progress.epoch + 1

@@ -14,17 +14,18 @@ if TYPE_CHECKING:
 
 
 def make_optimizer(
-    trained: nn.Module, encoder: nn.Module, settings: TrainSettings
+    trained: nn.Module, encoder: nn.Module | None, settings: TrainSettings
 ) -> torch.optim.Optimizer:
     """Return SGD or AdamW over two groups of ``trained``: its encoder, and everything else.
 
     ``fused``: one pass over all parameters instead of ten small operations for each of them, 2 ms
     a step instead of 9 (``benchmarks/training_throughput.py``).
     """
-    inside = {id(parameter) for parameter in encoder.parameters()}
+    inner = list(encoder.parameters()) if encoder is not None else []
+    inside = {id(parameter) for parameter in inner}
     decoder = [p for p in trained.parameters() if id(p) not in inside]
     groups = [
-        {"params": list(encoder.parameters()), "lr": settings.lr * settings.encoder_lr_factor},
+        {"params": inner, "lr": settings.lr * settings.encoder_lr_factor},
         {"params": decoder, "lr": settings.lr},
     ]
     if settings.optimizer == "sgd":

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from sgcp.core.files import (
     PARTIAL,
@@ -24,7 +25,6 @@ from sgcp.datasets.classes import classes_to_json
 from sgcp.datasets.index import Dataset, Item, fingerprint_items, trained_digests
 from sgcp.models.artifact import save_model
 from sgcp.models.card import ModelCard, model_digest
-from sgcp.models.network import SGCPNet
 
 if TYPE_CHECKING:
     from sgcp.core.layout import Layout
@@ -37,7 +37,7 @@ def write_models(
     layout: Layout,
     dataset: Dataset,
     learned: list[Item],
-    network: SGCPNet,
+    network: nn.Module,
     beginning: Initialization,
     settings: TrainSettings,
     progress: Progress,
@@ -50,6 +50,7 @@ def write_models(
     def card(epoch: int) -> ModelCard:
         return ModelCard(
             classes=classes_to_json(dataset.classes),
+            network=settings.network,
             encoder=settings.encoder,
             trained_size=settings.crop,
             input_side=settings.input_side,
@@ -109,6 +110,7 @@ def describe_run(
     """Return where a model comes from, without anything that differs between equal runs."""
     return {
         "trained_by": "sgcp train",
+        "recipe": settings.recipe,
         **begun_with,
         "epoch": epoch,
         "settings": json.loads(settings.model_dump_json()),

@@ -26,7 +26,7 @@ class Run:
     """Everything that one training run moves forward."""
 
     fabric: Fabric
-    network: SGCPNet
+    network: nn.Module
     wrapped: Any
     """Fabric's wrapper of the network, which training calls."""
     normalize: Normalize
@@ -42,9 +42,9 @@ class Run:
     """The auxiliary heads, where the settings ask for them."""
 
     @property
-    def learnt(self) -> SGCPNet:
+    def learnt(self) -> nn.Module:
         """The network that is scored and kept."""
-        return self.network if self.average is None else cast("SGCPNet", self.average.module)
+        return self.network if self.average is None else self.average.module
 
     def parts(self) -> dict[str, Any]:
         """Return what has a state, for checkpoints."""
@@ -60,7 +60,7 @@ class Run:
 
 def start(
     fabric: Fabric,
-    network: SGCPNet,
+    network: nn.Module,
     normalize: Normalize,
     settings: TrainSettings,
     steps: int,
@@ -76,13 +76,13 @@ def start(
         SgcpError: ``compiling`` is true and not possible.
     """
     use_kernels(network)
-    trained = Supervised(network) if settings.auxiliary else network
+    trained = Supervised(cast("SGCPNet", network)) if settings.auxiliary else network
     trained.to(fabric.device).to(memory_format=torch.channels_last)
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         # Statistics over the whole batch, as the authors train; it exists on GPUs alone.
         torch.nn.SyncBatchNorm.convert_sync_batchnorm(trained)
     shape = (settings.batch_size // fabric.world_size, 3, *settings.crop)
-    optimizer = make_optimizer(trained, network.encoder, settings)
+    optimizer = make_optimizer(trained, getattr(network, "encoder", None), settings)
     called = compile_network(fabric, trained, shape, steps * settings.epochs, compiling)
     wrapped, optimizer = fabric.setup(called, optimizer)
     if class_weights is not None:
@@ -102,7 +102,7 @@ def start(
     )
 
 
-def make_average(network: SGCPNet, decay: float) -> AveragedModel | None:
+def make_average(network: nn.Module, decay: float) -> AveragedModel | None:
     """Return a running mean of a network, batch-norm statistics included; None without decay."""
     if not decay:
         return None

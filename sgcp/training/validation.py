@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sgcp.core.errors import SgcpError
@@ -19,7 +19,7 @@ from sgcp.metrics.iou import mean_iou, share
 from sgcp.models.card import input_size
 
 if TYPE_CHECKING:
-    from sgcp.models.network import Normalize, SGCPNet
+    from sgcp.models.network import Normalize
 
 READERS = 4  # threads that decode while the network predicts
 
@@ -41,7 +41,7 @@ def count_confusion(label: Tensor, prediction: Tensor, num_classes: int) -> Tens
 
 def evaluate(
     fabric: Fabric,
-    network: SGCPNet,
+    network: nn.Module,
     normalize: Normalize,
     dataset: SegmentationDataset,
     input_side: int | None = None,
@@ -60,7 +60,8 @@ def evaluate(
     share_buffers(fabric, network)
     network.eval()
     predictor = Predictor(network, normalize)
-    square = (network.num_classes, network.num_classes)
+    classes = dataset.num_classes
+    square = (classes, classes)
     confusion = torch.zeros(square, dtype=torch.int64, device=fabric.device)
     mine = range(fabric.global_rank, len(dataset), fabric.world_size)
     for image, label in map_threads(dataset.__getitem__, mine, READERS):
@@ -70,7 +71,7 @@ def evaluate(
         if seen != size:
             image = F.interpolate(image, seen, mode="bilinear", antialias=True)
         image, label = fabric.to_device((image, label))
-        confusion += count_confusion(label, predictor(image, size), network.num_classes)
+        confusion += count_confusion(label, predictor(image, size), classes)
     total: Any = fabric.all_reduce(confusion, reduce_op="sum")
     counts = total.cpu().numpy()
     miou = mean_iou(counts)
@@ -79,7 +80,7 @@ def evaluate(
     return {"miou": miou, "pixel_accuracy": float(share(counts.trace(), counts.sum()))}
 
 
-def share_buffers(fabric: Fabric, network: SGCPNet) -> None:
+def share_buffers(fabric: Fabric, network: nn.Module) -> None:
     """Give every process the batch-norm statistics of the first, so that they score one network."""
     if fabric.world_size > 1:
         for buffer in network.buffers():

@@ -70,7 +70,7 @@ def test_wrong_value_is_refused_by_full_name(params_file, key, value, right):
         ({"scale": [2.0, 0.5]}, "scale: the range must rise"),
         ({"validate_split": None}, "keep: 'best' needs a split to choose by"),
         ({"init": "a", "encoder_weights": "b"}, "init: brings an encoder"),
-        ({"crop": [4, 4], "lovasz": 1.0}, "crop: 8 at least"),
+        ({"crop": [4, 4], "auxiliary": 1.0}, "crop: 8 at least"),
     ],
 )
 def test_contradiction_is_refused_in_the_recipe_that_is_used_alone(params_file, changes, problem):
@@ -96,9 +96,26 @@ def test_unknown_key_is_refused_with_the_nearest_known(params_file):
 
 
 def test_missing_key_is_refused_by_full_name(params_file):
-    text = params_file.read_text().replace("      batch_size: 36\n", "")
-    params_file.write_text(text)
-    assert "cityscapes.train.paper.batch_size: missing" in message(params_file)
+    params_file.write_text(params_file.read_text().replace("    batch_size: 4 ", "    # ", 1))
+    assert "sample.train.paper.batch_size: missing" in message(params_file)
+
+
+def test_merged_values_are_those_of_the_nearest_section(params_file):
+    params = load_params(params_file)
+    quick, paper = params.camvid.recipes["quick"], params.camvid.recipes["paper"]
+    assert (quick.optimizer, quick.epochs, quick.crop) == ("adamw", 34, (360, 480))
+    assert (paper.optimizer, paper.epochs, paper.crop) == ("sgd", 60, (360, 480))
+    assert params.custom.recipes["strong"].crop == (384, 384)
+
+
+def test_recipe_of_ones_own_is_the_keys_that_differ(params_file):
+    text = params_file.read_text()
+    text = text.replace("  train:\n", "  train:\n    mine:\n      <<: *recipe\n      lr: 0.5\n", 1)
+    params_file.write_text(text.replace("recipe: quick", "recipe: mine", 1))
+    sample = load_params(params_file).sample
+    assert sample.train.recipe == "mine"
+    changed = {"lr": 0.5, "epochs": 60, "validate_every": 10}
+    assert sample.train.model_dump() == sample.recipes["paper"].model_dump() | changed
 
 
 @pytest.mark.parametrize("content", ["", "[1, 2]", "datasets: [", "datasets: [a]\ndatasets: [b]"])
@@ -108,7 +125,8 @@ def test_file_that_is_no_map_is_refused(params_file, content):
 
 
 def test_repeated_key_is_refused(params_file):
-    params_file.write_text(params_file.read_text().replace("panels: 1", "panels: 1\n    panels: 2"))
+    text = params_file.read_text().replace("      panels: 1", "      panels: 2\n      panels: 1")
+    params_file.write_text(text)
     assert "duplicate key" in message(params_file)
 
 

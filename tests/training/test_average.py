@@ -36,7 +36,8 @@ def test_kept_weights_are_the_running_mean(averaged, monkeypatch):
 @pytest.mark.integration
 def test_a_resumed_run_has_the_same_mean(averaged):
     """And the same heads, draws and weights of classes: all that a recipe can ask for."""
-    averaged.set(sample__train__auxiliary=0.4, sample__train__lovasz=0.5, sample__train__mix=0.5,
+    averaged.set(sample__train__auxiliary=0.4, sample__train__extra_loss="lovasz",
+                 sample__train__extra_loss_weight=0.5, sample__train__mix=0.5,
                  sample__train__class_balance=0.5)  # fmt: skip
     averaged.ok("train", "sample")
     path = averaged.root / "data/models/sample/last.safetensors"

@@ -9,7 +9,7 @@ from networks import random_card, random_network, save_random
 from sgcp.core.errors import SgcpError
 from sgcp.models.artifact import save_model
 from sgcp.models.network import SGCPNet
-from sgcp.training.initialization import read_source, start_from
+from sgcp.training.initialization import read_initial_model, start_from
 
 
 def names(card):
@@ -22,7 +22,7 @@ def body(network):
 
 def test_same_classes_take_everything(tmp_path):
     path, source, network = save_random(tmp_path), random_network(), SGCPNet(11)
-    assert start_from(network, names(random_card()), read_source(path)) == 0
+    assert start_from(network, names(random_card()), read_initial_model(path)) == 0
     for name, value in source.state_dict().items():
         assert torch.equal(network.state_dict()[name], value), name
 
@@ -31,7 +31,7 @@ def test_classes_are_matched_by_name_and_the_others_begin_anew(tmp_path):
     path, source, network = save_random(tmp_path), random_network(), SGCPNet(3)
     before = network.classifier.weight.clone()
     wanted = ["Car", "Unicorn", "Sky"]
-    assert start_from(network, wanted, read_source(tmp_path)) == 1  # its folder will do
+    assert start_from(network, wanted, read_initial_model(tmp_path)) == 1  # its folder will do
     assert all(torch.equal(body(network)[k], v) for k, v in body(source).items())
     row = {name: index for index, name in enumerate(names(random_card()))}
     for index, name in enumerate(wanted):
@@ -43,13 +43,13 @@ def test_classes_are_matched_by_name_and_the_others_begin_anew(tmp_path):
 def test_another_encoder_is_refused(tmp_path):
     save_random(tmp_path, "mobilenet_v3_small")
     with pytest.raises(SgcpError, match=r"train\.encoder is 'sgcp'"):
-        start_from(SGCPNet(11), names(random_card()), read_source(tmp_path))
+        start_from(SGCPNet(11), names(random_card()), read_initial_model(tmp_path))
 
 
 @pytest.mark.parametrize("path", ["nowhere.safetensors", "nowhere.pth.tar", "."])
 def test_what_is_no_model_is_refused(tmp_path, path):
     with pytest.raises(SgcpError, match="no such file"):
-        read_source(tmp_path / path)
+        read_initial_model(tmp_path / path)
 
 
 @pytest.mark.parametrize(("file", "classes", "fresh"),
@@ -62,7 +62,7 @@ def test_authors_checkpoint_names_no_classes_so_only_cityscapes_are_known(
     network = SGCPNet(classes)
     before = network.classifier.weight.clone()
     path = shared / "reference" / f"{file}.pth.tar"
-    anew = start_from(network, [f"class {k}" for k in range(classes)], read_source(path))
+    anew = start_from(network, [f"class {k}" for k in range(classes)], read_initial_model(path))
     assert anew == fresh
     assert torch.equal(network.classifier.weight, before) == bool(fresh)
     stored = torch.load(path, weights_only=True)["segmenter"]["module.l1.0.weight"]
@@ -73,4 +73,4 @@ def test_images_of_the_beginning_stay_known(tmp_path):
     network = random_network()
     card = replace(random_card(), trained_on={"a": "digest"})
     save_model(network, network.state_dict(), card, tmp_path / "model.safetensors")
-    assert read_source(tmp_path).trained_on == {"a": "digest"}
+    assert read_initial_model(tmp_path).trained_on == {"a": "digest"}

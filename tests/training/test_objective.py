@@ -11,8 +11,7 @@ from sgcp.models.network import SGCPNet
 from sgcp.settings.load import load_params
 from sgcp.training.auxiliary import Supervised
 from sgcp.training.kernels.banded_cross_entropy import segmentation_loss
-from sgcp.training.lovasz import lovasz_softmax
-from sgcp.training.objective import Objective, lovasz_loss
+from sgcp.training.objective import Objective, dice, labelled, lovasz_softmax
 
 
 def jaccard_loss(right, belongs):
@@ -48,8 +47,18 @@ def test_lovasz_leaves_ignored_pixels_out():
     logits = torch.randn(2, 4, 6, 6)
     label = torch.randint(0, 4, (2, 6, 6), dtype=torch.uint8)
     label[:, 3:] = IGNORE
-    expected = lovasz_loss(logits[:, :, :3].contiguous(), label[:, :3])
-    assert lovasz_loss(logits, label).item() == pytest.approx(expected.item())
+    expected = lovasz_softmax(*labelled(logits[:, :, :3].contiguous(), label[:, :3]))
+    assert lovasz_softmax(*labelled(logits, label)).item() == pytest.approx(expected.item())
+
+
+def test_dice_of_hard_predictions_is_one_minus_the_dice_score():
+    rng = np.random.default_rng(0)
+    truth, found = rng.integers(0, 3, (2, 200))
+    scores = [2 * ((truth == k) & (found == k)).sum() / ((truth == k).sum() + (found == k).sum())
+              for k in range(3)]  # fmt: skip
+    loss = dice(torch.eye(3)[torch.from_numpy(found)], torch.from_numpy(truth))
+    assert loss.item() == pytest.approx(1 - np.mean(scores))
+    assert dice(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)).item() == 0
 
 
 @pytest.fixture
@@ -61,12 +70,14 @@ def test_each_part_of_the_loss_has_its_weight(settings):
     torch.manual_seed(2)
     logits, inner = torch.randn(2, 5, 8, 8), [torch.randn(2, 5, n, n) for n in (4, 2, 8)]
     label = torch.randint(0, 5, (2, 64, 64), dtype=torch.uint8)
-    plain = settings.model_copy(update={"lovasz": 0.0, "auxiliary": 0.0, "label_smoothing": 0.0})
+    plain = settings.model_copy(
+        update={"extra_loss": None, "auxiliary": 0.0, "label_smoothing": 0.0}
+    )
     main = segmentation_loss(logits, label, 0.0)
     assert torch.equal(Objective(plain, None)(logits, label), main)
 
-    with_lovasz = plain.model_copy(update={"lovasz": 0.5})
-    expected = main + 0.5 * lovasz_loss(logits, label[:, 4::8, 4::8])
+    with_lovasz = plain.model_copy(update={"extra_loss": "lovasz", "extra_loss_weight": 0.5})
+    expected = main + 0.5 * lovasz_softmax(*labelled(logits, label[:, 4::8, 4::8]))
     torch.testing.assert_close(Objective(with_lovasz, None)(logits, label), expected)
 
     with_heads = plain.model_copy(update={"auxiliary": 0.4})
@@ -86,7 +97,12 @@ def test_heads_see_inner_features_and_change_nothing_of_the_network():
 def test_heads_are_trained_but_not_kept(prepared, monkeypatch):
     from sgcp.training import loop
 
-    prepared.set(sample__train__auxiliary=0.4, sample__train__lovasz=0.5, sample__train__mix=1.0)
+    prepared.set(
+        sample__train__auxiliary=0.4,
+        sample__train__extra_loss="lovasz",
+        sample__train__extra_loss_weight=0.5,
+        sample__train__mix=1.0,
+    )
     runs, step = [], loop.train_one_step
 
     def record(run, *batch):
@@ -106,7 +122,14 @@ def test_heads_are_trained_but_not_kept(prepared, monkeypatch):
 def test_batch_without_a_labelled_pixel_has_no_gradient_and_no_nan():
     """Every term of the loss; a process with such a batch takes the same step as the others."""
     settings = load_params(ROOT / "params.yaml").sample.train
-    settings = settings.model_copy(update={"lovasz": 1.0, "auxiliary": 0.4, "label_smoothing": 0.1})
+    settings = settings.model_copy(
+        update={
+            "extra_loss": "lovasz",
+            "extra_loss_weight": 1.0,
+            "auxiliary": 0.4,
+            "label_smoothing": 0.1,
+        }
+    )
     for weights in (None, torch.ones(5)):
         logits = torch.randn(2, 5, 8, 8, requires_grad=True)
         heads = [torch.randn(2, 5, side, side, requires_grad=True) for side in (2, 4)]

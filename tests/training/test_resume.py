@@ -325,7 +325,8 @@ def test_sparse_labels_train_to_the_end_interrupted_or_not(prepared, pixels):
     """Crops of 16x16 of 64x128 rarely meet them by chance."""
     label_sparsely(prepared, pixels)
     prepared.set(sample__train__crop=[16, 16], sample__train__scale=[0.8, 1.5],
-                 sample__train__mix=0.5, sample__train__lovasz=0.5, sample__train__auxiliary=0.4,
+                 sample__train__mix=0.5, sample__train__extra_loss="lovasz",
+                 sample__train__extra_loss_weight=0.5, sample__train__auxiliary=0.4,
                  sample__train__class_balance=0.5, sample__train__epochs=12)  # fmt: skip
     assert "nan" not in prepared.ok("train", "sample")
     whole = results(prepared)
@@ -420,7 +421,7 @@ def test_signal_to_the_group_while_loader_processes_run_is_one_line(prepared, se
     _, errors = process.communicate(timeout=HANGING)
     assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}[sent]
     assert len(errors.splitlines()) == 1, errors
-    assert errors.endswith("Run the command again to continue\n")
+    assert errors.endswith("run the command again to resume\n")
     prepared.set(sample__train__epochs=400, machine__loader_workers=0)
     assert "resuming" in prepared.stopped_after(1, "sample").output
 

@@ -36,6 +36,8 @@ class Engine(ABC):
     """How many threads it serves best at the same time."""
     labels: bool = False
     """Whether the graph ends in labels rather than scores."""
+    stride: int | None = 8
+    """Pixels of the image per score; None: any."""
 
     @abstractmethod
     def run(self, image: UInt8) -> NDArray[np.generic]:
@@ -70,7 +72,8 @@ class Engine(ABC):
     def _fitting(self, output: NDArray[np.generic], image: UInt8) -> NDArray[np.generic]:
         """Return the output of an image, refusing a graph that gives another size."""
         height, width = image.shape[:2]
-        wanted = (height, width) if self.labels else (-(-height // 8), -(-width // 8))
+        stride = 1 if self.labels else self.stride
+        wanted = (-(-height // stride), -(-width // stride)) if stride else output.shape[-2:]
         if output.shape[-2:] != wanted:
             raise SgcpError(
                 f"{self.title}: not a graph of `sgcp export`: an image of {height}x{width} gives "

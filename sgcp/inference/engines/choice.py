@@ -133,7 +133,7 @@ def cache_onnx(path: Path) -> None:
 
 def _cached_file(path: Path) -> Path:
     parts = [file_sha256(path), file_sha256(path.with_suffix(".json"))]
-    parts.append(code_digest("models", "inference"))
+    parts.append(code_digest("inference", "models"))
     return user_cache_path("sgcp") / "graphs" / hashlib.sha256("".join(parts).encode()).hexdigest()
 
 

@@ -1,16 +1,17 @@
-"""Two small networks that a user would take instead, from maintained libraries, untrained."""
+"""Other small networks, from maintained libraries, to compare with."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from torch import Tensor, nn
 
 from sgcp.core.errors import SgcpError
 
 
-class ScoresOnly(nn.Module):
-    """torchvision's LR-ASPP less its last resizing: scores at stride 8, like ours."""
+class LRASPP(nn.Module):
+    """LR-ASPP on MobileNetV3-Large (Howard et al., 2019), from torchvision, untrained.
+
+    torchvision's last resizing is left out: its scores are at stride 8, like those of SGCPNet.
+    """
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -19,21 +20,16 @@ class ScoresOnly(nn.Module):
         model = lraspp_mobilenet_v3_large(
             weights=None, weights_backbone=None, num_classes=num_classes
         )
-        self.backbone, self.head = model.backbone, model.classifier
+        self.encoder, self.head = model.backbone, model.classifier
 
     def forward(self, image: Tensor) -> Tensor:
-        """Score (B, 3, H, W): (B, K, H/8, W/8)."""
-        scores: Tensor = self.head(self.backbone(image))
+        """Score a normalised image (B, 3, H, W): (B, K, ceil(H/8), ceil(W/8))."""
+        scores: Tensor = self.head(self.encoder(image))
         return scores
 
 
-def lraspp(num_classes: int) -> nn.Module:
-    """Return LR-ASPP on MobileNetV3-Large (Howard et al., 2019), from torchvision."""
-    return ScoresOnly(num_classes)
-
-
 def linknet(num_classes: int) -> nn.Module:
-    """Return LinkNet (Chaurasia and Culurciello, 2017) on MobileNetV3-Small: full-size scores.
+    """Return LinkNet (Chaurasia and Culurciello, 2017) on MobileNetV3-Small: scores at full size.
 
     Raises:
         SgcpError: segmentation-models-pytorch is not installed.
@@ -48,6 +44,3 @@ def linknet(num_classes: int) -> nn.Module:
         "tu-mobilenetv3_small_100", encoder_weights=None, classes=num_classes
     )
     return network
-
-
-PEERS: dict[str, Callable[[int], nn.Module]] = {"lraspp": lraspp, "linknet": linknet}
