@@ -243,7 +243,7 @@ def main() -> None:
             labels = scorer.to_train_ids[model.segment(np.asarray(image))]
             if name in TURNS:  # each undoes itself
                 labels = np.asarray(disturb(Image.fromarray(labels)))
-            counts += count_image(truth, scorer.to_label_ids[labels], scorer.protocol)
+            counts += count_image(truth, labels, scorer.protocol, scorer.label_ids)
             if name == "as it is":
                 seen.append(Seen(item.key, truth.train_ids[truth.segments], labels))
         scores[name] = score_counts(counts, scorer.protocol).miou

@@ -50,9 +50,9 @@ def judge(
     return official.evaluateImgLists(predictions, truths, official.args)
 
 
-def assert_equal(scores: Scores, benchmark: Protocol, official: dict[str, Any]) -> None:
+def assert_equal(scores: Scores, protocol: Protocol, official: dict[str, Any]) -> None:
     """Compare every number with the judge's, to 1e-9; NaN equals NaN."""
-    names = [item.name for item in benchmark.classes]
+    names = [item.name for item in protocol.classes]
     ours = {
         "classScores": dict(zip(names, scores.iou, strict=True)),
         "classInstScores": dict(zip(names, scores.iiou, strict=True)),

@@ -1,4 +1,4 @@
-"""What counts say: IoU a class and a category, instance-weighted IoU, and their means."""
+"""Scores from counts: IoU of classes and categories, instance-weighted IoU, and their means."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgcp.metrics.confusion import Counts, no_counts
-from sgcp.metrics.protocol import Category, Protocol
 
 if TYPE_CHECKING:
-    from sgcp.metrics.protocol import Protocol
+    from sgcp.metrics.protocol import Category, Protocol
 
 Floats = NDArray[np.float64]
 
@@ -21,27 +20,27 @@ Floats = NDArray[np.float64]
 class Scores:
     """Shares, 0 .. 1; NaN where there is nothing to score.
 
-    As the official evaluator does (``cityscapesscripts.evaluation``), a class that occurs in
-    neither truth nor prediction has no IoU and is left out of the mean.
+    As in the official evaluator (``cityscapesscripts.evaluation``), a class in neither ground truth
+    nor prediction has no IoU, and means leave it out.
     """
 
     iou: Floats
     """(K,) TP / (TP + FP + FN) over the whole split."""
     recall: Floats
-    """(K,) TP / (TP + FN); NaN where the class is not in the truth."""
+    """(K,) TP / (TP + FN); NaN where the class is not in the ground truth."""
     precision: Floats
     """(K,) TP / (TP + FP); NaN where the class is never predicted."""
     pixel_accuracy: float
     """Share of scored pixels that are right."""
     iiou: Floats
-    """(K,) IoU with each object's pixels weighed by mean object size over its own (``nIoU`` in
+    """(K,) IoU with each object's pixels weighted by mean object size over its own (``nIoU`` in
     the newest official output); NaN for classes without single objects."""
     category_iou: dict[str, float] = field(default_factory=dict)
     category_iiou: dict[str, float] = field(default_factory=dict)
 
     @property
     def miou(self) -> float:
-        """Mean of ``iou`` over the classes that occur in truth or prediction."""
+        """Mean of ``iou`` over the classes in ground truth or prediction."""
         return mean(self.iou)
 
     @property
@@ -72,16 +71,17 @@ def share(part: Any, whole: Any) -> Floats:
         return np.asarray(np.float64(part) / np.float64(whole), dtype=np.float64)
 
 
-def square(counts: Counts, benchmark: Protocol) -> NDArray[np.int64]:
+def square(counts: Counts, protocol: Protocol) -> NDArray[np.int64]:
     """Return the (K, K) confusion matrix: truth in rows, predictions of evaluated classes."""
-    return counts.pixels[:, [item.label_id for item in benchmark.classes]]
+    return counts.pixels[:, [item.label_id for item in protocol.classes]]
 
 
 def class_iou(confusion: NDArray[np.int64], true: NDArray[np.int64]) -> Floats:
     """Return (K,) IoU of a (K, K) confusion matrix with true classes in rows.
 
     Args:
-        true: (K,) pixels of each class in the truth; more than its row where other ids were given.
+        true: (K,) pixels of each class in the ground truth; more than its row where ids without a
+            class are predicted.
     """
     right = np.diag(confusion)
     return share(right, true + confusion.sum(axis=0) - right)
@@ -92,76 +92,73 @@ def mean_iou(confusion: NDArray[np.int64]) -> float:
     return mean(class_iou(confusion, confusion.sum(axis=1)))
 
 
-def score_counts(counts: Counts, benchmark: Protocol) -> Scores:
+def score_counts(counts: Counts, protocol: Protocol) -> Scores:
     """Compute every score of a split; equal to the official evaluator's where it has one."""
-    confusion = square(counts, benchmark)
+    confusion = square(counts, protocol)
     right, predicted = np.diag(confusion), confusion.sum(axis=0)
-    true = counts.pixels.sum(axis=1)  # answers outside the evaluated classes are misses too
+    true = counts.pixels.sum(axis=1)  # predictions outside the evaluated classes are misses too
     found, missed = counts.objects[:, 0], counts.objects[:, 1]
-    no_objects = [k for k in range(len(right)) if k not in benchmark.object_size]
+    no_objects = [k for k in range(len(right)) if k not in protocol.object_size]
     iiou = share(found, found + missed + (predicted - right))
     iiou[no_objects] = np.nan
-    categories = benchmark.categories.items()
+    categories = protocol.categories.items()
     return Scores(
         iou=class_iou(confusion, true),
         recall=share(right, true),
         precision=share(right, predicted),
         pixel_accuracy=float(share(right.sum(), true.sum())),
         iiou=iiou,
-        category_iou={name: category_iou(confusion, true, part) for name, part in categories},
-        category_iiou={name: category_iiou(counts, part) for name, part in categories},
+        category_iou={name: _category_iou(confusion, true, part) for name, part in categories},
+        category_iiou={name: _category_iiou(counts, part) for name, part in categories},
     )
 
 
-def category_iou(
+def _category_iou(
     confusion: NDArray[np.int64], true: NDArray[np.int64], category: Category
 ) -> float:
     """Return the IoU of a category's evaluated classes taken as one."""
-    own = list(category.classes)
-    right = confusion[np.ix_(own, own)].sum()
-    return float(share(right, true[own].sum() + confusion[:, own].sum() - right))
+    members = list(category.classes)
+    right = confusion[np.ix_(members, members)].sum()
+    return float(share(right, true[members].sum() + confusion[:, members].sum() - right))
 
 
-def category_iiou(counts: Counts, category: Category) -> float:
+def _category_iiou(counts: Counts, category: Category) -> float:
     """Return the instance-weighted IoU of a category; NaN where it has none."""
     if not category.object_ids:
         return float("nan")
-    own = list(category.classes)
-    found, missed = counts.objects[own, 2].sum(), counts.objects[own, 3].sum()
+    members = list(category.classes)
+    found, missed = counts.objects[members, 2].sum(), counts.objects[members, 3].sum()
     claimed = counts.pixels[:, list(category.object_ids)]
-    wrongly = claimed.sum() - claimed[own].sum()
-    return float(share(found, found + missed + wrongly))
+    wrong = claimed.sum() - claimed[members].sum()
+    return float(share(found, found + missed + wrong))
 
 
 @dataclass(frozen=True)
 class ImageScore:
-    """What one image says by itself; shares, NaN where none of its pixels is labelled."""
+    """Scores of one image; shares, NaN where none of its pixels is labelled."""
 
     image: str
     """Its key."""
     miou: float
-    """Mean IoU over the classes that occur in its truth or its prediction."""
+    """Mean IoU over the classes in its ground truth or its prediction."""
     pixel_accuracy: float
     labelled: int
-    """Pixels that are scored."""
+    """Scored pixels."""
 
 
 @dataclass
 class Tally:
-    """Counts of a split, and the scores of its images in the order in which they were added.
+    """Counts of a split, and the scores of its images in the order in which they were added."""
 
-    Counts of single images are not kept: an image costs a line, not a matrix.
-    """
-
-    benchmark: Protocol
+    protocol: Protocol
     images: list[ImageScore] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.counts = no_counts(self.benchmark)
+        self.counts = no_counts(self.protocol)
 
     def add(self, image: str, counts: Counts) -> None:
         """Add one image."""
-        scores = score_counts(counts, self.benchmark)
+        scores = score_counts(counts, self.protocol)
         labelled = int(counts.pixels.sum())
         self.images.append(ImageScore(image, scores.miou, scores.pixel_accuracy, labelled))
         self.counts += counts

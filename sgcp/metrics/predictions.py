@@ -1,16 +1,17 @@
-"""Read one prediction to score: its values, and what they mean."""
+"""Read a prediction to score: its values and their encoding."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sgcp.core.errors import SgcpError, shorten
-from sgcp.datasets.classes import UNLISTED, color_codes, match_names
+from sgcp.datasets.classes import IGNORE, UNLISTED, color_code, color_codes, match_names
 from sgcp.datasets.label_files import (
     COLORS,
     ENCODINGS,
@@ -21,68 +22,66 @@ from sgcp.datasets.label_files import (
     read_meaning,
 )
 from sgcp.media.images import UInt8, read_label, read_label_colors, read_mode, read_png_text
-from sgcp.metrics.encodings import TITLES, read_colors
+from sgcp.metrics.encodings import TITLES
 
 if TYPE_CHECKING:
     from sgcp.metrics.protocol import Protocol
 
-SHOWN = 5  # colours or values of no class
+SHOWN = 5  # colours or values without a class in a message
 COLOUR_MODES = ("RGB", "RGBA")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A prediction as its file has it."""
+    """The content of a prediction's file."""
 
     values: UInt8
     """(H, W)."""
     encoding: str
-    """What they are read as: ``IDS``, or ``TRAIN_IDS`` where they were translated."""
-    foreign: bool
-    """Whether the file does not say itself what its values mean."""
+    """``IDS`` or ``TRAIN_IDS``, into which colours and values of our own files are translated."""
+    described: bool
+    """Whether the file describes its values itself, by text or colours."""
     palette: UInt8 | None = None
-    """(256,) what each value would be by its palette, as train id; None without palette."""
+    """(256,) train id of each value by its palette's colour; None without palette."""
 
 
-def read_prediction(path: Path, encoding: str, benchmark: Protocol) -> Prediction:
-    """Read a PNG in an encoding; one of ours, which says what it is, must agree.
-
-    Colours, and values of ours, are translated to train ids by class.
+def read_prediction(path: Path, encoding: str, protocol: Protocol) -> Prediction:
+    """Read a PNG in an encoding, which must agree with the text of our own files.
 
     Raises:
         SgcpError: damaged, no such PNG, colours where values are expected or the reverse, colours
-            of no class, or a file of ours of another encoding or other classes.
+            without a class, or a file of ours of another encoding or other classes.
     """
     mode = read_mode(path)
     if mode in COLOUR_MODES:
+        train_ids = _read_painted(path, protocol)
         if encoding == COLORS:
-            return Prediction(read_painted(path, benchmark), TRAIN_IDS, foreign=False)
-        read_painted(path, benchmark)
+            return Prediction(train_ids, TRAIN_IDS, described=True)
         raise SgcpError(
             f"{path}: a colour image, not {TITLES[encoding]}. All of its colours are class "
             "colours: add `--encoding colors` to score them"
         )
     values = read_label(path)
     if meaning := read_meaning(read_png_text(path)):
-        train_ids = translate(path, meaning, encoding, benchmark)[values]
-        if (odd := np.unique(values[train_ids == UNLISTED])).size:
+        train_ids = _translate(path, meaning, encoding, protocol)[values]
+        if (unknown := np.unique(values[train_ids == UNLISTED])).size:
             raise SgcpError(
-                f"{path}: values {odd[:SHOWN].tolist()} are not among those that the file says it "
-                "contains. It was changed after it was written: predict it again"
+                f"{path}: values {unknown[:SHOWN].tolist()} are not among the values of its own "
+                "description. It was changed after it was written: predict it again"
             )
-        return Prediction(train_ids, TRAIN_IDS, foreign=False)
+        return Prediction(train_ids, TRAIN_IDS, described=True)
     if encoding != COLORS:
-        palette = read_palette(path, values, benchmark) if mode == "P" else None
-        return Prediction(values, encoding, True, palette)
+        palette = _read_palette(path, values, protocol) if mode == "P" else None
+        return Prediction(values, encoding, described=False, palette=palette)
     if mode != "P":
         raise SgcpError(
             f"{path}: one channel of values, no class colours. Use `--encoding ids` or "
             "`--encoding train-ids`"
         )
-    return Prediction(read_painted(path, benchmark), TRAIN_IDS, foreign=False)
+    return Prediction(_read_painted(path, protocol), TRAIN_IDS, described=True)
 
 
-def refuse_mixed(folder: Path, paths: Collection[Path], benchmark: Protocol) -> None:
+def refuse_mixed(folder: Path, paths: Collection[Path], protocol: Protocol) -> None:
     """Refuse files that no single encoding can read.
 
     Raises:
@@ -90,39 +89,54 @@ def refuse_mixed(folder: Path, paths: Collection[Path], benchmark: Protocol) -> 
     """
     found: dict[tuple[str, ...], list[Path]] = {}
     for path in paths:
-        found.setdefault(encodings_of(path, benchmark), []).append(path)
+        found.setdefault(_possible_encodings(path, protocol), []).append(path)
     if set(ENCODINGS).intersection(*found):
         return
     groups = []
     for encodings, files in found.items():
-        contain = f"contain {' or '.join(TITLES[name] for name in encodings)}"
-        what = "are colour images" if encodings == (COLORS,) else contain
-        groups.append(f"{len(files)} of {len(paths)} {what} (such as {files[0]})")
+        content = f"contain {' or '.join(TITLES[name] for name in encodings)}"
+        content = "are colour images" if encodings == (COLORS,) else content
+        groups.append(f"{len(files)} of {len(paths)} {content} (such as {files[0]})")
     raise SgcpError(
         f"{folder}: predictions of several encodings: {'; '.join(groups)}. Convert all to one "
         "encoding"
     )
 
 
-def encodings_of(path: Path, benchmark: Protocol) -> tuple[str, ...]:
-    """Return the encodings that a file can have, by its header and what it says itself."""
+def _possible_encodings(path: Path, protocol: Protocol) -> tuple[str, ...]:
+    """Return the encodings that a file can have, by its header and its text."""
     mode = read_mode(path)
     if mode in COLOUR_MODES:
         return (COLORS,)
     meaning = read_meaning(read_png_text(path))
-    if meaning and not ids_coincide(benchmark.train_ids):
+    if meaning and not ids_coincide(protocol.train_ids):
         return (meaning.encoding,)
     return ENCODINGS if mode == "P" else (IDS, TRAIN_IDS)
 
 
-def read_painted(path: Path, benchmark: Protocol) -> UInt8:
+def read_colors(rgb: UInt8, protocol: Protocol) -> UInt8:
+    """Return the train id of each colour (..., 3): (...); ``UNLISTED`` for colours of no class."""
+    colors = {color_code(*color): IGNORE for color in protocol.unscored_colors}
+    colors |= {color_code(*item.color): item.train_id for item in protocol.classes}
+    return _color_table(tuple(colors.items()))[color_codes(rgb)]
+
+
+@cache
+def _color_table(colors: tuple[tuple[int, int], ...]) -> UInt8:
+    table = np.full(2**24, UNLISTED, dtype=np.uint8)
+    for code, train_id in colors:
+        table[code] = train_id
+    return table
+
+
+def _read_painted(path: Path, protocol: Protocol) -> UInt8:
     """Read class colours (H, W) as train ids; a palette is applied.
 
     Raises:
         SgcpError: damaged, or colours of no class: the most frequent are named with their pixels.
     """
     rgb = read_label_colors(path)
-    train_ids = read_colors(rgb, benchmark)
+    train_ids = read_colors(rgb, protocol)
     unlisted = train_ids == UNLISTED
     if not unlisted.any():
         return train_ids
@@ -135,10 +149,10 @@ def read_painted(path: Path, benchmark: Protocol) -> UInt8:
     )
 
 
-def read_palette(path: Path, values: UInt8, benchmark: Protocol) -> UInt8 | None:
+def _read_palette(path: Path, values: UInt8, protocol: Protocol) -> UInt8 | None:
     """Return the train id (256,) of each value by its palette's colour; None where it has alpha."""
     try:
-        colors = read_colors(read_label_colors(path), benchmark)
+        colors = read_colors(read_label_colors(path), protocol)
     except SgcpError:
         return None
     table = np.full(256, UNLISTED, np.uint8)
@@ -146,28 +160,26 @@ def read_palette(path: Path, values: UInt8, benchmark: Protocol) -> UInt8 | None
     return table
 
 
-def translate(path: Path, meaning: Meaning, encoding: str, benchmark: Protocol) -> UInt8:
-    """Return the train id (256,) of each value of a file of ours, matched by name.
-
-    The order of the classes may be another, as of a model whose classes are numbered otherwise:
-    names alone say which class is meant, here as where a model is scored.
+def _translate(path: Path, meaning: Meaning, encoding: str, protocol: Protocol) -> UInt8:
+    """Return the train id (256,) of each value of a file of ours, matched by class name.
 
     Raises:
         SgcpError: the file is of another encoding, or of other classes.
     """
-    said = f"the file says that it contains {TITLES[meaning.encoding]}"
-    alike = encoding != COLORS and ids_coincide(benchmark.train_ids)
-    if meaning.encoding != encoding and not alike:
+    content = f"its own description names {TITLES[meaning.encoding]}"
+    same = encoding != COLORS and ids_coincide(protocol.train_ids)
+    if meaning.encoding != encoding and not same:
         raise SgcpError(
-            f"{path}: read as {TITLES[encoding]}, but {said}. Use `--encoding {meaning.encoding}`"
+            f"{path}: read as {TITLES[encoding]}, but {content}. "
+            f"Use `--encoding {meaning.encoding}`"
         )
     try:
-        train_ids = match_names([*meaning.classes], benchmark.classes)
+        train_ids = match_names([*meaning.classes], protocol.classes)
     except ValueError as error:
         origin = f" of '{meaning.dataset}'" if meaning.dataset else ""
         raise SgcpError(
-            f"{path}: predicts other classes than this dataset's: {said}{origin}, of "
-            f"{len(meaning.classes)} classes where the dataset has {len(benchmark.classes)}; "
+            f"{path}: predicts other classes than this dataset's: {content}{origin}, of "
+            f"{len(meaning.classes)} classes where the dataset has {len(protocol.classes)}; "
             f"{error}. Predict with a model of this dataset"
         ) from None
     table = np.full(256, UNLISTED, np.uint8)

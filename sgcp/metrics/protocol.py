@@ -1,4 +1,4 @@
-"""What each benchmark counts: the ids it knows, its categories, the sizes of its objects."""
+"""How each dataset's predictions are counted: ids, categories and object sizes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sgcp.core.errors import shorten
 from sgcp.datasets.classes import CITYSCAPES_PROTOCOL
 
 if TYPE_CHECKING:
     from sgcp.datasets.classes import SemanticClass
     from sgcp.datasets.index import Dataset
+    from sgcp.media.images import UInt8
+
+MOST_SHOWN = 8  # label ids in a message
 
 # Mean pixels of an object of each class, by which the official evaluator weighs objects: its
 # ``args.avgClassSize``, which cannot be imported without its command line.
@@ -36,7 +40,7 @@ class Category:
     classes: tuple[int, ...]
     """Train ids of its evaluated classes."""
     object_ids: tuple[int, ...] = ()
-    """Label ids that count as right for its objects, unevaluated ones among them; empty where the
+    """Label ids that count as right for its objects, also unevaluated ones; empty where the
     category has no instance score."""
 
 
@@ -46,16 +50,15 @@ class Protocol:
 
     classes: tuple[SemanticClass, ...]
     void_ids: frozenset[int] = frozenset()
-    """Label ids of no scored class, which a prediction may hold too; each is a miss."""
+    """Label ids without a scored class that a prediction may have; each is a miss."""
     unscored_colors: frozenset[tuple[int, int, int]] = frozenset({(0, 0, 0)})
-    """Colours of a prediction that mean no scored class; a class may have one of them all the
-    same."""
+    """Colours of a prediction that mean no scored class, unless a class has the same colour."""
     categories: Mapping[str, Category] = field(default_factory=dict)
     object_size: Mapping[int, float] = field(default_factory=dict)
-    """Mean pixels of an object by train id; classes without single objects are left out."""
+    """Mean pixels of an object by train id, of the classes with single objects."""
 
     def category_of_label(self) -> NDArray[np.int16]:
-        """Return a table (256,) from label id to the category whose objects it answers, or -1."""
+        """Return a table (256,) from label id to the category whose objects it matches, or -1."""
         table = np.full(256, -1, dtype=np.int16)
         for index, category in enumerate(self.categories.values()):
             table[list(category.object_ids)] = index
@@ -68,24 +71,36 @@ class Protocol:
 
     @property
     def label_ids(self) -> list[int]:
-        """All label ids that a prediction may hold, in order."""
+        """All label ids that a prediction may have, in order."""
         return sorted(self.train_ids.keys() | self.void_ids)
 
     @property
-    def no_class(self) -> int:
-        """The lowest id that is no scored class: 0, unlabeled, of Cityscapes."""
-        return min({*range(256)} - self.train_ids.keys())
+    def label_id_of_train_id(self) -> UInt8:
+        """Table (256,) from train id to label id; other values become an id without a class.
+
+        That is the lowest one: 0, unlabeled, for Cityscapes.
+        """
+        table = np.full(256, min({*range(256)} - self.train_ids.keys()), np.uint8)
+        table[: len(self.classes)] = [item.label_id for item in self.classes]
+        return table
+
+    def describe_ids(self) -> str:
+        """Return all label ids that a prediction may have, as text."""
+        ids = self.label_ids
+        if len(ids) > 2 and ids == [*range(ids[0], ids[-1] + 1)]:
+            return f"{ids[0]} to {ids[-1]}"
+        return shorten(ids, MOST_SHOWN)
 
 
 def protocol_of(dataset: Dataset) -> Protocol:
-    """Return the rules of a dataset's protocol: Cityscapes' own, or classes alone."""
+    """Return a dataset's protocol: Cityscapes' own, or classes alone."""
     if dataset.protocol == CITYSCAPES_PROTOCOL:
         return cityscapes_protocol(dataset.classes)
     return Protocol(dataset.classes, dataset.void_ids)
 
 
 def cityscapes_protocol(classes: tuple[SemanticClass, ...]) -> Protocol:
-    """Return Cityscapes' rules, from the tables of cityscapesScripts."""
+    """Return Cityscapes' protocol, from the tables of cityscapesScripts."""
     from cityscapesscripts.helpers.labels import category2labels, labels
 
     train_ids = {item.label_id: item.train_id for item in classes}

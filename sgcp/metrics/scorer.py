@@ -1,11 +1,9 @@
-"""Label a split's images and count what was right."""
+"""Segment a split's images and score them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from sgcp.core.errors import SgcpError
 from sgcp.datasets.ground_truth import GroundTruth, read_ground_truth
@@ -22,8 +20,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """One image, labelled and counted."""
+class ScoredImage:
+    """One image, segmented and counted."""
 
     image: UInt8
     """(H, W, 3) RGB."""
@@ -37,8 +35,8 @@ class Scorer:
     """Score a model on images of a prepared dataset. Threads may share one.
 
     Args:
-        input_size: (height, width) at which the network sees an image; None: as it was trained.
-        views: how often, and how.
+        input_size: (height, width) of the network's input; None: as it was trained.
+        options: test-time augmentation.
 
     Raises:
         SgcpError: the model has other classes than the dataset.
@@ -50,17 +48,16 @@ class Scorer:
         dataset: Dataset,
         model: Segmenter,
         input_size: tuple[int, int] | None,
-        views: InferenceOptions = PLAIN,
+        options: InferenceOptions = PLAIN,
     ) -> None:
-        self.layout, self.model = layout, model
-        self.input_size, self.views = input_size, views
+        self.layout, self.model, self.dataset = layout, model, dataset.name
+        self.input_size, self.options = input_size, options
         self.protocol = protocol_of(dataset)
-        self.dataset = dataset.name
+        self.label_ids = self.protocol.label_id_of_train_id
         self.to_train_ids = translation(model, dataset.classes)
-        self.to_label_ids = np.array([item.label_id for item in dataset.classes], dtype=np.uint8)
 
-    def score(self, item: Item) -> Scored:
-        """Label one image and count it.
+    def score(self, item: Item) -> ScoredImage:
+        """Segment one image and count it.
 
         Raises:
             SgcpError: a file is missing or damaged, or image and label map do not fit.
@@ -68,9 +65,9 @@ class Scorer:
         path = self.layout.raw / item.image
         image = read_image(path)
         truth = read_ground_truth(self.layout.prepared, item)
-        prediction = self.to_train_ids[self.model.segment(image, self.input_size, self.views)]
+        prediction = self.to_train_ids[self.model.segment(image, self.input_size, self.options)]
         try:
-            counts = count_image(truth, self.to_label_ids[prediction], self.protocol)
+            counts = count_image(truth, prediction, self.protocol, self.label_ids)
         except ValueError as error:
             raise SgcpError(f"{path}: {error}; prepare again") from None
-        return Scored(image, truth, prediction, counts)
+        return ScoredImage(image, truth, prediction, counts)

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from rich.table import Table
 
+from sgcp.core.terminal import percent
 from sgcp.metrics.iou import ImageScore
 
 if TYPE_CHECKING:
@@ -19,21 +20,21 @@ if TYPE_CHECKING:
     from sgcp.metrics.protocol import Protocol
 
 
-def per_class_table(scores: Scores, counts: Counts, benchmark: Protocol) -> pd.DataFrame:
+def per_class_table(scores: Scores, counts: Counts, protocol: Protocol) -> pd.DataFrame:
     """Return a row a class: iou, recall, precision, its share of the true pixels, its category.
 
-    ``iiou`` and ``category`` are there where the benchmark has them.
+    Columns ``iiou`` and ``category`` only where the protocol has categories.
     """
     true = counts.pixels.sum(axis=1)
     columns = {
-        "class": [item.name for item in benchmark.classes],
+        "class": [item.name for item in protocol.classes],
         "iou": scores.iou,
         "recall": scores.recall,
         "precision": scores.precision,
         "pixel_share": true / max(1, true.sum()),
     }
-    if benchmark.categories:
-        names = {k: name for name, part in benchmark.categories.items() for k in part.classes}
+    if protocol.categories:
+        names = {k: name for name, part in protocol.categories.items() for k in part.classes}
         columns |= {"iiou": scores.iiou, "category": [names[k] for k in range(len(names))]}
     return pd.DataFrame(columns)
 
@@ -49,12 +50,12 @@ def confusion_table(
 ) -> pd.DataFrame:
     """Return a row a pair (actual, predicted) with its pixels and their share of the actual class.
 
-    Shares of one actual class sum to 1, less where ids of no scored class were predicted; a class
-    without true pixels has shares of 0.
+    Shares of one actual class sum to 1, or less where ids without a scored class are predicted; a
+    class without true pixels has shares of 0.
 
     Args:
-        confusion: (K, K), truth in rows.
-        true: (K,) pixels of each class in the truth.
+        confusion: (K, K), ground truth in rows.
+        true: (K,) pixels of each class in the ground truth.
     """
     shares = confusion / np.maximum(true, 1)[:, None]
     size = len(names)
@@ -97,8 +98,3 @@ def render_categories(scores: Scores) -> Table:
     view.add_section()
     view.add_row("mean", percent(scores.category_miou), percent(scores.category_miiou))
     return view
-
-
-def percent(value: float) -> str:
-    """Format a share with two decimals, or a dash where there is none."""
-    return "-" if np.isnan(value) else f"{100 * value:.2f}"

@@ -1,16 +1,13 @@
-"""``sgcp validate --predictions DIR``: anybody's predictions -> scores.
+"""``sgcp validate --predictions DIR``: predictions of any network -> scores.
 
-Nothing here imports torch: starting it takes longer than scoring a hundred images.
+Nothing here imports torch: that takes longer than scoring a hundred images.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.findings import describe, group_by_kind
@@ -20,9 +17,14 @@ from sgcp.datasets.ground_truth import read_ground_truth
 from sgcp.datasets.index import read_dataset
 from sgcp.datasets.label_files import IDS
 from sgcp.datasets.stale import refuse_stale
-from sgcp.metrics.confusion import Counts, count_classes, count_ids, count_segments
-from sgcp.metrics.doubts import Doubts, Readings, read_values
-from sgcp.metrics.encodings import label_ids_of
+from sgcp.metrics.confusion import (
+    Counts,
+    count_classes,
+    count_label_ids,
+    count_segments,
+    regroup,
+)
+from sgcp.metrics.encodings import Doubts, Readings, read_values
 from sgcp.metrics.iou import Tally
 from sgcp.metrics.predictions import read_prediction, refuse_mixed
 from sgcp.metrics.protocol import Protocol, protocol_of
@@ -50,20 +52,20 @@ def score_predictions(
 
     The scores go to ``metrics/DATASET/predictions/NAME``.
 
-    Files are found as the official evaluator finds them: at any depth below ``folder``, one for
-    each image, by ``<city>_<seq>_<frame>*.png`` (own data: by the image's folders and name).
+    Files are found as by the official evaluator: at any depth below ``folder``, one for each image,
+    by ``<city>_<seq>_<frame>*.png`` (custom data: by the image's folders and name).
 
     Args:
-        name: what to call them; None: the last two parts of the folder's path, ``NET-val``.
-        encoding: what their values are, one of ``ENCODINGS``; None: label ids, refused where they
-            look like something else.
+        name: their name; None: the last two parts of the folder's path, ``NET-val``.
+        encoding: of their values, one of ``ENCODINGS``; None: label ids, refused where they look
+            like another encoding.
 
     Returns:
-        What the metrics file holds.
+        The content of the metrics file.
 
     Raises:
-        SgcpError: a prediction is missing, doubled, damaged, of another size, has values that the
-            encoding does not have, or values that look like another encoding's.
+        SgcpError: a prediction is missing, double, damaged, of another size, or has values that
+            the encoding lacks or that look like another encoding's.
     """
     if not folder.is_dir():
         raise SgcpError(f"{folder}: no such folder of predictions")
@@ -71,21 +73,23 @@ def score_predictions(
     dataset = read_dataset(layout.prepared)
     items = dataset.split(settings.split)
     refuse_stale(layout, dataset, items, images=False)
-    benchmark = protocol_of(dataset)
+    protocol = protocol_of(dataset)
     files = find_predictions(folder, items, layout.dataset == "cityscapes")
-    refuse_mixed(folder, files.values(), benchmark)
     score = partial(
-        count_file, prepared=layout.prepared, benchmark=benchmark, encoding=encoding or IDS
+        count_file, prepared=layout.prepared, protocol=protocol, encoding=encoding or IDS
     )
     keep_freed_memory()
     pairs = [(item, files[item.prediction]) for item in items]
-    # Added up as they come: kept, they are 100 KB an image.
-    each = each_parallel(score, pairs, machine.prepare_workers, "scoring")
-    tally, doubts = Tally(benchmark), Doubts(folder, benchmark, encoding)
-    for (item, path), scored in zip(pairs, each, strict=True):
-        tally.add(item.key, scored.counts)
-        if scored.readings is not None:
-            doubts.add(path, scored.readings)
+    tally, doubts = Tally(protocol), Doubts(folder, protocol, encoding)
+    try:
+        each = each_parallel(score, pairs, machine.prepare_workers, "scoring")
+        for (item, path), (counts, readings) in zip(pairs, each, strict=True):
+            tally.add(item.key, counts)
+            if readings is not None:
+                doubts.add(path, readings)
+    except SgcpError:
+        refuse_mixed(folder, files.values(), protocol)  # explains more than the first bad file
+        raise
     doubts.refuse()
     layout.snapshot.check()
     origin = {
@@ -97,7 +101,7 @@ def score_predictions(
 
 
 def find_predictions(folder: Path, items: list[Item], cityscapes: bool = True) -> dict[str, Path]:
-    """Return the one file of each image, by the prediction's name; other images' files are skipped.
+    """Return the file of each image, by the prediction's name; files of other images are skipped.
 
     Raises:
         SgcpError: an image has none, or several.
@@ -107,46 +111,37 @@ def find_predictions(folder: Path, items: list[Item], cityscapes: bool = True) -
         cityscapes=cityscapes,
     )
     entries, _ = Folder(folder).entries()
-    answers, findings = match_files(entries, images)
+    found, findings = match_files(entries, images)
     findings = [finding for finding in findings if finding.kind in (DOUBLE, AMBIGUOUS)]
-    findings += images.lacking(answers)
-    findings += [file.closed for files in answers.values() for file in files if file.closed]
+    findings += images.lacking(found)
+    findings += [file.closed for files in found.values() for file in files if file.closed]
     if findings:
         raise SgcpError(
             f"{folder}: {len(findings)} problem(s), nothing was scored\n"
             f"{describe(group_by_kind(findings), images.cityscapes)}"
         )
-    return {image: folder / files[0].name for image, files in answers.items()}
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One prediction, counted."""
-
-    counts: Counts
-    readings: Readings | None
-    """In every encoding; None where the file says itself what it is."""
+    return {image: folder / files[0].name for image, files in found.items()}
 
 
 def count_file(
-    pair: tuple[Item, Path], prepared: Path, benchmark: Protocol, encoding: str
-) -> Scored:
-    """Count one prediction file, once for all readings of its values.
+    pair: tuple[Item, Path], prepared: Path, protocol: Protocol, encoding: str
+) -> tuple[Counts, Readings | None]:
+    """Count one prediction, and its readings in every encoding if it does not describe itself.
 
     Raises:
         SgcpError: naming the file.
     """
     item, path = pair
     truth = read_ground_truth(prepared, item)
-    prediction = read_prediction(path, encoding, benchmark)
+    prediction = read_prediction(path, encoding, protocol)
     try:
-        joint = count_segments(truth, prediction.values, benchmark)
+        joint = count_segments(truth, prediction.values, protocol)
     except ValueError as error:
         raise SgcpError(f"{path}: {error}") from None
     readings = None
-    if prediction.foreign:
-        by_value = count_classes(truth, joint, len(benchmark.classes))
-        readings = read_values(by_value, encoding, benchmark, prediction.palette)
-    by_id = np.zeros_like(joint)
-    np.add.at(by_id.T, label_ids_of(benchmark, prediction.encoding), joint.T)
-    return Scored(count_ids(truth, by_id, benchmark), readings)
+    if not prediction.described:
+        by_value = count_classes(truth, joint, len(protocol.classes))
+        readings = read_values(by_value, encoding, protocol, prediction.palette)
+    if prediction.encoding != IDS:
+        joint = regroup(joint, protocol.label_id_of_train_id)
+    return count_label_ids(truth, joint, protocol), readings

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.parallel import map_threads
-from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.loader import SegmentationDataset
 from sgcp.inference.predict import Predictor
+from sgcp.metrics.confusion import count_pairs
 from sgcp.metrics.iou import mean_iou, share
 from sgcp.models.card import input_size
 
@@ -22,21 +23,6 @@ if TYPE_CHECKING:
     from sgcp.models.network import Normalize
 
 READERS = 4  # threads that decode while the network predicts
-
-
-def count_confusion(label: Tensor, prediction: Tensor, num_classes: int) -> Tensor:
-    """Count pixels by (true class, predicted class) on their device, leaving out ignored ones.
-
-    Args:
-        label: train ids of any shape; ``IGNORE`` is not counted.
-        prediction: train ids 0 .. K-1 of the same shape.
-
-    Returns:
-        (K, K) int64; rows are the truth, columns the prediction.
-    """
-    scored = label != IGNORE
-    codes = label[scored].long() * num_classes + prediction[scored].long()
-    return torch.bincount(codes, minlength=num_classes**2).view(num_classes, num_classes)
 
 
 def evaluate(
@@ -61,18 +47,17 @@ def evaluate(
     network.eval()
     predictor = Predictor(network, normalize)
     classes = dataset.num_classes
-    square = (classes, classes)
-    confusion = torch.zeros(square, dtype=torch.int64, device=fabric.device)
+    confusion = np.zeros((classes, classes), np.int64)
     mine = range(fabric.global_rank, len(dataset), fabric.world_size)
     for image, label in map_threads(dataset.__getitem__, mine, READERS):
-        image, label = image[None], label[None]
-        size = label.shape[1], label.shape[2]
+        image, size = image[None], (label.shape[0], label.shape[1])
         seen = input_size(*size, input_side)
         if seen != size:
             image = F.interpolate(image, seen, mode="bilinear", antialias=True)
-        image, label = fabric.to_device((image, label))
-        confusion += count_confusion(label, predictor(image, size), classes)
-    total: Any = fabric.all_reduce(confusion, reduce_op="sum")
+        prediction = predictor(fabric.to_device(image), size)[0].cpu().numpy()
+        confusion += count_pairs(label.numpy(), prediction, 256)[:classes, :classes]
+    on_device = torch.from_numpy(confusion).to(fabric.device)
+    total: Any = fabric.all_reduce(on_device, reduce_op="sum")
     counts = total.cpu().numpy()
     miou = mean_iou(counts)
     if math.isnan(miou):

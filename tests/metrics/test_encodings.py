@@ -12,8 +12,8 @@ from sgcp.core.errors import SgcpError
 from sgcp.datasets.classes import IGNORE, SemanticClass, cityscapes_classes
 from sgcp.datasets.ground_truth import ground_truth_of_labels
 from sgcp.metrics.confusion import count_classes, count_segments
-from sgcp.metrics.doubts import Doubts, read_values
-from sgcp.metrics.encodings import Reading, id_tables, read_colors, tables_of, values_doubt
+from sgcp.metrics.encodings import Doubts, Reading, id_tables, read_values
+from sgcp.metrics.predictions import read_colors
 from sgcp.metrics.protocol import Protocol, cityscapes_protocol
 
 SIZE = (48, 64)
@@ -43,24 +43,24 @@ def test_values_of_no_row_are_refused_wherever_they_lie(odd):
 @pytest.mark.parametrize("values", [[0, 1, 26], [4, 7, 8]], ids=["label ids", "of both"])
 @pytest.mark.parametrize("others", [0, 2])
 def test_an_image_without_a_scored_pixel_speaks_for_no_encoding(values, others):
-    benchmark = cityscapes_protocol(cityscapes_classes())
+    protocol = cityscapes_protocol(cityscapes_classes())
     rng = np.random.default_rng(0)
     truths = scenes(rng, 19, others)
-    ids = np.array([item.label_id for item in benchmark.classes])
+    ids = np.array([item.label_id for item in protocol.classes])
     predictions = [ids[network(rng, truth, 19, 0.6)] for truth in truths]
     truths.append(np.full(SIZE, IGNORE, np.uint8))
     predictions.append(np.resize(values, SIZE))
-    assert explain(benchmark, truths, predictions) == ""
+    assert explain(protocol, truths, predictions) == ""
 
 
-def explain(benchmark, truths, predictions, encoding=None) -> str:
+def explain(protocol, truths, predictions, encoding=None) -> str:
     """Return why predictions of others are not scored, nothing if they are."""
-    doubts = Doubts(Path("folder"), benchmark, encoding)
+    doubts = Doubts(Path("folder"), protocol, encoding)
     for index, (label, prediction) in enumerate(zip(truths, predictions, strict=True)):
         truth = ground_truth_of_labels(label)
-        joint = count_segments(truth, prediction.astype(np.uint8), benchmark)
-        by_value = count_classes(truth, joint, len(benchmark.classes))
-        doubts.add(Path(f"{index}.png"), read_values(by_value, encoding or "ids", benchmark, None))
+        joint = count_segments(truth, prediction.astype(np.uint8), protocol)
+        by_value = count_classes(truth, joint, len(protocol.classes))
+        doubts.add(Path(f"{index}.png"), read_values(by_value, encoding or "ids", protocol, None))
     try:
         doubts.refuse()
     except SgcpError as error:
@@ -89,7 +89,7 @@ def network(rng: np.random.Generator, truth: np.ndarray, count: int, right: floa
     return np.where(rng.random(truth.shape) < right, answer, rng.choice(favourites, truth.shape))
 
 
-def any_benchmark(rng: np.random.Generator) -> Protocol:
+def any_protocol(rng: np.random.Generator) -> Protocol:
     count = int(rng.integers(2, 12))
     pool = rng.choice([count, count + 3, 40, 256])  # the indices exchanged, or mostly others
     return own(rng.permutation(int(pool))[:count].tolist())
@@ -100,23 +100,23 @@ def any_benchmark(rng: np.random.Generator) -> Protocol:
 @example(0, 0.1, True)
 def test_honest_networks_are_never_refused(seed, right, street):
     rng = np.random.default_rng(seed)
-    benchmark = cityscapes_protocol(cityscapes_classes()) if street else any_benchmark(rng)
-    count = len(benchmark.classes)
-    ids = np.array([item.label_id for item in benchmark.classes])
+    protocol = cityscapes_protocol(cityscapes_classes()) if street else any_protocol(rng)
+    count = len(protocol.classes)
+    ids = np.array([item.label_id for item in protocol.classes])
     truths = scenes(rng, count)
     predictions = [ids[network(rng, truth, count, right)] for truth in truths]
-    assert explain(benchmark, truths, predictions) == ""
+    assert explain(protocol, truths, predictions) == ""
 
 
 @settings(max_examples=5, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_constant_networks_are_never_refused(seed):
     rng = np.random.default_rng(seed)
-    for benchmark in (cityscapes_protocol(cityscapes_classes()), any_benchmark(rng)):
-        truths = scenes(rng, len(benchmark.classes))
-        for item in benchmark.classes:
+    for protocol in (cityscapes_protocol(cityscapes_classes()), any_protocol(rng)):
+        truths = scenes(rng, len(protocol.classes))
+        for item in protocol.classes:
             prediction = np.full(SIZE, item.label_id)
-            assert explain(benchmark, truths, [prediction] * len(truths)) == ""
+            assert explain(protocol, truths, [prediction] * len(truths)) == ""
 
 
 @settings(max_examples=30, deadline=None)
@@ -124,8 +124,8 @@ def test_constant_networks_are_never_refused(seed):
 def test_networks_that_were_trained_on_all_34_labels_are_never_refused(seed):
     """They predict labels that are not scored, among them 0 .. 6, 9, 10, 14, 15, 16, 18."""
     rng = np.random.default_rng(seed)
-    benchmark = cityscapes_protocol(cityscapes_classes())
-    ids = np.array([item.label_id for item in benchmark.classes])
+    protocol = cityscapes_protocol(cityscapes_classes())
+    ids = np.array([item.label_id for item in protocol.classes])
     truths = scenes(rng, 19)
     unscored = rng.choice([0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18], 3)
     predictions = []
@@ -133,47 +133,47 @@ def test_networks_that_were_trained_on_all_34_labels_are_never_refused(seed):
         answer = ids[network(rng, truth, 19, 0.5)]
         lost = rng.random(SIZE) < rng.choice([0.1, 0.4, 0.7])
         predictions.append(np.where(lost, rng.choice(unscored, SIZE), answer))
-    assert explain(benchmark, truths, predictions) == ""
+    assert explain(protocol, truths, predictions) == ""
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.4, 0.7, 1]))
 def test_train_ids_of_street_scenes_are_refused(seed, right):
     rng = np.random.default_rng(seed)
-    benchmark = cityscapes_protocol(cityscapes_classes())
+    protocol = cityscapes_protocol(cityscapes_classes())
     truths = scenes(rng, 19)
     predictions = [
         np.where(rng.random(SIZE) < right, np.minimum(truth, 18), rng.integers(0, 19, SIZE))
         for truth in truths
     ]
-    assert "look like train ids" in explain(benchmark, truths, predictions)
+    assert "look like train ids" in explain(protocol, truths, predictions)
 
 
 def test_inverted_values_of_two_classes_are_refused_only_where_they_fit():
     """Values 1 and 0 of classes 0 and 1: no value tells, the truth alone does."""
-    benchmark, rng = own([1, 0]), np.random.default_rng(0)
+    protocol, rng = own([1, 0]), np.random.default_rng(0)
     truths = [np.where(rng.random(SIZE) < 0.5, 0, 1).astype(np.uint8)]
-    assert "look like train ids" in explain(benchmark, truths, truths)
-    assert explain(benchmark, truths, [1 - truths[0]]) == ""
+    assert "look like train ids" in explain(protocol, truths, truths)
+    assert explain(protocol, truths, [1 - truths[0]]) == ""
     for chance, doubted in ((0.6, True), (0.9, False)):
         weak = np.where(rng.random(SIZE) < chance, rng.integers(0, 2, SIZE), truths[0])
-        assert ("look like train ids" in explain(benchmark, truths, [weak])) == doubted
+        assert ("look like train ids" in explain(protocol, truths, [weak])) == doubted
 
 
 def test_train_ids_of_a_weak_network_are_refused_where_label_ids_are_the_same_values():
-    benchmark, rng = own([1, 0, 2]), np.random.default_rng(0)
+    protocol, rng = own([1, 0, 2]), np.random.default_rng(0)
     truth = rng.integers(0, 3, SIZE).astype(np.uint8)
     net = np.where(rng.random(SIZE) < 0.7, rng.integers(0, 3, SIZE), truth)
-    assert "look like train ids" in explain(benchmark, [truth], [net])
-    assert explain(benchmark, [truth], [np.array([1, 0, 2])[net]]) == ""
+    assert "look like train ids" in explain(protocol, [truth], [net])
+    assert explain(protocol, [truth], [np.array([1, 0, 2])[net]]) == ""
 
 
 def test_one_file_of_the_other_encoding_is_named_where_all_its_values_exist_in_both():
-    benchmark, rng = own([1, 0, 2]), np.random.default_rng(0)
+    protocol, rng = own([1, 0, 2]), np.random.default_rng(0)
     truths = scenes(rng, 3, 9)
     ids = [np.array([1, 0, 2])[truth % 3] for truth in truths]
-    assert explain(benchmark, truths, ids) == ""
-    text = explain(benchmark, truths, [*ids[:4], truths[4] % 3, *ids[5:]])
+    assert explain(protocol, truths, ids) == ""
+    text = explain(protocol, truths, [*ids[:4], truths[4] % 3, *ids[5:]])
     assert text.startswith("4.png: values look like train ids")
     assert "8 other files of the folder do not" in text
 
@@ -183,75 +183,68 @@ def test_another_order_of_the_classes_is_refused_and_shown(right):
     """Train ids from 1, as where 0 is background; a model of the same classes by alphabet."""
     rng = np.random.default_rng(0)
     streets = cityscapes_protocol(cityscapes_classes())
-    for benchmark, order in ((streets, range(1, 20)), (own([*range(6)]), [3, 5, 0, 4, 1, 2])):
-        count = len(benchmark.classes)
+    for protocol, order in ((streets, range(1, 20)), (own([*range(6)]), [3, 5, 0, 4, 1, 2])):
+        count = len(protocol.classes)
         truths = scenes(rng, count)
         nets = [
             np.where(rng.random(SIZE) < right, truth % count, rng.integers(0, count, SIZE))
             for truth in truths
         ]
         predictions = [np.array(order)[net] for net in nets]
-        text = explain(benchmark, truths, predictions)
+        text = explain(protocol, truths, predictions)
         assert "another order of the classes (" in text
-        assert f"{order[0]} is {benchmark.classes[0].name}" in text
-        assert explain(benchmark, truths, predictions, "ids") == ""
+        assert f"{order[0]} is {protocol.classes[0].name}" in text
+        assert explain(protocol, truths, predictions, "ids") == ""
 
 
 def test_a_network_that_merges_classes_is_not_refused():
-    benchmark = own([1, 0, 2])
+    protocol = own([1, 0, 2])
     truths = [np.resize([0, 0, 0, 1, 2], SIZE).astype(np.uint8)]
     for merged in ([0, 0, 2], [1, 1, 2], [1, 0, 0], [0, 0, 0]):
-        assert explain(benchmark, truths, [np.array(merged)[truths[0]]]) == ""
+        assert explain(protocol, truths, [np.array(merged)[truths[0]]]) == ""
 
 
 def test_what_is_asked_for_is_never_doubted():
-    benchmark = own([1, 0])
+    protocol = own([1, 0])
     truths = [np.repeat([[0, 1]], 9, 0).astype(np.uint8)]
-    assert explain(benchmark, truths, truths, "ids") == ""
-    assert explain(benchmark, truths, [1 - truths[0]], "train-ids") == ""
+    assert explain(protocol, truths, truths, "ids") == ""
+    assert explain(protocol, truths, [1 - truths[0]], "train-ids") == ""
 
 
 def test_values_that_are_no_train_ids_speak_against_them():
     """Road and sidewalk as 0 and 1; a car as its label id, or as its train id."""
-    benchmark = cityscapes_protocol(cityscapes_classes())
+    protocol = cityscapes_protocol(cityscapes_classes())
     truths = [np.resize([0, 1, 13], SIZE).astype(np.uint8)]
-    assert "train ids" not in explain(benchmark, truths, [np.resize([0, 1, 26], SIZE)])
-    assert "look like train ids" in explain(benchmark, truths, truths)
-
-
-@pytest.mark.parametrize(
-    ("values", "doubted"), [([0, 1], True), ([0, 1, 26], False), ([7, 26], False)]
-)
-def test_without_a_truth_values_speak_for_an_encoding_that_has_them_all(values, doubted):
-    pixels = np.zeros((3, 256), np.int64)
-    pixels[2, values] = 9
-    tables = id_tables({7: 0, 26: 1}, range(34))
-    ids, train_ids = (Reading.of(pixels, tables[name]) for name in ("ids", "train-ids"))
-    assert values_doubt(ids, train_ids) == doubted
+    assert "train ids" not in explain(protocol, truths, [np.resize([0, 1, 26], SIZE)])
+    assert "look like train ids" in explain(protocol, truths, truths)
 
 
 def test_mean_iou_of_a_reading_is_that_of_the_scores():
     from sgcp.metrics.confusion import count_image
     from sgcp.metrics.iou import score_counts
 
-    benchmark, rng = cityscapes_protocol(cityscapes_classes()), np.random.default_rng(0)
+    protocol, rng = cityscapes_protocol(cityscapes_classes()), np.random.default_rng(0)
     truth = ground_truth_of_labels(scenes(rng, 19)[0])
     prediction = rng.integers(0, 34, SIZE).astype(np.uint8)
-    joint = count_segments(truth, prediction, benchmark)
-    reading = Reading.of(count_classes(truth, joint, 19), tables_of(benchmark)["ids"])
-    scores = score_counts(count_image(truth, prediction, benchmark), benchmark)
+    joint = count_segments(truth, prediction, protocol)
+    reading = Reading.of(
+        count_classes(truth, joint, 19), id_tables(protocol.train_ids, protocol.void_ids)["ids"]
+    )
+    scores = score_counts(count_image(truth, prediction, protocol), protocol)
     assert reading.miou == pytest.approx(scores.miou)
     assert reading.pixels.sum() == truth.segments.size
 
 
 def test_kappa_is_one_for_the_truth_and_zero_for_chance():
-    benchmark, rng = own([0, 1, 2]), np.random.default_rng(0)
+    protocol, rng = own([0, 1, 2]), np.random.default_rng(0)
     label = rng.integers(0, 3, (300, 300)).astype(np.uint8)
     truth = ground_truth_of_labels(label)
 
     def kappa(prediction):
-        joint = count_segments(truth, prediction.astype(np.uint8), benchmark)
-        return Reading.of(count_classes(truth, joint, 3), tables_of(benchmark)["ids"]).kappa
+        joint = count_segments(truth, prediction.astype(np.uint8), protocol)
+        return Reading.of(
+            count_classes(truth, joint, 3), id_tables(protocol.train_ids, protocol.void_ids)["ids"]
+        ).kappa
 
     assert kappa(label) == 1
     assert kappa(np.full_like(label, 2)) == 0
@@ -262,6 +255,6 @@ def test_readings_of_a_value():
     tables = id_tables({7: 0, 26: 1}, range(34))
     assert tables["ids"][[7, 26, 0, 33, 34, 255]].tolist() == [0, 1, 255, 255, 254, 254]
     assert tables["train-ids"][[0, 1, 2, 7, 255]].tolist() == [0, 1, 254, 254, 255]
-    benchmark = own([5, 6])
+    protocol = own([5, 6])
     colors = np.array([[(0, 1, 2), (1, 1, 2), (0, 0, 0), (9, 9, 9)]], np.uint8)
-    assert read_colors(colors, benchmark).tolist() == [[0, 1, 255, 254]]
+    assert read_colors(colors, protocol).tolist() == [[0, 1, 255, 254]]

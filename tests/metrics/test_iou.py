@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from judge import assert_equal, judge, label_ids_of, train_ids_of
 
+from sgcp.core.terminal import percent
 from sgcp.datasets.classes import IGNORE, camvid_classes, cityscapes_classes
 from sgcp.datasets.ground_truth import (
     GroundTruth,
@@ -15,9 +16,9 @@ from sgcp.datasets.ground_truth import (
 )
 from sgcp.datasets.index import Dataset
 from sgcp.metrics.confusion import Counts, count_image, count_pairs, no_counts
-from sgcp.metrics.iou import mean_iou, score_counts, square
+from sgcp.metrics.iou import mean_iou, score_counts
 from sgcp.metrics.protocol import MEAN_OBJECT_SIZE, Protocol, cityscapes_protocol, protocol_of
-from sgcp.metrics.tables import confusion_table, per_class_table, percent, render_scores
+from sgcp.metrics.tables import confusion_table, per_class_table, render_scores
 
 WITH_OBJECTS = (24, 25, 26, 27, 28, 29, 30, 31, 32, 33)  # caravan and trailer are never scored
 PLAIN = Protocol(camvid_classes())
@@ -32,11 +33,11 @@ def ground_truth_of(instance_ids):
 
 
 def score(pairs):
-    benchmark = cityscapes()
-    counts = no_counts(benchmark)
+    protocol = cityscapes()
+    counts = no_counts(protocol)
     for instance_ids, prediction in pairs:
-        counts += count_image(ground_truth_of(instance_ids), prediction, benchmark)
-    return score_counts(counts, benchmark)
+        counts += count_image(ground_truth_of(instance_ids), prediction, protocol)
+    return score_counts(counts, protocol)
 
 
 def scene(seed: int, ids: list[int], objects: int) -> tuple[np.ndarray, np.ndarray]:
@@ -169,7 +170,7 @@ def test_unknown_ids_are_refused_even_where_nothing_is_scored(foreign, hint):
 
 def test_train_id_without_a_class_is_refused():
     label = np.array([[0, 11, 255]], np.uint8)
-    with pytest.raises(ValueError, match="the truth has train id 11, which is no class"):
+    with pytest.raises(ValueError, match="the ground truth has train id 11, which is no class"):
         count_image(ground_truth_of_labels(label), np.zeros((1, 3), np.uint8), PLAIN)
     label[0, 1] = 10
     assert (
@@ -249,21 +250,6 @@ def test_answer_outside_the_classes_is_a_miss():
     )
     scores = score_counts(counts, cityscapes())
     assert scores.iou[0] == scores.recall[0] == scores.pixel_accuracy == 0.75
-
-
-def test_training_counts_as_validation_does():
-    """The count on the device and the count on the CPU are one count."""
-    import torch
-
-    from sgcp.training.validation import count_confusion
-
-    rng = np.random.default_rng(0)
-    label = rng.choice([*range(11), IGNORE], (5, 9)).astype(np.uint8)
-    prediction = rng.integers(0, 11, label.shape).astype(np.uint8)
-    there = count_confusion(torch.from_numpy(label).long(), torch.from_numpy(prediction), 11)
-    here = count_image(ground_truth_of_labels(label), prediction, PLAIN)
-    assert (there.numpy() == square(here, PLAIN)).all()
-    assert here.pixels.sum() == there.sum()
 
 
 def test_confusion_shares_of_a_true_class_sum_to_one():
