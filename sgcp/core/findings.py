@@ -1,4 +1,4 @@
-"""Findings of a check, grouped by kind: as text, and as JSON for scripts."""
+"""Findings of a check, grouped by kind: as text for people, as JSON for scripts."""
 
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -7,69 +7,77 @@ from itertools import count, groupby
 from typing import Any
 
 from sgcp.core.errors import printable
+from sgcp.core.terminal import WIDTH
 
-SHOWN = 3  # examples of a kind for people; the JSON report has every one
+EXAMPLES = 3  # of a kind in the text; the JSON has every finding
 NAME_LENGTH = 100  # characters of a name in a message; a zip allows 65,535
-WIDTH = 80
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of finding."""
+    """A kind of finding."""
 
     key: str
     """Its name for scripts."""
     title: str
-    """Its name for people, in few words."""
+    """Its name for people."""
     advice: str
     """What it means for the score and what to do."""
     refused: bool = True
     """An error; otherwise a warning."""
     cityscapes: str = ""
-    """What to add where Cityscapes' own evaluator and server judge."""
+    """Advice to add where Cityscapes' own evaluator and server judge."""
     order: int = field(default_factory=count().__next__, compare=False)
-    """Kinds are listed in the order in which they are defined."""
+    """Kinds are listed in the order of their definition."""
 
     def advise(self, cityscapes: bool) -> str:
-        """Return the advice for Cityscapes' own images, or for those of another dataset."""
+        """Return the advice for Cityscapes' own images or for another dataset's."""
         return f"{self.advice} {self.cityscapes}".strip() if cityscapes else self.advice
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with one file, image, city or class."""
+    """One problem of one file, image, city or class."""
 
     kind: Kind
     name: str
     detail: str = ""
 
     def __str__(self) -> str:
-        name = one_line(self.name)
+        name = self.line
         short = name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 3]}..."
         return f"{short}: {self.detail}" if self.detail else short
+
+    @property
+    def line(self) -> str:
+        """The name as one line that cannot control a terminal: zips hold names of any bytes."""
+        return printable(self.name).replace("\n", "\\n")
+
+
+Groups = list[tuple[Kind, list[Finding]]]
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found."""
+    """The result of a check."""
 
     findings: tuple[Finding, ...]
     files: int
-    """Files in the submission, of whatever sort."""
+    """Files in the submission."""
     images: int
-    """Images read and judged by their pixels."""
+    """Images whose pixels were read."""
     pixels: Mapping[str, int]
-    """Pixels of each scored class over all images read, by name."""
+    """Pixels of each scored class over all images, by name."""
     cityscapes: bool = True
-    """Whether Cityscapes' own images were compared with: its evaluator and server judge them."""
+    """Whether the images are Cityscapes' own, judged by its evaluator and server."""
 
     @property
     def passed(self) -> bool:
-        """Tell whether nothing but warnings was found."""
+        """Whether there are only warnings."""
         return self.count(refused=True) == 0
 
-    def groups(self) -> list[tuple[Kind, list[Finding]]]:
-        """Return the findings by kind, in the order of their definition: errors before warnings."""
+    def groups(self) -> Groups:
+        """Return the findings by kind."""
         return group_by_kind(self.findings)
 
     def count(self, refused: bool) -> int:
@@ -79,29 +87,25 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Return every finding by kind, and each class's share of the pixels."""
         total = max(1, sum(self.pixels.values()))
+        errors = [group for group in self.groups() if group[0].refused]
+        warnings = [group for group in self.groups() if not group[0].refused]
         return {
             "passed": self.passed,
             "files": self.files,
             "images": self.images,
-            "problems": groups_to_json(
-                (group for group in self.groups() if group[0].refused), self.cityscapes
-            ),
-            "warnings": groups_to_json(
-                (group for group in self.groups() if not group[0].refused), self.cityscapes
-            ),
+            "problems": groups_to_json(errors, self.cityscapes),
+            "warnings": groups_to_json(warnings, self.cityscapes),
             "pixel_share": {name: count / total for name, count in self.pixels.items()},
         }
 
 
-def group_by_kind(findings: Iterable[Finding]) -> list[tuple[Kind, list[Finding]]]:
-    """Return findings by kind, in the order of their definition: errors before warnings."""
+def group_by_kind(findings: Iterable[Finding]) -> Groups:
+    """Return findings by kind, in the order of the kinds' definition."""
     ordered = sorted(findings, key=lambda finding: finding.kind.order)
     return [(kind, list(group)) for kind, group in groupby(ordered, lambda item: item.kind)]
 
 
-def groups_to_json(
-    groups: Iterable[tuple[Kind, list[Finding]]], cityscapes: bool = False
-) -> list[dict[str, Any]]:
+def groups_to_json(groups: Groups, cityscapes: bool = False) -> list[dict[str, Any]]:
     """Return every finding by kind, for scripts."""
     return [
         {
@@ -109,36 +113,30 @@ def groups_to_json(
             "title": kind.title,
             "advice": kind.advise(cityscapes),
             "count": len(group),
-            "found": [{"name": one_line(f.name), "detail": f.detail} for f in group],
+            "found": [{"name": f.line, "detail": f.detail} for f in group],
         }
         for kind, group in groups
     ]
 
 
-def one_line(name: str) -> str:
-    """Return a name as one line that cannot steer a terminal: zips hold names of any bytes."""
-    return printable(name).replace("\n", "\\n")
-
-
 def examples(group: list[Finding]) -> list[str]:
     """Return a line for each of the first findings, and one for the rest."""
-    lines = [str(finding) for finding in group[:SHOWN]]
-    return [*lines, f"... and {len(group) - SHOWN} more"] if len(group) > SHOWN else lines
+    lines = [str(finding) for finding in group[:EXAMPLES]]
+    return [*lines, f"... and {len(group) - EXAMPLES} more"] if len(group) > EXAMPLES else lines
 
 
 def wrapped(text: str, indent: str = "") -> str:
-    """Return prose in lines of ``WIDTH``, the further ones two deeper."""
+    """Return text in lines of ``WIDTH`` columns, the further ones indented by two more."""
     return textwrap.fill(
         text, WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ",
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
 
 
-def describe(groups: Iterable[tuple[Kind, list[Finding]]], cityscapes: bool) -> str:
-    """Put groups into plain lines: the kind with its count, examples, what to do."""
+def describe(groups: Groups, cityscapes: bool) -> str:
+    """Return groups as text: the kind with its count and advice, then examples."""
     lines = []
     for kind, group in groups:
-        advice = kind.advise(cityscapes)
-        lines.append(wrapped(f"{kind.title} ({len(group)}): {advice}", "  "))
+        lines.append(wrapped(f"{kind.title} ({len(group)}): {kind.advise(cityscapes)}", "  "))
         lines += [f"    {line}" for line in examples(group)]
     return "\n".join(lines)

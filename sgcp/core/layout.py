@@ -1,4 +1,4 @@
-"""Where each stage finds its inputs and leaves its outputs, below the project's root.
+"""Paths of a dataset's inputs and outputs below the project's root.
 
 ``dvc.yaml`` names the same paths; ``tests/test_graph.py`` compares the two.
 """
@@ -16,38 +16,28 @@ class Layout:
     root: Path
     dataset: str
     variant: str = ""
-    """Set for what is asked for by hand, such as scores of another split: it goes beside DVC's."""
+    """Suffix for results of command-line options, written beside DVC's outputs."""
     beside: str = ""
-    """Set for a run beside DVC's: ``seeds/42``, ``bundle``."""
+    """Folder of a run beside DVC's: ``seeds/42``, ``bundle``."""
     snapshot: Snapshot = field(default_factory=Snapshot, compare=False)
     """What the command depends on, as it was when the command began."""
 
+    def _data(self, kind: str) -> Path:
+        return self.root / "data" / kind / self.dataset
+
     def _run(self, kind: str) -> Path:
-        """Return where a run keeps something below ``data``."""
         if not self.beside:
-            return self.root / "data" / kind / self.dataset
+            return self._data(kind)
         purpose, _, name = self.beside.partition("/")
-        return self.root / "data" / purpose / self.dataset / name / kind
+        return self._data(purpose) / name / kind
 
-    def _by_hand(self, folder: Path) -> Path:
-        """Return a folder, or the one beside it for what is asked for by hand."""
-        if not self.variant:
-            return folder
-        return folder.with_name(f"{folder.name}-{self.variant.replace('/', '-')}")
-
-    @property
-    def metrics(self) -> Path:
-        """Small files of a run, for git."""
-        return self.root / "metrics" / self.dataset / self.beside
-
-    @property
-    def seeds(self) -> Path:
-        """Mean and deviation over several seeds."""
-        return self.root / "metrics" / self.dataset / "seeds" / "summary.json"
+    def _with_variant(self, folder: Path) -> Path:
+        suffix = f"-{self.variant.replace('/', '-')}" if self.variant else ""
+        return folder.with_name(folder.name + suffix)
 
     @property
     def source(self) -> Path:
-        """Where the dataset's archives lie on the web."""
+        """Addresses of the dataset's archives."""
         return self.root / "pipeline" / "datasets" / f"{self.dataset}.yaml"
 
     @property
@@ -57,33 +47,33 @@ class Layout:
 
     @property
     def downloads(self) -> Path:
-        """Archives on their way; not an output, so DVC never deletes it."""
-        return self.root / "data" / "downloads" / self.dataset
+        """Archives being downloaded; not an output, so DVC never deletes it."""
+        return self._data("downloads")
 
     @property
     def raw(self) -> Path:
         """The dataset as published, unpacked."""
-        return self.root / "data" / "raw" / self.dataset
+        return self._data("raw")
 
     @property
     def origin(self) -> Path:
-        """Which archives or folder the raw data came from: this machine's affair, no output."""
-        return self.root / "data" / "raw" / f"{self.dataset}.origin.json"
+        """Archives or folder that the raw data came from; valid on this machine only."""
+        return self._data("raw").with_name(f"{self.dataset}.origin.json")
 
     @property
     def prepared(self) -> Path:
         """Label maps and index."""
-        return self.root / "data" / "prepared" / self.dataset
+        return self._data("prepared")
 
     @property
     def stamps(self) -> Path:
-        """When the files of the dataset were last compared: this machine's affair, no output."""
-        return self.root / "data" / "prepared" / f"{self.dataset}.stamps.json"
+        """Modification times of compared files; valid on this machine only."""
+        return self._data("prepared").with_name(f"{self.dataset}.stamps.json")
 
     @property
     def browse(self) -> Path:
-        """Contact sheet and page of ``sgcp browse``; nobody's input, so no output of DVC's."""
-        return self.root / "data" / "browse" / self.dataset
+        """Contact sheet and page of ``sgcp browse``."""
+        return self._data("browse")
 
     @property
     def resume(self) -> Path:
@@ -92,7 +82,7 @@ class Layout:
 
     @property
     def unfinished_curves(self) -> Path:
-        """Curves of an unfinished run, beside its state: those of the model are ``curves``."""
+        """Curves of an unfinished run."""
         return self.resume / "curves"
 
     @property
@@ -101,23 +91,33 @@ class Layout:
         return self._run("models")
 
     @property
+    def metrics(self) -> Path:
+        """Small files of a run, for git."""
+        return self.root / "metrics" / self.dataset / self.beside
+
+    @property
     def curves(self) -> Path:
         """Curves of the run that made ``model``."""
         return self.metrics / "train"
 
     @property
+    def seeds(self) -> Path:
+        """Mean and standard deviation over several seeds."""
+        return self.root / "metrics" / self.dataset / "seeds" / "summary.json"
+
+    @property
     def scores(self) -> Path:
-        """Scores of the validation split; beside it its tables."""
+        """Scores of the validation split; its tables are in the same folder."""
         return self.metrics / self.variant / "validate.json"
 
     @property
     def panels(self) -> Path:
-        """Image / truth / prediction images."""
-        return self._by_hand(self._run("panels"))
+        """Images beside ground truth and prediction."""
+        return self._with_variant(self._run("panels"))
 
     @property
     def speed(self) -> Path:
-        """Times and memory on the machine at hand."""
+        """Times and memory on this machine."""
         return self.metrics / "speed.json"
 
     @property
@@ -128,9 +128,9 @@ class Layout:
     @property
     def predictions(self) -> Path:
         """Predicted label-id images."""
-        return self._by_hand(self.root / "data" / "predictions" / self.dataset)
+        return self._with_variant(self._data("predictions"))
 
     @property
     def submission(self) -> Path:
         """The zip and its check report."""
-        return self.root / "data" / "submissions" / self.dataset
+        return self._data("submissions")

@@ -1,4 +1,4 @@
-"""Parallel work: processes and threads, in order, under a progress bar."""
+"""Ordered parallel maps over processes and threads."""
 
 import gc
 import multiprocessing
@@ -15,8 +15,6 @@ from sgcp.core.errors import SgcpError
 from sgcp.core.terminal import track
 
 Task = TypeVar("Task")
-
-
 Result = TypeVar("Result")
 
 
@@ -33,7 +31,7 @@ def map_parallel(
     """Apply ``function`` to every task on several processes, in order, under a progress bar.
 
     Args:
-        workers: processes, or ``auto`` for one a core; 1 runs in this process.
+        workers: processes, or ``auto`` for one per core; 1 runs in this process.
     """
     return list(each_parallel(function, tasks, workers, description))
 
@@ -41,9 +39,8 @@ def map_parallel(
 def each_parallel(
     function: Callable[[Task], Result], tasks: Sequence[Task], workers: int | str, description: str
 ) -> Iterator[Result]:
-    """Yield what ``map_parallel`` returns, one by one: for results to be added up, not kept."""
-    count = usable_cores() if workers == "auto" else int(workers)
-    count = min(count, len(tasks))
+    """Yield the results of ``map_parallel`` one by one, so that they need not fit into memory."""
+    count = min(usable_cores() if workers == "auto" else int(workers), len(tasks))
     if count <= 1:
         yield from track(map(function, tasks), description, len(tasks))
         return
@@ -54,7 +51,7 @@ def each_parallel(
             yield from track(results, description, len(tasks))
         except BrokenProcessPool:
             raise SgcpError(
-                "a worker process was killed, perhaps for want of memory; run the command again, "
+                "a worker process was killed: possibly out of memory. Run the command again, "
                 "with a lower machine.prepare_workers if it happens again"
             ) from None
         except BaseException:
@@ -65,10 +62,10 @@ def each_parallel(
 def map_threads(
     function: Callable[[Task], Result], tasks: Iterable[Task], workers: int
 ) -> Iterator[Result]:
-    """Apply ``function`` to every task on several threads; yield the results in order.
+    """Yield ``function`` of every task, computed on several threads, in order.
 
-    For work that spends its time outside Python's lock: decoding, inference, packing. No more
-    than twice ``workers`` results wait at a time, so memory stays flat however many there are.
+    For work outside Python's lock: decoding, inference, compression. At most twice ``workers``
+    results wait at a time, so memory stays flat.
     """
     pool = ThreadPoolExecutor(workers)
     waiting: deque[Future[Result]] = deque()
@@ -84,10 +81,10 @@ def map_threads(
 
 
 def _follow_parent() -> None:
-    """Leave Ctrl-C to the parent, and end when it is gone, even killed."""
+    """Leave Ctrl-C to the parent, and exit when the parent is gone, even killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    gc.freeze()  # looking through what is inherited would copy it: half of a worker's memory
+    gc.freeze()  # collecting inherited objects would copy their pages: half of a worker's memory
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

@@ -1,9 +1,8 @@
-"""What a command depends on, as it was when the command began.
+"""Settings, code and small inputs of a stage, compared with those at the command's start.
 
-DVC records settings, inputs and code after a stage has run. If they changed meanwhile, ``dvc.lock``
-would say that the old result came from the new ones, so a stage compares them before it gives its
-outputs their names. What a stage depends on stands in ``dvc.yaml``; in a folder without it, on its
-settings and the modules that are loaded.
+DVC records them after a stage has run. If they changed meanwhile, ``dvc.lock`` would attribute the
+old result to the new ones, so a stage compares them before it writes its outputs. ``dvc.yaml``
+lists what a stage depends on; in a folder without it, only the settings are compared.
 """
 
 from __future__ import annotations
@@ -11,41 +10,31 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.files import read_yaml
+from sgcp.core.files import PARTIAL, read_yaml
 from sgcp.core.terminal import warn
 
 if TYPE_CHECKING:
     from sgcp.datasets.stale import Change
 
-PACKAGE = Path(__file__).parent.parent
 GRAPH, PARAMS = "dvc.yaml", "params.yaml"
-# Their files are compared with the index, by ``stale``.
-DESCRIBED = ("data/raw/", "data/prepared/")
-INDEX = ("index.csv", "dataset.json")
-ABSENT = "absent"
-SHOWN = 10  # differences that a message names
-
-
-def no_data() -> list[Change]:
-    """Compare nothing: no stage has named the images and labels that it reads."""
-    return []
+LISTED = 10  # differences that a message names
 
 
 class Snapshot:
-    """Settings, code and small inputs of some stages at the time of construction.
+    """What some stages depend on, as it was at construction.
 
     Args:
         root: the project's folder; None: nothing is compared.
-        dataset: which dataset the stages are run for.
+        dataset: which dataset the stages run for.
         stages: their names in ``dvc.yaml``.
         params: content of ``params.yaml`` as it was loaded.
-        recipe: the recipe that is trained by.
+        recipe: the recipe to train with.
     """
 
     def __init__(
@@ -56,153 +45,130 @@ class Snapshot:
         params: Mapping[str, Any] | None = None,
         recipe: str = "",
     ) -> None:
-        self.root, self.stages = root, stages
-        self.data = no_data
-        self.warned = False
-        self.settings: dict[str, Any] = {}
-        self.paths: list[Path] = []
-        self.keys: list[str] = []
-        if root is not None and params is not None:
-            known = dict(params) | {"recipe": recipe, "item": {"dataset": dataset}}
-            self.keys, names = read_graph(root, stages, known) or (
-                [f"{dataset}.{stage}" for stage in stages],
-                [],
-            )
-            self.paths = [root / name for name in names] or [PACKAGE]
-            self.settings = tracked(params, self.keys)
-        self.files = digest_files(self.paths)
+        self.root = root
+        self._changed_data: Callable[[], list[Change]] = list
+        self._warned = False
+        self._keys = [f"{dataset}.{stage}" for stage in stages]
+        self._paths: list[Path] = []
+        if root is not None and (root / GRAPH).is_file():
+            known = {**(params or {}), "recipe": recipe, "item": {"dataset": dataset}}
+            self._keys, files = dependencies(root, stages, known)
+            self._paths = [root / name for name in files]
+        self._settings = select(params or {}, self._keys)
+        self._files = digest_files(self._paths)
 
-    def use(self, compare: Callable[[], list[Change]]) -> None:
-        """Name the images and labels that a stage reads, by what compares them with the index."""
-        self.data = compare
+    def use(self, changed_data: Callable[[], list[Change]]) -> None:
+        """Compare images and labels too.
+
+        Args:
+            changed_data: returns those that no longer match the index.
+        """
+        self._changed_data = changed_data
 
     def check(self) -> None:
-        """Refuse to go on if anything changed since the command began.
+        """Refuse to continue if anything changed since the command began.
 
         Raises:
             SgcpError: naming each difference.
         """
         if found := self.differences():
             raise SgcpError(
-                f"nothing was written, since inputs changed while this ran:\n{list_some(found)}\n"
-                "Restore them and run the command again, or run it again with the new ones."
+                f"nothing was written: inputs changed during the run:\n{_list_some(found)}\n"
+                "Restore them, or run the command again with the new ones."
             )
 
     def warn_early(self) -> None:
-        """Warn, once, of what ``check`` would refuse.
+        """Warn once about differences that ``check`` would refuse.
 
         Raises:
-            SgcpError: images or labels have other content: what was learnt from them is of no use.
+            SgcpError: images or labels have other content, so the training so far is useless.
         """
-        changed = [str(change) for change in self.data() if change.what == "changed"]
+        changed = [str(change) for change in self._changed_data() if change.what == "changed"]
         if changed:
             raise SgcpError(
-                f"images or labels changed while they were trained on:\n{list_some(changed)}\n"
-                "Restore or prepare them; training starts anew."
+                f"images or labels changed during training:\n{_list_some(changed)}\n"
+                "Restore or prepare them. Training then starts from the beginning."
             )
-        if not self.warned and (found := self.differences()):
-            self.warned = True
+        if not self._warned and (found := self.differences()):
+            self._warned = True
             warn(
-                f"warning: inputs changed while this runs:\n{list_some(found)}\n"
+                f"warning: inputs changed during the run:\n{_list_some(found)}\n"
                 "The result will not be written unless they are restored."
             )
 
     def differences(self) -> list[str]:
-        """Return what differs now, a line each."""
-        if self.root is None:  # called from Python, where a session runs many stages
+        """Return what differs now, one line each; empty for a call from Python without a root."""
+        if self.root is None:
             return []
-        return [
-            *self.changed_settings(self.root / PARAMS),
-            *self.changed_files(),
-            *(str(change) for change in self.data()),
-        ]
+        changed_data = [str(change) for change in self._changed_data()]
+        return [*self._changed_settings(self.root / PARAMS), *self._changed_files(), *changed_data]
 
-    def changed_settings(self, path: Path) -> list[str]:
-        """Return the settings that differ from those in use."""
+    def _changed_settings(self, path: Path) -> list[str]:
         try:
-            content = read_yaml(path)
-            now = tracked(content if isinstance(content, dict) else {}, self.keys)
+            now = select(read_yaml(path), self._keys)
         except (OSError, ValueError) as error:
-            return [f"{path}: can no longer be read ({error})"]
+            return [f"{path}: cannot be read any more ({error})"]
+        before = self._settings
         return [
-            f"{key}: {shown(self.settings, key)} when the run began, {shown(now, key)} now"
-            for key in sorted(self.settings.keys() | now.keys())
-            if key not in self.settings or key not in now or self.settings[key] != now[key]
+            f"{key}: {_value(before, key)} when the run began, {_value(now, key)} now"
+            for key in sorted(before.keys() | now.keys())
+            if key not in before or key not in now or before[key] != now[key]
         ]
 
-    def changed_files(self) -> list[str]:
-        """Return the files of code and other small inputs that differ."""
-        before, now = self.files, digest_files(self.paths)
-        if self.paths == [PACKAGE]:  # of which a stage loads a part
-            modules = list(sys.modules.values())
-            loaded = {str(getattr(module, "__file__", None)) for module in modules}
-            before, now = (
-                {path: digest for path, digest in files.items() if str(path) in loaded}
-                for files in (before, now)
-            )
-        changes = []
-        for path in sorted(before.keys() | now.keys()):
-            if before.get(path) != now.get(path):
-                what = "missing" if path not in now else "new" if path not in before else "changed"
-                name = path.relative_to(PACKAGE.parent) if path.is_relative_to(PACKAGE) else path
-                changes.append(f"{name} ({what})")
-        return changes
+    def _changed_files(self) -> list[str]:
+        before, now = self._files, digest_files(self._paths)
+        return [
+            f"{path} ({'missing' if path not in now else 'changed' if path in before else 'new'})"
+            for path in sorted(before.keys() | now.keys())
+            if before.get(path) != now.get(path)
+        ]
 
 
-def read_graph(
+def dependencies(
     root: Path, stages: Sequence[str], known: Mapping[str, Any]
-) -> tuple[list[str], list[str]] | None:
-    """Return the settings and files that ``dvc.yaml`` lists for stages; None without ``dvc.yaml``.
+) -> tuple[list[str], list[str]]:
+    """Return the settings and files that ``dvc.yaml`` lists for stages.
 
-    What one of the stages writes is left out.
+    Outputs of the stages are left out. Raw and prepared data is compared with the index instead.
 
     Raises:
-        SgcpError: it is damaged.
+        SgcpError: ``dvc.yaml`` is damaged.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    if not (root / GRAPH).is_file():
-        return None
     try:
-        # DVC allows aliases here, which `read_yaml` refuses.
-        listed = YAML(typ="safe", pure=True).load(root / GRAPH)["stages"]
-        graph = [listed[stage] for stage in stages if stage in listed]
-        keys = [key for stage in graph for key in names_of(stage.get("params"))]
-        deps = [name for stage in graph for name in names_of(stage.get("deps"))]
-        outs = {
-            name for stage in graph for kind in ("outs", "metrics", "plots")
-            for name in names_of(stage.get(kind))
-        }  # fmt: skip
-    except (OSError, YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise SgcpError(f"{root / GRAPH}: damaged ({' '.join(str(error).split())[:200]})") from None
+        graph = read_yaml(root / GRAPH)["stages"]
+        entries = [graph[stage] for stage in stages if stage in graph]
+        keys, deps, *outs = (
+            [name for entry in entries for name in _names(entry.get(kind))]
+            for kind in ("params", "deps", "outs", "metrics", "plots")
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SgcpError(f"{root / GRAPH}: damaged ({error})") from None
     files = []
-    for name in (resolve(dep, known) for dep in deps if dep not in outs):
-        if not name.startswith(DESCRIBED):
+    for dep in deps:
+        name = fill_in(dep, known)
+        if name.startswith("data/prepared/"):
+            files += [f"{name}/index.csv", f"{name}/dataset.json"]
+        elif not name.startswith("data/raw/") and not any(dep in names for names in outs):
             files.append(name)
-        elif name.startswith("data/prepared/"):
-            files += [f"{name}/{part}" for part in INDEX]
-    return [resolve(key, known) for key in keys], files
+    return [fill_in(key, known) for key in keys], files
 
 
-def names_of(entries: Iterable[Any] | None) -> list[str]:
-    """Return the names of a list in ``dvc.yaml``, some of which have options."""
+def _names(entries: Iterable[Any] | None) -> list[str]:
+    """Return the names of a list in ``dvc.yaml``; some entries are maps with options."""
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries or ()]
 
 
-def resolve(text: str, known: Mapping[str, Any]) -> str:
-    """Fill in ``${a.b}`` as DVC does; what is not known stays."""
+def fill_in(text: str, known: Mapping[str, Any]) -> str:
+    """Replace ``${a.b}`` as DVC does; unknown names stay."""
 
     def value(match: re.Match[str]) -> str:
-        found: Any = known
-        for part in match[1].split("."):
-            found = found.get(part) if isinstance(found, Mapping) else None
+        found = _lookup(known, match[1])
         return match[0] if found is None else str(found)
 
     return re.sub(r"\$\{([\w.]+)\}", value, text)
 
 
-def tracked(params: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+def select(params: Any, keys: Iterable[str]) -> dict[str, Any]:
     """Return the settings at or below some keys, each by its full name."""
     found: dict[str, Any] = {}
 
@@ -214,34 +180,33 @@ def tracked(params: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
             found[name] = value
 
     for key in keys:
-        section: Any = params
-        for part in key.split("."):
-            section = section.get(part) if isinstance(section, Mapping) else None
+        section = _lookup(params, key)
         if section is not None:
             add(key, section)
     return found
 
 
-def shown(settings: Mapping[str, Any], key: str) -> str:
-    """Return a setting as it is written."""
-    return json.dumps(settings[key])[:80] if key in settings else ABSENT
+def _lookup(content: Any, name: str) -> Any:
+    for part in name.split("."):
+        content = content.get(part) if isinstance(content, Mapping) else None
+    return content
+
+
+def _value(settings: Mapping[str, Any], key: str) -> str:
+    return json.dumps(settings[key]) if key in settings else "absent"
 
 
 def digest_files(paths: Iterable[Path]) -> dict[Path, str]:
-    """Digest files, and those below folders; hidden and compiled ones are no inputs."""
+    """Digest files and those below folders, without hidden, compiled and partial ones."""
     digests = {}
     for path in paths:
         for file in path.rglob("*") if path.is_dir() else [path]:
-            if file.suffix in (".pyc", ".partial") or file.name.startswith("."):
-                continue
-            try:
-                digests[file] = hashlib.sha256(file.read_bytes()).hexdigest()
-            except OSError:  # a folder, or gone
-                continue
+            if file.suffix not in (".pyc", PARTIAL) and not file.name.startswith("."):
+                with suppress(OSError):  # a folder, or just removed
+                    digests[file] = hashlib.sha256(file.read_bytes()).hexdigest()
     return digests
 
 
-def list_some(lines: Sequence[str]) -> str:
-    """Return up to ``SHOWN`` lines, indented."""
-    more = [f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-    return "\n".join(f"  {line}" for line in [*lines[:SHOWN], *more])
+def _list_some(lines: Sequence[str]) -> str:
+    more = [f"... and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
+    return "\n".join(f"  {line}" for line in [*lines[:LISTED], *more])

@@ -23,22 +23,18 @@ from sgcp.core.errors import encodable, printable
 
 Item = TypeVar("Item")
 
-WIDTH = 80  # columns, wherever no terminal says otherwise
-SILENCE, LONGEST_SILENCE = 10.0, 60.0  # seconds of work without a line, off a terminal
+WIDTH = 80  # columns off a terminal
+SILENCE, LONGEST_SILENCE = 10.0, 60.0  # seconds without output, off a terminal
 
 
 class Lines(Console):
-    """Lines and tables for people, as wide as the terminal, and ``WIDTH`` columns off it.
-
-    Args:
-        stderr: write to standard error: standard output is kept for a document.
-    """
+    """Lines and tables, as wide as the terminal, and ``WIDTH`` columns off it."""
 
     def __init__(self, stderr: bool = False) -> None:
         # No markup: a path may hold brackets.
         super().__init__(highlight=False, soft_wrap=True, markup=False, stderr=stderr)
         if not self.file.isatty() and "COLUMNS" not in os.environ:
-            self.width = WIDTH  # not that of a terminal that happens to be near
+            self.width = WIDTH  # rich would take the width of any terminal of this process
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Lay out text as it will be printed, so that tables stay aligned in any encoding."""
@@ -46,76 +42,67 @@ class Lines(Console):
 
 
 class Output:
-    """How this process speaks; the command line says so anew before each command."""
+    """Terminal output settings; the command line sets them before each command."""
 
     def __init__(self) -> None:
         self.set()
 
     def set(self, quiet: bool = False, document: bool = False) -> None:
-        """Choose how to speak.
+        """Reset all settings.
 
         Args:
-            quiet: say only what was asked for and what is wrong.
-            document: standard output is kept for one JSON document, which takes the place of
-                what ``answer`` shows; all else goes to standard error.
+            quiet: print only results, warnings and errors.
+            document: reserve standard output for one JSON document, which replaces the results
+                that ``answer`` prints; everything else goes to standard error.
         """
         self.quiet = quiet
         self.document = document
         self.console = Lines(stderr=document)
-        self.spoke = time.monotonic()
+        self.printed_at = time.monotonic()
 
     def print(self, message: Any) -> None:
         """Print one line or a rich table."""
         self.console.print(printable(message) if isinstance(message, str) else message)
-        self.spoke = time.monotonic()
-
-    @property
-    def draws(self) -> bool:
-        """Whether there is a terminal to draw a bar on; FORCE_COLOR makes none of a pipe."""
-        return self.console.is_interactive and self.console.file.isatty()
+        self.printed_at = time.monotonic()
 
 
 output = Output()
 
 
 def say(message: Any) -> None:
-    """Print one line or a rich table for the user, unless they want it quiet."""
+    """Print one line or a rich table, unless ``--quiet``."""
     if not output.quiet:
         output.print(message)
 
 
 def warn(message: Any) -> None:
-    """Print what the user must know to trust the result, quiet or not."""
+    """Print what the user must read to trust the result, even with ``--quiet``."""
     output.print(message)
 
 
 def answer(message: Any) -> None:
-    """Print what the command was asked for, quiet or not; JSON on standard output replaces it."""
+    """Print the result, even with ``--quiet``; JSON on standard output replaces it."""
     if not output.document:
         output.print(message)
 
 
-class SeldomLines(Progress):
-    """Progress where no bar can be drawn: a line after ``SILENCE`` seconds, then ever fewer.
-
-    Whatever else is printed breaks the silence too, so that short work and chatty work add nothing.
-    """
+class SparseLines(Progress):
+    """Progress off a terminal: a line after ``SILENCE`` seconds without output, then fewer."""
 
     pause = SILENCE
 
     def advance(self, task_id: TaskID, advance: float = 1) -> None:
         """Count more of a task as done."""
         super().advance(task_id, advance)
-        self.tell(task_id)
+        self._print_if_silent(task_id)
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
-        """Change what is known of a task."""
+        """Change a task's fields."""
         super().update(task_id, **changes)
-        self.tell(task_id)
+        self._print_if_silent(task_id)
 
-    def tell(self, task_id: TaskID) -> None:
-        """Print how far a task is, if nothing was printed for long."""
-        if time.monotonic() - output.spoke < self.pause:
+    def _print_if_silent(self, task_id: TaskID) -> None:
+        if time.monotonic() - output.printed_at < self.pause:
             return
         self.pause = min(2 * self.pause, LONGEST_SILENCE)
         task = next(task for task in self.tasks if task.id == task_id)
@@ -128,18 +115,20 @@ class SeldomLines(Progress):
 
 
 def progress_bar(*columns: ProgressColumn) -> Progress:
-    """Return a bar with time left and any further columns; off a terminal, lines now and then."""
-    output.spoke = time.monotonic()  # the silence counts from here
-    shown: list[ProgressColumn] = [
+    """Return a bar with further columns and the time left; off a terminal, lines now and then."""
+    output.printed_at = time.monotonic()
+    parts: list[ProgressColumn] = [
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         *(columns or (MofNCompleteColumn(),)),
         TimeRemainingColumn(),
     ]
-    if output.quiet or not output.draws:
-        kind = Progress if output.quiet else SeldomLines
-        return kind(*shown, console=output.console, disable=True, auto_refresh=False)
-    return Progress(*shown, console=output.console, transient=True)
+    console = output.console
+    # FORCE_COLOR makes a pipe interactive for rich, but nobody redraws a bar there.
+    if console.is_interactive and console.file.isatty() and not output.quiet:
+        return Progress(*parts, console=console, transient=True)
+    kind = Progress if output.quiet else SparseLines
+    return kind(*parts, console=console, disable=True, auto_refresh=False)
 
 
 def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:

@@ -368,7 +368,7 @@ def test_while_validating_the_epoch_is_the_one_in_progress_and_no_number_is_made
     from sgcp.core import terminal as progress
     from sgcp.training import loop
 
-    monkeypatch.setattr(progress.SeldomLines, "pause", 0.0)  # every line is printed
+    monkeypatch.setattr(progress.SparseLines, "pause", 0.0)  # every line is printed
     monkeypatch.setattr(progress, "LONGEST_SILENCE", 0.0)
     score = loop.evaluate
 
