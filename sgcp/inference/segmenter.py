@@ -66,31 +66,30 @@ class Segmenter:
         self,
         image: NDArray[np.uint8] | Image.Image | str | Path,
         input_size: tuple[int, int] | None = None,
-        views: InferenceOptions = PLAIN,
+        options: InferenceOptions = PLAIN,
     ) -> NDArray[np.uint8]:
         """Label every pixel of one image.
 
         Args:
             image: (H, W, 3) uint8 RGB of any size, a PIL image of any mode, or the path of an
-                image file. The latter two are labelled as a viewer shows them: upright, on white
-                where they are transparent.
-            input_size: (height, width) at which the network sees it; None: as its description says
-                (``card.input_size``).
-            views: how often, and how; more than once, and what was seen is averaged.
+                image file. The latter two are labelled as a viewer shows them: upright, and on
+                white where they are transparent.
+            input_size: (height, width) of the network's input; None: ``card.input_size``.
+            options: test-time augmentation.
 
         Returns:
             (H, W) uint8 train ids: indices into ``classes``.
 
         Raises:
             ValueError: an array of another shape or type, or another object.
-            SgcpError: the image file is missing or damaged; or several views of a model that was
-                exported with labels.
+            SgcpError: the image file is missing or damaged; or test-time augmentation of a model
+                that was exported with labels.
         """
         pixels = as_pixels(image)
         size = pixels.shape[0], pixels.shape[1]
         pixels = resize_input(pixels, input_size or self.card.input_size(*size))
-        if views != PLAIN:
-            return views.label(self._score, pixels, size)
+        if options != PLAIN:
+            return options.label(self._score, pixels, size)
         with self.slots:
             labels = self.engine.label(pixels, size)
         if self.engine.labels and labels.max() >= len(self.classes):
@@ -130,11 +129,10 @@ def as_pixels(image: object) -> NDArray[np.uint8]:
 
 
 def resize_input(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return (H, W, 3) as the network is to see it: at this (height, width)."""
+    """Resize (H, W, 3) to this (height, width), antialiased as in training."""
     if tuple(size) == image.shape[:2]:
         return image
     height, width = size
-    # Antialiased, as training resizes.
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
@@ -159,8 +157,8 @@ def load(
         threads: processors to use; None: all that this process may use.
 
     Raises:
-        SgcpError: there is no such model, its files are damaged, or engine or precision cannot be
-            had here.
+        SgcpError: there is no such model, its files are damaged, or engine or precision are not
+            available on this machine.
     """
     path = find_model(path_or_name)
     made_by = "sgcp export" if path.suffix in EXPORTED else "sgcp train"
@@ -253,20 +251,19 @@ def choose_device(accelerator: str) -> str:
 
 
 def has_nvidia_driver() -> bool:
-    """Tell whether a GPU is worth looking for: torch takes a second and a half to import."""
+    """Return whether there may be a GPU, without importing torch, which takes 1.5 seconds."""
     return any(Path("/dev").glob("nvidia*")) or not sys.platform.startswith("linux")
 
 
 def inference_options(settings: LabelSettings) -> InferenceOptions:
-    """Return how often, and how, settings ask to look at each image."""
+    """Return the test-time augmentation that settings ask for."""
     return InferenceOptions(settings.flip, settings.scales, settings.window)
 
 
 def translation(model: Segmenter, classes: tuple[SemanticClass, ...]) -> UInt8:
     """Return a table (K,) from the model's train ids to the dataset's, matched by name.
 
-    Two orders of the same CamVid classes are in use (DESIGN, section 4), so indices alone say
-    nothing.
+    Two orders of the same CamVid classes are in use, so that indices are not enough.
 
     Raises:
         SgcpError: the two do not have the same classes.

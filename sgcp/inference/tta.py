@@ -1,4 +1,4 @@
-"""Test-time options: an image is seen several times, and what was seen is averaged."""
+"""Test-time augmentation: class probabilities of several versions of an image, averaged."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from sgcp.media.images import UInt8
 
 Float32 = NDArray[np.float32]
 Score = Callable[[UInt8], Float32]
-"""Give the scores (K, ceil(H/8), ceil(W/8)) of an image (H, W, 3)."""
+"""Return the scores (K, ceil(H/8), ceil(W/8)) of an image (H, W, 3)."""
 
-STRIDE = 8  # pixels of an image to one score
-FRESH = 2 / 3  # a window's share that lies beyond the window before it
+STRIDE = 8  # pixels of an image per score
+FRESH = 2 / 3  # share of a window beyond the window before it
 
 
 @dataclass(frozen=True)
 class InferenceOptions:
-    """How often, and how, an image is looked at. As it stands: once, plainly."""
+    """Test-time augmentation. By default there is none."""
 
     flip: bool = False
-    """Look at it mirrored too."""
+    """Average over the mirrored image too."""
     scales: tuple[float, ...] = (1.0,)
-    """Multiples of the size at which the network sees it, to look at each."""
+    """Average over these multiples of the network's input size."""
     window: tuple[int, int] | None = None
-    """Look through overlapping windows of this (height, width), pixels; None: at all at once."""
+    """Run the network on overlapping windows of this (height, width), pixels; None: on all."""
 
     def label(self, score: Score, image: UInt8, size: tuple[int, int]) -> UInt8:
-        """Look at (H, W, 3) uint8 in each way, and label by what was seen on average.
+        """Label (H, W, 3) uint8 by the mean class probabilities.
 
-        The mean is of class probabilities, on the finest grid of scores among the views.
+        The mean is taken on the finest grid of scores among the versions.
 
         Args:
             size: (height, width) of the result.
@@ -43,38 +43,39 @@ class InferenceOptions:
         Returns:
             (height, width) uint8 train ids.
         """
-        # A mirrored image has its scores where the image has them only if no cell is cut.
-        images = [rescale(image, scale, whole=self.flip) for scale in self.scales]
-        grid = tuple(max(-(-p.shape[axis] // STRIDE) for p in images) for axis in (0, 1))
+        # The scores of a mirrored image lie on the same grid only if no cell is cut.
+        versions = [rescale(image, scale, whole=self.flip) for scale in self.scales]
+        grid = (
+            max(-(-one.shape[0] // STRIDE) for one in versions),
+            max(-(-one.shape[1] // STRIDE) for one in versions),
+        )
         total = np.zeros(1, np.float32)
-        for picture in images:
-            total = total + resize_maps(self.look(score, picture), (grid[0], grid[1]))
+        for version in versions:
+            total = total + resize_maps(self.probabilities(score, version), grid)
             if self.flip:
-                mirrored = self.look(score, np.ascontiguousarray(picture[:, ::-1]))
-                total = total + resize_maps(mirrored, (grid[0], grid[1]))[:, :, ::-1]
+                mirrored = self.probabilities(score, np.ascontiguousarray(version[:, ::-1]))
+                total = total + resize_maps(mirrored, grid)[:, :, ::-1]
         return label_pixels(np.log(np.maximum(total, 1e-30, dtype=np.float32)), size)
 
-    def look(self, score: Score, picture: UInt8) -> Float32:
-        """Return the probabilities (K, ceil(H/8), ceil(W/8)) of an image, window by window."""
+    def probabilities(self, score: Score, image: UInt8) -> Float32:
+        """Return the class probabilities (K, ceil(H/8), ceil(W/8)), window by window."""
         if self.window is None:
-            return softmax(score(picture))
-        rows, columns = (
-            list(windows(side, length))
-            for side, length in zip(picture.shape[:2], self.window, strict=True)
-        )
-        total: Float32 | None = None
-        seen: Float32 = np.zeros(1, np.float32)
-        for (top, bottom), (left, right) in product(rows, columns):
-            part = softmax(score(np.ascontiguousarray(picture[top:bottom, left:right])))
-            if total is None:
-                shape = [-(-side // STRIDE) for side in picture.shape[:2]]
-                total, seen = np.zeros((len(part), *shape), np.float32), np.zeros(shape, np.float32)
+            return softmax(score(image))
+        height, width = image.shape[:2]
+        shape = (-(-height // STRIDE), -(-width // STRIDE))
+        count: Float32 = np.zeros(shape, np.float32)
+        total: Float32 = np.zeros(1, np.float32)
+        for (top, bottom), (left, right) in product(
+            list(windows(height, self.window[0])), list(windows(width, self.window[1]))
+        ):
+            part = softmax(score(np.ascontiguousarray(image[top:bottom, left:right])))
+            if total.ndim == 1:
+                total = np.zeros((len(part), *shape), np.float32)
             down, across = top // STRIDE, left // STRIDE
             place = np.s_[down : down + part.shape[1], across : across + part.shape[2]]
             total[:, *place] += part
-            seen[place] += 1
-        assert total is not None  # there is one window at least
-        mean: Float32 = total / seen
+            count[place] += 1
+        mean: Float32 = total / count
         return mean
 
 
@@ -82,10 +83,10 @@ PLAIN = InferenceOptions()
 
 
 def windows(side: int, length: int) -> Iterator[tuple[int, int]]:
-    """Yield where windows along a side begin and end, pixels: on the grid of scores, overlapping.
+    """Yield begin and end of the windows along a side, pixels: evenly spread, on the score grid.
 
-    As few as leave each one a third in common with the next, evenly spread; the last ends with the
-    side. A length between two multiples of the stride is taken as the lower.
+    Neighbours overlap by a third at least, and the last window ends with the side. The length is
+    rounded down to a multiple of the stride.
     """
     length = max(STRIDE, length // STRIDE * STRIDE)  # no score is of half a cell
     last = -(-max(0, side - length) // STRIDE)  # where the last one begins, in scores

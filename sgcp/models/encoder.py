@@ -36,7 +36,7 @@ BLOCKS: tuple[tuple[int, int, int, int, type[nn.Module], bool, int], ...] = (
 
 
 class SGCPEncoder(nn.Module):
-    """The MobileNetV3-Small variant of the SGCPNet authors (paper, section III; DESIGN, 5)."""
+    """The MobileNetV3-Small variant of the SGCPNet authors (paper, section III)."""
 
     def __init__(self) -> None:
         super().__init__()

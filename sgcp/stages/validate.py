@@ -149,6 +149,7 @@ def describe_model(
             "dataset": card.dataset,
             "edition": card.edition,
             "protocol": card.protocol,
+            "recipe": card.provenance.get("recipe"),
             "epoch": card.provenance.get("epoch"),
             "settings": json_digest(card.provenance.get("settings")),
             "sha256": digest,

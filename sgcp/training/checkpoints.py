@@ -57,13 +57,13 @@ class Progress:
 
 
 class Checkpoints:
-    """Two files in rotation, checksummed: when a power cut tears one, the other is used.
+    """Two files in rotation, with checksums: if a power cut corrupts one, the other is used.
 
     Args:
         folder: where the files lie.
         parts: what has a state: network, optimizer, schedule, precision.
         fingerprint: of the run.
-        seconds: at most this much work is lost; 0 writes after every step.
+        seconds: interval between two checkpoints; 0: every step.
     """
 
     def __init__(
@@ -78,9 +78,9 @@ class Checkpoints:
         self.saved_at = time.monotonic()
 
     def restore(self) -> Progress:
-        """Bring every part to the newest state of this run; without one, a fresh run begins.
+        """Load the newest state of this run into every part; without one, start from the beginning.
 
-        Each process gets what the first one read, so machines need not share a disk.
+        The first process reads for all, so machines need not share a disk.
         """
         content = self._read_newest() if self.fabric.is_global_zero else None
         content = self.fabric.broadcast(content)
@@ -92,7 +92,7 @@ class Checkpoints:
         return Progress(**content["progress"])
 
     def save(self, progress: Progress) -> None:
-        """Write the state over the older of the two files; the first process does."""
+        """Overwrite the older of the two files; only the first process writes."""
         self.saved_at = time.monotonic()
         if self.fabric.is_global_zero:
             states = {name: part.state_dict() for name, part in self.parts.items()}
@@ -101,7 +101,7 @@ class Checkpoints:
             self.next = 1 - self.next
 
     def clear(self) -> None:
-        """Remove both files; the first process does."""
+        """Remove both files; only the first process does."""
         if self.fabric.is_global_zero:
             for name in NAMES:
                 (self.folder / name).unlink(missing_ok=True)
@@ -120,7 +120,7 @@ class Checkpoints:
                 continue
             content = unpack(path.read_bytes())
             if content is None:
-                say(f"{path}: torn or of an older version; left aside")
+                say(f"{path}: corrupt or written by an older version; ignored")
                 continue
             progress = content["progress"]
             position = (progress["epoch"], progress["step"])

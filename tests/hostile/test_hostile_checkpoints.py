@@ -155,7 +155,7 @@ def test_resume_checkpoint_with_code_is_not_run(prepared: Project):
     (folder / "a.ckpt").write_bytes(body)
     (folder / "b.ckpt").write_bytes(MAGIC + sha256(body).hexdigest().encode() + b"\n" + body)
     output = prepared.ok("train", "sample")
-    assert output.count("torn or of an older version; left aside") == 2
+    assert output.count("corrupt or written by an older version; ignored") == 2
     assert not (prepared.root / "owned").exists()
 
 

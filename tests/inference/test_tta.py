@@ -39,8 +39,8 @@ def test_mirrored_images_get_mirrored_labels(segmenter, width):
     mirrored = np.ascontiguousarray(image[:, ::-1])
     flip = InferenceOptions(flip=True)
     assert (segmenter.segment(mirrored) != segmenter.segment(image)[:, ::-1]).any()
-    labels = segmenter.segment(image, views=flip)
-    assert (segmenter.segment(mirrored, views=flip) == labels[:, ::-1]).mean() > 0.999
+    labels = segmenter.segment(image, options=flip)
+    assert (segmenter.segment(mirrored, options=flip) == labels[:, ::-1]).mean() > 0.999
 
 
 @pytest.mark.parametrize("width", [96, 101, 126])
@@ -100,7 +100,7 @@ def test_windows_put_together_are_the_whole(window):
 
 def test_places_seen_through_two_windows_do_not_count_twice():
     """Or they would weigh more than the rest once several sizes are averaged."""
-    seen = InferenceOptions(window=(32, 40)).look(local, random_image(75, 131))
+    seen = InferenceOptions(window=(32, 40)).probabilities(local, random_image(75, 131))
     np.testing.assert_allclose(seen.sum(0), 1, rtol=1e-5)
 
 
@@ -112,4 +112,4 @@ def test_probabilities_sum_to_one_however_large_the_scores():
 def test_exported_labels_cannot_be_averaged(segmenter, monkeypatch):
     monkeypatch.setattr(segmenter.engine, "labels", True)
     with pytest.raises(SgcpError, match="no scores to give"):
-        segmenter.segment(random_image(16, 16), views=InferenceOptions(flip=True))
+        segmenter.segment(random_image(16, 16), options=InferenceOptions(flip=True))

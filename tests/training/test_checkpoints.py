@@ -32,7 +32,7 @@ def test_newest_of_two_files_is_restored(fabric, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
-def test_torn_file_is_told_and_the_other_is_used(fabric, tmp_path, capsys, damage):
+def test_corrupt_file_is_reported_and_the_other_is_used(fabric, tmp_path, capsys, damage):
     network = torch.nn.Linear(2, 2)
     first = checkpoints(fabric, tmp_path, network)
     first.save(Progress("run", step=1))
@@ -44,13 +44,13 @@ def test_torn_file_is_told_and_the_other_is_used(fabric, tmp_path, capsys, damag
     path.write_bytes(content[: {"cut": -1, "flip": None, "empty": 0}[damage]])
     second = checkpoints(fabric, tmp_path, network)
     assert second.restore().step == 1
-    assert "b.ckpt: torn" in capsys.readouterr().out
+    assert "b.ckpt: corrupt" in capsys.readouterr().out
     second.save(Progress("run", step=3))  # over the torn file, not over the good one
     assert unpack((tmp_path / NAMES[0]).read_bytes())["progress"]["step"] == 1
     assert unpack(path.read_bytes())["progress"]["step"] == 3
 
 
-def test_two_torn_files_begin_anew(fabric, tmp_path):
+def test_two_corrupt_files_start_anew(fabric, tmp_path):
     for name in NAMES:
         (tmp_path / name).write_bytes(b"PK\x03\x04 torn")
     progress = checkpoints(fabric, tmp_path, torch.nn.Linear(2, 2)).restore()
