@@ -233,3 +233,17 @@ def write_tree(tmp_path: Path) -> Callable[[dict[str, bytes]], Path]:
         return folder
 
     return write
+
+
+@pytest.fixture
+def metrics(tmp_path: Path) -> list[str]:
+    """Two comparable metrics files."""
+    keys = ("dataset", "edition", "protocol", "class_order", "split", "split_fingerprint",
+            "scored_size")  # fmt: skip
+    paths = [tmp_path / "a.json", tmp_path / "b.json"]
+    for path, share in zip(paths, (0.5, 0.75), strict=True):
+        content = {"miou": share, "iou": {"road": share}} | dict.fromkeys(
+            (*keys, "scored_size"), "x"
+        )
+        path.write_text(json.dumps(content))
+    return list(map(str, paths))

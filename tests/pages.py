@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from conftest import ROOT
 from markdown_it import MarkdownIt
@@ -18,6 +19,12 @@ PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in fol
 
 def page_name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+def help_examples(command: Any) -> list[str]:
+    """Return the `sgcp` commands at the end of a command's help."""
+    lines = (command.epilog or "").replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.startswith("sgcp ")]
 
 
 @cache

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, Project
 from networks import random_image
-from pages import fences, tokens
+from pages import fences, help_examples, tokens
 from PIL import Image
 from typer.main import get_command
 
@@ -89,7 +89,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_examples_of_export_help_run_on_the_export_page():
     """And so does every example: the page's commands are run one after another."""
-    for example in get_command(app).commands["export"].examples:
+    for example in help_examples(get_command(app).commands["export"]):
         assert shlex.split(example) in export_commands()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import HANGING, ROOT, set_params
 from examples import World
-from pages import PAGES, fences, page_name, split_commands
+from pages import PAGES, fences, help_examples, page_name, split_commands
 from typer.main import get_command
 
 from sgcp.cli import app
@@ -20,9 +20,7 @@ from sgcp.cli import app
 pytestmark = pytest.mark.integration
 
 EXAMPLES = [
-    example
-    for command in get_command(app).commands.values()
-    for example in getattr(command, "examples", [])
+    example for command in get_command(app).commands.values() for example in help_examples(command)
 ]
 # What is not run here, and why.
 ELSEWHERE = {

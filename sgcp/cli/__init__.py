@@ -1,6 +1,6 @@
-"""The ``sgcp`` command: parse, call one stage, turn errors into exit codes.
+"""The ``sgcp`` command: parse arguments, call one stage or tool, turn errors into exit codes.
 
-Stages import torch and friends, so each is imported inside its command: ``sgcp --help`` is quick.
+Commands import their stage when they run: ``sgcp --help`` loads no torch, numpy or pydantic.
 """
 
 import os
@@ -10,43 +10,49 @@ from typing import Annotated
 import typer
 
 from sgcp.cli import images, models, pipeline, scores
-from sgcp.cli.help import TeachingGroup
-from sgcp.cli.output import QUIET_HELP
+from sgcp.cli.failures import FriendlyGroup
+from sgcp.cli.options import QuietOption, examples
+
+app = typer.Typer(
+    cls=FriendlyGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Real-time semantic segmentation with SGCPNet: from raw archives to a checked zip.",
+    epilog=examples(
+        "sgcp segment street.jpg          segment an image with bundled weights",
+        "sgcp download sample             the whole pipeline on a small dataset",
+        "sgcp prepare sample",
+        "sgcp train sample",
+        "sgcp validate sample",
+        "sgcp predict sample",
+        "sgcp package-submission sample",
+        "sgcp train --help                each command has examples",
+    ),
+)
+for commands in (pipeline.app, images.app, scores.app, models.app):
+    app.add_typer(commands)
 
 
-def show_version(wanted: bool) -> None:
-    """Print the version and end, if wanted."""
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"sgcp {version('sgcp')}")
         raise typer.Exit
 
 
-app = typer.Typer(
-    cls=TeachingGroup,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # sections instead of boxes: sgcp/cli/help.py
-    help="Real-time semantic segmentation with SGCPNet: from raw archives to a checked zip.",
-)
-app.add_typer(pipeline.app)
-app.add_typer(images.app)
-app.add_typer(scores.app)
-app.add_typer(models.app)
-
-
 @app.callback()
 def sgcp(
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help=QUIET_HELP)] = False,
+    quiet: QuietOption = False,
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=show_version, is_eager=True, help="Print the version and exit."
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
 ) -> None:
-    """Choose how the command that follows speaks."""
+    """Reset the output settings of an earlier command in this process."""
     from sgcp.core.terminal import output
 
     output.set(quiet=quiet)

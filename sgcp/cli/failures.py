@@ -1,4 +1,4 @@
-"""What a person sees when a command fails: one message and an exit code, never a traceback."""
+"""Turn failures of a command into one message on standard error and an exit code."""
 
 import io
 import os
@@ -15,53 +15,48 @@ from typer.exceptions import TyperException
 
 from sgcp.core.errors import DEBUG_VARIABLE, SgcpError, explain_os_error, printable
 
-FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED = 1, 130, 141, 143  # 128 and the signal's number
-RESUMING = ("download", "prepare", "train", "predict", "bundle", "segment")
-SOON = 0.01  # seconds until a lost interruption is raised again
-LAUNCHED = "TORCHELASTIC_RUN_ID"  # torchrun sets it
+FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED = 1, 130, 141, 143  # 128 + the signal's number
+LAUNCHED = "TORCHELASTIC_RUN_ID"  # set by torchrun
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived: what is half done is cleared away as after Ctrl-C."""
+    """SIGTERM arrived: clean up as after Ctrl-C."""
 
 
 class FriendlyGroup(TyperGroup):
-    """Show an expected error as one message on stderr; exit code 1, or a signal's."""
+    """Print an expected error as one message on stderr; exit with 1 or a signal's code."""
 
     def main(self, *args: Any, **settings: Any) -> Any:
-        """Run the command line; where nobody reads on, as behind ``| head -1``, end silently."""
-        escape_unencodable()
+        """Run the command line; exit silently where the reader is gone, as in ``| head -1``."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # names the encoding lacks: \u8def
         try:
             return super().main(*args, **settings)
         except SystemExit as end:
             if isinstance(end.__context__, BrokenPipeError):
                 raise SystemExit(PIPE_CLOSED) from None
-            drop_unwritten()
+            _drop_unwritten_output()
             raise
-        except OSError as error:  # help that cannot be written
-            show_error(explain_os_error(error))
-            drop_unwritten()
+        except OSError as error:  # the help cannot be written
+            _print_error(explain_os_error(error))
+            _drop_unwritten_output()
             raise SystemExit(FAILED) from None
 
-    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
-        """Begin a command line; help and errors have colours where the environment wants them."""
-        return super().make_context(info_name, args, parent, **{"color": wants_color()} | extra)
-
     def invoke(self, ctx: Any) -> Any:
-        """Run the command, turning expected errors into exit codes."""
+        """Run the command; turn expected errors into exit codes."""
         try:
-            with ending_on_sigterm(), raising_again():
+            with _raising_on_sigterm(), _raising_lost_interrupts():
                 return super().invoke(ctx)
         except (typer.Exit, typer.Abort, TyperException):
             raise
         except SgcpError as error:
             message = str(error)
-        except Terminated:
-            typer.echo(f"terminated; {advise_again(ctx)}", err=True)
-            raise typer.Exit(TERMINATED) from None
-        except KeyboardInterrupt:
-            typer.echo(f"interrupted; {advise_again(ctx)}", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt as error:
+            terminated = isinstance(error, Terminated)
+            what = "terminated" if terminated else "interrupted"
+            print(f"{what}. Run the command again to continue", file=sys.stderr)
+            raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None
         except OSError as error:
             message = explain_os_error(error)
         except Exception as error:
@@ -70,26 +65,22 @@ class FriendlyGroup(TyperGroup):
             text = " ".join(str(error).split())[:300]
             message = (
                 f"unexpected {type(error).__name__}: {text}\n"
-                f"this is a bug in sgcp; {DEBUG_VARIABLE}=1 shows where, to be reported"
+                f"This is a bug in sgcp. Set {DEBUG_VARIABLE}=1 for a traceback and report it"
             )
-        show_error(message)
+        _print_error(message)
         raise typer.Exit(FAILED)
 
 
-def advise_again(ctx: Any) -> str:
-    """Say what running an interrupted command again does."""
-    resumes = ctx.invoked_subcommand in RESUMING
-    return f"run the command again{' to resume' if resumes else ''}"
+def _print_error(message: str) -> None:
+    from rich.text import Text
+
+    from sgcp.core.terminal import Lines
+
+    Lines(stderr=True).print(Text.assemble(("error:", "bold red"), f" {printable(message)}"))
 
 
-def show_error(message: str) -> None:
-    """Print what went wrong."""
-    text = f"{typer.style('error:', fg='red', bold=True)} {printable(message)}"
-    typer.echo(text, file=sys.stderr)  # err=True would write UTF-8 where it finds ASCII
-
-
-def drop_unwritten() -> None:
-    """Drop output that cannot be written, as on a full disk; Python would try again at its end."""
+def _drop_unwritten_output() -> None:
+    """Drop output that a full disk refused: Python would try again, and fail, when it exits."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -98,37 +89,24 @@ def drop_unwritten() -> None:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
-def escape_unencodable() -> None:
-    r"""Print characters that standard output and error cannot encode as ``\u8def``."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def wants_color() -> bool | None:
-    """Return what the environment says of colours; None: they suit a terminal only."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "unknown"):
-        return False
-    return True if os.environ.get("FORCE_COLOR") else None
-
-
 @contextmanager
-def ending_on_sigterm() -> Iterator[None]:
-    """Raise ``Terminated`` where SIGTERM arrives, in this process; a forked one just ends.
+def _raising_on_sigterm() -> Iterator[None]:
+    """Raise ``Terminated`` on SIGTERM in this process; a forked worker just exits.
 
-    Under torchrun it ends at once too: a process that waits for one that is gone hears no signal.
+    Under torchrun, SIGTERM ends the process at once: a process that waits for a dead peer would
+    never run the handler.
     """
     main = threading.current_thread() is threading.main_thread()
     if not main or LAUNCHED in os.environ or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
-    own = os.getpid()
+    process = os.getpid()
 
     def end(number: int, _frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)  # a second one is not waited for
-        if os.getpid() == own:
+        signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
+        if os.getpid() == process:
             raise Terminated
-        os._exit(0)  # by the signal, torch would raise an error in the process that loads data
+        os._exit(0)  # any other code makes torch raise in the parent of a loader process
 
     signal.signal(signal.SIGTERM, end)
     try:
@@ -138,10 +116,10 @@ def ending_on_sigterm() -> Iterator[None]:
 
 
 @contextmanager
-def raising_again() -> Iterator[None]:
-    """Raise an interruption again where Python printed it and went on.
+def _raising_lost_interrupts() -> Iterator[None]:
+    """Raise an interrupt again after Python swallowed it in a finalizer or at a fork.
 
-    It does so in finalizers and in functions that run at a fork, and the interruption is lost.
+    Python prints an exception raised there and continues, so the command would not end.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -151,7 +129,7 @@ def raising_again() -> Iterator[None]:
     def keep(unraisable: Any) -> None:
         if isinstance(unraisable.exc_value, KeyboardInterrupt):
             lost.append(unraisable.exc_value)
-            signal.setitimer(signal.ITIMER_REAL, SOON)
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
         else:
             show(unraisable)
 

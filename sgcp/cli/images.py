@@ -1,54 +1,56 @@
-"""Commands for images of one's own."""
+"""Commands for the user's own images and videos; they need no project."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sgcp.cli import completion
-from sgcp.cli.help import CommandTable
-from sgcp.cli.output import OUTPUT, JsonOption, hand_over, refuse_input
-from sgcp.cli.project import (
+from sgcp.cli.options import (
     IMAGES,
-    LOOK,
+    INFERENCE,
+    OUTPUT,
     DeviceOption,
     FlipOption,
+    JsonOption,
+    ModelOption,
+    QuietOption,
     ScaleOption,
     WindowOption,
-    place,
+    complete_models,
+    examples,
+    refuse_input,
+    write_result,
 )
-from sgcp.core.errors import SgcpError
+from sgcp.cli.project import project_here
 
-app = CommandTable(IMAGES)
-LIMITS = "Where the page is, and what it takes"
+app = typer.Typer()
+SERVER = "Server"
 
 
-@app.command()
+@app.command(
+    rich_help_panel=IMAGES,
+    epilog=examples(
+        "sgcp segment street.jpg",
+        "sgcp segment street.jpg holiday/ drive.mp4 --flip --out averaged",
+        "sgcp segment 'holiday/**/*.jpg' --no-labels --colors --alpha 0.3",
+    ),
+)
 def segment(
     paths: Annotated[
         list[Path],
         typer.Argument(
             metavar="PATH",
             help="Images, videos, folders, 'patterns/**/*.jpg', or - for standard input.",
-            show_default=False,
         ),
     ],
-    model: Annotated[
-        str,
-        typer.Option(
-            metavar="MODEL",
-            autocompletion=completion.models,
-            help="Bundled name, folder (./camvid, not camvid), .safetensors, or what `sgcp "
-            "export` wrote.",
-        ),
-    ] = "camvid",
+    model: ModelOption = "camvid",
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where to write.", rich_help_panel=OUTPUT)
+        Path, typer.Option(metavar="DIR", help="Output folder.", rich_help_panel=OUTPUT)
     ] = Path("segmented"),
     labels: Annotated[
         bool | None,
         typer.Option(
-            help="Write NAME_labels.png, of videos NAME_labels.mkv: class indices.",
+            help="Write class indices: NAME_labels.png, of videos NAME_labels.mkv.",
             show_default="of images",
             rich_help_panel=OUTPUT,
         ),
@@ -63,15 +65,15 @@ def segment(
     alpha: Annotated[
         float,
         typer.Option(
-            metavar="X", help="Share of the colours in an overlay, 0 .. 1.", rich_help_panel=OUTPUT
+            metavar="X", help="Opacity of the overlay's colours, 0 to 1.", rich_help_panel=OUTPUT
         ),
     ] = 0.5,
     input_size: Annotated[
         tuple[int, int] | None,
         typer.Option(
             metavar="H W",
-            help="Height and width in pixels that the network sees; else as it was trained.",
-            rich_help_panel=LOOK,
+            help="Height and width in pixels of the network's input; by default as trained.",
+            rich_help_panel=INFERENCE,
         ),
     ] = None,
     flip: FlipOption = False,
@@ -81,78 +83,69 @@ def segment(
         bool,
         typer.Option(
             "--force",
-            help="Overwrite existing files; without it, finished ones are skipped.",
+            help="Overwrite existing files; by default finished ones are skipped.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,
     device: DeviceOption = "auto",
     json: JsonOption = None,
+    quiet: QuietOption = False,
 ) -> None:
-    """Label images and videos with bundled or your own weights; offline, in any folder.
-
-    Example: sgcp segment street.jpg
-
-    Example: sgcp segment street.jpg holiday/ drive.mp4 --flip --out averaged
-
-    Example: sgcp segment 'holiday/**/*.jpg' --no-labels --colors --alpha 0.3
-    """
+    """Segment images and videos with bundled or your own weights; works offline, in any folder."""
     from sgcp.tools.segment import Look, Wanted
-    from sgcp.tools.segment import segment as stage
+    from sgcp.tools.segment import segment as tool
 
     refuse_input(json, paths)
     wanted = Wanted(labels, colors, overlay, alpha)
     look = Look.checked(input_size, flip, scale or [1.0], window)
-    summary = stage(paths, model, out, wanted, look, force, device)
-    hand_over(json, summary)
+    summary = tool(paths, model, out, wanted, look, force, device)
+    write_result(json, summary)
     if summary["left_out"]:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=IMAGES,
+    epilog=examples(
+        "sgcp demo --open", "sgcp demo --model street.onnx --port 8000 --max-seconds 30"
+    ),
+)
 def demo(
     model: Annotated[
         list[str] | None,
         typer.Option(
             metavar="MODEL",
-            autocompletion=completion.models,
-            help="Folder, .safetensors or exported model to be on offer too; again for several.",
+            autocompletion=complete_models,
+            help="Folder, .safetensors or exported model to offer too; repeat for several.",
         ),
     ] = None,
     host: Annotated[
         str,
         typer.Option(
             metavar="ADDRESS",
-            help="Address to listen on; any other lets other machines in.",
-            rich_help_panel=LIMITS,
+            help="Address to listen on; any but localhost admits other machines.",
+            rich_help_panel=SERVER,
         ),
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(metavar="N", help="0: any that is free.", rich_help_panel=LIMITS)
+        int, typer.Option(metavar="N", help="Port; 0 takes a free one.", rich_help_panel=SERVER)
     ] = 7860,
     max_megabytes: Annotated[
-        int, typer.Option(metavar="N", help="Of a file that is dropped.", rich_help_panel=LIMITS)
+        int, typer.Option(metavar="N", help="Largest file accepted.", rich_help_panel=SERVER)
     ] = 200,
     max_seconds: Annotated[
-        float, typer.Option(metavar="S", help="Of a video that is dropped.", rich_help_panel=LIMITS)
+        float, typer.Option(metavar="S", help="Longest video accepted.", rich_help_panel=SERVER)
     ] = 120,
     device: DeviceOption = "auto",
-    open_browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Serve a page on this machine that labels images and videos dropped on it; works offline.
+    """Serve a local page that segments images and videos dropped on it; works offline.
 
-    Bundled weights are on offer, and those in data/models of the project one stands in.
-
-    Example: sgcp demo --open
-
-    Example: sgcp demo --model street.onnx --port 8000 --max-seconds 30
+    Offers the bundled weights and those in data/models of the project in the current folder.
     """
-    from sgcp.settings.load import find_project
     from sgcp.tools.demo import Options
-    from sgcp.tools.demo import demo as stage
+    from sgcp.tools.demo import demo as tool
 
-    try:
-        project = place(find_project(Path.cwd()))
-    except SgcpError:
-        project = None
     options = Options(host, port, max_megabytes, max_seconds, open_browser)
-    stage(model or [], project, device, options)
+    tool(model or [], project_here(), device, options)

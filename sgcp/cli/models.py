@@ -1,141 +1,114 @@
-"""Commands that bring models in and out."""
+"""Commands that import, export and bundle models."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from sgcp.cli import completion
-from sgcp.cli.help import CommandTable
-from sgcp.cli.project import MODELS, DatasetArgument, open_project
+from sgcp.cli.options import (
+    MODELS,
+    DatasetArgument,
+    QuietOption,
+    complete_models,
+    complete_recipes,
+    examples,
+)
+from sgcp.cli.project import open_project
 from sgcp.core.errors import SgcpError
 
-app = CommandTable(MODELS)
+app = typer.Typer()
 
 
-@app.command()
-def bundle(
-    dataset: DatasetArgument = None,
-    recipe: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=completion.recipes,
-            help="Which recipe; its score on val stands in metrics/DATASET.",
-        ),
-    ] = "strong",
-) -> None:
-    """Train the weights that the package carries: a recipe, on train and val, from a commit.
-
-    Example: sgcp bundle camvid
-    """
-    params, section, layout = open_project(dataset, "train", recipe=recipe)
-    from sgcp.tools.bundle import bundle as stage
-
-    stage(layout, recipe, section.train, params.machine)
-
-
-@app.command()
+@app.command(
+    rich_help_panel=MODELS,
+    epilog=examples(
+        "sgcp import-checkpoint model_best.pth.tar data/models/cityscapes",
+        "sgcp import-checkpoint camvid.pth.tar data/models/camvid \\",
+        "    --classes camvid-authors",
+    ),
+)
 def import_checkpoint(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The authors' .pth.tar.", show_default=False)
-    ],
-    out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Folder for our model files.", show_default=False)
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The authors' .pth.tar.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to.")],
     classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=completion.class_orders,
-            help="cityscapes, camvid or camvid-authors: what the outputs stand for.",
-        ),
+        Literal["cityscapes", "camvid", "camvid-authors"] | None,
+        typer.Option(help="Class order of the outputs; needed for 11 classes."),
     ] = None,
     trained_size: Annotated[
         tuple[int, int] | None,
-        typer.Option(metavar="H W", help="Height and width in pixels that it was trained at."),
+        typer.Option(metavar="H W", help="Height and width in pixels of the training images."),
     ] = None,
+    quiet: QuietOption = False,
 ) -> None:
-    """Turn an authors' checkpoint into model.safetensors and model.json in the folder OUT.
-
-    Example: sgcp import-checkpoint model_best.pth.tar data/models/cityscapes
-
-    Example: sgcp import-checkpoint camvid.pth.tar data/models/camvid --classes camvid-authors
-    """
-    from sgcp.tools.import_checkpoint import import_checkpoint as stage
+    """Convert a checkpoint of the SGCPNet authors into model.safetensors and model.json."""
+    from sgcp.tools.import_checkpoint import import_checkpoint as tool
 
     if trained_size is not None and min(trained_size) < 1:
-        raise SgcpError(f"--trained-size: height and width in pixels, got {trained_size}")
+        raise SgcpError(f"--trained-size: expected height and width in pixels, got {trained_size}")
+    tool(file, out, classes, trained_size)
 
-    stage(file, out, classes, trained_size)
 
-
-@app.command()
+@app.command(
+    rich_help_panel=MODELS,
+    epilog=examples(
+        "sgcp export camvid street.onnx",
+        "sgcp export camvid fixed.xml --size 720 960 --labels",
+        "sgcp export camvid street8.xml --int8 --calibrate photos",
+    ),
+)
 def export(
     model: Annotated[
         str,
         typer.Argument(
             metavar="MODEL",
-            autocompletion=completion.models,
+            autocompletion=complete_models,
             help="Bundled name, folder (./camvid, not camvid) or .safetensors.",
-            show_default=False,
         ),
     ],
     out: Annotated[
         Path,
         typer.Argument(
             metavar="OUT",
-            help="What to write: .onnx, .xml (OpenVINO IR) or .pt2 (torch.export).",
-            show_default=False,
+            help="Output file: .onnx, .xml (OpenVINO IR) or .pt2 (torch.export).",
         ),
     ],
     size: Annotated[
         tuple[int, int] | None,
         typer.Option(
-            metavar="H W", help="Height and width in pixels of the graph's only input; else any."
+            metavar="H W", help="Height and width in pixels of the input; by default any size."
         ),
     ] = None,
     labels: Annotated[
-        bool, typer.Option("--labels", help="Give labels of the image's size, not scores.")
+        bool,
+        typer.Option("--labels", help="Output labels at the image's size instead of scores."),
     ] = False,
     int8: Annotated[
         bool,
-        typer.Option(
-            "--int8", help="In 8-bit integers (.xml), and what that costs where it can be scored."
-        ),
+        typer.Option("--int8", help="Quantize to 8 bits (.xml) and measure the loss of accuracy."),
     ] = False,
     calibrate: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Any folder of images, 16 or more, from which --int8 takes its ranges; else the "
-            "prepared training images.",
+            help="Folder of 16 or more images to calibrate --int8 with; by default the prepared "
+            "training images.",
         ),
     ] = None,
     images: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            help="How many images --int8 takes its ranges from; 300 where not given.",
-        ),
+        typer.Option(metavar="N", help="Images to calibrate --int8 with, by default 300."),
     ] = None,
+    quiet: QuietOption = False,
 ) -> None:
-    """Write a model for other programs; it is compared with PyTorch before it is written.
-
-    Example: sgcp export camvid street.onnx
-
-    Example: sgcp export camvid fixed.xml --size 720 960 --labels
-
-    Example: sgcp export camvid street8.xml --int8 --calibrate photos
-    """
+    """Export a model for other programs; its output is compared with PyTorch before writing."""
     from sgcp.inference.export import ExportOptions
-    from sgcp.tools.export import export as stage
+    from sgcp.tools.export import export as tool
     from sgcp.tools.export import model_dataset
 
     if images is not None and (not int8 or images < 1):
-        raise SgcpError("--images: how many images --int8 takes its ranges from, 1 or more")
+        raise SgcpError("--images: needs --int8 and a number of images, 1 or more")
     if calibrate and not int8:
-        raise SgcpError("--calibrate: gives the ranges of 8-bit integers; add --int8")
+        raise SgcpError("--calibrate: needs --int8")
     calibration = None
     if int8:
         from sgcp.tools.calibration import Calibration, Prepared
@@ -144,7 +117,25 @@ def export(
         try:
             _, section, layout = open_project(dataset)
             prepared = Prepared(layout, section.train.split, section.validate_)
-        except SgcpError as error:  # no project, or none with this dataset
+        except SgcpError as error:  # no project, or the dataset is unknown to it
             missing = str(error)
         calibration = Calibration(images or 300, calibrate, prepared, missing)
-    stage(model, out, ExportOptions(size, labels), calibration)
+    tool(model, out, ExportOptions(size, labels), calibration)
+
+
+@app.command(rich_help_panel=MODELS, epilog=examples("sgcp bundle camvid"))
+def bundle(
+    dataset: DatasetArgument = None,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", autocompletion=complete_recipes, help="Recipe of params.yaml."
+        ),
+    ] = "strong",
+    quiet: QuietOption = False,
+) -> None:
+    """Train the weights that the package ships: a recipe on train and val, from a commit."""
+    params, section, layout = open_project(dataset, "train", recipe=recipe)
+    from sgcp.tools.bundle import bundle as tool
+
+    tool(layout, recipe, section.train, params.machine)

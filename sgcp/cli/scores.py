@@ -1,128 +1,157 @@
-"""Commands that compare, check and look."""
+"""Commands that inspect data, compare scores, time networks and check submissions."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sgcp.cli import completion
-from sgcp.cli.help import CommandTable
-from sgcp.cli.output import JsonOption, hand_over, refuse_input
-from sgcp.cli.project import SCORES, DatasetArgument, open_project, place
-from sgcp.core.errors import SgcpError
+from sgcp.cli.options import (
+    OUTPUT,
+    SCORES,
+    DatasetArgument,
+    Device,
+    JsonOption,
+    QuietOption,
+    Split,
+    examples,
+    refuse_input,
+    write_result,
+)
+from sgcp.cli.project import open_project, override, project_here
+from sgcp.core.layout import DatasetName
 
-app = CommandTable(SCORES)
+app = typer.Typer()
 
 
-@app.command()
+@app.command(
+    rich_help_panel=SCORES,
+    epilog=examples(
+        "sgcp compare before.json after.json",
+        "sgcp compare HEAD:metrics/camvid/validate.json metrics/camvid/validate.json",
+    ),
+)
 def compare(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE",
-            help="Metrics files of `sgcp validate`, or REV:PATH in git.",
-            show_default=False,
+            metavar="FILE", help="Files that `sgcp validate` wrote, or REV:PATH in git."
         ),
     ],
     anyway: Annotated[
-        bool, typer.Option("--anyway", help="Show numbers that do not compare, marked as such.")
+        bool, typer.Option("--anyway", help="Show incomparable results too, marked as such.")
     ] = False,
     json: JsonOption = None,
+    quiet: QuietOption = False,
 ) -> None:
-    """Put metrics files side by side; refuse those of different protocols, splits or data.
-
-    Example: sgcp compare before.json after.json
-
-    Example: sgcp compare HEAD:metrics/camvid/validate.json metrics/camvid/validate.json
-    """
-    from sgcp.tools.compare import compare as stage
+    """Show scores side by side; refuse results of different protocols, splits or data."""
+    from sgcp.tools.compare import compare as tool
 
     refuse_input(json, files)
-    hand_over(json, stage(files, anyway))
+    write_result(json, tool(files, anyway))
 
 
-@app.command()
+@app.command(
+    rich_help_panel=SCORES,
+    epilog=examples(
+        "sgcp check-submission test_result.zip",
+        "sgcp check-submission results/ --images /data/cityscapes/leftImg8bit/test",
+        "sgcp check-submission test_result.zip --json findings.json",
+    ),
+)
 def check_submission(
-    file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE.zip", help="A zip, or a folder.", show_default=False),
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A zip or a folder.")],
     images: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Cityscapes' leftImg8bit/test: names and sizes to compare with."
+            metavar="DIR", help="Cityscapes' leftImg8bit/test, for image names and sizes."
         ),
     ] = None,
     dataset: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATASET",
-            autocompletion=completion.datasets,
-            help="A prepared dataset of this project to compare with.",
-        ),
+        DatasetName | None,
+        typer.Option(help="Prepared dataset of this project, for image names and sizes."),
     ] = None,
     json: JsonOption = None,
+    quiet: QuietOption = False,
 ) -> None:
-    """Check anybody's zip for the Cityscapes server; exit code 1 if it has a problem.
+    """Check any submission for the Cityscapes server; exit code 1 if it has a problem.
 
-    Compared with --images, or with what this project has prepared (its whole cityscapes, or
-    --dataset), or else with what is public of the test split.
-
-    Example: sgcp check-submission test_result.zip
-
-    Example: sgcp check-submission results/ --images /data/cityscapes/leftImg8bit/test
-
-    Example: sgcp check-submission test_result.zip --json findings.json
+    Image names and sizes come from --images, from a dataset that this project has prepared, or
+    from the published list of the test split.
     """
-    from sgcp.settings import DATASET_NAMES
-    from sgcp.settings.load import find_project
-
     if images is not None and dataset is not None:
-        raise typer.BadParameter("--images and --dataset: compare with one of them")
-    if dataset not in (None, *DATASET_NAMES):
-        raise SgcpError(f"unknown dataset '{dataset}'; choose one of {', '.join(DATASET_NAMES)}")
-    try:
-        project = place(find_project(Path.cwd()))
-    except SgcpError:
-        if dataset is not None:
-            raise
-        project = None  # anybody's zip wants no project
-    from sgcp.tools.check_submission import check_submission as stage
+        raise typer.BadParameter("--images and --dataset: mutually exclusive. Give one of them")
+    project = project_here()
+    if dataset is not None and project is None:
+        open_project(dataset)  # raises
+    from sgcp.tools.check_submission import check_submission as tool
 
     refuse_input(json, [file])
-    report = stage(file, images, project, dataset)
-    hand_over(json, report)
+    report = tool(file, images, project, dataset)
+    write_result(json, report)
     if not report["passed"]:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=SCORES,
+    epilog=examples(
+        "sgcp browse camvid", "sgcp browse cityscapes --split val --images 20 --blend 0.5"
+    ),
+)
 def browse(
     dataset: DatasetArgument = None,
-    images: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Images of each split to show.")
-    ] = 6,
+    images: Annotated[int, typer.Option(metavar="N", min=1, help="Images to show per split.")] = 6,
     split: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=completion.splits,
-            help="Show this split alone: train, val or test; all are checked.",
-        ),
+        Split | None, typer.Option(help="Show only this split; every split is checked.")
     ] = None,
     blend: Annotated[
-        float,
-        typer.Option(metavar="X", help="Share of the class colours over the image, 0 .. 1."),
+        float, typer.Option(metavar="X", help="Opacity of the class colours, 0 to 1.")
     ] = 1.0,
     json: JsonOption = None,
+    quiet: QuietOption = False,
 ) -> None:
-    """Look at prepared data: a contact sheet, its numbers, and what looks wrong in it.
-
-    Example: sgcp browse camvid
-
-    Example: sgcp browse cityscapes --split val --images 20 --blend 0.5
-    """
+    """Inspect prepared data: a contact sheet, statistics and what looks wrong."""
     _, _, layout = open_project(dataset)
-    from sgcp.tools.browse import browse as stage
+    from sgcp.tools.browse import browse as tool
 
-    hand_over(json, stage(layout, images, split, blend))
+    write_result(json, tool(layout, images, split, blend))
+
+
+@app.command(
+    rich_help_panel=SCORES,
+    epilog=examples(
+        "sgcp benchmark camvid",
+        "sgcp benchmark camvid --size 768 1536 --out speed-768.json",
+    ),
+)
+def benchmark(
+    dataset: DatasetArgument = None,
+    device: Annotated[
+        Device | None, typer.Option(help="Instead of params.yaml's machine.accelerator.")
+    ] = None,
+    size: Annotated[
+        tuple[int, int] | None,
+        typer.Option(metavar="H W", help="Height and width in pixels, instead of params.yaml's."),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Images to time, instead of the dataset's.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Output file; by default metrics/DATASET/speed.json, or none with options.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    json: JsonOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Time every engine, the authors' way and other networks in turn on this machine."""
+    params, section, layout = open_project(dataset, "benchmark")
+    from sgcp.tools.benchmark import benchmark as tool
+
+    machine = override(params.machine, accelerator=device)
+    settings = override(section.benchmark, size=size)
+    by_hand = bool(device or size or images)
+    write_result(json, tool(layout, settings, machine, images, out, by_hand))

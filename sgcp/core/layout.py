@@ -5,8 +5,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 from sgcp.core.snapshot import Snapshot
+
+DatasetName = Literal["sample", "camvid", "cityscapes", "custom"]
+DATASET_NAMES: tuple[str, ...] = get_args(DatasetName)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ Every key must be written in the file: a knob with a silent default is a knob no
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.layout import DATASET_NAMES, DatasetName
 from sgcp.settings.base import (
     Count,
     Factor,
@@ -240,7 +241,6 @@ class CustomSettings(DatasetSettings):
 
 
 AnyDataset = SampleSettings | CamVidSettings | CityscapesSettings | CustomSettings
-DatasetName = Literal["sample", "camvid", "cityscapes", "custom"]
 
 
 class Params(Section):
@@ -297,6 +297,3 @@ class Params(Section):
                 f"name one of {', '.join(self.datasets)}"
             )
         return self.datasets[0]
-
-
-DATASET_NAMES = get_args(DatasetName)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sgcp.core.files import building_folder, code_digest
+from sgcp.core.files import PARTIAL, building_folder, code_digest
 from sgcp.core.parallel import map_threads
-from sgcp.core.terminal import say, track
+from sgcp.core.terminal import output, say, track
 from sgcp.datasets.index import fingerprint_items, read_dataset
-from sgcp.datasets.label_files import Meaning, ids_of, write_labels
+from sgcp.datasets.label_files import ids_of, write_labels
 from sgcp.datasets.stale import refuse_stale
 from sgcp.inference.segmenter import inference_options, load_segmenter, translation
 from sgcp.media.images import UInt8, read_image
 from sgcp.models.card import model_digest, stage_model
-from sgcp.stages.shards import choose_shard, is_finished, join_shards, mark_finished, take_own_gpu
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,71 +32,81 @@ if TYPE_CHECKING:
     from sgcp.settings import MachineSettings, PredictSettings
 
 
-def predict(
-    layout: Layout, settings: PredictSettings, machine: MachineSettings, shard: str | None = None
-) -> None:
-    """Label every image of a split; write one PNG of label ids each to ``layout.predictions``.
+def predict(layout: Layout, settings: PredictSettings, machine: MachineSettings) -> None:
+    """Predict every image of a split; write one PNG of label ids each to ``layout.predictions``.
 
-    After an interruption, images already labelled by the same model are not labelled again.
-
-    Args:
-        shard: ``I/N`` to label one of N shards, as ``choose_shard`` says; the process that
-            finishes the last of them writes ``layout.predictions``.
+    Under torchrun, each process predicts its part of the images. After an interruption, images
+    that the same model has predicted are kept.
 
     Raises:
-        SgcpError: model or images are missing or damaged, or their classes differ; no such shard.
+        SgcpError: model or images are missing or damaged, or their classes differ.
     """
-    part = choose_shard(shard)
-    if part is not None:
-        take_own_gpu()
-    dataset = read_dataset(layout.prepared)
-    items = dataset.split(settings.split, labelled=False)
-    weights = stage_model(layout)
-    key = run_key(weights, settings, items)
-    model = load_segmenter(weights, machine, settings.precision)
-    to_label_ids = label_id_table(model, dataset.classes)
-    refuse_stale(layout, dataset, part.take(items) if part else items, labels=False)
-    meaning = replace(ids_of(dataset.classes, dataset.name), model=model_digest(weights))
-    if part is None:
-        with building_folder(layout.predictions, key) as folder:
-            label_images(layout, settings, items, model, to_label_ids, meaning, folder)
-    else:
-        place = part.folder(layout.predictions)
-        if not is_finished(place, key):
-            with building_folder(place, key) as folder:
-                own = part.take(items)
-                label_images(layout, settings, own, model, to_label_ids, meaning, folder)
-                mark_finished(folder, key)
-        names = [prediction_name(item) for item in items]
-        if not join_shards(layout.predictions, part.count, key, names):
-            say(f"shard {part} is done; the last to finish makes {layout.predictions}")
-            return
+    with _joined_processes() as (rank, processes):
+        dataset = read_dataset(layout.prepared)
+        items = dataset.split(settings.split, labelled=False)
+        part = items[rank::processes]
+        weights = stage_model(layout)
+        model = load_segmenter(weights, machine, settings.precision)
+        to_label_ids = label_id_table(model, dataset.classes)
+        refuse_stale(layout, dataset, part, labels=False)
+        meaning = replace(ids_of(dataset.classes, dataset.name), model=model_digest(weights))
+        views = inference_options(settings)
+
+        def label(item: Item) -> None:
+            target = folder / prediction_name(item)
+            if not target.is_file():
+                image = read_image(layout.raw / item.image)
+                labels = model.segment(image, settings.input_size, views)
+                text = replace(meaning, image=item.image_digest)
+                write_labels(target, to_label_ids[labels], text)
+
+        with ExitStack() as stack:
+            folder = layout.predictions.with_name(layout.predictions.name + PARTIAL)
+            if rank == 0:  # it alone locks, clears and renames the folder
+                key = run_key(weights, settings, items)
+                stack.enter_context(building_folder(layout.predictions, key))
+            _wait_for_all(processes)
+            for _ in track(map_threads(label, part, model.workers), "predicting", len(part)):
+                pass
+            layout.snapshot.check()
+            _wait_for_all(processes)
     say(f"{layout.predictions}: {len(items)} label-id images of split '{settings.split}'")
 
 
-def label_images(
-    layout: Layout,
-    settings: PredictSettings,
-    items: list[Item],
-    model: Segmenter,
-    to_label_ids: UInt8,
-    meaning: Meaning,
-    folder: Path,
-) -> None:
-    """Label images into a folder, leaving out those that are there."""
-    views = inference_options(settings)
+@contextmanager
+def _joined_processes() -> Iterator[tuple[int, int]]:
+    """Join the processes that torchrun started; yield this one's rank and their number."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes == 1:
+        yield 0, 1
+        return
+    import torch
 
-    def label(item: Item) -> None:
-        target = folder / prediction_name(item)
-        if not target.is_file():
-            image = read_image(layout.raw / item.image)
-            labels = model.segment(image, settings.input_size, views)
-            said = replace(meaning, image=item.image_digest)
-            write_labels(target, to_label_ids[labels], said)
+    torch.distributed.init_process_group("gloo", timeout=timedelta(days=30))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    rank = torch.distributed.get_rank()
+    output.set(quiet=output.quiet or rank > 0)
+    try:
+        yield rank, processes
+    finally:
+        torch.distributed.destroy_process_group()
 
-    for _ in track(map_threads(label, items, model.workers), "predicting", len(items)):
-        pass
-    layout.snapshot.check()
+
+def _wait_for_all(processes: int) -> None:
+    """Wait until every process is here.
+
+    Raises:
+        SystemExit: one of them has ended; not an error, which would discard the others' images.
+    """
+    if processes == 1:
+        return
+    import torch
+
+    try:
+        torch.distributed.barrier()
+    except RuntimeError:
+        raise SystemExit("another process ended. Run the command again to continue") from None
 
 
 def prediction_name(item: Item) -> str:

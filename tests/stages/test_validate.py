@@ -360,7 +360,7 @@ def test_predictions_with_options_by_hand_go_beside_the_tracked_ones(trained):
     beside = {name for name in after if name.startswith("data/predictions/sample-flip-scales")}
     assert len(beside) == 2
     assert {name: after[name] for name in after.keys() - beside} == before
-    trained.ok("predict", "--window", "32", "48", "--shard", "1/1")
+    trained.ok("predict", "--window", "32", "48")
     assert len(list((trained.root / "data/predictions/sample-window-32-48").iterdir())) == 2
     trained.set(sample__predict__flip=True)
     trained.ok("predict", "--flip")  # as params.yaml has it: the tracked ones

@@ -137,7 +137,7 @@ def test_interrupted_says_to_run_again_and_running_again_resumes(desk, monkeypat
         patch.setattr("sgcp.tools.segment.render", stop)
         result = desk.run("segment", "street.jpg", "grey.png", "trip", "--model", ".")
     assert result.exit_code == 130
-    assert "run the command again to resume" in result.stderr
+    assert "Run the command again to continue" in result.stderr
     assert "4 of 4 images, 1 of them skipped" in desk.ok(
         "segment", "street.jpg", "grey.png", "trip", "--model", "."
     )

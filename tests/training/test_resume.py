@@ -421,7 +421,7 @@ def test_signal_to_the_group_while_loader_processes_run_is_one_line(prepared, se
     _, errors = process.communicate(timeout=HANGING)
     assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}[sent]
     assert len(errors.splitlines()) == 1, errors
-    assert errors.endswith("run the command again to resume\n")
+    assert errors.endswith("Run the command again to continue\n")
     prepared.set(sample__train__epochs=400, machine__loader_workers=0)
     assert "resuming" in prepared.stopped_after(1, "sample").output
 

@@ -1,0 +1,162 @@
+"""Parameters that several commands share, their completion, and the panels of the help."""
+
+import codecs
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from sgcp.core.errors import SgcpError
+from sgcp.core.layout import DatasetName
+
+# Panels of `sgcp --help`.
+PIPELINE = "Pipeline, in order"
+IMAGES = "Your own images"
+SCORES = "Inspect, compare, check"
+MODELS = "Models in and out"
+# Panels of a command's options.
+INFERENCE = "Inference"
+OUTPUT = "Output"
+
+STANDARD_OUTPUT = "-"
+WEIGHTS = Path(__file__).parents[1] / "weights"
+
+Split = Literal["train", "val", "test"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def examples(*commands: str) -> str:
+    """Return an epilog of commands to copy."""
+    return "\n".join(["[bold]Examples[/bold]", *commands])
+
+
+def complete_models() -> list[str]:
+    """Return the names of the bundled models; the shell completes paths itself."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+
+
+def complete_recipes() -> list[str]:
+    """Return the recipes in the nearest ``params.yaml``; none if it cannot be read."""
+    from sgcp.core.files import read_yaml
+
+    here = Path.cwd()
+    try:
+        file = next(f for f in (p / "params.yaml" for p in (here, *here.parents)) if f.is_file())
+        sections = [part for part in read_yaml(file).values() if isinstance(part, dict)]
+        return list(dict.fromkeys(name for part in sections for name in part.get("train", ())))
+    except (StopIteration, OSError, ValueError, AttributeError, TypeError):
+        return []
+
+
+def _set_quiet(quiet: bool) -> bool:
+    if quiet:
+        from sgcp.core.terminal import output
+
+        output.set(quiet=True, document=output.document)
+    return quiet
+
+
+def _set_document(file: str | None) -> str | None:
+    """Reserve standard output for JSON if the option is ``-``.
+
+    Raises:
+        SgcpError: the file exists and is not JSON, so overwriting it may lose an input.
+    """
+    if file == STANDARD_OUTPUT:
+        from sgcp.core.terminal import output
+
+        output.set(quiet=output.quiet, document=True)
+    elif file is not None and Path(file).is_file():
+        with Path(file).open("rb") as existing:
+            first = existing.read(64).lstrip()[:1]
+        if first not in (b"", b"{", b"["):
+            raise SgcpError(f"--json {file}: exists and is not JSON. Choose another file")
+    return file
+
+
+DatasetArgument = Annotated[
+    DatasetName | None,
+    typer.Argument(
+        metavar="DATASET",
+        help="Optional if params.yaml enables one dataset.",
+        show_default=False,
+    ),
+]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        metavar="MODEL",
+        autocompletion=complete_models,
+        help="Bundled name, folder (./camvid, not camvid), .safetensors or exported model.",
+    ),
+]
+DeviceOption = Annotated[Device, typer.Option(help="Where to run the network.")]
+FlipOption = Annotated[
+    bool,
+    typer.Option("--flip", help="Average with the mirrored image.", rich_help_panel=INFERENCE),
+]
+ScaleOption = Annotated[
+    list[float] | None,
+    typer.Option(
+        metavar="X",
+        help="Scale factor of the image, 0.01 to 16; repeat to average several.",
+        rich_help_panel=INFERENCE,
+    ),
+]
+WindowOption = Annotated[
+    tuple[int, int] | None,
+    typer.Option(
+        metavar="H W",
+        help="Height and width in pixels of overlapping sliding windows.",
+        rich_help_panel=INFERENCE,
+    ),
+]
+QuietOption = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", callback=_set_quiet, help="Print results, warnings and errors only."
+    ),
+]
+JsonOption = Annotated[
+    str | None,
+    typer.Option(
+        "--json",
+        metavar="FILE|-",
+        callback=_set_document,
+        help="Write the result as JSON too; - prints only the JSON.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
+def refuse_input(file: str | None, inputs: Sequence[str | Path]) -> None:
+    """Refuse to overwrite an input with the result.
+
+    Raises:
+        SgcpError: ``--json`` names an input.
+    """
+    if file not in (None, STANDARD_OUTPUT):
+        for path in inputs:
+            if Path(file).resolve() == Path(path).resolve():
+                raise SgcpError(f"--json {file}: is an input. Choose another file")
+
+
+def write_result(file: str | None, content: Any) -> None:
+    """Write a result as JSON to a file or to standard output, if ``--json`` was given."""
+    if file is None:
+        return
+    from sgcp.core.files import to_json, write_text
+    from sgcp.core.terminal import output, say
+
+    if file != STANDARD_OUTPUT:
+        write_text(Path(file), to_json(content))
+        say(f"{file}: result as JSON")
+        return
+    # JSON is UTF-8; in any other encoding, only its ASCII is the same bytes.
+    ascii_only = codecs.lookup(sys.stdout.encoding or "utf-8").name != "utf-8"
+    try:
+        typer.echo(to_json(content, ascii_only), nl=False)
+    except BrokenPipeError:
+        output.console.on_broken_pipe()
