@@ -106,7 +106,7 @@ def test_second_run_does_nothing(clone):
 
 
 def test_help_text_and_unrelated_code_rerun_nothing(clone):
-    for name in ("cli/pipeline.py", "config.py", "settings/base.py", "stages/import_checkpoint.py"):
+    for name in ("cli/pipeline.py", "settings/base.py", "tools/export.py", "inspection/page.py"):
         path = clone.root / "sgcp" / name
         path.write_text(path.read_text() + "\n# a remark\n")
     output = clone.call("dvc", "repro", "--dry")
@@ -160,7 +160,7 @@ _step = train_one_step
 
 def train_one_step(*given):
     params = Path("params.yaml")
-    params.write_text(params.read_text().replace("lr: 0.02", "lr: 0.03"))
+    params.write_text(params.read_text().replace('"lr": 0.02', '"lr": 0.03'))
     return _step(*given)
 """
     loop.write_text(loop.read_text() + edit)
@@ -214,3 +214,41 @@ def test_experiment_runs_and_is_shown(clone):
     assert "gentle" in shown
     assert "0.005" in shown
     assert "sample.train.quick.lr" in clone.call("dvc", "params", "diff")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "stages"),
+    [
+        ("    flip: 0.5              #", "    flip: 0.4 #", {"train"}),
+        ("    lr: 0.1\n", "    lr: 0.2\n", set()),  # every recipe of the sample has its own
+        ("      split: val\n", "      split: train\n", {"validate"}),
+        ("    flip: false            #", "    flip: true #", {"validate", "predict"}),
+        ("      compression: 6\n", "      compression: 5\n", {"package"}),
+        ("    batch_size: 12\n", "    batch_size: 10\n", set()),  # of CamVid
+        ("  cache_megabytes: 512", "  cache_megabytes: 0", set()),
+    ],
+)
+def test_dvc_tracks_the_merged_values_of_each_stage(tmp_path, before, after, stages):
+    from dvc.dependency import ParamsDependency
+    from dvc.repo import Repo
+
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    Repo.init(str(tmp_path), no_scm=True).close()
+
+    def values() -> dict[str, str]:
+        with Repo(str(tmp_path)) as repo:
+            return {
+                stage.name: str([dep.read_params() for dep in stage.deps
+                                 if isinstance(dep, ParamsDependency)])
+                for stage in repo.index.stages
+            }  # fmt: skip
+
+    first, path = values(), tmp_path / "params.yaml"
+    assert "'crop': [256, 256]" in first["train@sample"]
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after, 1))
+    second = values()
+    assert {name for name in first if first[name] != second[name]} == {
+        f"{stage}@sample" for stage in stages
+    }
