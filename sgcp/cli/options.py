@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.layout import DatasetName
+from sgcp.core.layout import DATASET_NAMES, DatasetName
 
 # Panels of `sgcp --help`.
 PIPELINE = "Pipeline, in order"
@@ -44,9 +44,10 @@ def complete_recipes() -> list[str]:
     here = Path.cwd()
     try:
         file = next(f for f in (p / "params.yaml" for p in (here, *here.parents)) if f.is_file())
-        sections = [part for part in read_yaml(file).values() if isinstance(part, dict)]
-        return list(dict.fromkeys(name for part in sections for name in part.get("train", ())))
-    except (StopIteration, OSError, ValueError, AttributeError, TypeError):
+        content = read_yaml(file)
+        recipes = [name for dataset in DATASET_NAMES for name in content[dataset]["train"]]
+        return list(dict.fromkeys(recipes))
+    except (StopIteration, OSError, ValueError, LookupError, TypeError):
         return []
 
 
