@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sgcp.datasets.camvid_labels import color_table, convert_colors, read_colors
+from sgcp.datasets.camvid import color_table, convert_colors, read_colors
 from sgcp.datasets.classes import IGNORE
 from sgcp.media.images import UInt8, encode_png
 

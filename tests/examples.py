@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from test_pipeline import Clone, new_clone
 from videos import make_video
 
-from sgcp.datasets.camvid_labels import GROUPED, STRICT
+from sgcp.datasets.camvid import GROUPED, STRICT
 
 TINY_RECIPE = {
     "epochs": 1, "batch_size": 2, "crop": [32, 32], "input_side": None, "min_short_side": 0,

@@ -1,22 +1,70 @@
-"""CamVid's frames, of any edition, to 11-class label maps."""
+"""CamVid: where its files belong, and its frames, of any edition, to 11-class label maps."""
 
+from __future__ import annotations
+
+import csv
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.files import read_text
 from sgcp.core.parallel import map_parallel
-from sgcp.datasets.camvid_labels import color_table, convert_colors, convert_indices
-from sgcp.datasets.classes import camvid_classes
-from sgcp.datasets.index import SPLITS, Dataset, Item, digest_file, digest_pixels
-from sgcp.datasets.keys import CAMVID_FRAME as STEM
-from sgcp.datasets.missing import check_counts, pair_files
-from sgcp.media.images import read_image, read_label, write_png
+from sgcp.datasets.classes import IGNORE, UNLISTED, camvid_classes, color_code, color_codes
+from sgcp.datasets.foreign_layouts import (
+    OTHER_IMAGES,
+    OTHER_LABELS,
+    SPLIT,
+    ForeignLayout,
+    explain_layout,
+)  # fmt: skip
+from sgcp.datasets.index import CAMVID_FRAME, SPLITS, Dataset, Item, Located, digest_file
+from sgcp.datasets.preparing import check_counts, convert_image, pair_files
+from sgcp.datasets.raw import OnlyOnce
+from sgcp.datasets.source import DatasetSource, Inputs
+from sgcp.media.images import UInt8, read_image, read_label
 
 COLOR_LISTS = ("label_colors.txt", "class_dict.csv")  # as Cambridge and Kaggle publish them
+MAX_COLORS, MAX_SPLIT = 2**16, 2**20  # bytes of a list of 32 colours, and of stems
+HEADINGS = ["name", "r", "g", "b"]  # of class_dict.csv
+SEGNET_VOID = 11  # the SegNet edition's twelfth index
+
+# Which of the 32 source classes become which of the 11; every class not named is ignored. The
+# shares of pixels behind ``grouped`` are in docs/datasets.md.
+STRICT = {
+    "Sky": "Sky",
+    "Building": "Building",
+    "Column_Pole": "Pole",
+    "Road": "Road",
+    "Sidewalk": "Pavement",
+    "Tree": "Tree",
+    "SignSymbol": "SignSymbol",
+    "Fence": "Fence",
+    "Car": "Car",
+    "Pedestrian": "Pedestrian",
+    "Bicyclist": "Bicyclist",
+}
+GROUPED = STRICT | {
+    "Bridge": "Building",
+    "Tunnel": "Building",
+    "Wall": "Building",
+    "LaneMkgsDriv": "Road",
+    "LaneMkgsNonDriv": "Road",
+    "ParkingBlock": "Pavement",
+    "RoadShoulder": "Pavement",
+    "VegetationMisc": "Tree",
+    "Misc_Text": "SignSymbol",
+    "TrafficLight": "SignSymbol",
+    "SUVPickupTruck": "Car",
+    "Truck_Bus": "Car",
+}
+PROTOCOLS: Mapping[str, Mapping[str, str]] = {"strict": STRICT, "grouped": GROUPED}
 
 
 @dataclass(frozen=True)
@@ -53,12 +101,9 @@ EDITIONS = {
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One frame of any edition; paths lie below the raw folder."""
+class Frame(Located):
+    """One frame of any edition and its label map, below the raw folder."""
 
-    split: str
-    stem: str
-    image: Path
     label: Path | None
 
 
@@ -67,14 +112,14 @@ def raw_path(name: str) -> Path | None:
 
     None if the project has no use for it, such as the SegNet repository's other images.
     """
-    if match := re.search(rf"(?:^|/)((?:train|val|test)(?:annot)?)/({STEM}\.png)\Z", name):
+    if match := re.search(rf"(?:^|/)((?:train|val|test)(?:annot)?)/({CAMVID_FRAME}\.png)\Z", name):
         return Path("CamVid", match[1], match[2])
-    if match := re.search(rf"(?:^|/)((?:train|val|test)_labels)/({STEM}_L\.png)\Z", name):
+    if match := re.search(rf"(?:^|/)((?:train|val|test)_labels)/({CAMVID_FRAME}_L\.png)\Z", name):
         return Path("CamVid", match[1], match[2])
-    if match := re.search(rf"(?:^|/)({STEM}_L\.png)\Z", name):
+    if match := re.search(rf"(?:^|/)({CAMVID_FRAME}_L\.png)\Z", name):
         return Path("LabeledApproved_full", match[1])
     labels = re.search(r"(?:label|annot|mask)[^/]*/[^/]*\Z", name, re.IGNORECASE)
-    if not labels and (match := re.search(rf"(?:^|/)({STEM}\.png)\Z", name)):
+    if not labels and (match := re.search(rf"(?:^|/)({CAMVID_FRAME}\.png)\Z", name)):
         return Path("701_StillsRaw_full", match[1])
     name = name.rpartition("/")[2]
     return Path(name) if name in COLOR_LISTS else None
@@ -157,7 +202,7 @@ def find_frames(
         places = {stem: annotations / f"{stem}{edition.suffix}.png" for stem in stems}
         found = [label for label in places.values() if (raw / label).is_file()]
         here = [
-            Frame(split, stem, image, label if found or split != "test" else None)
+            Frame(split, image, label if found or split != "test" else None)
             for stem, label in places.items()
             if (raw / (image := images / f"{stem}.png")).is_file()
         ]
@@ -172,39 +217,20 @@ def convert_frame(frame: Frame, raw: Path, out: Path, protocol: str, colors: Pat
     """Write one frame's label map and return its row of the index.
 
     Args:
-        colors: the list of the colours in its label; None: it holds the 11 classes.
+        colors: the list of the colours in its label map; None: it contains the 11 classes.
 
     Raises:
-        SgcpError: image and label differ in size, or the label has an unlisted value.
+        SgcpError: image and label map differ in size, or the label map has an unlisted value.
     """
-    image = read_image(raw / frame.image)
-    height, width = image.shape[:2]
-    sequence = frame.stem.split("_")[0]
-    item = Item(frame.split, frame.image, sequence, height, width, digest_pixels(image))
-    if frame.label is None:
-        return item
-    source = raw / frame.label
-    # Digested before it is read: a change in between must not go by unnoticed.
-    source_digest = digest_file(source)
-    if colors is None:
-        label = convert_indices(read_label(source), source)
-    else:
-        label = convert_colors(read_image(source), color_table(colors, protocol), source)
-    if label.shape != (height, width):
-        raise SgcpError(
-            f"{source}: {label.shape} differs from its image {(height, width)} "
-            "(height, width); the archives do not belong together"
-        )
-    target = Path("labels", frame.split, f"{frame.stem}.png")
-    if not (out / target).is_file():
-        write_png(out / target, label)
-    return replace(
-        item,
-        label=target,
-        label_digest=digest_pixels(label),
-        source=frame.label,
-        source_digest=source_digest,
-    )
+
+    def read(source: Path) -> UInt8:
+        if colors is None:
+            return convert_indices(read_label(source), source)
+        return convert_colors(read_image(source), color_table(colors, protocol), source)
+
+    stem = frame.image.stem
+    target = Path("labels", frame.split, f"{stem}.png")
+    return convert_image(frame, frame.label, stem.split("_")[0], target, read, raw, out)[0]
 
 
 def prepare_camvid(
@@ -235,7 +261,7 @@ def prepare_camvid(
     chosen = split_by_folders(raw) if name == "kaggle" else splits
     frames = find_frames(raw, edition, chosen, allow_missing)
     groups = splits if name != "kaggle" else {"published": list(chain(*splits.values()))}
-    stems = {frame.stem for frame in frames}
+    stems = {frame.image.stem for frame in frames}
     check_counts(
         "camvid",
         {group: len(stems.intersection(published)) for group, published in groups.items()},
@@ -247,3 +273,201 @@ def prepare_camvid(
     convert = partial(convert_frame, raw=raw, out=out, protocol=protocol, colors=colors)
     items = map_parallel(convert, frames, workers, "labels")
     return Dataset("camvid", name, protocol, camvid_classes(), tuple(items), sources)
+
+
+def read_split(path: Path) -> list[str]:
+    """Read the stems of a published split.
+
+    Raises:
+        SgcpError: missing, empty, a stem given twice, or one that is not a plain file name.
+    """
+    try:
+        stems = read_text(path, MAX_SPLIT).split()
+    except FileNotFoundError:
+        raise SgcpError(f"{path}: no such file; it comes with the project") from None
+    except ValueError as error:
+        raise SgcpError(f"{path}: no list of stems ({error}); it comes with the project") from None
+    if not stems:
+        raise SgcpError(f"{path}: an empty split")
+    if odd := [stem for stem in stems if not re.fullmatch(r"\w[\w.-]*", stem)]:
+        raise SgcpError(f"{path}: {odd[0][:80]!r} is no stem of an image's name")
+    if len(set(stems)) < len(stems):
+        raise SgcpError(f"{path}: a stem stands there twice")
+    return stems
+
+
+def _prepare(inputs: Inputs, out: Path, settings: Any, workers: int | str) -> Dataset:
+    splits = {split: read_split(inputs.splits / f"{split}.txt") for split in SPLITS}
+    return prepare_camvid(
+        inputs.raw, out, splits, settings.protocol, settings.allow_missing, workers
+    )
+
+
+def read_colors(path: Path) -> dict[str, tuple[int, int, int]]:
+    """Read a list of colours, a line for each class.
+
+    ``label_colors.txt`` has lines ``R G B<tabs>Name``; ``class_dict.csv``, ``Name,R,G,B`` below a
+    line of headings.
+
+    Raises:
+        SgcpError: missing, far too long, a line that is not of this form, or a colour or name
+            given twice.
+    """
+    colors: dict[str, tuple[int, int, int]] = {}
+    if not path.is_file() or path.stat().st_size > MAX_COLORS:
+        raise SgcpError(f"{path}: no list of colours; get it again")
+    form = "Name,R,G,B" if path.suffix == ".csv" else "R G B Name"
+    # A byte that is no UTF-8 ends up in the message about its line.
+    text = path.read_text(encoding="utf-8-sig", errors="backslashreplace")
+    for number, line in enumerate(text.splitlines(), start=1):
+        name, *parts = _split_line(line, path.suffix)
+        if not line.strip() or (number == 1 and [name, *parts] == HEADINGS):
+            continue
+        valid = len(parts) == 3 and all(re.fullmatch(r"[0-9]{1,3}", part) for part in parts)
+        if not valid or max(map(int, parts)) > 255 or not re.fullmatch(r"\w+", name):
+            raise SgcpError(f"{path}, line {number}: expected '{form}', got {line[:80]!r}")
+        red, green, blue = map(int, parts)
+        color = (red, green, blue)
+        if name in colors or color in colors.values():
+            raise SgcpError(f"{path}, line {number}: {name} {color} is listed twice")
+        colors[name] = color
+    return colors
+
+
+def _split_line(line: str, ending: str) -> list[str]:
+    """Return a line's name and what should be its colour."""
+    if ending == ".csv":
+        return [field.strip() for field in next(csv.reader([line]), [])] or [""]
+    parts = line.split()
+    return [*parts[3:4], *parts[:3], *parts[4:]] or [""]
+
+
+def color_table(colors_file: Path, protocol: str) -> UInt8:
+    """Return a table from 24-bit colour (R * 65536 + G * 256 + B) to train id, (2**24,) uint8.
+
+    Raises:
+        SgcpError: the colours lack a class that the protocol names.
+    """
+    colors = read_colors(colors_file)
+    absent = sorted(PROTOCOLS[protocol].keys() - colors.keys())
+    if absent:
+        raise SgcpError(f"{colors_file}: lacks {', '.join(absent)}, which the protocol needs")
+    # Kept by content: another project's file may have the same name.
+    return _fill_table(tuple(colors.items()), protocol)
+
+
+@cache
+def _fill_table(colors: tuple[tuple[str, tuple[int, int, int]], ...], protocol: str) -> UInt8:
+    mapping = PROTOCOLS[protocol]
+    train_ids = {item.name: item.train_id for item in camvid_classes()}
+    table = np.full(2**24, UNLISTED, dtype=np.uint8)
+    for name, (red, green, blue) in colors:
+        target = mapping.get(name)
+        code = color_code(red, green, blue)
+        table[code] = IGNORE if target is None else train_ids[target]
+    return table
+
+
+def convert_colors(rgb: UInt8, table: UInt8, source: Path) -> UInt8:
+    """Map colours (H, W, 3) to train ids (H, W).
+
+    Raises:
+        SgcpError: a colour that the list of colours lacks.
+    """
+    return _refuse_unlisted(table[color_codes(rgb)], rgb, source, "colour")
+
+
+def convert_indices(indices: UInt8, source: Path) -> UInt8:
+    """Map the SegNet edition's indices (H, W) to train ids (H, W): void, 11, becomes 255.
+
+    Raises:
+        SgcpError: an index beyond 11 other than 255.
+    """
+    table = np.full(256, UNLISTED, dtype=np.uint8)
+    table[:SEGNET_VOID] = np.arange(SEGNET_VOID)
+    table[[SEGNET_VOID, IGNORE]] = IGNORE
+    return _refuse_unlisted(table[indices], indices, source, "id")
+
+
+def _refuse_unlisted(label: UInt8, values: UInt8, source: Path, what: str) -> UInt8:
+    unlisted = label == UNLISTED
+    if unlisted.any():
+        y, x = np.argwhere(unlisted)[0].tolist()
+        value = values[y, x].tolist()
+        raise SgcpError(
+            f"{source}: unlisted {what} {value} at row {y}, column {x} "
+            f"({int(unlisted.sum())} such pixels); the label map is damaged or of another dataset"
+        )
+    return label
+
+
+LAYOUTS = (
+    ForeignLayout(
+        "CamVid as fast.ai publishes it",
+        (rf"labels/{CAMVID_FRAME}_P\.png",),
+        "Its label maps hold the 32 classes by number: use the colours of "
+        "LabeledApproved_full.zip, with label_colors.txt",
+    ),
+    ForeignLayout(
+        "frames in another format",
+        (rf"{CAMVID_FRAME}(?:_L)?\.(?:jpe?g|webp|bmp|tiff?|gif)",),
+        "Frames and label maps are PNG files: get them again, since JPEG changes the colours of "
+        "label maps",
+    ),
+    ForeignLayout(
+        "label maps with other names",
+        (rf"[^/]*{OTHER_LABELS}[^/]*/[^/]*{CAMVID_FRAME}[^/]*\.png",),
+        "The cambridge and kaggle editions call them FRAME_L.png; the segnet edition has FRAME.png "
+        "in trainannot, valannot and testannot",
+    ),
+    ForeignLayout(
+        "archives that are not unpacked",
+        (r"[^/]*(?:701_StillsRaw|LabeledApproved|SegNet|camvid)[^/]*\.zip",),
+        "Give them by `--archive FILE...`, or unpack them",
+    ),
+    ForeignLayout(
+        "images that are not CamVid's frames",
+        (rf"(?:{SPLIT}/.+|{OTHER_IMAGES}/.+)\.(?:png|jpe?g)",),
+        "Its frames have names such as 0016E5_07959.png; other images make a dataset of your own "
+        "(docs/custom-dataset.md)",
+    ),
+)
+
+
+def check_source(raw: Path, place: OnlyOnce, edition: str) -> None:
+    """Refuse a source that is not of this edition.
+
+    Raises:
+        SgcpError: as ``detect_edition``, with what else the source has; or another edition.
+    """
+    if not place.taken:
+        found = explain_layout(LAYOUTS, place.skipped)
+        raise SgcpError(f"camvid: the source has no file of this dataset: {found}")
+    problem = f"{raw}: its frames have no label maps"
+    try:
+        found = detect_edition(raw)
+        complete = not place.skipped or any(any(raw.glob(p)) for p in EDITIONS[found].parts)
+    except SgcpError as error:
+        if not place.skipped:
+            raise
+        problem, complete = str(error), False
+    if not complete:
+        raise SgcpError(f"{problem}. Besides, {explain_layout(LAYOUTS, place.skipped)}")
+    if found != edition:
+        raise SgcpError(
+            f"camvid.download.edition: '{edition}' in params.yaml, but the source has the "
+            f"'{found}' edition; set it to '{found}'"
+        )
+
+
+def _check_file(path: Path) -> str:
+    """Return what is wrong with the list of colours, nothing if all is well."""
+    try:
+        return "" if path.suffix != ".txt" or read_colors(path) else "an empty list of colours"
+    except SgcpError as error:
+        return str(error)
+
+
+SOURCE = DatasetSource(
+    "camvid", _prepare, raw_path, check_source, check_file=_check_file, layouts=LAYOUTS
+)

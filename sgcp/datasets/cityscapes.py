@@ -1,4 +1,4 @@
-"""Cityscapes-form data: polygons to train-id label maps, drawn by cityscapesScripts."""
+"""Cityscapes: where its files belong, and polygons to label maps, drawn by cityscapesScripts."""
 
 from __future__ import annotations
 
@@ -12,22 +12,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sgcp.core.errors import SgcpError
+from sgcp.core.errors import SgcpError, printable, shorten
 from sgcp.core.files import parse_json, read_text
 from sgcp.core.parallel import map_parallel
 from sgcp.core.terminal import warn
 from sgcp.datasets.classes import CITYSCAPES_PROTOCOL, cityscapes_classes
+from sgcp.datasets.foreign_layouts import SPLIT, ForeignLayout, explain_layout
 from sgcp.datasets.ground_truth import ground_truth_of_instance_ids, write_segments
-from sgcp.datasets.index import SPLITS, Dataset, Item, digest_file, digest_pixels
-from sgcp.datasets.keys import Located, refuse_collisions
-from sgcp.datasets.missing import check_counts, pair_files
+from sgcp.datasets.index import (
+    SPLITS,
+    Dataset,
+    Item,
+    Located,
+    digest_file,
+    digest_pixels,
+    refuse_collisions,
+)  # fmt: skip
+from sgcp.datasets.preparing import check_counts, pair_files
+from sgcp.datasets.raw import OnlyOnce
+from sgcp.datasets.source import DatasetSource, Inputs, read_edition
 from sgcp.media.images import read_image, read_label, write_png
 
 if TYPE_CHECKING:
     from cityscapesscripts.helpers.annotation import Annotation
 
 FAR = 1e6  # pixels; no annotation reaches this far beyond its image
-MAX_BYTES = 2**24  # of an annotation; Cityscapes' longest are below a megabyte
+MAX_ANNOTATION = 2**24  # of an annotation; Cityscapes' longest are below a megabyte
 MAX_POINTS = 100_000  # of an annotation; drawing takes seconds then
 IMAGE_ENDING = "_leftImg8bit.png"
 POLYGON_ENDING = "_gtFine_polygons.json"
@@ -106,7 +116,7 @@ def read_polygons(path: Path, size: tuple[int, int]) -> Annotation:
     from cityscapesscripts.helpers.annotation import Annotation
 
     try:
-        content: Any = parse_json(read_text(path, MAX_BYTES))
+        content: Any = parse_json(read_text(path, MAX_ANNOTATION))
         declared = (content["imgHeight"], content["imgWidth"])
         objects = [(i["label"], i["polygon"], i.get("deleted", 0)) for i in content["objects"]]
     except FileNotFoundError:
@@ -246,3 +256,106 @@ def prepare_cityscapes(
             "annotations, are not drawn, as in the official converter"
         )
     return Dataset(name, edition, CITYSCAPES_PROTOCOL, cityscapes_classes(), items)
+
+
+STRAY = rf"(?:^|/){IMAGES}/(?:train|val|test)/.+\.(?:png|jpe?g)\Z"  # of those that are not read
+LAYOUTS = (
+    ForeignLayout(
+        "Foggy Cityscapes",
+        (r"leftImg8bit[^/]*/.+_foggy(?:DBF)?_.+\.png",),
+        "Its images are named after those of Cityscapes: link those of one beta to "
+        "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png",
+    ),
+    ForeignLayout(
+        "RainCityscapes",
+        (r"leftImg8bit[^/]*/.+_rain_.+\.png",),
+        "Its images are named after those of Cityscapes: link one of each to "
+        "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png",
+    ),
+    ForeignLayout(
+        "ACDC or Dark Zurich",
+        (r"rgb_anon/.+_rgb_anon\.png",),
+        "It has label maps, not polygons: prepare it as a dataset of your own, with rgb_anon as "
+        "images and the PNGs that end in _gt_labelIds as labels (docs/custom-dataset.md)",
+    ),
+    ForeignLayout(
+        "Cityscapes' coarse annotations",
+        (r"gtCoarse/.+_gtCoarse_polygons\.json",),
+        "Get the fine ones too: gtFine_trainvaltest.zip",
+    ),
+    ForeignLayout(
+        "Cityscapes' label maps without their polygons",
+        (r"gtFine/.+_gtFine_(?:labelTrainIds|labelIds|instanceIds|color)\.png",),
+        "Label maps are drawn from the polygons, which gtFine_trainvaltest.zip has too",
+    ),
+    ForeignLayout(
+        "images in another format",
+        (r"leftImg8bit/.+\.(?:jpe?g|webp|bmp|tiff?)",),
+        "Images are PNG files: convert them, and keep their names "
+        "(`mogrify -format png leftImg8bit/*/*/*.jpg`)",
+    ),
+    ForeignLayout(
+        "images or polygons without a folder for their city",
+        (rf"(?:leftImg8bit|gtFine)/{SPLIT}/[^/]+\.(?:png|json)",),
+        "Put those of each city into a folder: leftImg8bit/train/aachen/...",
+    ),
+    ForeignLayout(
+        "images of another camera or depth",
+        (r"(?:rightImg8bit|leftImg16bit|rightImg16bit|leftImg8bit_sequence|disparity)/.+\.png",),
+        "The images of leftImg8bit_trainvaltest.zip are needed",
+    ),
+    ForeignLayout(
+        "a folder within leftImg8bit or gtFine",
+        (r".+_(?:leftImg8bit\.png|gtFine_polygons\.json)",),
+        "Name the folder that contains both leftImg8bit and gtFine",
+    ),
+    ForeignLayout(
+        "images with other names",
+        (r"leftImg8bit/.+\.png",),
+        "Name them NAME_leftImg8bit.png, and their polygons NAME_gtFine_polygons.json",
+    ),
+    ForeignLayout(
+        "archives that are not unpacked",
+        (r"[^/]*(?:leftImg8bit|gtFine)[^/]*\.zip",),
+        "Give them by `--archive FILE...`, or unpack them",
+    ),
+)
+
+
+def check_source(raw: Path, place: OnlyOnce, edition: str) -> None:
+    """Refuse a source that lacks images or polygons; report images that are not read.
+
+    Raises:
+        SgcpError: naming what is missing and what the source has instead.
+    """
+    parts = {path.parts[0] for path in place.taken}
+    wanted = {IMAGES: f"NAME{IMAGE_ENDING}", LABELS: f"NAME{POLYGON_ENDING}"}
+    if lacks := [f"{part}/SPLIT/CITY/{name}" for part, name in wanted.items() if part not in parts]:
+        found = explain_layout(LAYOUTS, place.skipped)
+        raise SgcpError(
+            f"cityscapes: the source lacks {' and '.join(lacks)}: {found}. Give both archives, or "
+            f"the folder that contains {IMAGES} and {LABELS} (docs/datasets.md)"
+        )
+    strays = [name for name in place.skipped if re.search(STRAY, name, re.IGNORECASE)]
+    if strays:
+        warn(
+            f"note: left out {len(strays)} images ({shorten(map(printable, strays))}): only "
+            f"{IMAGES}/SPLIT/CITY/NAME{IMAGE_ENDING} are read"
+        )
+
+
+def _prepare(inputs: Inputs, out: Path, settings: Any, workers: int | str) -> Dataset:
+    expected = read_edition(inputs.description, "fine").images
+    return prepare_cityscapes(
+        inputs.raw, out, "cityscapes", "fine", expected, settings.allow_missing, workers
+    )
+
+
+SOURCE = DatasetSource(
+    "cityscapes",
+    _prepare,
+    raw_path,
+    check_source,
+    layouts=LAYOUTS,
+    root_variable="CITYSCAPES_DATASET",
+)

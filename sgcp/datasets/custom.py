@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
-from sgcp.core.errors import SgcpError, shorten
+from sgcp.core.errors import SgcpError, printable, shorten
 from sgcp.core.parallel import map_parallel
 from sgcp.core.terminal import warn
 from sgcp.datasets.classes import SemanticClass
 from sgcp.datasets.custom_classes import CLASSES, IGNORED, ClassTable, means_void, read_classes
-from sgcp.datasets.index import SPLITS, Dataset, Item, digest_file, digest_pixels, train_only
-from sgcp.datasets.keys import Located, refuse_collisions
-from sgcp.datasets.missing import pair_files
-from sgcp.media.images import read_image, write_png
+from sgcp.datasets.custom_layouts import LAYOUTS
+from sgcp.datasets.foreign_layouts import explain_layout, is_hidden, other_split
+from sgcp.datasets.index import (
+    SPLITS,
+    Dataset,
+    Item,
+    Located,
+    digest_file,
+    refuse_collisions,
+    train_only,
+)  # fmt: skip
+from sgcp.datasets.preparing import convert_image, pair_files
+from sgcp.datasets.raw import OnlyOnce
+from sgcp.datasets.source import DatasetSource, Inputs
 
 IMAGES, LABELS = "images", "labels"
 LABEL_ENDING = ".png"
@@ -27,6 +39,11 @@ ENDINGS = (LABEL_ENDING, ".jpg", ".jpeg")
 FOREIGN = (".bmp", ".gif", ".heic", ".jp2", ".tif", ".tiff", ".webp")  # images, but not read
 LEARNED = ("train", "val")  # splits that must have labels
 SHOWN = 5  # classes of one message
+PAGE = "docs/custom-dataset.md"
+# A file that may list classes, where classes.csv is missing.
+CLASS_LIST = (
+    r"(?:^|/)[^/]*(?:class|categor|label_?map|palette)[^/]*\.(?:csv|tsv|txt|json|ya?ml|xlsx?)\Z"
+)
 
 
 @dataclass(frozen=True)
@@ -150,44 +167,21 @@ def refuse_empty(raw: Path, entries: Sequence[Entry], allow_missing: bool) -> No
     )
 
 
-def convert_image(
+def convert_entry(
     entry: Entry, raw: Path, out: Path, table: ClassTable
 ) -> tuple[Item, frozenset[int]]:
-    """Write one image's label map; return its row of the index and the train ids it holds.
+    """Write one image's label map; return its row of the index and the train ids it contains.
 
     Raises:
         SgcpError: a file is damaged, the two differ in size, or a value is not listed.
     """
-    image = read_image(raw / entry.image)
-    height, width = image.shape[:2]
     sequence = "/".join(entry.image.parts[2:-1])
-    digest = digest_pixels(image)
-    item = Item(entry.split, entry.image, sequence, height, width, digest)
-    if entry.label is None:
-        return item, frozenset()
-    # Digested before it is read: a change in between must not go by unnoticed.
-    source_digest = digest_file(raw / entry.label)
-    label = table.read(raw / entry.label)
-    if label.shape != (height, width):
-        raise SgcpError(
-            f"{raw / entry.label}: {label.shape} differs from its image {(height, width)} "
-            "(height, width); a label has a value for each pixel of its own image"
-        )
     target = label_of(entry.image)
-    if not (out / target).is_file():
-        write_png(out / target, label)
-    found = frozenset(np.unique(label).tolist())
-    item = replace(
-        item,
-        label=target,
-        label_digest=digest_pixels(label),
-        source=entry.label,
-        source_digest=source_digest,
-    )
-    return item, found
+    item, label = convert_image(entry, entry.label, sequence, target, table.read, raw, out)
+    return item, frozenset(() if label is None else np.unique(label).tolist())
 
 
-def prepare_own(raw: Path, out: Path, allow_missing: bool, workers: int | str) -> Dataset:
+def prepare_custom(raw: Path, out: Path, allow_missing: bool, workers: int | str) -> Dataset:
     """Convert every labelled image into ``out/labels``.
 
     Raises:
@@ -196,7 +190,7 @@ def prepare_own(raw: Path, out: Path, allow_missing: bool, workers: int | str) -
     sources = {CLASSES: digest_file(raw / CLASSES)}
     table = read_classes(raw / CLASSES)
     entries = find_images(raw, allow_missing)
-    convert = partial(convert_image, raw=raw, out=out, table=table)
+    convert = partial(convert_entry, raw=raw, out=out, table=table)
     converted = map_parallel(convert, entries, workers, "labels")
     items = tuple(item for item, _ in converted)
     # Without a training split, as for a dataset that only scores, all its label maps count.
@@ -233,3 +227,96 @@ def judge_classes(classes: Sequence[SemanticClass], seen: frozenset[int]) -> Non
         )
     if unseen := [item.name for item in classes if item.train_id not in seen]:
         warn(f"note: no label map of train has {shorten(unseen, SHOWN)}: it cannot be learned")
+
+
+def refuse_several(source: Path, taken: Mapping[Path, str]) -> None:
+    """Refuse one folder or archive that contains images or label maps in several places.
+
+    Args:
+        taken: its files, each by its place in the raw data.
+
+    Raises:
+        SgcpError: naming the places.
+    """
+    for kind in (IMAGES, LABELS):
+        parents = {
+            PurePosixPath(name).parents[len(place.parts) - 1] / kind
+            for place, name in taken.items()
+            if place.parts[0] == kind
+        }
+        if len(parents) > 1:
+            raise SgcpError(
+                f"{source}: several datasets: {printable(shorten(sorted(parents)))}. Name the "
+                "folder of one with --root, or merge them: a split may have sub-folders"
+            )
+
+
+def check_source(raw: Path, place: OnlyOnce, edition: str) -> None:
+    """Refuse a source that lacks a part; mention images that none of the splits takes.
+
+    Raises:
+        SgcpError: naming what is missing and what there is instead; or a folder that is meant as
+            a split but has another name.
+    """
+    parts = {path.parts[0] for path in place.taken}
+    missing = [f"{kind}/SPLIT" for kind in (IMAGES, LABELS) if kind not in parts]
+    if missing:
+        found = explain_layout(LAYOUTS, place.skipped)
+        lacks = " and ".join([*missing, *({CLASSES} - parts)])
+        raise SgcpError(
+            f"custom: the source lacks {lacks} (SPLIT: train, val, test): {found}; see {PAGE}"
+        )
+    if CLASSES not in parts:
+        near = [name for name in place.skipped if re.search(CLASS_LIST, name, re.IGNORECASE)]
+        found = f"; the nearest to it is {printable(near[0])}" if near else ""
+        raise SgcpError(
+            f"custom: the source lacks {CLASSES}, the list of your classes{found}. Write one as "
+            f"{PAGE} shows, beside {IMAGES} and {LABELS}"
+        )
+    check_strays(place.skipped)
+
+
+def check_strays(names: Iterable[str]) -> None:
+    """Mention images and label maps that lie below the parts but in none of the splits.
+
+    Raises:
+        SgcpError: their folder is meant as a split, such as ``images/valid``.
+    """
+    strays: Counter[str] = Counter()
+    wrong: dict[str, str] = {}
+    for name in names:
+        match = re.search(rf"(?:^|/)(({IMAGES}|{LABELS})/(?:([^/]+)/)?)[^/]", name)
+        if match is None or is_hidden(name) or Path(name).suffix.lower() not in ENDINGS:
+            continue
+        folder = match[1].rstrip("/")
+        strays[folder] += 1
+        if match[3] and (split := other_split(match[3])):
+            wrong[folder] = f"{match[2]}/{split}"
+    if wrong:
+        folder, right = next(iter(sorted(wrong.items())))
+        raise SgcpError(
+            f"custom: {_count(strays, wrong)} would be left out: the splits are called "
+            f"{', '.join(SPLITS)}. Rename {folder} to {right}, and so on"
+        )
+    if strays:
+        warn(f"note: left out, as only {', '.join(SPLITS)} are read: {_count(strays, strays)}")
+
+
+def _count(strays: Counter[str], folders: Iterable[str]) -> str:
+    return shorten(f"{printable(f)} ({strays[f]:,} files)" for f in sorted(folders))
+
+
+def _prepare(inputs: Inputs, out: Path, settings: Any, workers: int | str) -> Dataset:
+    return prepare_custom(inputs.raw, out, settings.allow_missing, workers)
+
+
+SOURCE = DatasetSource(
+    "custom",
+    _prepare,
+    raw_path,
+    check_source,
+    refuse_several,
+    layouts=LAYOUTS,
+    page="custom-dataset",
+    copy_key="root",
+)

@@ -31,7 +31,7 @@ VOID_NAMES = {
 }  # fmt: skip
 BESIDE_VOID = {"other", "others", "label", "labels", "pixel", "pixels", "area", "region"}
 REST = "*"  # of its values: whatever no row lists
-MAX_BYTES = 2**20
+MAX_TABLE = 2**20
 MAX_CLASSES = UNLISTED  # train ids are bytes; beyond them stand two marks, UNLISTED and IGNORE
 MAX_NAME = 80  # characters
 SHOWN = 5  # unlisted values of a file
@@ -105,7 +105,7 @@ def read_classes(path: Path) -> ClassTable:
     """
     builder = _Builder()
     try:
-        rows = list(_read_rows(read_text(path, MAX_BYTES)))
+        rows = list(_read_rows(read_text(path, MAX_TABLE)))
     except FileNotFoundError:
         raise SgcpError(
             f"{path}: no such file; it names your classes, see docs/custom-dataset.md"

@@ -17,7 +17,7 @@ from sgcp.core.terminal import progress_bar, say
 CHUNK = 1 << 16  # bytes; at most this much is lost when a connection breaks
 TIMEOUT = (20, 60)  # seconds to connect, and between two packets
 ATTEMPTS = 5
-MAX_BYTES = 2**36  # no published archive is nearly as long
+MAX_ARCHIVE = 2**36  # no published archive is nearly as long
 MAX_ANSWER = 2**20  # bytes of a list or a checksum
 
 
@@ -27,7 +27,7 @@ def fetch(
     target: Path,
     md5: str | None = None,
     pause: float = 2.0,
-    limit: int = MAX_BYTES,
+    limit: int = MAX_ARCHIVE,
 ) -> None:
     """Download ``url`` to ``target``, going on where an earlier try stopped.
 

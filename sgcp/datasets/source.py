@@ -1,15 +1,60 @@
-"""Where a dataset comes from: ``pipeline/datasets/DATASET.yaml``, validated."""
+"""What a dataset's file defines, and its description in ``pipeline/datasets/DATASET.yaml``."""
+
+from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from sgcp.core.archives import Placement
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import read_yaml
+from sgcp.datasets.foreign_layouts import ForeignLayout
+from sgcp.datasets.index import Dataset
+from sgcp.datasets.raw import OnlyOnce
 
-MANIFEST = "download.json"  # in the raw folder: what it holds and how many files
+
+class Inputs(NamedTuple):
+    """What a dataset is prepared from."""
+
+    raw: Path
+    description: Path
+    """``pipeline/datasets/DATASET.yaml``."""
+    splits: Path
+    """Folder of published splits."""
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """A dataset: where its files belong, how a source is checked, how raw data is prepared."""
+
+    name: str
+    prepare: Callable[[Inputs, Path, Any, int | str], Dataset]
+    """Convert raw data into a folder, by settings and number of workers."""
+    place: Placement = lambda name: None
+    """Where a file of an archive or folder belongs below the raw folder; None: not needed."""
+    check: Callable[[Path, OnlyOnce, str], None] = lambda raw, place, edition: None
+    """Refuse a source, whose files are now in the raw folder, that is not of this edition."""
+    check_part: Callable[[Path, Mapping[Path, str]], None] = lambda source, taken: None
+    """Refuse one folder or archive, by the files taken from it."""
+    check_file: Callable[[Path], str] = lambda path: ""
+    """Return what is wrong with a downloaded file other than a zip."""
+    layouts: Sequence[ForeignLayout] = ()
+    """Other layouts that a source may have, to explain what it lacks."""
+    root_variable: str = ""
+    """The environment variable that names an unpacked folder."""
+    page: str = "datasets"
+    """The page of docs about it."""
+    copy_key: str = "archives"
+    """The setting of ``download`` that names a copy on disk."""
+    generate: Callable[[Path, Any, int | str], None] | None = None
+    """Make the raw data, by settings and number of workers, where nothing is downloaded."""
+    generator: Sequence[Path] = ()
+    """The code that makes it."""
 
 
 def _plain_name(name: str) -> str:
@@ -25,39 +70,36 @@ SplitName = Annotated[str, Field(pattern=r"^(train|val|test)$")]
 Address = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
 
 
-class Strict(BaseModel):
-    """A part of the description: no unknown keys, no coercion."""
-
+class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Archive(Strict):
+class Archive(_Strict):
     """One file on the web."""
 
     file: PlainName
     """Name to keep it under."""
     url: Address
-    """Where it lies."""
     size: Annotated[int, Field(ge=1)] | None
     """Bytes, where known; another size is another file."""
     md5: Checksum | None
     """Checksum, where one is published."""
 
 
-class Edition(Strict):
+class Edition(_Strict):
     """One form in which a dataset is published."""
 
     archives: list[Archive] = []
     """Files anybody may download."""
     site: Address | None = None
-    """Address of a site that wants a log-in."""
+    """Address of a site that needs a log-in."""
     packages: list[PlainName] = []
     """Names of the packages on that site."""
     images: dict[SplitName, Annotated[int, Field(ge=0)]] = {}
-    """Published number of images a split; the benchmark insists on that of ``test``."""
+    """Published number of images a split; the benchmark requires that of ``test``."""
 
 
-class Source(Strict):
+class Description(_Strict):
     """Where a dataset comes from and under which terms."""
 
     name: str
@@ -67,14 +109,14 @@ class Source(Strict):
     editions: dict[str, Edition]
 
 
-def read_source(path: Path) -> Source:
-    """Read a dataset's description.
+def read_description(path: Path) -> Description:
+    """Read ``pipeline/datasets/DATASET.yaml``.
 
     Raises:
         SgcpError: missing or not of the expected form.
     """
     try:
-        return Source.model_validate(read_yaml(path))
+        return Description.model_validate(read_yaml(path))
     except FileNotFoundError:
         raise SgcpError(f"{path}: no such file; it comes with the project") from None
     except ValidationError as error:
@@ -91,7 +133,7 @@ def read_edition(path: Path, edition: str) -> Edition:
     Raises:
         SgcpError: the file is missing or damaged, or has no such edition.
     """
-    editions = read_source(path).editions
+    editions = read_description(path).editions
     if edition not in editions:
         raise SgcpError(f"{path}: no edition '{edition}'; it lists {', '.join(editions) or 'none'}")
     return editions[edition]

@@ -1,33 +1,31 @@
-"""Notice files that changed since ``prepare`` read them: by size and times, then by content.
+"""Find files that changed since ``prepare`` read them: by size and times, then by content.
 
-``index.csv`` holds the digest of every file. Reading all of them before each stage would take
-minutes, so only those are read whose size or times differ from their stamps. Without stamps, after
+``index.csv`` contains the digest of every file. Reading all of them before each stage would take
+minutes, so only files are read whose size or times differ from their stamps. Without stamps, after
 a copy or a ``touch``, that is done once, and only other content is an error.
+
+The stamps, ``X.stamps.json``, lie beside the prepared folder. They are not an output of DVC's,
+since times differ between machines.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.files import HeldError, only_writer, read_json, write_text
 from sgcp.core.parallel import map_threads, usable_cores
 from sgcp.core.terminal import track
 from sgcp.datasets.index import digest_file, digest_pixels
-from sgcp.datasets.stamps import (
-    PREPARED,
-    RAW,
-    Stamps,
-    Times,
-    is_settled,
-    raw_names,
-    read_stamps,
-    status_of,
-    write_stamps,
-)
 from sgcp.media.images import read_image, read_label
 
 if TYPE_CHECKING:
@@ -35,6 +33,89 @@ if TYPE_CHECKING:
     from sgcp.datasets.index import Dataset, Item
 
 SHOWN = 5  # files that a message names
+RAW, PREPARED = "raw", "prepared"
+ENDINGS = (".png", ".jpg", ".jpeg", ".json")  # images and annotations; other files are no data
+# Nanoseconds; a file changed so lately may change again without getting another time.
+RECENT = 2 * 10**9
+
+Status = list[int]  # size, and times of the last change of content and of status, nanoseconds
+Times = dict[str, Status]  # by the file's key: `raw` or `prepared`, and its path below that folder
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """What is remembered of a dataset's files."""
+
+    times: Times
+    names: frozenset[str]
+    """Keys of the images and annotations in the raw folder."""
+
+
+def status_of(path: str) -> Status | None:
+    """Return the size and times of a file, of its target if it is a link; None if it is gone."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def is_settled(status: Status) -> bool:
+    """Tell whether a later change of the file is sure to change its times."""
+    return max(status[1:]) < time.time_ns() - RECENT
+
+
+def raw_names(layout: Layout) -> frozenset[str]:
+    """Return the keys of all images and annotations in the raw folder."""
+    start = os.fspath(layout.raw)
+    return frozenset(
+        f"{RAW}{os.path.join(folder, name)[len(start):]}"
+        for folder, _, names in os.walk(start)
+        for name in names
+        if name.lower().endswith(ENDINGS) and not name.startswith(".")
+    )  # fmt: skip
+
+
+def stamp_raw(layout: Layout) -> Stamps:
+    """Return size and times of every raw file as it is now."""
+    start = os.fspath(layout.raw)
+    times = {}
+    for folder, _, names in os.walk(start):
+        for path in (os.path.join(folder, name) for name in names):
+            status = status_of(path)
+            if status is not None and is_settled(status):
+                times[f"{RAW}{path[len(start) :]}"] = status
+    return Stamps(times, raw_names(layout))
+
+
+def index_digest(layout: Layout) -> str:
+    """Digest the description that stamps belong to."""
+    digest = hashlib.sha256()
+    for name in ("index.csv", "dataset.json"):
+        digest.update((layout.prepared / name).read_bytes())
+    return digest.hexdigest()
+
+
+def read_stamps(layout: Layout) -> Stamps | None:
+    """Return the stamps; None where there are none for this very index."""
+    try:
+        content = read_json(layout.stamps, made_by="")
+        if content["index"] != index_digest(layout):
+            return None
+        return Stamps(dict(content["times"]), frozenset(content["names"]))
+    except (SgcpError, OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def write_stamps(layout: Layout, stamps: Stamps) -> None:
+    """Write the stamps, if the folder can be written and no other process does so now."""
+    with suppress(OSError, HeldError), only_writer(layout.stamps, patience=0):
+        content = {
+            "index": index_digest(layout),
+            "names": sorted(stamps.names),
+            "times": stamps.times,
+        }
+        write_text(layout.stamps, json.dumps(content))
 
 
 class Known(NamedTuple):

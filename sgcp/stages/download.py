@@ -12,27 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from sgcp.core.archives import extract, is_whole_zip
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import PARTIAL, building_folder, write_json
 from sgcp.core.terminal import say
-from sgcp.datasets import camvid, cityscapes, custom, sample, scenes, textures
 from sgcp.datasets.account import fetch_packages
-from sgcp.datasets.archives import extract, is_whole_zip
-from sgcp.datasets.camvid_labels import read_colors
-from sgcp.datasets.custom_source import check_source, refuse_several
-from sgcp.datasets.fetch import MAX_BYTES, fetch
-from sgcp.datasets.foreign_layouts import OWN, explain_layout
-from sgcp.datasets.links import OnlyOnce, Placement, link_folder, resolve_folder
-from sgcp.datasets.origin import (
+from sgcp.datasets.fetch import MAX_ARCHIVE, fetch
+from sgcp.datasets.foreign_layouts import explain_layout
+from sgcp.datasets.raw import (
+    MANIFEST,
+    OnlyOnce,
     describe_change,
     describe_sources,
     is_complete,
+    link_folder,
     list_files,
     read_manifest,
     recall_sources,
+    resolve_folder,
 )
-from sgcp.datasets.published_source import CAMVID, CITYSCAPES, check_camvid, check_cityscapes
-from sgcp.datasets.source import MANIFEST, Archive, Edition, read_edition
+from sgcp.datasets.registry import DATASETS
+from sgcp.datasets.source import Archive, DatasetSource, Edition, read_edition
 
 if TYPE_CHECKING:
     from sgcp.core.layout import Layout
@@ -44,14 +44,6 @@ if TYPE_CHECKING:
         SampleDownload,
     )
 
-PLACEMENTS: dict[str, Placement] = {
-    "camvid": camvid.raw_path,
-    "cityscapes": cityscapes.raw_path,
-    "custom": custom.raw_path,
-}
-LAYOUTS = {"camvid": CAMVID, "cityscapes": CITYSCAPES, "custom": OWN}
-ROOT_VARIABLES = {"cityscapes": "CITYSCAPES_DATASET"}
-
 
 def download(
     layout: Layout,
@@ -60,9 +52,9 @@ def download(
     archives: Sequence[Path] = (),
     root: Path | None = None,
 ) -> None:
-    """Fill ``layout.raw``: generate the sample, or get a dataset as published or as it lies there.
+    """Fill ``layout.raw``: generate a dataset, or get it from disk or the web.
 
-    A complete raw folder is left alone, unless its source has changed, or another one is named.
+    A complete raw folder is kept, unless its source has changed, or another one is given.
 
     Args:
         archives: files already on disk, used before those in ``settings``.
@@ -71,41 +63,48 @@ def download(
     Raises:
         SgcpError: a source is missing, damaged or not this dataset.
     """
-    if layout.dataset == "sample":
-        if archives or root:
-            raise SgcpError("sample: is generated; --archive and --root are for other datasets")
-        generate(layout, settings, machine)
+    source = DATASETS[layout.dataset]
+    if source.generate is None:
+        _get(source, layout, settings, archives, root)
+    elif archives or root:
+        name = layout.dataset
+        raise SgcpError(f"{name}: is generated; --archive and --root are for other datasets")
     else:
-        get_published(layout, settings, archives, root)
+        _generate(source, layout, settings, machine.prepare_workers)
 
 
-def get_published(
-    layout: Layout, settings: Any, archives: Sequence[Path], root: Path | None
+def _get(
+    source: DatasetSource,
+    layout: Layout,
+    settings: Any,
+    archives: Sequence[Path],
+    root: Path | None,
 ) -> None:
-    """Fill ``layout.raw`` from the first source there is: ``root``, ``archives``, the web."""
+    """Fill ``layout.raw`` from the first of ``root``, ``archives`` and the web."""
     edition = read_edition(layout.source, settings.edition)
     identity: dict[str, Any] = {"dataset": layout.dataset, "edition": settings.edition}
     archives = archives or [Path(name) for name in settings.archives]
-    root = root or _configured_root(layout.dataset, settings, archives)
+    if root is None and not archives:
+        configured = getattr(settings, "root", None) or os.environ.get(source.root_variable)
+        root = Path(configured) if configured else None
     if root is None and not archives and read_manifest(layout, identity):
         root, archives = recall_sources(layout)
     if root is not None:
-        refuse_own_folder(resolve_folder(root), layout.raw)
-    origin = describe_sources(archives, root, PLACEMENTS[layout.dataset])
+        _refuse_own_folder(resolve_folder(root), layout.raw)
+    origin = describe_sources(archives, root, source.place)
     if is_complete(layout, identity, origin):
         say(f"{layout.raw}: complete, nothing to do")
         return
-    place = OnlyOnce(PLACEMENTS[layout.dataset])
+    place = OnlyOnce(source.place)
     before = list_files(layout.raw)
     with building_folder(layout.raw, json.dumps([identity, origin])) as folder:
         if root is not None:
             link_folder(root, folder, place)
-            if layout.dataset == "custom":
-                refuse_several(root, place.taken)
+            source.check_part(root, place.taken)
         else:
             for archive in archives or fetch_archives(edition, layout):
-                unpack(archive, folder, place, layout.dataset)
-        check_content(layout.dataset, settings.edition, folder, place)
+                _unpack(archive, folder, place, source)
+        source.check(folder, place, settings.edition)
         write_json(folder / MANIFEST, identity | {"files": len(place.taken)})
         layout.snapshot.check()
     write_json(layout.origin, origin)
@@ -113,106 +112,78 @@ def get_published(
     say(f"{layout.raw}: {len(place.taken)} files{describe_change(before, list_files(layout.raw))}")
 
 
-def refuse_own_folder(root: Path, raw: Path) -> None:
-    """Refuse to link a folder into itself, which would leave links without files.
-
-    Raises:
-        SgcpError: one of the two lies in the other.
-    """
+def _refuse_own_folder(root: Path, raw: Path) -> None:
+    """Refuse to link a folder into itself, which would leave links without files."""
     target = raw.resolve()
     if root.is_relative_to(target) or target.is_relative_to(root):
-        raise SgcpError(f"{root}: is or holds {raw}, where its files would go; name another folder")
+        raise SgcpError(
+            f"{root}: is or contains {raw}, where its files would go; name another folder"
+        )
 
 
-def _configured_root(dataset: str, settings: Any, archives: Sequence[Path]) -> Path | None:
-    """Return the existing folder that settings or environment name, unless archives are given."""
-    if archives:
-        return None
-    variable = ROOT_VARIABLES.get(dataset, "")
-    root = getattr(settings, "root", None) or os.environ.get(variable)
-    return Path(root) if root else None
-
-
-def generate(layout: Layout, settings: Any, machine: MachineSettings) -> None:
-    """Make the embedded sample."""
+def _generate(source: DatasetSource, layout: Layout, settings: Any, workers: int | str) -> None:
     # The raw folder outlives a rerun, so the generator's code is part of what it must match.
-    code = [Path(str(module.__file__)) for module in (sample, scenes, textures)]
-    generator = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
-    identity = settings.model_dump(mode="json") | {"generator": generator}
+    code = b"".join(path.read_bytes() for path in source.generator)
+    generator = {"generator": hashlib.sha256(code).hexdigest()}
+    identity = settings.model_dump(mode="json") | generator
     if is_complete(layout, identity, {}):
         say(f"{layout.raw}: complete, nothing to do")
         return
-    counts = {"train": settings.train, "val": settings.val, "test": settings.test}
+    assert source.generate is not None
     with building_folder(layout.raw, json.dumps(identity)) as folder:
-        sample.generate_sample(
-            folder, settings.seed, settings.size, counts, machine.prepare_workers
-        )
+        source.generate(folder, settings, workers)
         (folder / MANIFEST).unlink(missing_ok=True)  # of a run killed just before its end
         count = sum(path.is_file() for path in folder.rglob("*.*") if path.suffix != PARTIAL)
         write_json(folder / MANIFEST, identity | {"files": count})
         layout.snapshot.check()
-    say(f"{layout.raw}: {sum(counts.values())} street scenes")
+    say(f"{layout.raw}: {count} files")
 
 
 def fetch_archives(edition: Edition, layout: Layout) -> list[Path]:
     """Download an edition's archives into ``layout.downloads``.
 
     Raises:
-        SgcpError: it lies nowhere on the web, or cannot be fetched.
+        SgcpError: it is not on the web, or cannot be fetched.
     """
     if edition.site is not None:
         return fetch_packages(edition.site, edition.packages, layout.downloads)
+    name = layout.dataset
+    source = DATASETS[name]
     if not edition.archives:
-        name = layout.dataset
-        key, page = ("root", "custom-dataset") if name == "custom" else ("archives", "datasets")
         raise SgcpError(
             f"{name}: this edition is not downloaded. Name your copy: `sgcp download {name} "
-            f"--root DIR`, `--archive FILE`, or {name}.download.{key} in params.yaml "
-            f"(docs/{page}.md)"
+            f"--root DIR`, `--archive FILE`, or {name}.download.{source.copy_key} in params.yaml "
+            f"(docs/{source.page}.md)"
         )
     paths = []
     with requests.Session() as session:
         for archive in edition.archives:
             paths.append(layout.downloads / archive.file)
-            fetch(session, archive.url, paths[-1], archive.md5, limit=archive.size or MAX_BYTES)
-            refuse_useless(paths[-1], archive)
+            fetch(session, archive.url, paths[-1], archive.md5, limit=archive.size or MAX_ARCHIVE)
+            _refuse_useless(paths[-1], archive, source)
     return paths
 
 
-def refuse_useless(path: Path, archive: Archive) -> None:
-    """Remove a fetched file that is not what was asked for, lest it be trusted next time.
+def _refuse_useless(path: Path, archive: Archive, source: DatasetSource) -> None:
+    """Remove a fetched file that is damaged, or the next run would use it.
 
     Raises:
-        SgcpError: another size than published; or, where no checksum is, a damaged zip or no list
-            of colours.
+        SgcpError: another size than published; or, where no checksum is, a damaged zip or another
+            file that its dataset refuses.
     """
     size = path.stat().st_size
     if archive.size not in (None, size):
         problem = f"{size} bytes, expected {archive.size}"
     elif archive.md5 is None and path.suffix == ".zip" and not is_whole_zip(path):
         problem = "damaged or no zip archive"
-    elif path.suffix == ".txt" and (wrong := _wrong_colors(path)):
-        problem = wrong
-    else:
+    elif not (problem := source.check_file(path)):
         return
     path.unlink()
     raise SgcpError(f"{archive.url}: {problem}; it was removed: run the command again")
 
 
-def _wrong_colors(path: Path) -> str:
-    """Return what is wrong with CamVid's list of colours, nothing if all is well."""
-    try:
-        return "" if read_colors(path) else "an empty list of colours"
-    except SgcpError as error:
-        return str(error)
-
-
-def unpack(archive: Path, folder: Path, place: OnlyOnce, dataset: str) -> None:
-    """Put an archive's wanted files into ``folder``; a plain text file is copied as it is.
-
-    Raises:
-        SgcpError: it holds no such file.
-    """
+def _unpack(archive: Path, folder: Path, place: OnlyOnce, source: DatasetSource) -> None:
+    """Put an archive's wanted files into ``folder``; a plain text file is copied."""
     if archive.suffix == ".txt" and archive.is_file():
         target = place(archive.name)
         if target is None:
@@ -221,29 +192,6 @@ def unpack(archive: Path, folder: Path, place: OnlyOnce, dataset: str) -> None:
         return
     others, before = len(place.skipped), {*place.taken}
     if extract(archive, folder, place) == 0:
-        found = explain_layout(LAYOUTS[dataset], place.skipped[others:])
-        raise SgcpError(f"{archive}: holds nothing of this dataset: {found}")
-    if dataset == "custom":
-        refuse_several(archive, {to: n for to, n in place.taken.items() if to not in before})
-
-
-def check_content(dataset: str, edition: str, folder: Path, place: OnlyOnce) -> None:
-    """Refuse sources that do not hold the edition asked for.
-
-    Raises:
-        SgcpError: naming what is missing and what there is, or the edition found instead.
-    """
-    if dataset == "custom":
-        check_source(place)
-    if not place.taken:
-        found = explain_layout(LAYOUTS[dataset], place.skipped)
-        raise SgcpError(f"{dataset}: the source holds no file of this dataset: {found}")
-    if dataset == "cityscapes":
-        check_cityscapes(place)
-    if dataset == "camvid":
-        found = check_camvid(folder, place)
-        if found != edition:
-            raise SgcpError(
-                f"camvid.download.edition: '{edition}' in params.yaml, but the source holds the "
-                f"'{found}' edition; set it to '{found}'"
-            )
+        found = explain_layout(source.layouts, place.skipped[others:])
+        raise SgcpError(f"{archive}: has no file of this dataset: {found}")
+    source.check_part(archive, {to: n for to, n in place.taken.items() if to not in before})

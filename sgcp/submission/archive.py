@@ -1,28 +1,20 @@
 """The files of a submission, from a folder or a zip alike; a zip is read where it lies."""
 
 import os
-import stat
-import struct
 import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from sgcp.core.archives import DAMAGED, FAULTS, fault_of, is_unsafe, read_member
 from sgcp.core.errors import SgcpError
 from sgcp.core.findings import Finding
 from sgcp.submission.rules import COMPRESSION, DUPLICATE, ENCRYPTED, SPECIAL, TOO_LARGE, UNSAFE
 
 # A 16-bit RGBA image of noise, 1024 x 2048, needs 17 MB: whatever is larger is no prediction.
 MAX_BYTES = 32 * 2**20
-# The other methods need up to gigabytes to unpack a few bytes.
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# What zipfile raises on damaged archives and members.
-BROKEN = (
-    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
-    struct.error, OverflowError, IndexError,
-)  # fmt: skip
+RULES = dict(zip(FAULTS, (SPECIAL, ENCRYPTED, COMPRESSION, TOO_LARGE), strict=True))
 FOREIGN_ARCHIVES = {b"Rar!": "a RAR", b"7z\xbc\xaf": "a 7z", b"\x1f\x8b": "a gzip"}
 
 
@@ -58,7 +50,7 @@ class Container(Protocol):
         """Return a file's content, ``MAX_BYTES`` at most.
 
         Raises:
-            OSError, or one of ``BROKEN``: it cannot be read.
+            OSError, or one of ``DAMAGED``: it cannot be read.
         """
 
 
@@ -111,7 +103,7 @@ class Zip:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 members = archive.infolist()
-        except BROKEN as error:
+        except DAMAGED as error:
             raise SgcpError(f"{self.path}: {_why_no_zip(self.path)} ({error})") from None
         entries: dict[str, Entry] = {}
         findings = []
@@ -123,7 +115,9 @@ class Zip:
                 findings.append(Finding(DUPLICATE, name))
             if is_unsafe(name):
                 findings.append(Finding(UNSAFE, name))
-            entries[name] = Entry(name, index, why_closed(info))
+            fault = fault_of(info, MAX_BYTES)
+            closed = Finding(RULES[fault[0]], name, fault[1]) if fault else None
+            entries[name] = Entry(name, index, closed)
         return list(entries.values()), findings
 
     def read(self, entry: Entry) -> bytes:
@@ -131,31 +125,7 @@ class Zip:
         stamp = self.path.stat()
         archive = _opened(self.path, stamp.st_ino, stamp.st_size, stamp.st_mtime_ns, os.getpid())
         info = archive.infolist()[entry.index]
-        with archive.open(info) as file:
-            # A length bounds the unpacking too, whatever the member really holds.
-            content = file.read(info.file_size + 1)
-        if len(content) != info.file_size:
-            raise zipfile.BadZipFile("not as long as declared")
-        return content
-
-
-def is_unsafe(name: str) -> bool:
-    """Tell names that lead out of a folder, or that only some systems take for paths."""
-    path = PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts or "\\" in name or name[1:2] == ":"
-
-
-def why_closed(info: zipfile.ZipInfo) -> Finding | None:
-    """Return why a member must not be opened, by its header alone."""
-    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
-        return Finding(SPECIAL, info.filename)
-    if info.flag_bits & 1:
-        return Finding(ENCRYPTED, info.filename)
-    if info.compress_type not in METHODS:
-        return Finding(COMPRESSION, info.filename, f"method {info.compress_type}")
-    if info.file_size > MAX_BYTES:
-        return Finding(TOO_LARGE, info.filename, f"{info.file_size:,} bytes")
-    return None
+        return read_member(archive, info)
 
 
 @lru_cache(maxsize=1)

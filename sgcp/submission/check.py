@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from sgcp.core.archives import DAMAGED as BROKEN_ZIP
 from sgcp.core.findings import Finding, Report
 from sgcp.core.parallel import map_parallel
 from sgcp.datasets.classes import SemanticClass
-from sgcp.submission.archive import BROKEN, Container, Entry
+from sgcp.submission.archive import Container, Entry
 from sgcp.submission.expected import Images, judge_unknown
 from sgcp.submission.prediction_file import Judgement, judge_image
 from sgcp.submission.rules import (
@@ -141,7 +142,7 @@ def judge_entry(task: Task, container: Container, train_ids: dict[int, int]) -> 
     """Read and judge one file; runs in worker processes."""
     try:
         content = container.read(task.entry)
-    except (*BROKEN, OSError) as error:
+    except (*BROKEN_ZIP, OSError) as error:
         return Judgement((Finding(DAMAGED, task.entry.name, str(error)),))
     return judge_image(task.entry.name, content, task.size, train_ids)
 

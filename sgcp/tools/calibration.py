@@ -15,7 +15,7 @@ from sgcp.core.errors import SgcpError, shorten
 from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import progress_bar, say, track, warn
 from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap, spread
-from sgcp.datasets.links import walk_files
+from sgcp.datasets.raw import walk_files
 from sgcp.datasets.stale import refuse_stale
 from sgcp.inference.engines.base import cores
 from sgcp.inference.segmenter import Segmenter, resize_input

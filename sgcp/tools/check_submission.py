@@ -15,7 +15,7 @@ from sgcp.core.findings import Report, examples, wrapped
 from sgcp.core.layout import Layout
 from sgcp.core.terminal import answer
 from sgcp.datasets.classes import SemanticClass, cityscapes_classes
-from sgcp.datasets.keys import CITYSCAPES, Located, find_collisions
+from sgcp.datasets.index import CITYSCAPES, Located, find_collisions
 from sgcp.media.images import read_size
 from sgcp.stages.package import known_images
 from sgcp.submission.archive import open_container

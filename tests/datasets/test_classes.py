@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sgcp.datasets.camvid_labels import color_table, convert_colors
+from sgcp.datasets.camvid import color_table, convert_colors
 from sgcp.datasets.classes import (
     IGNORE,
     camvid_classes,

@@ -13,12 +13,12 @@ from conftest import Project, make_project
 from PIL import Image
 
 from sgcp.core.errors import SgcpError
-from sgcp.datasets import links
+from sgcp.datasets import raw as links
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.custom import raw_path
 from sgcp.datasets.custom_classes import means_void, read_classes
 from sgcp.datasets.index import Dataset, read_dataset, refuse_overlap, trained_digests
-from sgcp.datasets.missing import compare_names
+from sgcp.datasets.preparing import compare_names
 from sgcp.media.images import read_label
 
 VALUES = "name,values,color\nland,0 7,#00ff00\nsea,3,#0000ff\n"

@@ -6,7 +6,8 @@ from zipfile import ZipFile
 import pytest
 from conftest import Project
 
-from sgcp.datasets.foreign_layouts import OWN, explain_layout, other_split
+from sgcp.datasets.custom_layouts import LAYOUTS
+from sgcp.datasets.foreign_layouts import explain_layout, other_split
 
 FOREIGN = {
     "Cityscapes": ["leftImg8bit/train/ulm/a_leftImg8bit.png", "gtFine/train/ulm/a_gtFine_x.json"],
@@ -31,7 +32,7 @@ FOREIGN = {
     "other names of the splits": ["images/training/a.png", "labels/training/a.png"],
     "images without a split": ["images/a.png", "labels/a.png"],
     "annotations in JSON": ["a.jpg", "a.json"],
-    "images in a folder of another name": ["images/a.png"],
+    "images in a folder of another name": ["pictures/a.png"],
 }
 MINE = [f"{kind}/train/a.png" for kind in ("images", "labels")] + ["classes.csv"]
 
@@ -39,21 +40,21 @@ MINE = [f"{kind}/train/a.png" for kind in ("images", "labels")] + ["classes.csv"
 @pytest.mark.parametrize("above", ["", "export 3/data/"])
 @pytest.mark.parametrize("name", FOREIGN)
 def test_layout_of_another_program_is_named_with_a_file_and_advice(name, above):
-    text = explain_layout(OWN, [above + file for file in FOREIGN[name]])
+    text = explain_layout(LAYOUTS, [above + file for file in FOREIGN[name]])
     assert text.startswith(f"it looks like {name}")
     example = text.split("(found ")[1].split(")")[0].split(", ")[0]
     assert example.removeprefix(above) in FOREIGN[name]
     assert text.split("). ")[1]
-    loud = explain_layout(OWN, [above + file.upper() for file in FOREIGN[name]])
+    loud = explain_layout(LAYOUTS, [above + file.upper() for file in FOREIGN[name]])
     assert loud.startswith(f"it looks like {name}")
 
 
 def test_layout_that_nobody_knows_is_described_by_its_files():
     names = [f"x/{number}.tif" for number in range(12)] + ["y/a.tif", ".git/config", ".DS_Store"]
-    assert explain_layout(OWN, names) == "found 12 .tif files in x, 1 .tif files in y"
+    assert explain_layout(LAYOUTS, names) == "found 12 .tif files in x, 1 .tif files in y"
     many = [f"{folder}/a.bin" for folder in range(100)]
-    assert explain_layout(OWN, many).endswith(" and 96 more")
-    assert explain_layout(OWN, []) == "it holds no other files"
+    assert explain_layout(LAYOUTS, many).endswith(" and 96 more")
+    assert explain_layout(LAYOUTS, []) == "it holds no other files"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def refused_both_ways(project: Project, folder: Path) -> list[str]:
 def test_source_of_another_layout_is_told_what_it_looks_like(project: Project, tmp_path, name):
     for text in refused_both_ways(project, write(tmp_path / "theirs", FOREIGN[name])):
         assert f"looks like {name}" in text
-        assert "lacks" in text or "nothing of this dataset" in text
+        assert "lacks" in text or "no file of this dataset" in text
 
 
 @pytest.mark.parametrize("kind", ["images", "labels"])

@@ -8,8 +8,7 @@ from conftest import Project
 
 from sgcp.core.errors import SgcpError
 from sgcp.datasets.classes import camvid_classes
-from sgcp.datasets.index import Dataset, Item, read_dataset, write_dataset
-from sgcp.datasets.keys import Located, find_collisions
+from sgcp.datasets.index import Dataset, Item, Located, find_collisions, read_dataset, write_dataset
 
 
 @pytest.mark.parametrize(

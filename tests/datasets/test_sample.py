@@ -5,8 +5,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from sgcp.datasets.sample import generate_sample
-from sgcp.datasets.scenes import make_scene
+from sgcp.datasets.sample import generate_sample, make_scene
 from sgcp.metrics.iou import mean_iou
 from sgcp.settings.load import load_params
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sgcp.core.layout import Layout
-from sgcp.datasets import stale, stamps
+from sgcp.datasets import stale
 
 IMAGE = "data/raw/sample/leftImg8bit/val"
 SOURCE = "data/raw/sample/gtFine/val"
@@ -56,7 +56,7 @@ def digested(monkeypatch) -> list[Path]:
 @pytest.fixture
 def settled(monkeypatch) -> None:
     """Trust the times of files made just now; a test cannot wait until they are old."""
-    monkeypatch.setattr(stamps, "RECENT", 0)
+    monkeypatch.setattr(stale, "RECENT", 0)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_stamps_of_another_index_are_not_trusted(trained):
     path, layout = first(trained.root, f"{IMAGE}/*/*.png"), Layout(trained.root, "sample")
     mirror(path)
     content = json.loads(layout.stamps.read_text())
-    content["times"][f"raw/{path.relative_to(layout.raw)}"] = stamps.status_of(str(path))
+    content["times"][f"raw/{path.relative_to(layout.raw)}"] = stale.status_of(str(path))
     layout.stamps.write_text(json.dumps(content))
     trained.ok("validate", "sample")
     layout.stamps.write_text(json.dumps(content | {"index": "another"}))
@@ -247,7 +247,7 @@ def test_stamps_that_cannot_be_written_are_left(trained, monkeypatch):
 
     before = Layout(trained.root, "sample").stamps.read_bytes()
     touch(trained.root / "data")
-    monkeypatch.setattr(stamps, "write_text", refuse)
+    monkeypatch.setattr(stale, "write_text", refuse)
     trained.ok("validate", "sample")
     assert Layout(trained.root, "sample").stamps.read_bytes() == before
 
@@ -260,36 +260,26 @@ def test_stamps_that_cannot_be_written_are_left(trained, monkeypatch):
         ("data/raw/sample/leftImg8bit/val/*/*.png", Path.unlink),
     ],
 )
-def test_raw_file_that_changes_while_it_is_prepared_is_an_error(prepared, pattern, change):
-    from sgcp.stages import prepare
-
+def test_raw_file_that_changes_while_it_is_prepared_is_an_error(
+    prepared, pattern, change, monkeypatch
+):
     path = first(prepared.root, pattern)
     before = (prepared.root / "data/prepared/sample/index.csv").read_bytes()
-    convert = prepare.convert
-
-    def change_midway(*arguments):
-        dataset = convert(*arguments)
-        change(path)
-        return dataset
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "convert", change_midway)
-        message = prepared.fails("prepare", "sample")
+    after_converting(monkeypatch, lambda: change(path))
+    message = prepared.fails("prepare", "sample")
     assert "sample: raw files changed while this ran (1: " in message
     assert str(path.relative_to(prepared.root)) in message
     assert (prepared.root / "data/prepared/sample/index.csv").read_bytes() == before
 
 
-def test_raw_files_touched_while_they_are_prepared_are_no_error(prepared):
+def after_converting(monkeypatch, do):
+    """Do something when all label maps are made, before the index is written."""
     from sgcp.stages import prepare
 
-    convert = prepare.convert
+    write = prepare.write_dataset
+    monkeypatch.setattr(prepare, "write_dataset", lambda *given: (do(), write(*given)))
 
-    def touch_midway(*arguments):
-        dataset = convert(*arguments)
-        touch(prepared.root / "data/raw")
-        return dataset
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "convert", touch_midway)
-        prepared.ok("prepare", "sample")
+def test_raw_files_touched_while_they_are_prepared_are_no_error(prepared, monkeypatch):
+    after_converting(monkeypatch, lambda: touch(prepared.root / "data/raw"))
+    prepared.ok("prepare", "sample")

@@ -5,8 +5,8 @@ from pathlib import Path
 import atheris
 from harness import fuzz
 
-with atheris.instrument_imports(include=["sgcp.datasets.camvid_labels"]):
-    from sgcp.datasets.camvid_labels import read_colors
+with atheris.instrument_imports(include=["sgcp.datasets.camvid"]):
+    from sgcp.datasets.camvid import read_colors
 
 
 def read(path: Path) -> None:

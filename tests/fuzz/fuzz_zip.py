@@ -7,8 +7,8 @@ import atheris
 import forge
 from harness import fuzz
 
-with atheris.instrument_imports(include=["zipfile", "sgcp.datasets.archives"]):
-    from sgcp.datasets.archives import extract, is_whole_zip
+with atheris.instrument_imports(include=["zipfile", "sgcp.core.archives"]):
+    from sgcp.core.archives import extract, is_whole_zip
 
 from sgcp.core.files import remove_folder
 from sgcp.datasets.camvid import raw_path

@@ -91,7 +91,7 @@ def test_other_encodings_are_refused(prepared: Project, content):
 
 
 def test_file_longer_than_any_annotation_is_not_read(prepared: Project, monkeypatch):
-    monkeypatch.setattr(cityscapes, "MAX_BYTES", 1000)
+    monkeypatch.setattr(cityscapes, "MAX_ANNOTATION", 1000)
     spoil(prepared, polygon(SQUARE * 100).encode())
     assert "longer than 1,000 bytes" in prepared.fails("prepare", "sample")
 

@@ -12,8 +12,8 @@ from conftest import ROOT, Project, make_project
 
 from sgcp.core.errors import SgcpError, printable
 from sgcp.core.files import write_text
-from sgcp.datasets import links
-from sgcp.datasets.links import link_folder
+from sgcp.datasets import raw as links
+from sgcp.datasets.raw import link_folder
 
 FRAME = "CamVid/train/0001TP_006690.png"
 
@@ -38,12 +38,12 @@ def frames(tmp_path: Path) -> Path:
         ("--archive", "a\udcff.zip", "a\\udcff.zip: no such archive"),
         ("--archive", "a\x1b[2Jb\nerror: c.zip", "a\\x1b[2Jb"),
         ("--archive", "label_colors.txt/", "no such archive"),
-        ("--root", "", "is or holds"),
+        ("--root", "", "is or contains"),
         ("--root", "~nouser-at-all", "'~nouser-at-all': no such folder"),
         ("--root", "pipe", "pipe: no such folder"),
         ("--root", "circle", "no such folder"),
         ("--root", "x" * 5000, "File name too long"),
-        ("--root", "empty", "holds no file of this dataset"),
+        ("--root", "empty", "has no file of this dataset"),
     ],
 )
 def test_name_of_no_source_is_one_message(project: Project, option, value, message):

@@ -288,4 +288,4 @@ def test_site_that_answers_nonsense_is_one_message(tmp_path: Path, monkeypatch, 
 
 
 def test_limits_leave_room_for_what_is_published():
-    assert fetching.MAX_BYTES > 12 * 10**9  # leftImg8bit_trainvaltest.zip
+    assert fetching.MAX_ARCHIVE > 12 * 10**9  # leftImg8bit_trainvaltest.zip

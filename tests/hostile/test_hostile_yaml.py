@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import read_yaml
-from sgcp.datasets.source import Source, read_source
+from sgcp.datasets.source import Description, read_description
 from sgcp.settings import Params
 from sgcp.settings.load import load_params
 
@@ -141,6 +141,6 @@ def test_any_change_of_a_file_is_settings_or_an_error(tmp_path_factory, data):
         cut = data.draw(st.integers(0, len(line)))
         lines.insert(at, line[:cut] + piece + line[cut:])
     path.write_bytes("\n".join(lines).encode("utf-8", "replace"))
-    for read, kind in ((load_params, Params), (read_source, Source)):
+    for read, kind in ((load_params, Params), (read_description, Description)):
         with contextlib.suppress(SgcpError):
             assert isinstance(read(path), kind)

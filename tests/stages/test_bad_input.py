@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,7 @@ def test_empty_and_doubled_splits_are_refused(project: Project, archive: Path):
 def test_other_edition_than_asked_for_is_refused(project: Project, archive: Path):
     project.set(camvid__download__edition="cambridge")
     text = project.fails("download", "camvid", "--archive", archive)
-    assert "the source holds the 'segnet' edition; set it to 'segnet'" in text
+    assert "the source has the 'segnet' edition; set it to 'segnet'" in text
     assert not (project.root / "data/raw/camvid").exists()
 
 
@@ -136,7 +137,7 @@ def test_archive_of_something_else_is_refused(project: Project, tmp_path: Path):
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("readme.md", "hello")
     text = project.fails("download", "camvid", "--archive", tmp_path / "other.zip")
-    assert "holds nothing of this dataset" in text
+    assert "has no file of this dataset" in text
 
 
 def test_useless_download_is_not_found_again(project: Project):
@@ -158,14 +159,15 @@ def test_bad_archive_at_hand_costs_no_download(project: Project, tmp_path: Path)
 
 
 def test_changed_generator_makes_the_sample_anew(project: Project, monkeypatch):
-    from sgcp.datasets import scenes
+    from sgcp.datasets.registry import DATASETS
 
+    source = DATASETS["sample"]
     project.ok("download", "sample")
     image = next((project.root / "data/raw/sample/leftImg8bit").rglob("*.png"))
     before = image.read_bytes()
-    changed = project.root / "scenes.py"
-    changed.write_text(Path(scenes.__file__).read_text() + "# changed")
-    monkeypatch.setattr(scenes, "__file__", str(changed))
+    changed = project.root / "textures.py"
+    changed.write_text(source.generator[0].read_text() + "# changed")
+    monkeypatch.setitem(DATASETS, "sample", replace(source, generator=(changed,)))
     image.write_bytes(b"stale")
     assert "nothing to do" not in project.ok("download", "sample")
     assert image.read_bytes() == before

@@ -1,11 +1,17 @@
-"""Rules for incomplete datasets: refuse what is missing, or leave it out and report it."""
+"""Steps that datasets share: pair images with label maps, count them, convert one.
+
+What is missing is refused, or left out and reported.
+"""
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sgcp.core.errors import SgcpError, shorten
 from sgcp.core.terminal import warn
+from sgcp.datasets.index import Item, Located, digest_file, digest_pixels
+from sgcp.media.images import UInt8, read_image, write_png
 
 MOST_COMPARED = 2000  # names that are compared letter by letter
 
@@ -63,11 +69,7 @@ def pair_files(
 
 
 def compare_names(expected: Sequence[Path], found: Sequence[Path]) -> str:
-    """Say how files found are called that may be those expected, and how to rename them.
-
-    Returns:
-        A sentence after a blank, or nothing where no name is near.
-    """
+    """Return a sentence about the names that are near those expected, and how to rename them."""
     if not expected or not found:
         return ""
     first = expected[0]
@@ -104,3 +106,41 @@ def check_counts(
             f"found: `sgcp prepare {dataset} --allow-missing`"
         )
     warn(f"note: {dataset}: {missing} are missing")
+
+
+def convert_image(
+    image: Located,
+    source: Path | None,
+    sequence: str,
+    target: Path,
+    read: Callable[[Path], UInt8],
+    raw: Path,
+    out: Path,
+) -> tuple[Item, UInt8 | None]:
+    """Write one image's label map; return its row of the index and the label map's train ids.
+
+    Args:
+        source: its label map below ``raw``; None: there is none.
+        target: where the train ids go below ``out``.
+        read: returns the train ids (H, W) of a source.
+
+    Raises:
+        SgcpError: the two differ in size; or as ``read_image`` and ``read``.
+    """
+    pixels = read_image(raw / image.image)
+    height, width = pixels.shape[:2]
+    item = Item(image.split, image.image, sequence, height, width, digest_pixels(pixels))
+    if source is None:
+        return item, None
+    # Digested before it is read: a change in between must be noticed.
+    source_digest = digest_file(raw / source)
+    label = read(raw / source)
+    if label.shape != (height, width):
+        raise SgcpError(
+            f"{raw / source}: {label.shape} differs from its image {(height, width)} "
+            "(height, width); a label map has a value for each pixel of its own image"
+        )
+    if not (out / target).is_file():
+        write_png(out / target, label)
+    described = {"label": target, "label_digest": digest_pixels(label)}
+    return replace(item, **described, source=source, source_digest=source_digest), label  # type: ignore[arg-type]
