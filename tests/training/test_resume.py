@@ -25,11 +25,9 @@ RESULTS = ("model.safetensors", "model.json", "last.safetensors", "last.json")
 
 
 @pytest.fixture
-def prepared(project: Project) -> Project:
-    project.set(sample__train__epochs=4, machine__checkpoint_seconds=0)
-    project.ok("download", "sample")
-    project.ok("prepare", "sample")
-    return project
+def prepared(prepared: Project) -> Project:
+    prepared.set(sample__train__epochs=4, machine__checkpoint_seconds=0)
+    return prepared
 
 
 def results(project: Project) -> dict[str, bytes]:
@@ -71,30 +69,15 @@ def test_interrupted_run_ends_as_an_uninterrupted_one(prepared):
 
 
 @pytest.mark.integration
-def test_run_goes_on_in_the_middle_of_an_epoch(prepared, monkeypatch):
-    """Stopped after each single step in turn, the weights are those of one go."""
-    from sgcp.training import loop
-
+def test_run_resumes_in_the_middle_of_an_epoch(prepared):
+    """Stopped after each single step in turn, the weights are those of one run."""
     prepared.set(sample__train__epochs=2)
     prepared.ok("train", "sample")
     whole = results(prepared)
-    step = loop.train_one_step
-    taken = []
-
-    def stop_after_one(*arguments):
-        if taken:
-            raise KeyboardInterrupt
-        taken.append(1)
-        return step(*arguments)
-
-    monkeypatch.setattr(loop, "train_one_step", stop_after_one)
-    places = []
-    while not places or "kept epoch" not in places[-1]:
-        taken.clear()
-        places.append(prepared.run("train", "sample").output)
-        assert len(places) < 9
+    places = [prepared.stopped_after(1, "sample").output for _ in range(4)]
     assert "resuming at step 1 of 2 of epoch 1" in places[1]
     assert "resuming at step 1 of 2 of epoch 2" in places[3]
+    prepared.ok("train", "sample")
     assert results(prepared) == whole
 
 
@@ -175,23 +158,6 @@ def test_every_part_with_a_state_is_in_the_checkpoint():
     }
 
 
-@pytest.mark.integration
-def test_two_processes_train_as_one(prepared):
-    """The same code under torchrun: two CPU processes share the batch and end up equal."""
-    prepared.set(sample__train__epochs=1, machine__accelerator="cpu", machine__devices=2)
-    prepared.set(sample__train__batch_size=4)
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-        "-m", "sgcp", "train", "sample",
-    ]  # fmt: skip
-    done = subprocess.run(
-        command, cwd=prepared.root, env=ENVIRONMENT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("epoch 1/1") == 1
-    assert (prepared.root / "data/models/sample/model.safetensors").is_file()
-
-
 def kill_all_in(folder: Path) -> None:
     """Kill the launcher and its workers, which it starts in sessions of their own."""
     for entry in Path("/proc").iterdir():
@@ -200,17 +166,16 @@ def kill_all_in(folder: Path) -> None:
                 os.kill(int(entry.name), signal.SIGKILL)
 
 
-@pytest.mark.slow
 @pytest.mark.integration
-def test_two_processes_killed_go_on_as_one_go(prepared):
-    """Both get the state that the first one read."""
+def test_two_processes_killed_resume_to_the_results_of_one_run(prepared):
+    """Under torchrun, two CPU processes share the batch; both get the state that one reads."""
     prepared.set(machine__accelerator="cpu", machine__devices=2, sample__train__batch_size=4)
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+        "-m", "sgcp", "train", "sample",
+    ]  # fmt: skip
 
     def launch() -> subprocess.Popen:
-        command = [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-            "-m", "sgcp", "train", "sample",
-        ]  # fmt: skip
         return subprocess.Popen(command, cwd=prepared.root, env=ENVIRONMENT, text=True,
                                 stdout=subprocess.PIPE)  # fmt: skip
 
@@ -220,8 +185,10 @@ def test_two_processes_killed_go_on_as_one_go(prepared):
             kill_all_in(prepared.root)
     first.wait()
     second = launch()
-    assert "resuming" in second.communicate()[0]
+    output = second.communicate()[0]
     assert second.returncode == 0
+    assert "resuming" in output
+    assert output.count("epoch 4/4") == 1  # one process reports
     interrupted = results(prepared)
     assert launch().wait() == 0
     assert results(prepared) == interrupted
