@@ -25,12 +25,8 @@ def credentials_file() -> Path:
     return Path(appdirs.user_data_dir("cityscapesscripts", "cityscapes"), "credentials.json")
 
 
-def read_credentials() -> tuple[str, str]:
-    """Return (user, password) from the environment, else from csDownload's file.
-
-    Raises:
-        SgcpError: there are none, or the file is damaged; the message says what to do.
-    """
+def _read_credentials() -> tuple[str, str]:
+    """Return (user, password) from the environment, else from csDownload's file."""
     user, password = os.environ.get(USER), os.environ.get(PASSWORD)
     if user and password:
         return user, password
@@ -54,13 +50,9 @@ def read_credentials() -> tuple[str, str]:
         ) from None
 
 
-def log_in(site: str) -> requests.Session:
-    """Open a session on the site.
-
-    Raises:
-        SgcpError: the site cannot be reached, or refuses user and password.
-    """
-    user, password = read_credentials()
+def _log_in(site: str) -> requests.Session:
+    """Open a session on the site."""
+    user, password = _read_credentials()
     session = requests.Session()
     url = f"{site}/login"
     form = {"username": user, "password": password, "submit": "Login"}
@@ -83,7 +75,7 @@ def fetch_packages(site: str, names: list[str], folder: Path) -> list[Path]:
     Raises:
         SgcpError: no credentials, refused, a package not offered to this account, wrong checksum.
     """
-    session = log_in(site)
+    session = _log_in(site)
     paths = []
     try:
         offered = _list_packages(session, site)

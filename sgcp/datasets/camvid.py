@@ -145,7 +145,7 @@ def detect_edition(raw: Path) -> str:
         raise SgcpError(f"{raw}: holds no CamVid; run `sgcp download camvid` first")
     name = next(iter(found))
     missing = [part for part in EDITIONS[name].parts if not any(raw.glob(part))]
-    if (colors := EDITIONS[name].colors) and find_colors(raw) is None:
+    if (colors := EDITIONS[name].colors) and _find_colors(raw) is None:
         missing.append(colors)
     if missing:
         raise SgcpError(
@@ -155,17 +155,13 @@ def detect_edition(raw: Path) -> str:
     return name
 
 
-def find_colors(raw: Path) -> Path | None:
+def _find_colors(raw: Path) -> Path | None:
     """Return the list of colours that the raw folder has."""
     return next((raw / name for name in COLOR_LISTS if (raw / name).is_file()), None)
 
 
-def split_by_folders(raw: Path) -> dict[str, list[str]]:
-    """Return the frames of each split of the kaggle edition: those in its folders.
-
-    Raises:
-        SgcpError: a frame is in two splits.
-    """
+def _split_by_folders(raw: Path) -> dict[str, list[str]]:
+    """Return the frames of each split of the kaggle edition: those in its folders."""
     edition, splits = EDITIONS["kaggle"], {}
     home: dict[str, str] = {}
     for split in SPLITS:
@@ -182,15 +178,12 @@ def split_by_folders(raw: Path) -> dict[str, list[str]]:
     return splits
 
 
-def find_frames(
+def _find_frames(
     raw: Path, edition: Edition, splits: Mapping[str, Sequence[str]], allow_missing: bool
 ) -> list[Frame]:
     """List the frames of the splits that the raw folder has, with their labels.
 
     The test split may come without its labels; training and validation may not.
-
-    Raises:
-        SgcpError: as ``pair_files``.
     """
     frames: list[Frame] = []
     wanted: dict[Path, Path] = {}
@@ -213,15 +206,8 @@ def find_frames(
     return [frame for frame in frames if frame.label is None or frame.image in pairs]
 
 
-def convert_frame(frame: Frame, raw: Path, out: Path, protocol: str, colors: Path | None) -> Item:
-    """Write one frame's label map and return its row of the index.
-
-    Args:
-        colors: the list of the colours in its label map; None: it contains the 11 classes.
-
-    Raises:
-        SgcpError: image and label map differ in size, or the label map has an unlisted value.
-    """
+def _convert_frame(frame: Frame, raw: Path, out: Path, protocol: str, colors: Path | None) -> Item:
+    """Write one frame's label map and return its row of the index."""
 
     def read(source: Path) -> UInt8:
         if colors is None:
@@ -258,8 +244,8 @@ def prepare_camvid(
             f"camvid.prepare.protocol: '{protocol}' needs the cambridge edition; the segnet "
             "edition's labels are grouped already: set 'grouped'"
         )
-    chosen = split_by_folders(raw) if name == "kaggle" else splits
-    frames = find_frames(raw, edition, chosen, allow_missing)
+    chosen = _split_by_folders(raw) if name == "kaggle" else splits
+    frames = _find_frames(raw, edition, chosen, allow_missing)
     groups = splits if name != "kaggle" else {"published": list(chain(*splits.values()))}
     stems = {frame.image.stem for frame in frames}
     check_counts(
@@ -268,19 +254,15 @@ def prepare_camvid(
         {group: len(published) for group, published in groups.items()},
         allow_missing,
     )
-    colors = find_colors(raw) if edition.colors else None
+    colors = _find_colors(raw) if edition.colors else None
     sources = {colors.relative_to(raw).as_posix(): digest_file(colors)} if colors else {}
-    convert = partial(convert_frame, raw=raw, out=out, protocol=protocol, colors=colors)
+    convert = partial(_convert_frame, raw=raw, out=out, protocol=protocol, colors=colors)
     items = map_parallel(convert, frames, workers, "labels")
     return Dataset("camvid", name, protocol, camvid_classes(), tuple(items), sources)
 
 
-def read_split(path: Path) -> list[str]:
-    """Read the stems of a published split.
-
-    Raises:
-        SgcpError: missing, empty, a stem given twice, or one that is not a plain file name.
-    """
+def _read_split(path: Path) -> list[str]:
+    """Read the stems of a published split."""
     try:
         stems = read_text(path, MAX_SPLIT).split()
     except FileNotFoundError:
@@ -297,7 +279,7 @@ def read_split(path: Path) -> list[str]:
 
 
 def _prepare(inputs: Inputs, out: Path, settings: Any, workers: int | str) -> Dataset:
-    splits = {split: read_split(inputs.splits / f"{split}.txt") for split in SPLITS}
+    splits = {split: _read_split(inputs.splits / f"{split}.txt") for split in SPLITS}
     return prepare_camvid(
         inputs.raw, out, splits, settings.protocol, settings.allow_missing, workers
     )

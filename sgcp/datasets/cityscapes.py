@@ -69,17 +69,13 @@ def raw_path(name: str) -> Path | None:
     return Path(match[1]) if match else None
 
 
-def find_scenes(raw: Path, name: str, allow_missing: bool) -> list[Scene]:
-    """List the images of every split with their polygons; test polygons are dummies, left out.
-
-    Raises:
-        SgcpError: there is no ``leftImg8bit``, or as ``pair_files``.
-    """
+def _find_scenes(raw: Path, name: str, allow_missing: bool) -> list[Scene]:
+    """List the images of every split with their polygons; test polygons are dummies, left out."""
     if not (raw / IMAGES).is_dir():
         raise SgcpError(f"{raw}: has no leftImg8bit; run `sgcp download {name}` first")
     images = {split: list_files(raw, f"{IMAGES}/{split}/*/*{IMAGE_ENDING}") for split in SPLITS}
     polygons = [p for s in LABELLED for p in list_files(raw, f"{LABELS}/{s}/*/*{POLYGON_ENDING}")]
-    wanted = {image: polygons_of(image) for split in LABELLED for image in images[split]}
+    wanted = {image: _polygons_of(image) for split in LABELLED for image in images[split]}
     pairs = pair_files(name, raw, wanted, polygons, allow_missing, LAYOUT, len(images["test"]))
     return [
         Scene(split, image, pairs.get(image))
@@ -94,7 +90,7 @@ def list_files(raw: Path, pattern: str) -> list[Path]:
     return sorted(path.relative_to(raw) for path in raw.glob(pattern) if path.is_file())
 
 
-def polygons_of(image: Path) -> Path:
+def _polygons_of(image: Path) -> Path:
     """Return where the polygons of an image are expected, below the raw folder."""
     name = image.name.removesuffix(IMAGE_ENDING) + POLYGON_ENDING
     return Path(LABELS, *image.parts[1:-1], name)
@@ -156,14 +152,14 @@ def _problem(label: Any, polygon: Any, deleted: Any) -> str:
     )
     if not known:
         return f"unlisted label {str(label)[:80]!r}; it is no class of Cityscapes"
-    if not isinstance(polygon, list) or not all(is_point(point) for point in polygon):
+    if not isinstance(polygon, list) or not all(_is_point(point) for point in polygon):
         return f"a polygon of '{label}' is no list of [x, y] within {FAR:,.0f} pixels"
     if len(polygon) < 2 and known.id >= 0:  # a negative id, of licence plates, is never drawn
         return f"a polygon of '{label}' has fewer than two points"
     return ""
 
 
-def is_point(value: Any) -> bool:
+def _is_point(value: Any) -> bool:
     """Tell a pair of finite numbers, of a size that images have, from anything else."""
     return (
         isinstance(value, list)
@@ -172,15 +168,8 @@ def is_point(value: Any) -> bool:
     )
 
 
-def convert_scene(scene: Scene, raw: Path, out: Path) -> tuple[Item, int]:
-    """Draw one scene's train-id map and map of segments, and digest its pixels.
-
-    Returns:
-        Its row of the index, and how many deleted objects were not drawn.
-
-    Raises:
-        SgcpError: the image or the annotation is damaged.
-    """
+def _convert_scene(scene: Scene, raw: Path, out: Path) -> tuple[Item, int]:
+    """Draw one scene's train-id map and map of segments, and digest its pixels."""
     image = read_image(raw / scene.image)
     height, width = image.shape[:2]
     item = Item(
@@ -198,7 +187,7 @@ def convert_scene(scene: Scene, raw: Path, out: Path) -> tuple[Item, int]:
     if not ((out / label).is_file() and (out / segments).is_file()):
         annotation = read_polygons(raw / scene.polygons, (height, width))
         deleted = sum(bool(each.deleted) for each in annotation.objects)
-        draw_maps(annotation, out / label, out / segments)
+        _draw_maps(annotation, out / label, out / segments)
     item = replace(
         item,
         label=label,
@@ -211,7 +200,7 @@ def convert_scene(scene: Scene, raw: Path, out: Path) -> tuple[Item, int]:
     return item, deleted
 
 
-def draw_maps(annotation: Annotation, label: Path, segments: Path) -> None:
+def _draw_maps(annotation: Annotation, label: Path, segments: Path) -> None:
     """Draw an annotation: train ids pixel for pixel as ``csCreateTrainIdLabelImgs``, and objects.
 
     The objects are those that ``csCreateTrainIdInstanceImgs`` and the evaluator know: a group
@@ -244,11 +233,11 @@ def prepare_cityscapes(
         SgcpError: an image or annotation is not as published, some are missing, or two images of a
             split have one name.
     """
-    scenes = find_scenes(raw, name, allow_missing)
+    scenes = _find_scenes(raw, name, allow_missing)
     refuse_collisions(scenes, raw)
     found = {split: sum(scene.split == split for scene in scenes) for split in expected}
     check_counts(name, found, expected, allow_missing)
-    converted = map_parallel(partial(convert_scene, raw=raw, out=out), scenes, workers, "labels")
+    converted = map_parallel(partial(_convert_scene, raw=raw, out=out), scenes, workers, "labels")
     items = tuple(item for item, _ in converted)
     if deleted := [count for _, count in converted if count]:
         warn(

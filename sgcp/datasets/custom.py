@@ -103,21 +103,21 @@ def find_images(raw: Path, allow_missing: bool) -> list[Entry]:
     entries = []
     for split in SPLITS:
         images = list_files(raw, IMAGES, split)
-        found = by_name(raw, list_files(raw, LABELS, split))
+        found = _by_name(raw, list_files(raw, LABELS, split))
         if found or split in LEARNED:
             labels |= found
-            wanted |= {image: found.get(name_of(image), label_of(image)) for image in images}
+            wanted |= {image: found.get(_name_of(image), _label_of(image)) for image in images}
         else:
             entries += [Entry(split, image, None) for image in images]
     layout = f"{IMAGES}/SPLIT/NAME.png or .jpg, and {LABELS}/SPLIT/NAME{LABEL_ENDING}"
     pairs = pair_files("custom", raw, wanted, labels.values(), allow_missing, layout)
     entries = [*(Entry(i.parts[1], i, label) for i, label in pairs.items()), *entries]
     refuse_collisions(entries, raw)
-    refuse_empty(raw, entries, allow_missing)
+    _refuse_empty(raw, entries, allow_missing)
     return entries
 
 
-def name_of(path: Path) -> str:
+def _name_of(path: Path) -> str:
     """Return what pairs an image with its label map: its path below ``images``, without ending.
 
     In Unicode's composed form (NFC): disks and archives of macOS decompose names.
@@ -125,15 +125,11 @@ def name_of(path: Path) -> str:
     return unicodedata.normalize("NFC", Path(*path.parts[1:]).with_suffix("").as_posix())
 
 
-def by_name(raw: Path, paths: Iterable[Path]) -> dict[str, Path]:
-    """Return files by ``name_of``.
-
-    Raises:
-        SgcpError: two have one name.
-    """
+def _by_name(raw: Path, paths: Iterable[Path]) -> dict[str, Path]:
+    """Return files by ``_name_of``."""
     found: dict[str, Path] = {}
     for path in paths:
-        other = found.setdefault(name_of(path), path)
+        other = found.setdefault(_name_of(path), path)
         if other != path:
             raise SgcpError(
                 f"{raw / path} and {raw / other}: have one name, but for their ending or the form "
@@ -142,17 +138,13 @@ def by_name(raw: Path, paths: Iterable[Path]) -> dict[str, Path]:
     return found
 
 
-def label_of(image: Path) -> Path:
+def _label_of(image: Path) -> Path:
     """Return where the label map of an image belongs."""
     return Path(LABELS, *image.parts[1:]).with_suffix(LABEL_ENDING)
 
 
-def refuse_empty(raw: Path, entries: Sequence[Entry], allow_missing: bool) -> None:
-    """Refuse a dataset without images to learn from or to choose the best epoch by.
-
-    Raises:
-        SgcpError: naming the folder that is empty, and all that training without it needs.
-    """
+def _refuse_empty(raw: Path, entries: Sequence[Entry], allow_missing: bool) -> None:
+    """Refuse a dataset without images to learn from or to choose the best epoch by."""
     found = {entry.split for entry in entries}
     empty = [split for split in LEARNED if split not in found]
     if not empty or allow_missing:
@@ -167,30 +159,22 @@ def refuse_empty(raw: Path, entries: Sequence[Entry], allow_missing: bool) -> No
     )
 
 
-def convert_entry(
+def _convert_entry(
     entry: Entry, raw: Path, out: Path, table: ClassTable
 ) -> tuple[Item, frozenset[int]]:
-    """Write one image's label map; return its row of the index and the train ids it contains.
-
-    Raises:
-        SgcpError: a file is damaged, the two differ in size, or a value is not listed.
-    """
+    """Write one image's label map; return its row of the index and the train ids it contains."""
     sequence = "/".join(entry.image.parts[2:-1])
-    target = label_of(entry.image)
+    target = _label_of(entry.image)
     item, label = convert_image(entry, entry.label, sequence, target, table.read, raw, out)
     return item, frozenset(() if label is None else np.unique(label).tolist())
 
 
-def prepare_custom(raw: Path, out: Path, allow_missing: bool, workers: int | str) -> Dataset:
-    """Convert every labelled image into ``out/labels``.
-
-    Raises:
-        SgcpError: ``classes.csv``, an image or a label is not as docs/custom-dataset.md says.
-    """
+def _prepare_custom(raw: Path, out: Path, allow_missing: bool, workers: int | str) -> Dataset:
+    """Convert every labelled image into ``out/labels``."""
     sources = {CLASSES: digest_file(raw / CLASSES)}
     table = read_classes(raw / CLASSES)
     entries = find_images(raw, allow_missing)
-    convert = partial(convert_entry, raw=raw, out=out, table=table)
+    convert = partial(_convert_entry, raw=raw, out=out, table=table)
     converted = map_parallel(convert, entries, workers, "labels")
     items = tuple(item for item, _ in converted)
     # Without a training split, as for a dataset that only scores, all its label maps count.
@@ -198,21 +182,14 @@ def prepare_custom(raw: Path, out: Path, allow_missing: bool, workers: int | str
     seen = frozenset[int]().union(
         *(found for item, found in converted if learned in (None, item.split))
     )
-    judge_classes(table.classes, seen)
+    _judge_classes(table.classes, seen)
     return Dataset(
         "custom", "folder", table.protocol, table.classes, items, sources, table.void_ids
     )
 
 
-def judge_classes(classes: Sequence[SemanticClass], seen: frozenset[int]) -> None:
-    """Report classes without a pixel to learn from, and names that usually mean no class.
-
-    Args:
-        seen: train ids that label maps hold.
-
-    Raises:
-        SgcpError: a class has such a name and no pixel.
-    """
+def _judge_classes(classes: Sequence[SemanticClass], seen: frozenset[int]) -> None:
+    """Report classes without a pixel to learn from, and names that usually mean no class."""
     void = [item for item in classes if means_void(item.name)]
     if empty := [item.name for item in void if item.train_id not in seen]:
         raise SgcpError(
@@ -229,15 +206,8 @@ def judge_classes(classes: Sequence[SemanticClass], seen: frozenset[int]) -> Non
         warn(f"note: no label map of train has {shorten(unseen, SHOWN)}: it cannot be learned")
 
 
-def refuse_several(source: Path, taken: Mapping[Path, str]) -> None:
-    """Refuse one folder or archive that contains images or label maps in several places.
-
-    Args:
-        taken: its files, each by its place in the raw data.
-
-    Raises:
-        SgcpError: naming the places.
-    """
+def _refuse_several(source: Path, taken: Mapping[Path, str]) -> None:
+    """Refuse one folder or archive that contains images or label maps in several places."""
     for kind in (IMAGES, LABELS):
         parents = {
             PurePosixPath(name).parents[len(place.parts) - 1] / kind
@@ -273,15 +243,11 @@ def check_source(raw: Path, place: OnlyOnce, edition: str) -> None:
             f"custom: the source lacks {CLASSES}, the list of your classes{found}. Write one as "
             f"{PAGE} shows, beside {IMAGES} and {LABELS}"
         )
-    check_strays(place.skipped)
+    _check_strays(place.skipped)
 
 
-def check_strays(names: Iterable[str]) -> None:
-    """Mention images and label maps that lie below the parts but in none of the splits.
-
-    Raises:
-        SgcpError: their folder is meant as a split, such as ``images/valid``.
-    """
+def _check_strays(names: Iterable[str]) -> None:
+    """Mention images and label maps that lie below the parts but in none of the splits."""
     strays: Counter[str] = Counter()
     wrong: dict[str, str] = {}
     for name in names:
@@ -307,7 +273,7 @@ def _count(strays: Counter[str], folders: Iterable[str]) -> str:
 
 
 def _prepare(inputs: Inputs, out: Path, settings: Any, workers: int | str) -> Dataset:
-    return prepare_custom(inputs.raw, out, settings.allow_missing, workers)
+    return _prepare_custom(inputs.raw, out, settings.allow_missing, workers)
 
 
 SOURCE = DatasetSource(
@@ -315,7 +281,7 @@ SOURCE = DatasetSource(
     _prepare,
     raw_path,
     check_source,
-    refuse_several,
+    _refuse_several,
     layouts=LAYOUTS,
     page="custom-dataset",
     copy_key="root",

@@ -130,13 +130,7 @@ def read_classes(path: Path) -> ClassTable:
 
 
 def _read_rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows below the header, stripped, with their line numbers.
-
-    Raises:
-        EncodingError: the text is UTF-16 of plain letters, which is UTF-8 with zeros between.
-        ValueError: other columns.
-        csv.Error: a quote without end.
-    """
+    """Yield the rows below the header, stripped, with their line numbers."""
     if "\0" in text:
         raise EncodingError("not UTF-8 text (zero bytes, as in UTF-16)")
     text = text.removeprefix("\ufeff")  # which some spreadsheets put first
@@ -168,11 +162,7 @@ class _Builder:
         self.rest = UNLISTED
 
     def add(self, row: list[str]) -> None:
-        """Take one row.
-
-        Raises:
-            ValueError: saying what is wrong with it.
-        """
+        """Take one row."""
         if len(row) != len(COLUMNS):
             raise ValueError(f"{len(row)} cells, expected {', '.join(COLUMNS)}")
         name, values, paint = row
@@ -189,7 +179,7 @@ class _Builder:
             label_id = train_id if self.colored else codes[0]
             self.classes.append(SemanticClass(train_id, label_id, name, self._paint(name, paint)))
         elif paint:
-            parse_color(paint)  # written by many programs; ignored pixels are painted black
+            _parse_color(paint)  # written by many programs; ignored pixels are painted black
 
     def _take_values(self, name: str, texts: list[str], train_id: int) -> list[int]:
         """Return the codes of a row's values, now taken by it."""
@@ -204,7 +194,7 @@ class _Builder:
             if self.colored not in (None, colored):
                 raise ValueError(f"'{text}': numbers and colours are mixed; label files hold one")
             self.colored = colored
-            code = color_code(*parse_color(text)) if colored else parse_value(text)
+            code = color_code(*_parse_color(text)) if colored else _parse_value(text)
             if code in self.owners:
                 raise ValueError(f"'{text}' belongs to '{self.owners[code]}' already")
             self.owners[code] = name
@@ -219,7 +209,7 @@ class _Builder:
                 f"'{name}' has no colour. Does it mean pixels without a class, neither trained on "
                 f"nor scored? Then name it '{IGNORED}'. Only a class has a colour, #rrggbb"
             )
-        color = parse_color(text)
+        color = _parse_color(text)
         if color in self.paints:
             raise ValueError(f"'{name}' would be painted like '{self.paints[color]}', {text}")
         self.paints[color] = name
@@ -238,24 +228,16 @@ def means_void(name: str) -> bool:
     return not VOID_NAMES.isdisjoint(words) and (VOID_NAMES | BESIDE_VOID).issuperset(words)
 
 
-def parse_color(text: str) -> tuple[int, int, int]:
-    """Return the RGB bytes of ``#rrggbb``.
-
-    Raises:
-        ValueError: another form.
-    """
+def _parse_color(text: str) -> tuple[int, int, int]:
+    """Return the RGB bytes of ``#rrggbb``."""
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
         raise ValueError(f"{text[:80]!r} is no colour; write it as #rrggbb")
     red, green, blue = bytes.fromhex(text[1:])
     return red, green, blue
 
 
-def parse_value(text: str) -> int:
-    """Return a value of a label file, 0 .. 255.
-
-    Raises:
-        ValueError: no such number.
-    """
+def _parse_value(text: str) -> int:
+    """Return a value of a label file, 0 .. 255."""
     if not re.fullmatch(r"[0-9]{1,3}", text) or int(text) > 255:
         raise ValueError(f"{text[:80]!r} is no value of a label file: 0 to 255, or #rrggbb")
     return int(text)

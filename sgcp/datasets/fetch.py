@@ -40,7 +40,7 @@ def fetch(
         SgcpError: the server cannot be reached or refuses, the connection breaks five times
             without progress, or the file is not the published one.
     """
-    if target.is_file() and (md5 is None or file_md5(target) == md5.lower()):
+    if target.is_file() and (md5 is None or _file_md5(target) == md5.lower()):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + PARTIAL)
@@ -58,7 +58,7 @@ def fetch(
             time.sleep(pause * 2**failures)
         except (ValueError, HTTPError) as error:  # an address that no library can take apart
             raise SgcpError(f"{url}: leads to no valid address ({error})") from None
-    if md5 is not None and file_md5(partial) != md5.lower():
+    if md5 is not None and _file_md5(partial) != md5.lower():
         partial.unlink()
         raise SgcpError(
             f"{url}: wrong checksum, expected MD5 {md5}; the broken download was removed: "
@@ -183,7 +183,7 @@ def _explain(url: str, target: Path, error: requests.RequestException) -> str:
     )
 
 
-def file_md5(path: Path) -> str:
+def _file_md5(path: Path) -> str:
     """Return a file's MD5 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()

@@ -56,7 +56,7 @@ def ground_truth_of_instance_ids(instance_ids: NDArray[np.integer], label: UInt8
     """
     values, places = _number(instance_ids)
     codes, numbers = _number(places * 256 + label)
-    objects = np.array([object_class(value) for value in values.tolist()], dtype=np.uint8)
+    objects = np.array([_object_class(value) for value in values.tolist()], dtype=np.uint8)
     kind = np.uint8 if len(codes) <= 256 else np.uint16
     train_ids, instances = (codes % 256).astype(np.uint8), codes // 256
     return GroundTruth(numbers.astype(kind), train_ids, objects[instances], instances)
@@ -73,7 +73,7 @@ def _number(values: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.
     return present, places[values]
 
 
-def object_class(instance_id: int) -> int:
+def _object_class(instance_id: int) -> int:
     """Return the train id of the object that an instance id names, ``IGNORE`` if it names none."""
     from cityscapesscripts.helpers.labels import id2label
 

@@ -170,14 +170,10 @@ def explaining_killed_workers() -> Iterator[None]:
         ) from None
 
 
-def loader_context(workers: int) -> ForkServerContext | None:
+def _loader_context(workers: int) -> ForkServerContext | None:
     """Return what starts loader processes; None: there are none.
 
     One forked amid the threads of this process could wait for a lock that nobody holds any more.
-
-    Raises:
-        SgcpError: the temporary folder's path is too long for the sockets that torch makes there to
-            send images over: it would wait for them for ever.
     """
     if workers == 0:
         return None
@@ -243,7 +239,7 @@ def train_loader(
 
     Raises:
         SgcpError: the batch exceeds the split, is no multiple of the processes, or leaves a
-            process less than two images; or as ``loader_context``.
+            process less than two images; or as ``_loader_context``.
     """
     if batch_size > len(dataset):
         raise SgcpError(
@@ -258,7 +254,7 @@ def train_loader(
             f"train.batch_size: {batch_size} leaves one image for each of {world} processes; batch "
             f"norm needs two: set {2 * world} or more"
         )
-    context = loader_context(workers)
+    context = _loader_context(workers)
     sampler = EpochSampler(len(dataset), batch_size, dataset.seed, rank, world)
     if workers == 0:
         dataset.use_threads()
@@ -268,7 +264,7 @@ def train_loader(
             batch_sampler=BatchSampler(sampler, batch_size // world, drop_last=True),  # type: ignore[arg-type]
             num_workers=workers,
             multiprocessing_context=context,
-            worker_init_fn=end_quietly,
+            worker_init_fn=_end_quietly,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
         ),
@@ -276,7 +272,7 @@ def train_loader(
     )
 
 
-def end_quietly(_worker: int) -> None:
+def _end_quietly(_worker: int) -> None:
     """Let a loader process end without an error where SIGTERM reaches its whole process group.
 
     torch raises an error in the training process for each loader process that a signal ended, at

@@ -74,7 +74,7 @@ def link_folder(source: Path, folder: Path, place: Placement) -> int:
     Raises:
         SgcpError: ``source`` is not a folder, or contains two files for one place.
     """
-    wanted = wanted_files(source, place)
+    wanted = _wanted_files(source, place)
     for target, path in wanted.items():
         link = folder / target
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -83,12 +83,8 @@ def link_folder(source: Path, folder: Path, place: Placement) -> int:
     return len(wanted)
 
 
-def wanted_files(source: Path, place: Placement) -> dict[Path, Path]:
-    """Return every wanted file below ``source``, by where it belongs.
-
-    Raises:
-        SgcpError: as ``link_folder``.
-    """
+def _wanted_files(source: Path, place: Placement) -> dict[Path, Path]:
+    """Return every wanted file below ``source``, by where it belongs."""
     source = resolve_folder(source)
     wanted: dict[Path, Path] = {}
     for path in sorted(walk_files(source)):
@@ -139,7 +135,7 @@ def describe_sources(
     archive counts by size and time.
     """
     if root is not None:
-        files = {str(to): str(path) for to, path in wanted_files(root, place).items()}
+        files = {str(to): str(path) for to, path in _wanted_files(root, place).items()}
         return {"root": printable(root.expanduser().absolute()), "files": json_digest(files)}
     states = {path.resolve(): path.stat() for path in archives if path.is_file()}
     known = {printable(path): [s.st_size, s.st_mtime_ns] for path, s in states.items()}

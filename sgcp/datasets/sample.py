@@ -109,7 +109,7 @@ SHAPES: dict[str, Points] = {
 }  # fmt: skip
 
 
-def paint_background(street: Street) -> None:
+def _paint_background(street: Street) -> None:
     """Sky, a row of buildings and trees on either side, the ground."""
     rng, width, height = street.rng, street.width, street.height
     street.paint("sky", box(0, height - 1, width, height), textures.sky)
@@ -132,7 +132,7 @@ def _blob(street: Street, x: float, y: float, width: float, height: float) -> Po
     return ragged * [width, -height] + [x, y]
 
 
-def paint_ground(street: Street) -> None:
+def _paint_ground(street: Street) -> None:
     """Road and sidewalks, running to a vanishing point; walls and fences beside them."""
     rng, height, width = street.rng, street.height, street.width
     vanishing = width * rng.uniform(0.4, 0.6)
@@ -154,7 +154,7 @@ def paint_ground(street: Street) -> None:
         street.paint(label, box(x, street.horizon + 14 * street.unit, span, tall), texture)
 
 
-def paint_furniture(street: Street) -> None:
+def _paint_furniture(street: Street) -> None:
     """Poles with lights and signs, and bushes."""
     rng, unit = street.rng, street.unit
     for _ in range(rng.integers(4, 7)):
@@ -179,7 +179,7 @@ def paint_furniture(street: Street) -> None:
         street.paint("vegetation", bush, textures.leaves)
 
 
-def paint_traffic(street: Street) -> None:
+def _paint_traffic(street: Street) -> None:
     """Vehicles and people, far ones first so that near ones hide them."""
     rng = street.rng
     makers: list[Callable[[Street, float, float, float], None]] = [
@@ -223,7 +223,7 @@ def _paint_person(street: Street, x: float, foot: float, scale: float) -> None:
     street.paint("person", outline(x, foot, tall * 0.4, tall, "person"), textures.clothes)
 
 
-def paint_void(street: Street) -> None:
+def _paint_void(street: Street) -> None:
     """What Cityscapes does not score: things on the ground, the car itself, the image border."""
     rng, width, height, unit = street.rng, street.width, street.height, street.unit
     if rng.random() < 0.4:
@@ -246,7 +246,7 @@ def make_scene(seed: int, split: int, index: int, size: tuple[int, int]) -> tupl
         The image (H, W, 3) uint8 and its annotation in the form of ``*_polygons.json``.
     """
     street = Street(size, np.random.default_rng([seed, split, index]))
-    for paint in (paint_background, paint_ground, paint_furniture, paint_traffic, paint_void):
+    for paint in (_paint_background, _paint_ground, _paint_furniture, _paint_traffic, _paint_void):
         paint(street)
     annotation = {"imgHeight": size[0], "imgWidth": size[1], "objects": street.objects}
     return street.finish(), annotation

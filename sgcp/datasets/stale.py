@@ -60,12 +60,12 @@ def status_of(path: str) -> Status | None:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def is_settled(status: Status) -> bool:
+def _is_settled(status: Status) -> bool:
     """Tell whether a later change of the file is sure to change its times."""
     return max(status[1:]) < time.time_ns() - RECENT
 
 
-def raw_names(layout: Layout) -> frozenset[str]:
+def _raw_names(layout: Layout) -> frozenset[str]:
     """Return the keys of all images and annotations in the raw folder."""
     start = os.fspath(layout.raw)
     return frozenset(
@@ -83,12 +83,12 @@ def stamp_raw(layout: Layout) -> Stamps:
     for folder, _, names in os.walk(start):
         for path in (os.path.join(folder, name) for name in names):
             status = status_of(path)
-            if status is not None and is_settled(status):
+            if status is not None and _is_settled(status):
                 times[f"{RAW}{path[len(start) :]}"] = status
-    return Stamps(times, raw_names(layout))
+    return Stamps(times, _raw_names(layout))
 
 
-def index_digest(layout: Layout) -> str:
+def _index_digest(layout: Layout) -> str:
     """Digest the description that stamps belong to."""
     digest = hashlib.sha256()
     for name in ("index.csv", "dataset.json"):
@@ -96,22 +96,22 @@ def index_digest(layout: Layout) -> str:
     return digest.hexdigest()
 
 
-def read_stamps(layout: Layout) -> Stamps | None:
+def _read_stamps(layout: Layout) -> Stamps | None:
     """Return the stamps; None where there are none for this very index."""
     try:
         content = read_json(layout.stamps, made_by="")
-        if content["index"] != index_digest(layout):
+        if content["index"] != _index_digest(layout):
             return None
         return Stamps(dict(content["times"]), frozenset(content["names"]))
     except (SgcpError, OSError, KeyError, TypeError, ValueError):
         return None
 
 
-def write_stamps(layout: Layout, stamps: Stamps) -> None:
+def _write_stamps(layout: Layout, stamps: Stamps) -> None:
     """Write the stamps, if the folder can be written and no other process does so now."""
     with suppress(OSError, HeldError), only_writer(layout.stamps, patience=0):
         content = {
-            "index": index_digest(layout),
+            "index": _index_digest(layout),
             "names": sorted(stamps.names),
             "times": stamps.times,
         }
@@ -140,25 +140,20 @@ class Change(NamedTuple):
         return f"{self.path} ({self.what})"
 
 
-def image_now(path: Path) -> str:
+def _image_now(path: Path) -> str:
     """Digest an image's pixels."""
     return digest_pixels(read_image(path))
 
 
-def label_now(path: Path) -> str:
+def _label_now(path: Path) -> str:
     """Digest a label map's pixels."""
     return digest_pixels(read_label(path))
 
 
-def known_files(
+def _known_files(
     layout: Layout, dataset: Dataset, items: Iterable[Item], images: bool, labels: bool
 ) -> list[Known]:
-    """List the files of some items, each with its digest in the index.
-
-    Args:
-        images: include the images.
-        labels: include label maps, segments, and the raw files that they were made from.
-    """
+    """List the files of some items, each with its digest in the index."""
     raw, prepared = os.fspath(layout.raw), os.fspath(layout.prepared)
     files = []
 
@@ -176,9 +171,9 @@ def known_files(
 
     for item in items:
         if images:
-            add(RAW, item.image, item.image_digest, image_now)
+            add(RAW, item.image, item.image_digest, _image_now)
         if labels:
-            add(PREPARED, item.label, item.label_digest, label_now)
+            add(PREPARED, item.label, item.label_digest, _label_now)
             add(PREPARED, item.segments, item.segments_digest, digest_file)
             add(RAW, item.source, item.source_digest, digest_file, optional=True)
     if labels:
@@ -203,19 +198,19 @@ def refuse_stale(
     Raises:
         SgcpError: naming the files, how many they are, and what to do.
     """
-    files = known_files(layout, dataset, items, images, labels)
-    stamps = read_stamps(layout)
-    names = raw_names(layout)
+    files = _known_files(layout, dataset, items, images, labels)
+    stamps = _read_stamps(layout)
+    names = _raw_names(layout)
     changes, seen = compare(files, stamps.times if stamps else {})
     if stamps:
         told = {change.path for change in changes}
         changes += compare_names(layout, dataset, stamps.names, names, told)
     if changes:
         raise SgcpError(explain(layout, changes))
-    layout.snapshot.use(partial(compare_again, files, seen))
+    layout.snapshot.use(partial(_compare_again, files, seen))
     kept = stamps or Stamps({}, names)
     if any(kept.times.get(key) != status for key, status in seen.items()):
-        write_stamps(layout, Stamps(kept.times | seen, kept.names))
+        _write_stamps(layout, Stamps(kept.times | seen, kept.names))
 
 
 def compare(files: Sequence[Known], times: Times) -> tuple[list[Change], Times]:
@@ -239,12 +234,12 @@ def compare(files: Sequence[Known], times: Times) -> tuple[list[Change], Times]:
     for (file, status), equal in zip(doubtful, results, strict=True):
         if not equal:
             changes.append(Change(file.path, "changed"))
-        elif is_settled(status):
+        elif _is_settled(status):
             seen[file.key] = status
     return changes, seen
 
 
-def compare_again(files: Sequence[Known], seen: Times) -> list[Change]:
+def _compare_again(files: Sequence[Known], seen: Times) -> list[Change]:
     """Return the files that differ now; ``seen`` keeps size and times of the others."""
     changes, now = compare(files, seen)
     seen.update(now)
@@ -270,18 +265,18 @@ def compare_names(
     Args:
         told: paths that are known to be missing.
     """
-    read = {kind_of(path) for i in dataset.items for path in (i.image, i.source) if path}
+    read = {_kind_of(path) for i in dataset.items for path in (i.image, i.source) if path}
     both = [(before - now, "missing"), (now - before, "new")]
     found = (
         Change(os.fspath(layout.raw) + key.removeprefix(RAW), what)
         for keys, what in both
         for key in sorted(keys)
-        if kind_of(PurePosixPath(key).relative_to(RAW)) in read
+        if _kind_of(PurePosixPath(key).relative_to(RAW)) in read
     )
     return [change for change in found if change.path not in told]
 
 
-def kind_of(path: PurePath) -> tuple[str, bool]:
+def _kind_of(path: PurePath) -> tuple[str, bool]:
     """Return the top folder of a raw file, and whether it is an annotation rather than an image."""
     return path.parts[0], path.suffix.lower() == ".json"
 
@@ -296,11 +291,11 @@ def refuse_changed_raw(layout: Layout, dataset: Dataset, before: Stamps) -> None
     Raises:
         SgcpError: naming the files.
     """
-    files = known_files(layout, dataset, dataset.items, images=True, labels=True)
+    files = _known_files(layout, dataset, dataset.items, images=True, labels=True)
     raw = [file._replace(optional=False) for file in files if file.key.startswith(f"{RAW}/")]
     changes, _ = compare(raw, before.times)
     told = {change.path for change in changes}
-    changes += compare_names(layout, dataset, before.names, raw_names(layout), told)
+    changes += compare_names(layout, dataset, before.names, _raw_names(layout), told)
     if changes:
         raise SgcpError(
             f"{layout.dataset}: raw files changed while this ran ({list_files(changes)}). "
@@ -314,10 +309,10 @@ def stamp_prepared(layout: Layout, dataset: Dataset, before: Stamps) -> None:
     Args:
         before: how the raw files were before it began.
     """
-    files = known_files(layout, dataset, dataset.items, images=False, labels=True)
+    files = _known_files(layout, dataset, dataset.items, images=False, labels=True)
     status = {file.key: status_of(file.path) for file in files if not file.optional}
-    times = {key: found for key, found in status.items() if found and is_settled(found)}
-    write_stamps(layout, Stamps(before.times | times, before.names))
+    times = {key: found for key, found in status.items() if found and _is_settled(found)}
+    _write_stamps(layout, Stamps(before.times | times, before.names))
 
 
 def explain(layout: Layout, changes: Sequence[Change]) -> str:

@@ -23,7 +23,7 @@ def flat(
     return np.broadcast_to(color.astype(np.float32), (*size, 3)).copy()
 
 
-def grain(rng: np.random.Generator, size: tuple[int, int], cell: float, strength: float) -> Patch:
+def _grain(rng: np.random.Generator, size: tuple[int, int], cell: float, strength: float) -> Patch:
     """Return smooth noise (h, w, 1) with features ``cell`` pixels wide."""
     small = (max(2, round(size[1] / cell)), max(2, round(size[0] / cell)))
     noise = Image.fromarray(rng.normal(0, strength, small[::-1]).astype(np.float32))
@@ -36,7 +36,7 @@ def grid(size: tuple[int, int]) -> tuple[Patch, Patch]:
     return rows, np.arange(size[1], dtype=np.float32)[None, :]
 
 
-def inlay(patch: Patch, mask: Mask, rng: np.random.Generator, contrast: float = 60) -> Patch:
+def _inlay(patch: Patch, mask: Mask, rng: np.random.Generator, contrast: float = 60) -> Patch:
     """Darken or brighten the masked pixels."""
     mean = float(patch.mean())
     shift = contrast if mean < 110 else -contrast
@@ -56,12 +56,12 @@ def building(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Pa
     rows, columns = grid(size)
     step_y, step_x = rng.uniform(14, 22) * unit, rng.uniform(11, 18) * unit
     windows = (rows % step_y > 0.4 * step_y) & (columns % step_x > 0.45 * step_x)
-    return inlay(flat(rng, size), windows, rng, rng.uniform(35, 70))
+    return _inlay(flat(rng, size), windows, rng, rng.uniform(35, 70))
 
 
 def leaves(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch:
     """Strong blotches."""
-    return flat(rng, size) + grain(rng, size, 4 * unit, 38) + grain(rng, size, 9 * unit, 20)
+    return flat(rng, size) + _grain(rng, size, 4 * unit, 38) + _grain(rng, size, 9 * unit, 20)
 
 
 def grass(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch:
@@ -73,16 +73,16 @@ def grass(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch
 def asphalt(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch:
     """Nearly plain, with dashes down the middle."""
     rows, columns = grid(size)
-    patch = flat(rng, size) + grain(rng, size, 2 * unit, 6)
+    patch = flat(rng, size) + _grain(rng, size, 2 * unit, 6)
     dashes = (np.abs(columns - size[1] / 2) < 2 + rows / size[0] * 4) & (rows % 28 < 16)
-    return inlay(patch, dashes, rng, 70)
+    return _inlay(patch, dashes, rng, 70)
 
 
 def paving(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch:
     """Square slabs with dark joints."""
     rows, columns = grid(size)
     step = rng.uniform(8, 12) * unit
-    return inlay(flat(rng, size), (rows % step < 2 * unit) | (columns % step < 2 * unit), rng, 45)
+    return _inlay(flat(rng, size), (rows % step < 2 * unit) | (columns % step < 2 * unit), rng, 45)
 
 
 def bricks(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch:
@@ -90,14 +90,14 @@ def bricks(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patc
     rows, columns = grid(size)
     tall, wide = 6 * unit, 14 * unit
     shifted = columns + (rows // tall % 2) * wide / 2
-    return inlay(flat(rng, size), (rows % tall < 1.6 * unit) | (shifted % wide < 1.6 * unit), rng)
+    return _inlay(flat(rng, size), (rows % tall < 1.6 * unit) | (shifted % wide < 1.6 * unit), rng)
 
 
 def bars(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch:
     """Upright bars under two rails."""
     rows, columns = grid(size)
     rails = (np.abs(rows - size[0] * 0.2) < 2 * unit) | (np.abs(rows - size[0] * 0.8) < 2 * unit)
-    return inlay(flat(rng, size), (columns % (8 * unit) < 3.5 * unit) | rails, rng, 80)
+    return _inlay(flat(rng, size), (columns % (8 * unit) < 3.5 * unit) | rails, rng, 80)
 
 
 def metal(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch:
@@ -111,7 +111,7 @@ def emblem(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patc
     """Rings of contrast around a centre."""
     rows, columns = grid(size)
     radius = np.hypot((rows / size[0] - 0.5) * 2, (columns / size[1] - 0.5) * 2)
-    return inlay(flat(rng, size), (radius < 0.35) | (radius > 0.7), rng, 95)
+    return _inlay(flat(rng, size), (radius < 0.35) | (radius > 0.7), rng, 95)
 
 
 def lamps(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch:
@@ -129,7 +129,7 @@ def lamps(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch
 def stripes(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch:
     """Slanted bands, as on a rider's jacket."""
     rows, columns = grid(size)
-    return inlay(flat(rng, size), (rows + columns) % (9 * unit) < 4.5 * unit, rng, 75)
+    return _inlay(flat(rng, size), (rows + columns) % (9 * unit) < 4.5 * unit, rng, 75)
 
 
 def clothes(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch:
@@ -137,10 +137,10 @@ def clothes(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Pat
     rows, _ = grid(size)
     patch = flat(rng, size)
     patch[np.broadcast_to(rows < 0.17 * size[0], size)] = flat(rng, (1, 1), 130, 200)[0, 0]
-    return inlay(patch, np.broadcast_to(rows > 0.55 * size[0], size), rng, 65)
+    return _inlay(patch, np.broadcast_to(rows > 0.55 * size[0], size), rng, 65)
 
 
-def wheels(patch: Patch, radius: float, rng: np.random.Generator, spokes: bool = False) -> Patch:
+def _wheels(patch: Patch, radius: float, rng: np.random.Generator, spokes: bool = False) -> Patch:
     """Draw two wheels at the foot of a vehicle."""
     rows, columns = grid((patch.shape[0], patch.shape[1]))
     tone = rng.uniform(10, 60)
@@ -155,15 +155,15 @@ def car(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch:
     """A window band over two wheels."""
     rows, columns = grid(size)
     band = (rows > 0.1 * size[0]) & (rows < 0.42 * size[0]) & (columns % (size[1] / 3) > 4 * unit)
-    patch = inlay(flat(rng, size), band, rng, 85)
-    return wheels(patch, 0.24 * size[0], rng)
+    patch = _inlay(flat(rng, size), band, rng, 85)
+    return _wheels(patch, 0.24 * size[0], rng)
 
 
 def truck(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch:
     """A plain box with upright ribs, wheels under it."""
     _, columns = grid(size)
-    patch = inlay(flat(rng, size), columns % (13 * unit) < 2.5 * unit, rng, 45)
-    return wheels(patch, 0.16 * size[0], rng)
+    patch = _inlay(flat(rng, size), columns % (13 * unit) < 2.5 * unit, rng, 45)
+    return _wheels(patch, 0.16 * size[0], rng)
 
 
 def bus(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch:
@@ -171,27 +171,29 @@ def bus(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch:
     rows, columns = grid(size)
     step = 18 * unit
     row = (rows > 0.15 * size[0]) & (rows < 0.5 * size[0]) & (columns % step > 4 * unit)
-    return wheels(inlay(flat(rng, size), row, rng, 90), 0.15 * size[0], rng)
+    return _wheels(_inlay(flat(rng, size), row, rng, 90), 0.15 * size[0], rng)
 
 
 def train(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch:
     """Stripes along the whole length, small round windows above."""
     rows, columns = grid(size)
-    patch = inlay(flat(rng, size), (rows > 0.5 * size[0]) & (rows % (8 * unit) < 4 * unit), rng, 80)
+    patch = _inlay(
+        flat(rng, size), (rows > 0.5 * size[0]) & (rows % (8 * unit) < 4 * unit), rng, 80
+    )
     ports = np.hypot(rows - 0.28 * size[0], columns % (14 * unit) - 7 * unit) < 4.5 * unit
-    return inlay(patch, ports, rng, 80)
+    return _inlay(patch, ports, rng, 80)
 
 
 def spokes(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch:
     """Two open wheels and a thin frame."""
     rows, columns = grid(size)
-    patch = wheels(flat(rng, size, 90, 190), 0.3 * size[0], rng, spokes=True)
+    patch = _wheels(flat(rng, size, 90, 190), 0.3 * size[0], rng, spokes=True)
     frame = np.abs(rows - size[0] * (0.25 + 0.5 * columns / size[1])) < 2 * unit
-    return inlay(patch, frame, rng, 80)
+    return _inlay(patch, frame, rng, 80)
 
 
 def engine(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Patch:
     """Two solid wheels and a checkered block between them."""
     rows, columns = grid(size)
     checks = (rows // (4 * unit) + columns // (4 * unit)) % 2 == 0
-    return wheels(inlay(flat(rng, size), checks, rng, 70), 0.28 * size[0], rng)
+    return _wheels(_inlay(flat(rng, size), checks, rng, 70), 0.28 * size[0], rng)

@@ -66,7 +66,7 @@ class TrainTransform:
         view, cut = self.draw_labelled_view(label, generator)
         image = crop_image(image, view, self.crop)
         if self.color_jitter:
-            image = jitter_colors(image, self.color_jitter, generator)
+            image = _jitter_colors(image, self.color_jitter, generator)
         return image, cut
 
     def draw_labelled_view(self, label: Tensor, generator: Generator) -> tuple[View, Tensor]:
@@ -143,7 +143,7 @@ def crop_label(label: Tensor, view: View, crop: tuple[int, int]) -> Tensor:
     Nothing is resized beyond the crop, a tenth of the time of resizing the whole label.
     """
     rows, columns = (
-        nearest_indices(*sides)
+        _nearest_indices(*sides)
         for sides in zip(label.shape, view.size, (view.top, view.left), crop, strict=True)
     )
     if view.mirrored:
@@ -155,7 +155,7 @@ def crop_label(label: Tensor, view: View, crop: tuple[int, int]) -> Tensor:
     return cut
 
 
-def nearest_indices(source: int, target: int, first: int, count: int) -> Tensor:
+def _nearest_indices(source: int, target: int, first: int, count: int) -> Tensor:
     """Return where ``count`` pixels of a resized side, from ``first`` on, come from; -1: nowhere.
 
     A pixel comes from where its centre lies, (i + 1/2) * source / target, as in bilinear resizing;
@@ -166,7 +166,7 @@ def nearest_indices(source: int, target: int, first: int, count: int) -> Tensor:
     return index.where((place >= 0) & (place < target), -1)
 
 
-def jitter_colors(image: Tensor, strength: float, generator: Generator) -> Tensor:
+def _jitter_colors(image: Tensor, strength: float, generator: Generator) -> Tensor:
     """Change brightness, contrast and saturation of image (3, H, W) uint8, in random order.
 
     What torchvision's ``ColorJitter`` does, in one buffer, rounded once at the end instead of cut

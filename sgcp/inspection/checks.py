@@ -158,7 +158,7 @@ def _nearly_twice(surveys: Sequence[DatasetStatistics]) -> Iterator[Finding]:
         for dataset_statistics in surveys
         if dataset_statistics.picture is not None
     ]
-    distances = outline_distances([picture.outline for _, picture in read])
+    distances = _outline_distances([picture.outline for _, picture in read])
     for place, (row, (dataset_statistics, picture)) in enumerate(zip(distances, read, strict=True)):
         others = [
             (float(row[other]), _name(read[other][0]))
@@ -173,7 +173,7 @@ def _nearly_twice(surveys: Sequence[DatasetStatistics]) -> Iterator[Finding]:
             )
 
 
-def outline_distances(outlines: Sequence[bytes]) -> Iterator[NDArray[np.float64]]:
+def _outline_distances(outlines: Sequence[bytes]) -> Iterator[NDArray[np.float64]]:
     """Yield, for each outline, the share of the bits in which each of them differs from it."""
     words = np.array([np.frombuffer(outline, dtype=np.uint64) for outline in outlines])
     for one in words:

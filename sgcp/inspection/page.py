@@ -83,10 +83,10 @@ def browse_page(
     return render(
         "browse.html",
         dataset=dataset,
-        charts=make_charts(dataset, told),
-        splits=split_table(told),
+        charts=_make_charts(dataset, told),
+        splits=_split_table(told),
         only=split,
-        worst={name: worst_rows(part) for name, part in told.items() if part.labels},
+        worst={name: _worst_rows(part) for name, part in told.items() if part.labels},
         suspicions=suspicions,
         shown={
             name: [_figure(dataset, one, colors, apart) for one in pictures]
@@ -94,7 +94,7 @@ def browse_page(
         },
         legend=[(item.name, _hex(color), _hex(safer)) for item, color, safer in pairs],
         blend=round(100 * blend),
-        shared=shared_sequences(splits_summary),
+        shared=_shared_sequences(splits_summary),
     )
 
 
@@ -116,7 +116,7 @@ def _figure(dataset: Dataset, shown: Shown, colors: Any, apart: Any) -> dict[str
     return figure
 
 
-def split_table(splits_summary: Mapping[str, SplitSummary]) -> tuple[list[str], list[list[Cell]]]:
+def _split_table(splits_summary: Mapping[str, SplitSummary]) -> tuple[list[str], list[list[Cell]]]:
     """Return columns and rows: a row a split."""
     columns = ["split", "images", "labels", "labelled pixels", "least labelled", "sequences",
                "height x width"]  # fmt: skip
@@ -136,19 +136,19 @@ def percent(share: float | None) -> str | None:
     return None if share is None else f"{100 * share:.4g} %"
 
 
-def worst_rows(split: SplitSummary) -> list[list[Cell]]:
+def _worst_rows(split: SplitSummary) -> list[list[Cell]]:
     """Return the images of least label coverage, the worst first."""
     return [[printable(name), percent(share)] for share, name in split.worst()]
 
 
-def shared_sequences(splits_summary: Mapping[str, SplitSummary]) -> list[tuple[str, str]]:
+def _shared_sequences(splits_summary: Mapping[str, SplitSummary]) -> list[tuple[str, str]]:
     """Return the sequences of which several splits have images, and which splits those are."""
     names = sorted({name for split in splits_summary.values() for name in split.sequences})
     where = {n: [s for s, split in splits_summary.items() if n in split.sequences] for n in names}
     return [(printable(n), ", ".join(splits)) for n, splits in where.items() if len(splits) > 1]
 
 
-def make_charts(dataset: Dataset, splits_summary: Mapping[str, SplitSummary]) -> list[Chart]:
+def _make_charts(dataset: Dataset, splits_summary: Mapping[str, SplitSummary]) -> list[Chart]:
     """Return the charts for which there are numbers: classes, coverage, sequences."""
     labelled = {name: split for name, split in splits_summary.items() if split.labels}
     charts = [_sequences(splits_summary)]

@@ -37,7 +37,7 @@ class Picture:
     colored: bool
     """Whether a pixel is not grey."""
     outline: bytes
-    """Nearly the same for nearly the same image: ``outline_of``."""
+    """Nearly the same for nearly the same image: ``_outline_of``."""
 
 
 @dataclass(frozen=True)
@@ -92,38 +92,34 @@ def dataset_statistics(
     Args:
         shown: those of which a small copy is wanted.
     """
-    look = partial(item_statistics, raw=raw, prepared=prepared)
+    look = partial(_item_statistics, raw=raw, prepared=prepared)
     wanted = {item.image for item in shown}
     tasks = ((item, item.image in wanted) for item in items)
     results = map_threads(lambda task: look(*task), tasks, usable_cores())
     return track(results, "looking at images", len(items))
 
 
-def item_statistics(item: Item, thumb: bool, raw: Path, prepared: Path) -> DatasetStatistics:
+def _item_statistics(item: Item, thumb: bool, raw: Path, prepared: Path) -> DatasetStatistics:
     """Look at one image, its label and segments; what cannot be read is said in ``errors``."""
     errors: list[str] = []
     rgb = _read(read_image, raw / item.image, errors)
     label = None if item.label is None else _read(read_label, prepared / item.label, errors)
     if item.label is not None and item.segments is not None:
         try:
-            check_segments(item, label, prepared)
+            _check_segments(item, label, prepared)
         except SgcpError as error:
             errors.append(str(error))
     return DatasetStatistics(
         item,
-        None if rgb is None else describe_image(rgb),
-        None if label is None else describe_label(label),
+        None if rgb is None else _describe_image(rgb),
+        None if label is None else _describe_label(label),
         tuple(errors),
-        make_thumb(rgb, label) if thumb and rgb is not None else None,
+        _make_thumb(rgb, label) if thumb and rgb is not None else None,
     )
 
 
-def check_segments(item: Item, label: UInt8 | None, prepared: Path) -> None:
-    """Read the map of segments, which scores read in the label's place.
-
-    Raises:
-        SgcpError: missing, damaged, or not the label's (H, W) size and classes.
-    """
+def _check_segments(item: Item, label: UInt8 | None, prepared: Path) -> None:
+    """Read the map of segments, which scores read in the label's place."""
     truth = read_ground_truth(prepared, item)
     if label is not None and not np.array_equal(truth.train_ids[truth.segments], label):
         raise SgcpError(f"{item.segments}: size or classes are not its label's; prepare again")
@@ -137,7 +133,7 @@ def _read(reader: Callable[[Path], UInt8], path: Path, errors: list[str]) -> UIn
         return None
 
 
-def describe_image(rgb: UInt8) -> Picture:
+def _describe_image(rgb: UInt8) -> Picture:
     """Describe (H, W, 3)."""
     grey = Image.fromarray(rgb).convert("L")
     up_to = np.cumsum(grey.histogram())  # pixels up to each level
@@ -150,11 +146,11 @@ def describe_image(rgb: UInt8) -> Picture:
         int(bright),
         constant=bool((rgb == rgb[0, 0]).all()),
         colored=bool((red != green).any() or (green != blue).any()),
-        outline=outline_of(grey),
+        outline=_outline_of(grey),
     )
 
 
-def outline_of(grey: Image.Image) -> bytes:
+def _outline_of(grey: Image.Image) -> bytes:
     """Return OUTLINE * OUTLINE bits: where a coarse copy of a grey image brightens rightwards.
 
     A difference hash: as good as unchanged by another size, packing or exposure. Frames of a
@@ -164,13 +160,13 @@ def outline_of(grey: Image.Image) -> bytes:
     return np.packbits(coarse[:, 1:] > coarse[:, :-1]).tobytes()
 
 
-def describe_label(label: UInt8) -> Label:
+def _describe_label(label: UInt8) -> Label:
     """Describe train ids (H, W)."""
     counts = Image.fromarray(label).histogram()
     return Label(label.shape, digest_pixels(label), {i: n for i, n in enumerate(counts) if n})
 
 
-def make_thumb(rgb: UInt8, label: UInt8 | None) -> Thumb:
+def _make_thumb(rgb: UInt8, label: UInt8 | None) -> Thumb:
     """Make an image (H, W, 3) and its label (H, W) at most ``THUMB_WIDTH`` wide."""
     height, width = rgb.shape[:2]
     scale = min(1.0, THUMB_WIDTH / width)

@@ -288,11 +288,7 @@ def _read_bytes(path: Path) -> bytes:
 def _opened(
     path: Path, content: bytes | None = None, formats: tuple[str, ...] = FORMATS
 ) -> Iterator[Image.Image]:
-    """Open an image; errors inside the block name the file.
-
-    Args:
-        content: the file's bytes; None: only the header is needed.
-    """
+    """Open an image; errors inside the block name the file."""
     if content is None and not path.is_file():
         raise SgcpError(f"{path}: no such image")
     too_big = f"{path}: more than {MAX_PIXELS:,} pixels; cut it into tiles or make it smaller"

@@ -165,12 +165,7 @@ def fetch_archives(edition: Edition, layout: Layout) -> list[Path]:
 
 
 def _refuse_useless(path: Path, archive: Archive, source: DatasetSource) -> None:
-    """Remove a fetched file that is damaged, or the next run would use it.
-
-    Raises:
-        SgcpError: another size than published; or, where no checksum is, a damaged zip or another
-            file that its dataset refuses.
-    """
+    """Remove a fetched file that is damaged, or the next run would use it."""
     size = path.stat().st_size
     if archive.size not in (None, size):
         problem = f"{size} bytes, expected {archive.size}"

@@ -45,10 +45,10 @@ def package_submission(layout: Layout, settings: PackageSettings) -> None:
         )
     dataset, images = known_images(layout)
     report, answers = check_submission(Folder(layout.predictions), images, dataset.classes)
-    if refusals(report):
+    if _refusals(report):
         raise SgcpError(explain(report, layout))
-    refuse_incomplete(images, layout)
-    refuse_outdated(layout, dataset, answers)
+    _refuse_incomplete(images, layout)
+    _refuse_outdated(layout, dataset, answers)
     names = sorted(found[0].name for found in answers.values())
     with building_folder(layout.submission, key="package") as folder:
         write_zip(folder / ZIP_NAME, layout.predictions, names, settings.compression)
@@ -77,31 +77,27 @@ def known_images(layout: Layout) -> tuple[Dataset, KnownImages]:
         Expected(item.prediction, (item.height, item.width))
         for item in dataset.split("test", labelled=False)
     ]
-    published = published_count(layout, dataset.edition)
+    published = _published_count(layout, dataset.edition)
     return dataset, KnownImages(expected, published, layout.dataset == "cityscapes")
 
 
-def published_count(layout: Layout, edition: str) -> int | None:
+def _published_count(layout: Layout, edition: str) -> int | None:
     """Return how many test images the benchmark has, where its source says so."""
     return read_edition(layout.source, edition).images.get("test")
 
 
-def refusals(report: Report) -> list[tuple[Kind, list[Finding]]]:
+def _refusals(report: Report) -> list[tuple[Kind, list[Finding]]]:
     """Return what is wrong with the predictions: errors, and files that are none of them.
 
     In a stranger's zip the latter are warnings; in the project's own folder they are mistakes. An
-    incomplete test split is no fault of theirs: ``refuse_incomplete``.
+    incomplete test split is no fault of theirs: ``_refuse_incomplete``.
     """
     groups = report.groups()
     return [(k, g) for k, g in groups if (k.refused or k in (STRAY, SYSTEM)) and k != COUNT]
 
 
-def refuse_incomplete(images: KnownImages, layout: Layout) -> None:
-    """Refuse to pack predictions of only a part of the benchmark's test images.
-
-    Raises:
-        SgcpError: naming how many images were prepared and what to run.
-    """
+def _refuse_incomplete(images: KnownImages, layout: Layout) -> None:
+    """Refuse to pack predictions of only a part of the benchmark's test images."""
     if images.published in (None, len(images.images)):
         return
     name = layout.dataset
@@ -113,16 +109,10 @@ def refuse_incomplete(images: KnownImages, layout: Layout) -> None:
     )
 
 
-def refuse_outdated(layout: Layout, dataset: Dataset, answers: Mapping[str, list[Entry]]) -> None:
+def _refuse_outdated(layout: Layout, dataset: Dataset, answers: Mapping[str, list[Entry]]) -> None:
     """Refuse predictions of another model than ``layout.model`` or of other images than prepared.
 
     A folder without any file of ours is packed as it is: only ours say what made them.
-
-    Args:
-        answers: the file of each image.
-
-    Raises:
-        SgcpError: naming the predictions and what to run; or as ``refuse_stale``.
     """
     files = {name: answers[name][0].name for name in sorted(answers)}
     said = {name: read_meaning(read_png_text(layout.predictions / files[name])) for name in files}
@@ -155,7 +145,7 @@ def refuse_outdated(layout: Layout, dataset: Dataset, answers: Mapping[str, list
 
 def explain(report: Report, layout: Layout) -> str:
     """Say what is wrong, each kind with examples, and which command lists every file."""
-    groups = refusals(report)
+    groups = _refusals(report)
     count = sum(len(group) for _, group in groups)
     problems = describe(groups, report.cityscapes)
     return (

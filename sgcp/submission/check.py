@@ -64,7 +64,7 @@ def check_submission(
     judgements = map_parallel(judge, tasks, "auto" if len(tasks) > FEW else 1, "checking")
     for judgement in judgements:
         findings += judgement.findings
-    findings += find_equal([task.entry.name for task in tasks], judgements)
+    findings += _find_equal([task.entry.name for task in tasks], judgements)
     pixels = count_classes(judgements, classes)
     if not any(finding.kind == TRAIN_IDS for finding in findings) and any(pixels.values()):
         findings += [Finding(ABSENT, name) for name, count in pixels.items() if not count]
@@ -90,17 +90,17 @@ def match_files(
         image = images.image_of(entry.path)
         if image is not None and entry.base.endswith(".png"):  # in any folder, __MACOSX too
             answers.setdefault(image, []).append(entry)
-        elif is_system_file(entry):
+        elif _is_system_file(entry):
             findings.append(Finding(SYSTEM, entry.name))
         elif image is None and entry.base.endswith(".png"):
             elsewhere.append(entry)
         else:
-            findings.append(judge_stray(entry, image, images.cityscapes))
+            findings.append(_judge_stray(entry, image, images.cityscapes))
     in_folders = any("/" in image for image in answers)
     for entry in elsewhere:
         named = [] if in_folders else images.images_named(entry.path)
         if not named:
-            findings.append(judge_stray(entry, None, images.cityscapes))
+            findings.append(_judge_stray(entry, None, images.cityscapes))
         elif len(named) > 1:
             findings.append(Finding(AMBIGUOUS, entry.name, ", ".join(named[:8])))
         else:
@@ -112,7 +112,7 @@ def match_files(
     return answers, findings
 
 
-def is_system_file(entry: Entry) -> bool:
+def _is_system_file(entry: Entry) -> bool:
     """Tell what file managers leave behind from what a person put there.
 
     A file named as a prediction is one, wherever it lies: the evaluator searches every folder.
@@ -124,7 +124,7 @@ def is_system_file(entry: Entry) -> bool:
     )
 
 
-def judge_stray(entry: Entry, image: str | None, cityscapes: bool) -> Finding:
+def _judge_stray(entry: Entry, image: str | None, cityscapes: bool) -> Finding:
     """Explain a file that is no prediction by its name."""
     if entry.closed and entry.closed.kind == SPECIAL:
         return entry.closed
@@ -147,7 +147,7 @@ def judge_entry(task: Task, container: Container, train_ids: dict[int, int]) -> 
     return judge_image(task.entry.name, content, task.size, train_ids)
 
 
-def find_equal(names: Sequence[str], judgements: Sequence[Judgement]) -> list[Finding]:
+def _find_equal(names: Sequence[str], judgements: Sequence[Judgement]) -> list[Finding]:
     """Name every file that contains the same pixels as an earlier one."""
     first: dict[bytes, str] = {}
     findings = []

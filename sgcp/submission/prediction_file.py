@@ -67,36 +67,32 @@ def judge_image(
         detail = f"{start} under the name of a PNG" if start else "no image known here"
         return Judgement((Finding(FORMAT, name, detail),), digest)
     findings = []
-    header = read_header(content)
+    header = _read_header(content)
     if header != size:
         detail = f"{header[0]} x {header[1]}, expected {size[0]} x {size[1]}"
         findings.append(Finding(SIZE, name, detail))
     if header[0] * header[1] > MAX_PIXELS:
         return Judgement(tuple(findings), digest)
     try:
-        mode, pixels, meaning, digest = count_values(content)
+        mode, pixels, meaning, digest = _count_values(content)
     except UnidentifiedImageError:  # its own words name an object in memory
         return Judgement((*findings, Finding(DAMAGED, name, "header")), digest)
     except IMAGE_DAMAGED as error:
         return Judgement((*findings, Finding(DAMAGED, name, str(error))), digest)
     if mode != "L":
         findings.append(Finding(MODES.get(mode, COLOUR), name, f"mode {mode}, expected L"))
-    findings += judge_ids(name, pixels, train_ids, meaning)
+    findings += _judge_ids(name, pixels, train_ids, meaning)
     return Judgement(tuple(findings), digest, pixels)
 
 
-def read_header(content: bytes) -> tuple[int, int]:
+def _read_header(content: bytes) -> tuple[int, int]:
     """Return (height, width) as a PNG's first chunk declares them, without unpacking anything."""
     width, height = struct.unpack(">II", content[16:24])
     return height, width
 
 
-def count_values(content: bytes) -> tuple[str, dict[int, int], Meaning | None, bytes]:
-    """Return a PNG's mode, its pixels by value (none for colours), their meaning and digest.
-
-    Raises:
-        Any of ``IMAGE_DAMAGED``: truncated or damaged.
-    """
+def _count_values(content: bytes) -> tuple[str, dict[int, int], Meaning | None, bytes]:
+    """Return a PNG's mode, its pixels by value (none for colours), their meaning and digest."""
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
         image.load()
         meaning = read_meaning(png_text(image))
@@ -111,7 +107,7 @@ def count_values(content: bytes) -> tuple[str, dict[int, int], Meaning | None, b
         return image.mode, {int(value): count for value, count in pairs if count}, meaning, digest
 
 
-def judge_ids(
+def _judge_ids(
     name: str, pixels: Mapping[int, int], train_ids: Mapping[int, int], meaning: Meaning | None
 ) -> list[Finding]:
     """Return what is wrong with the values of an image, as far as nothing but values tells."""
@@ -121,24 +117,24 @@ def judge_ids(
     if not foreign:
         classes = ", ".join(map(str, pixels))
         return [Finding(CONSTANT, name, f"id {classes}")] if len(pixels) == 1 else []
-    if look_like_train_ids(pixels, train_ids):
-        return [Finding(TRAIN_IDS, name, f"ids {brief(foreign)}")]
+    if _look_like_train_ids(pixels, train_ids):
+        return [Finding(TRAIN_IDS, name, f"ids {_brief(foreign)}")]
     findings = []
     if VOID_ID in foreign:
         findings.append(Finding(VOID, name, f"{pixels[VOID_ID]:,} pixels"))
         foreign.remove(VOID_ID)
     if foreign:
-        findings.append(Finding(IDS, name, f"ids {brief(foreign)}"))
+        findings.append(Finding(IDS, name, f"ids {_brief(foreign)}"))
     return findings
 
 
-def look_like_train_ids(pixels: Mapping[int, int], train_ids: Mapping[int, int]) -> bool:
+def _look_like_train_ids(pixels: Mapping[int, int], train_ids: Mapping[int, int]) -> bool:
     """Return whether all values are train ids and some are no label ids; 255 is void in both."""
     values = pixels.keys() - {VOID_ID}
     return values <= set(range(len(train_ids))) and not values <= train_ids.keys()
 
 
-def brief(values: list[int]) -> str:
+def _brief(values: list[int]) -> str:
     """Return the first values, as a list."""
     more = f", ... {len(values)} in all" if len(values) > SHOWN_IDS else ""
     return f"[{', '.join(map(str, values[:SHOWN_IDS]))}{more}]"

@@ -62,8 +62,8 @@ def browse(layout: Layout, images: int, split: str | None, blend: float) -> dict
     surveys = list(dataset_statistics(dataset.items, layout.raw, layout.prepared, shown))
     splits_summary = summarize_splits(surveys, dataset.classes)
     findings = find_suspicions(surveys, dataset.classes)
-    sheet = draw_sheet(dataset, surveys, blend)
-    page = draw_page(layout, dataset, surveys, splits_summary, findings, blend, split)
+    sheet = _draw_sheet(dataset, surveys, blend)
+    page = _draw_page(layout, dataset, surveys, splits_summary, findings, blend, split)
     write_together({layout.browse / SHEET: sheet, layout.browse / PAGE: page.encode("utf-8")})
     content = dataset.provenance() | {
         "splits": {name: part.to_json() for name, part in of_split(splits_summary, split).items()},
@@ -79,7 +79,7 @@ def choose(items: Sequence[Item], count: int) -> list[Item]:
     return [item for part in parts if part for item in spread(part, count)]
 
 
-def draw_sheet(dataset: Dataset, surveys: Sequence[DatasetStatistics], blend: float) -> bytes:
+def _draw_sheet(dataset: Dataset, surveys: Sequence[DatasetStatistics], blend: float) -> bytes:
     """Return the contact sheet as PNG."""
     splits: dict[str, list[Thumbnail]] = {}
     for one in surveys:
@@ -92,7 +92,7 @@ def draw_sheet(dataset: Dataset, surveys: Sequence[DatasetStatistics], blend: fl
     return buffer.getvalue()
 
 
-def draw_page(
+def _draw_page(
     layout: Layout,
     dataset: Dataset,
     surveys: Sequence[DatasetStatistics],
@@ -141,7 +141,7 @@ def show(
         table.add_row(name, *counts, *shares, str(len(part.sequences)))
     answer(table)
     if findings:
-        answer(suspicion_table(findings))
+        answer(_suspicion_table(findings))
     counted = f"{len(findings)} things look" if len(findings) != 1 else "1 thing looks"
     where = "" if split is None else ", all splits looked at"
     answer(f"{counted if findings else 'nothing looks'} wrong{where}")
@@ -149,7 +149,7 @@ def show(
     say(f"{layout.browse / SHEET}: the images alone")
 
 
-def suspicion_table(findings: Sequence[Finding]) -> Table:
+def _suspicion_table(findings: Sequence[Finding]) -> Table:
     """Return a row for each kind of what looks wrong."""
     table = Table(width=80)
     table.add_column("looks wrong", min_width=19)

@@ -65,7 +65,7 @@ def check_submission(
         SgcpError: neither a zip nor a folder; or there is nothing to compare with where asked to.
     """
     container = open_container(path)
-    reference = find_reference(images, project, dataset)
+    reference = _find_reference(images, project, dataset)
     report, _ = check(container, reference.images, reference.classes)
     show(path, reference, report)
     return {
@@ -76,40 +76,35 @@ def check_submission(
     }
 
 
-def find_reference(images: Path | None, project: Path | None, dataset: str | None) -> Reference:
+def _find_reference(images: Path | None, project: Path | None, dataset: str | None) -> Reference:
     """Choose what to compare with: a folder, a prepared dataset, or public knowledge."""
     if images is not None:
-        known = read_images(images)
+        known = _read_images(images)
         description = f"the {len(known.images)} images of {images}"
         return Reference(known, cityscapes_classes(), description, exact=True)
     if project is not None and dataset is not None:
-        return prepared_reference(Layout(project, dataset))
+        return _prepared_reference(Layout(project, dataset))
     description = (
         f"what is public of Cityscapes' test split: {PUBLISHED} images of "
         f"{TEST_SIZE[0]} x {TEST_SIZE[1]}, their cities and how many there are of each"
     )
     if project is not None and Layout(project, "cityscapes").prepared.is_dir():
-        reference = prepared_reference(Layout(project, "cityscapes"))
+        reference = _prepared_reference(Layout(project, "cityscapes"))
         if isinstance(reference.images, KnownImages) and len(reference.images.images) == PUBLISHED:
             return reference
         description += f" (not with {reference.description}, which are not all)"
     return Reference(PublicCityscapes(), cityscapes_classes(), description, exact=False)
 
 
-def prepared_reference(layout: Layout) -> Reference:
+def _prepared_reference(layout: Layout) -> Reference:
     """Return the test split of a prepared dataset."""
     dataset, known = known_images(layout)
     description = f"the {len(known.images)} test images of {layout.prepared}"
     return Reference(known, dataset.classes, description, exact=True)
 
 
-def read_images(folder: Path) -> KnownImages:
-    """Read names and sizes of the images in ``leftImg8bit/test``, or in a folder above it.
-
-    Raises:
-        SgcpError: there is no such folder, or no such image in it, one is damaged, or two have one
-            name.
-    """
+def _read_images(folder: Path) -> KnownImages:
+    """Read names and sizes of the images in ``leftImg8bit/test``, or in a folder above it."""
     if not folder.is_dir():
         raise SgcpError(f"{folder}: no such folder; --images takes Cityscapes' leftImg8bit/test")
     places = (folder / "leftImg8bit" / "test", folder / "test", folder)
