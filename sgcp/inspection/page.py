@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import altair as alt
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from sgcp.core.errors import printable, shorten
+from sgcp.core.findings import Finding, group_by_kind
 from sgcp.datasets.classes import IGNORE, SemanticClass
 from sgcp.datasets.index import SPLITS, Dataset
 from sgcp.inspection.splits import SplitSummary, of_split
-from sgcp.inspection.statistics import Thumb
+from sgcp.inspection.statistics import ImageStatistics, Thumb
 from sgcp.media.images import UInt8
 from sgcp.reporting.page import Cell, Chart, label_uri, photo_uri, render
 from sgcp.reporting.palettes import SERIES, lookup, official, safe
@@ -25,76 +26,48 @@ BAR = 9  # pixels high, one a split
 MOST_BARS = 40  # sequences in a chart; the table has all
 
 
-@dataclass(frozen=True)
-class Shown:
-    """An image on the page."""
-
-    name: str
-    address: str
-    """Of the file, relative to the page; empty if it is no file's."""
-    thumb: Thumb
-
-    @property
-    def photo(self) -> str:
-        """The image, as an address that holds it."""
-        return photo_uri(self.thumb.photo)
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """Something that looks wrong."""
-
-    name: str
-    address: str
-    """Of the file, relative to the page; empty if it is no file's."""
-    detail: str
-
-
-@dataclass(frozen=True)
-class Suspicion:
-    """One kind of what looks wrong."""
-
-    title: str
-    advice: str
-    problem: bool
-    """Otherwise worth a look only."""
-    suspects: Sequence[Suspect]
-
-
 def browse_page(
     dataset: Dataset,
-    splits_summary: Mapping[str, SplitSummary],
-    suspicions: Sequence[Suspicion],
-    shown: Mapping[str, Sequence[Shown]],
+    summaries: Mapping[str, SplitSummary],
+    findings: Sequence[Finding],
+    images: Sequence[ImageStatistics],
+    raw: str,
     blend: float,
     split: str | None = None,
 ) -> str:
     """Return the page as HTML.
 
     Args:
-        census: of all splits.
-        shown: images of each split.
+        summaries: of all splits.
+        images: of all splits; those with a small copy are shown.
+        raw: the raw folder, relative to the page.
         blend: share of the class colours over the images to begin with, 0 .. 1.
         split: the one whose numbers are shown; None: all.
     """
-    told = of_split(splits_summary, split)
+    listed = of_split(summaries, split)
     colors, apart = official(dataset.classes), safe(len(dataset.classes))
     pairs = zip(dataset.classes, colors.tolist(), apart.tolist(), strict=True)
+    addresses = {one.name: quote(f"{raw}/{one.name}") for one in images}
+    shown: dict[str, list[dict[str, Any]]] = {}
+    for one in images:
+        if one.thumb is not None:
+            figure = _figure(dataset, one.thumb, addresses[one.name], colors, apart)
+            shown.setdefault(one.item.split, []).append(figure)
     return render(
         "browse.html",
         dataset=dataset,
-        charts=_make_charts(dataset, told),
-        splits=_split_table(told),
+        charts=_make_charts(dataset, listed),
+        splits=_split_table(listed),
         only=split,
-        worst={name: _worst_rows(part) for name, part in told.items() if part.labels},
-        suspicions=suspicions,
-        shown={
-            name: [_figure(dataset, one, colors, apart) for one in pictures]
-            for name, pictures in shown.items()
-        },
+        worst={name: _worst_rows(part) for name, part in listed.items() if part.labels},
+        problems=[
+            (kind, [(printable(f.name), addresses.get(f.name, ""), f.detail) for f in group])
+            for kind, group in group_by_kind(findings)
+        ],
+        shown=shown,
         legend=[(item.name, _hex(color), _hex(safer)) for item, color, safer in pairs],
         blend=round(100 * blend),
-        shared=_shared_sequences(splits_summary),
+        shared=_shared_sequences(summaries),
     )
 
 
@@ -102,9 +75,12 @@ def _hex(color: Sequence[int]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 
-def _figure(dataset: Dataset, shown: Shown, colors: Any, apart: Any) -> dict[str, Any]:
-    label = shown.thumb.label
-    figure: dict[str, Any] = {"shown": shown, "truths": [], "shares": []}
+def _figure(
+    dataset: Dataset, thumb: Thumb, address: str, colors: Any, apart: Any
+) -> dict[str, Any]:
+    label = thumb.label
+    figure: dict[str, Any] = {"name": printable(thumb.name), "address": address}
+    figure |= {"photo": photo_uri(thumb.photo), "truths": [], "shares": []}
     if label is not None:
         figure["truths"] = [
             ("official", label_uri(label, colors)),
@@ -116,12 +92,12 @@ def _figure(dataset: Dataset, shown: Shown, colors: Any, apart: Any) -> dict[str
     return figure
 
 
-def _split_table(splits_summary: Mapping[str, SplitSummary]) -> tuple[list[str], list[list[Cell]]]:
+def _split_table(summaries: Mapping[str, SplitSummary]) -> tuple[list[str], list[list[Cell]]]:
     """Return columns and rows: a row a split."""
     columns = ["split", "images", "labels", "labelled pixels", "least labelled", "sequences",
                "height x width"]  # fmt: skip
     rows: list[list[Cell]] = []
-    for name, split in splits_summary.items():
+    for name, split in summaries.items():
         sizes = [f"{h} x {w}" for (h, w), _ in split.sizes.most_common()]
         least = min((share for share, _ in split.coverage), default=None)
         rows.append(
@@ -141,17 +117,17 @@ def _worst_rows(split: SplitSummary) -> list[list[Cell]]:
     return [[printable(name), percent(share)] for share, name in split.worst()]
 
 
-def _shared_sequences(splits_summary: Mapping[str, SplitSummary]) -> list[tuple[str, str]]:
+def _shared_sequences(summaries: Mapping[str, SplitSummary]) -> list[tuple[str, str]]:
     """Return the sequences of which several splits have images, and which splits those are."""
-    names = sorted({name for split in splits_summary.values() for name in split.sequences})
-    where = {n: [s for s, split in splits_summary.items() if n in split.sequences] for n in names}
+    names = sorted({name for split in summaries.values() for name in split.sequences})
+    where = {n: [s for s, split in summaries.items() if n in split.sequences] for n in names}
     return [(printable(n), ", ".join(splits)) for n, splits in where.items() if len(splits) > 1]
 
 
-def _make_charts(dataset: Dataset, splits_summary: Mapping[str, SplitSummary]) -> list[Chart]:
+def _make_charts(dataset: Dataset, summaries: Mapping[str, SplitSummary]) -> list[Chart]:
     """Return the charts for which there are numbers: classes, coverage, sequences."""
-    labelled = {name: split for name, split in splits_summary.items() if split.labels}
-    charts = [_sequences(splits_summary)]
+    labelled = {name: split for name, split in summaries.items() if split.labels}
+    charts = [_sequences(summaries)]
     if labelled:
         names = [item.name for item in dataset.classes]
         pixels = {n: [s.pixel_share(c.train_id) or 0.0 for c in dataset.classes]
@@ -208,23 +184,23 @@ def _shares(
     return Chart(title, summary, drawing, ["class", *shares], table)
 
 
-def _sequences(splits_summary: Mapping[str, SplitSummary]) -> Chart:
-    names = sorted({name for split in splits_summary.values() for name in split.sequences})
+def _sequences(summaries: Mapping[str, SplitSummary]) -> Chart:
+    names = sorted({name for split in summaries.values() for name in split.sequences})
     shown = names[:MOST_BARS]
     rows = [
         {"sequence": printable(name), "split": split, "value": counts.sequences[name]}
         for name in shown
-        for split, counts in splits_summary.items()
+        for split, counts in summaries.items()
         if counts.sequences[name]
     ]
     part = "" if len(names) == len(shown) else f" The first {MOST_BARS} of {len(names)} are drawn."
     value = alt.X("value:Q").axis(tickMinStep=1, tickCount=5).title(None)
-    drawing = _bars(rows, list(splits_summary), "sequence", value)
+    drawing = _bars(rows, list(summaries), "sequence", value)
     table: list[list[Cell]] = [
-        [printable(n), *(splits_summary[s].sequences[n] for s in splits_summary)] for n in names
+        [printable(n), *(summaries[s].sequences[n] for s in summaries)] for n in names
     ]
     summary = f"How many images of each city or recording are in each split.{part}"
-    return Chart("Images of each sequence", summary, drawing, ["sequence", *splits_summary], table)
+    return Chart("Images of each sequence", summary, drawing, ["sequence", *summaries], table)
 
 
 def _coverage(labelled: Mapping[str, SplitSummary]) -> Chart:
@@ -262,19 +238,8 @@ LEGEND_WIDTH = 160
 TITLE, TEXT = ImageFont.load_default(18), ImageFont.load_default(13)
 
 
-@dataclass(frozen=True)
-class Thumbnail:
-    """One image of the sheet."""
-
-    name: str
-    photo: UInt8
-    """(h, w, 3)."""
-    label: UInt8 | None
-    """(h, w) train ids; None where none are published."""
-
-
 def contact_sheet(
-    splits: Mapping[str, Sequence[Thumbnail]], classes: Sequence[SemanticClass], share: float
+    splits: Mapping[str, Sequence[Thumb]], classes: Sequence[SemanticClass], share: float
 ) -> UInt8:
     """Draw the images of each split in rows: (h, w, 3) uint8.
 
@@ -284,7 +249,7 @@ def contact_sheet(
     column = (WIDTH - GAP) // COLUMNS - GAP
     width = column // 2
     heights = [
-        _thumbnail_height(cells[start : start + COLUMNS], width)
+        _row_height(cells[start : start + COLUMNS], width)
         for cells in splits.values()
         for start in range(0, len(cells), COLUMNS)
     ]
@@ -307,7 +272,7 @@ def contact_sheet(
     return np.asarray(sheet)
 
 
-def _thumbnail_height(cells: Sequence[Thumbnail], width: int) -> int:
+def _row_height(cells: Sequence[Thumb], width: int) -> int:
     return max(_fitted(cell.photo, width)[1] for cell in cells) + LINE + GAP
 
 
@@ -321,7 +286,7 @@ def _fitted(photo: UInt8, width: int) -> tuple[int, int]:
 
 def _draw_cell(
     sheet: Image.Image,
-    cell: Thumbnail,
+    cell: Thumb,
     corner: tuple[int, int],
     width: int,
     colors: UInt8,

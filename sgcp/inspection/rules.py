@@ -1,7 +1,6 @@
-"""What can look wrong in a prepared dataset: each kind, with its threshold in words.
+"""Kinds of problems in a prepared dataset, each with its threshold.
 
-The thresholds are set where street scenes by day and night stay clear of them: of CamVid's 701
-frames they flag none.
+Street scenes by day and night stay clear of the thresholds: none of CamVid's 701 frames is flagged.
 """
 
 from sgcp.core.findings import Kind
@@ -38,6 +37,11 @@ LEAK = Kind(
     "images of exactly the same pixels in two splits: what is scored was trained on. Take one "
     "out.",
 )  # fmt: skip
+NO_LABEL = Kind(
+    "no-label", "label missing",
+    "images without a label in a split whose other images have one; the split cannot be "
+    "trained on or scored.",
+)  # fmt: skip
 NEAR_LEAK = Kind(
     "nearly-across-splits", "nearly same across splits",
     f"images of two splits whose coarse outlines differ in {NEAR:.0%} of the bits at most, as "
@@ -52,11 +56,6 @@ LABEL_TWICE = Kind(
     "label-twice", "same label twice",
     "labels that are equal in every pixel though their images differ: copied, or one frame's "
     "label saved for another? Labels of one class or of none are left to their own kinds.", False,
-)  # fmt: skip
-NO_LABEL = Kind(
-    "no-label", "label missing",
-    "images without a label in a split whose other images have one; the split cannot be "
-    "trained on or scored.",
 )  # fmt: skip
 UNLABELLED = Kind(
     "unlabelled", "nearly unlabelled",
@@ -101,9 +100,4 @@ GREY = Kind(
 ODD_SIZE = Kind(
     "odd-size", "another size",
     f"images of another size than {MOST_IMAGES:.0%} or more of all.", False,
-)  # fmt: skip
-SUSPICIONS = (
-    UNREADABLE, CHANGED, UNKNOWN_IDS, MISFIT, LEAK, NO_LABEL, NEAR_LEAK, TWICE,
-    LABEL_TWICE, UNLABELLED, ONE_CLASS, UNTRAINED, LONE_CLASS, CONSTANT, BLACK, WHITE, FLAT, GREY,
-    ODD_SIZE,
 )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 from sgcp.datasets.classes import IGNORE, SemanticClass
 from sgcp.datasets.index import SPLITS
-from sgcp.inspection.statistics import DatasetStatistics
+from sgcp.inspection.statistics import ImageStatistics
 
 WORST = 10  # images of least label coverage that are named
 
@@ -34,19 +34,17 @@ class SplitSummary:
     coverage: list[tuple[float, str]] = field(default_factory=list)
     """Share of labelled pixels and path of each image that has a label."""
 
-    def add(self, dataset_statistics: DatasetStatistics) -> None:
+    def add(self, one: ImageStatistics) -> None:
         """Count one image."""
         self.images += 1
-        self.sequences[dataset_statistics.item.sequence] += 1
-        if dataset_statistics.picture is not None:
-            self.sizes[dataset_statistics.picture.size] += 1
-        if dataset_statistics.label is not None:
+        self.sequences[one.item.sequence] += 1
+        if one.image is not None:
+            self.sizes[one.image.size] += 1
+        if one.label is not None:
             self.labels += 1
-            self.pixels.update(dataset_statistics.label.pixels)
-            self.images_with.update(dataset_statistics.label.classes)
-            self.coverage.append(
-                (dataset_statistics.label.coverage, dataset_statistics.item.image.as_posix())
-            )
+            self.pixels.update(one.label.pixels)
+            self.images_with.update(one.label.classes)
+            self.coverage.append((one.label.coverage, one.name))
 
     @property
     def labelled_share(self) -> float | None:
@@ -91,17 +89,15 @@ class SplitSummary:
 
 
 def summarize_splits(
-    surveys: Iterable[DatasetStatistics], classes: Sequence[SemanticClass]
+    images: Iterable[ImageStatistics], classes: Sequence[SemanticClass]
 ) -> dict[str, SplitSummary]:
     """Count images by split, in the order of ``SPLITS``; a split without images is left out."""
     found = {name: SplitSummary(name, classes) for name in SPLITS}
-    for dataset_statistics in surveys:
-        found[dataset_statistics.item.split].add(dataset_statistics)
-    return {name: splits_summary for name, splits_summary in found.items() if splits_summary.images}
+    for one in images:
+        found[one.item.split].add(one)
+    return {name: summary for name, summary in found.items() if summary.images}
 
 
-def of_split(
-    splits_summary: Mapping[str, SplitSummary], split: str | None
-) -> dict[str, SplitSummary]:
+def of_split(splits: Mapping[str, SplitSummary], split: str | None) -> dict[str, SplitSummary]:
     """Return the numbers of one split, or of all for None."""
-    return {name: part for name, part in splits_summary.items() if split in (None, name)}
+    return {name: part for name, part in splits.items() if split in (None, name)}

@@ -1,4 +1,4 @@
-"""What can be said of one prepared image and its label, each read once and not kept."""
+"""Statistics of each prepared image and its label, both read once and not kept."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ OUTLINE = 16  # rows of an image's outline, and bits of each
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What an image's pixels say."""
+class Pixels:
+    """Statistics of an image's pixels."""
 
     size: tuple[int, int]
     digest: str
@@ -42,12 +42,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Label:
-    """What a label map's pixels say."""
+    """Statistics of a label map's pixels."""
 
     size: tuple[int, int]
     digest: str
     pixels: dict[int, int]
-    """How many there are of each id that occurs, 255 included."""
+    """Number of pixels by id, 255 included."""
 
     @property
     def coverage(self) -> float:
@@ -62,8 +62,9 @@ class Label:
 
 @dataclass(frozen=True)
 class Thumb:
-    """An image made small, to be looked at."""
+    """A small copy of an image and its label."""
 
+    name: str
     photo: UInt8
     """(h, w, 3)."""
     label: UInt8 | None
@@ -71,11 +72,11 @@ class Thumb:
 
 
 @dataclass(frozen=True)
-class DatasetStatistics:
+class ImageStatistics:
     """One image of the index, as its files are now."""
 
     item: Item
-    picture: Picture | None = None
+    image: Pixels | None = None
     """None where it cannot be read."""
     label: Label | None = None
     """None where there is none, or it cannot be read."""
@@ -83,24 +84,28 @@ class DatasetStatistics:
     """Why a file cannot be read, or segments not be used."""
     thumb: Thumb | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def name(self) -> str:
+        """The image's path below the raw folder."""
+        return self.item.image.as_posix()
 
-def dataset_statistics(
+
+def describe_images(
     items: Sequence[Item], raw: Path, prepared: Path, shown: Collection[Item] = ()
-) -> Iterator[DatasetStatistics]:
-    """Look at every image and label, on all cores, under a progress bar.
+) -> Iterator[ImageStatistics]:
+    """Read every image and label once, on all cores, under a progress bar.
 
     Args:
-        shown: those of which a small copy is wanted.
+        shown: items that get a small copy.
     """
-    look = partial(_item_statistics, raw=raw, prepared=prepared)
-    wanted = {item.image for item in shown}
-    tasks = ((item, item.image in wanted) for item in items)
-    results = map_threads(lambda task: look(*task), tasks, usable_cores())
-    return track(results, "looking at images", len(items))
+    small = {item.image for item in shown}
+    describe = partial(_describe_item, small=small, raw=raw, prepared=prepared)
+    return track(map_threads(describe, items, usable_cores()), "looking at images", len(items))
 
 
-def _item_statistics(item: Item, thumb: bool, raw: Path, prepared: Path) -> DatasetStatistics:
-    """Look at one image, its label and segments; what cannot be read is said in ``errors``."""
+def _describe_item(
+    item: Item, small: Collection[Path], raw: Path, prepared: Path
+) -> ImageStatistics:
     errors: list[str] = []
     rgb = _read(read_image, raw / item.image, errors)
     label = None if item.label is None else _read(read_label, prepared / item.label, errors)
@@ -109,12 +114,12 @@ def _item_statistics(item: Item, thumb: bool, raw: Path, prepared: Path) -> Data
             _check_segments(item, label, prepared)
         except SgcpError as error:
             errors.append(str(error))
-    return DatasetStatistics(
+    return ImageStatistics(
         item,
         None if rgb is None else _describe_image(rgb),
         None if label is None else _describe_label(label),
         tuple(errors),
-        _make_thumb(rgb, label) if thumb and rgb is not None else None,
+        None if rgb is None or item.image not in small else _make_thumb(item.key, rgb, label),
     )
 
 
@@ -133,13 +138,13 @@ def _read(reader: Callable[[Path], UInt8], path: Path, errors: list[str]) -> UIn
         return None
 
 
-def _describe_image(rgb: UInt8) -> Picture:
+def _describe_image(rgb: UInt8) -> Pixels:
     """Describe (H, W, 3)."""
     grey = Image.fromarray(rgb).convert("L")
     up_to = np.cumsum(grey.histogram())  # pixels up to each level
     dark, bright = np.searchsorted(up_to, [0.01 * up_to[-1], 0.99 * up_to[-1]])
     red, green, blue = np.moveaxis(rgb, -1, 0)
-    return Picture(
+    return Pixels(
         rgb.shape[:2],
         digest_pixels(rgb),
         int(dark),
@@ -166,7 +171,7 @@ def _describe_label(label: UInt8) -> Label:
     return Label(label.shape, digest_pixels(label), {i: n for i, n in enumerate(counts) if n})
 
 
-def _make_thumb(rgb: UInt8, label: UInt8 | None) -> Thumb:
+def _make_thumb(name: str, rgb: UInt8, label: UInt8 | None) -> Thumb:
     """Make an image (H, W, 3) and its label (H, W) at most ``THUMB_WIDTH`` wide."""
     height, width = rgb.shape[:2]
     scale = min(1.0, THUMB_WIDTH / width)
@@ -174,4 +179,4 @@ def _make_thumb(rgb: UInt8, label: UInt8 | None) -> Thumb:
     photo = Image.fromarray(rgb).resize(wh, Image.Resampling.BOX)
     if label is not None:  # of whatever size: one that does not fit is reported elsewhere
         label = np.asarray(Image.fromarray(label).resize(wh, Image.Resampling.NEAREST))
-    return Thumb(np.asarray(photo), label)
+    return Thumb(name, np.asarray(photo), label)

@@ -1,35 +1,25 @@
-"""``sgcp browse``: prepared data to look at, its numbers, and what looks wrong in it."""
+"""``sgcp browse``: prepared images, their statistics, and what looks wrong in them."""
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from PIL import Image
 from rich.table import Table
 from rich.text import Text
 
-from sgcp.core.errors import SgcpError, printable
+from sgcp.core.errors import SgcpError
 from sgcp.core.files import write_together
-from sgcp.core.findings import Finding, examples
+from sgcp.core.findings import Finding, examples, group_by_kind, groups_to_json
 from sgcp.core.terminal import answer, say
 from sgcp.datasets.index import SPLITS, Dataset, Item, read_dataset, spread
-from sgcp.inspection.checks import find_suspicions, group_suspicions, suspicions_to_json
-from sgcp.inspection.page import (
-    Shown,
-    Suspect,
-    Suspicion,
-    Thumbnail,
-    browse_page,
-    contact_sheet,
-    percent,
-)
+from sgcp.inspection.checks import find_problems
+from sgcp.inspection.page import browse_page, contact_sheet, percent
 from sgcp.inspection.splits import SplitSummary, of_split, summarize_splits
-from sgcp.inspection.statistics import DatasetStatistics, dataset_statistics
+from sgcp.inspection.statistics import ImageStatistics, Thumb, describe_images
+from sgcp.media.images import encode_png
 
 if TYPE_CHECKING:
     from sgcp.core.layout import Layout
@@ -38,39 +28,38 @@ SHEET, PAGE = "contact-sheet.png", "index.html"
 
 
 def browse(layout: Layout, images: int, split: str | None, blend: float) -> dict[str, Any]:
-    """Write contact sheet and page to ``layout.browse``, and print what they say in short.
+    """Write contact sheet and page to ``layout.browse``, and print a summary.
 
     Args:
-        images: how many of each split are shown; all are counted.
-        split: show the images and numbers of this one only; None: of all that there are. What
-            looks wrong is looked for in all, since leaks and untrained classes take two.
+        images: number shown of each split; all are counted.
+        split: show the images and numbers of this split only; None: of all. All are checked,
+            since leaks and untrained classes take two.
         blend: share of the class colours over the images, 0 .. 1.
 
     Returns:
         Every number, for JSON.
 
     Raises:
-        SgcpError: not prepared, no such split, or a value out of range.
+        SgcpError: not prepared, an empty split, or a value out of range.
     """
     if not 0 <= blend <= 1:
         raise SgcpError(f"--blend: 0 (the image) .. 1 (class colours), got {blend}")
-    if split not in (None, *SPLITS):
-        raise SgcpError(f"--split: one of {', '.join(SPLITS)}, got '{split}'")
     dataset = read_dataset(layout.prepared)
     items = dataset.items if split is None else dataset.split(split, labelled=False)
     shown = choose(items, images)
-    surveys = list(dataset_statistics(dataset.items, layout.raw, layout.prepared, shown))
-    splits_summary = summarize_splits(surveys, dataset.classes)
-    findings = find_suspicions(surveys, dataset.classes)
-    sheet = _draw_sheet(dataset, surveys, blend)
-    page = _draw_page(layout, dataset, surveys, splits_summary, findings, blend, split)
+    described = list(describe_images(dataset.items, layout.raw, layout.prepared, shown))
+    summaries = summarize_splits(described, dataset.classes)
+    findings = find_problems(described, dataset.classes)
+    raw = Path(os.path.relpath(layout.raw.absolute(), layout.browse.absolute())).as_posix()
+    page = browse_page(dataset, summaries, findings, described, raw, blend, split)
+    sheet = _draw_sheet(dataset, described, blend)
     write_together({layout.browse / SHEET: sheet, layout.browse / PAGE: page.encode("utf-8")})
-    content = dataset.provenance() | {
-        "splits": {name: part.to_json() for name, part in of_split(splits_summary, split).items()},
-        "suspicions": suspicions_to_json(findings),
+    listed = of_split(summaries, split)
+    _print(layout, listed, findings, split)
+    return dataset.provenance() | {
+        "splits": {name: part.to_json() for name, part in listed.items()},
+        "suspicions": groups_to_json(group_by_kind(findings)),
     }
-    show(layout, of_split(splits_summary, split), findings, split)
-    return content
 
 
 def choose(items: Sequence[Item], count: int) -> list[Item]:
@@ -79,54 +68,18 @@ def choose(items: Sequence[Item], count: int) -> list[Item]:
     return [item for part in parts if part for item in spread(part, count)]
 
 
-def _draw_sheet(dataset: Dataset, surveys: Sequence[DatasetStatistics], blend: float) -> bytes:
+def _draw_sheet(dataset: Dataset, images: Sequence[ImageStatistics], blend: float) -> bytes:
     """Return the contact sheet as PNG."""
-    splits: dict[str, list[Thumbnail]] = {}
-    for one in surveys:
+    splits: dict[str, list[Thumb]] = {}
+    for one in images:
         if one.thumb is not None:
-            cell = Thumbnail(one.item.key, one.thumb.photo, one.thumb.label)
-            splits.setdefault(one.item.split, []).append(cell)
-    buffer = io.BytesIO()
-    sheet = contact_sheet(splits, dataset.classes, blend)
-    Image.fromarray(sheet).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+            splits.setdefault(one.item.split, []).append(one.thumb)
+    return encode_png(contact_sheet(splits, dataset.classes, blend))
 
 
-def _draw_page(
+def _print(
     layout: Layout,
-    dataset: Dataset,
-    surveys: Sequence[DatasetStatistics],
-    splits_summary: Mapping[str, SplitSummary],
-    findings: Sequence[Finding],
-    blend: float,
-    split: str | None,
-) -> str:
-    """Return the page as HTML."""
-    raw = os.path.relpath(layout.raw.absolute(), layout.browse.absolute())
-    addresses = {
-        one.item.image.as_posix(): quote(Path(raw, one.item.image).as_posix()) for one in surveys
-    }
-    shown: dict[str, list[Shown]] = {}
-    for one in surveys:
-        if one.thumb is not None:
-            address = addresses[one.item.image.as_posix()]
-            picture = Shown(printable(one.item.key), address, one.thumb)
-            shown.setdefault(one.item.split, []).append(picture)
-    suspicions = [
-        Suspicion(
-            kind.title,
-            kind.advice,
-            kind.refused,
-            [Suspect(printable(f.name), addresses.get(f.name, ""), f.detail) for f in group],
-        )
-        for kind, group in group_suspicions(findings)
-    ]
-    return browse_page(dataset, splits_summary, suspicions, shown, blend, split)
-
-
-def show(
-    layout: Layout,
-    splits_summary: Mapping[str, SplitSummary],
+    summaries: Mapping[str, SplitSummary],
     findings: Sequence[Finding],
     split: str | None,
 ) -> None:
@@ -134,14 +87,14 @@ def show(
     table = Table()
     for column in ("split", "images", "labels", "labelled", "least", "sequences"):
         table.add_column(column, justify="left" if column == "split" else "right")
-    for name, part in splits_summary.items():
+    for name, part in summaries.items():
         least = min((share for share, _ in part.coverage), default=None)
         shares = (percent(part.labelled_share) or "-", percent(least) or "-")
         counts = (str(part.images), str(part.labels))
         table.add_row(name, *counts, *shares, str(len(part.sequences)))
     answer(table)
     if findings:
-        answer(_suspicion_table(findings))
+        answer(_finding_table(findings))
     counted = f"{len(findings)} things look" if len(findings) != 1 else "1 thing looks"
     where = "" if split is None else ", all splits looked at"
     answer(f"{counted if findings else 'nothing looks'} wrong{where}")
@@ -149,13 +102,13 @@ def show(
     say(f"{layout.browse / SHEET}: the images alone")
 
 
-def _suspicion_table(findings: Sequence[Finding]) -> Table:
+def _finding_table(findings: Sequence[Finding]) -> Table:
     """Return a row for each kind of what looks wrong."""
     table = Table(width=80)
     table.add_column("looks wrong", min_width=19)
     table.add_column("count", justify="right", min_width=5)
     table.add_column("such as", overflow="fold")
-    for kind, group in group_suspicions(findings):
+    for kind, group in group_by_kind(findings):
         style = "red" if kind.refused else "yellow"
         table.add_row(Text(kind.title, style), str(len(group)), Text("\n".join(examples(group))))
     return table
