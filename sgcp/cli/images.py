@@ -92,13 +92,14 @@ def segment(
     quiet: QuietOption = False,
 ) -> None:
     """Segment images and videos with bundled or your own weights; works offline, in any folder."""
-    from sgcp.tools.segment import Look, Wanted
+    from sgcp.inference.tta import InferenceOptions
+    from sgcp.tools.segment import Outputs
     from sgcp.tools.segment import segment as tool
 
     refuse_input(json, paths)
-    wanted = Wanted(labels, colors, overlay, alpha)
-    look = Look.checked(input_size, flip, scale or [1.0], window)
-    summary = tool(paths, model, out, wanted, look, force, device)
+    outputs = Outputs(labels, colors, overlay, alpha)
+    options = InferenceOptions(flip, tuple(scale or [1.0]), window)
+    summary = tool(paths, model, out, outputs, input_size, options, force, device)
     write_result(json, summary)
     if summary["left_out"]:
         raise typer.Exit(1)

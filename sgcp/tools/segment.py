@@ -1,241 +1,228 @@
-"""``sgcp segment``: anybody's images and videos -> label maps, colours and overlays.
-
-Needs no project.
-"""
+"""``sgcp segment``: images and videos -> label maps, colours and overlays. Needs no project."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from rich.progress import MofNCompleteColumn
-
-from sgcp.core.errors import SgcpError, printable, shorten
-from sgcp.core.files import code_digest, json_digest
-from sgcp.core.parallel import map_threads, usable_cores
-from sgcp.core.terminal import progress_bar, track
-from sgcp.datasets.label_files import Meaning, train_ids_of, write_labels
-from sgcp.inference.engines.base import cores
-from sgcp.inference.segmenter import choose_device, find_model, load
-from sgcp.inference.tta import PLAIN, InferenceOptions
-from sgcp.media.images import UInt8, read_photo, write_png
-from sgcp.media.video import is_video, transform_video
-from sgcp.models.card import model_digest
-from sgcp.reporting.panels import blend, colorize
-from sgcp.tools.segment_inputs import find_media, name_outputs, shown, with_stdin
-
-if TYPE_CHECKING:
-    from sgcp.inference.segmenter import Segmenter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from time import perf_counter
+from typing import Any
 
-from rich.progress import ProgressColumn, Task
+from rich.progress import MofNCompleteColumn, ProgressColumn, Task
 from rich.text import Text
 
-from sgcp.core.files import file_sha256
-from sgcp.core.terminal import say, warn
-from sgcp.media.images import read_png_text
-from sgcp.media.video import read_comment
+from sgcp.core.errors import SgcpError, printable, shorten
+from sgcp.core.files import code_digest, file_sha256, json_digest
+from sgcp.core.parallel import map_threads, usable_cores
+from sgcp.core.terminal import progress_bar, say, track, warn
+from sgcp.datasets.label_files import train_ids_of, write_labels
+from sgcp.inference.engines.base import cores
+from sgcp.inference.segmenter import Segmenter, choose_device, find_model, load
+from sgcp.inference.tta import PLAIN, InferenceOptions
+from sgcp.media.images import UInt8, read_photo, read_png_text, write_png
+from sgcp.media.video import is_video, read_comment, transform_video
+from sgcp.models.card import model_digest
+from sgcp.reporting.panels import blend, colorize
+from sgcp.tools.segment_inputs import display_name, find_media, name_outputs, with_stdin
 
-MOST, LEAST_SCALE, MOST_SCALE = 16384, 0.01, 16.0  # as in params.yaml
-SHARE = 0.5  # of the colours in an overlay
+MAX_SIDE, MIN_SCALE, MAX_SCALE = 16384, 0.01, 16.0  # as in params.yaml
 VIDEO_SUFFIXES = {"labels": ".mkv", "colors": ".mp4", "overlay": ".mp4"}
+KEYWORD = "sgcp-made"  # of a PNG's text that holds ``Job.key``
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is written of each image and video."""
+class Outputs:
+    """The files to write for each image and video."""
 
     labels: bool | None = None
-    """The model's train ids, 8 bits a pixel; None: of images, not of videos. The PNG says which
-    class each value is."""
+    """The model's train ids, 8 bits a pixel; None: of images, not of videos."""
     colors: bool = False
     """Class colours."""
     overlay: bool = True
     """Class colours over the image."""
-    alpha: float = SHARE
-    """Share of the colours in an overlay, 0 .. 1."""
+    alpha: float = 0.5
+    """Opacity of the colours in an overlay, 0 .. 1."""
 
-    def paths(self, stem: Path, video: bool = False) -> dict[str, Path]:
+    def paths(self, stem: Path, video: bool) -> dict[str, Path]:
         """Return the files of one image or video, by kind."""
         labels = not video if self.labels is None else self.labels
         kinds = {"labels": labels, "colors": self.colors, "overlay": self.overlay}
         return {
             kind: stem.with_name(f"{stem.name}_{kind}{VIDEO_SUFFIXES[kind] if video else '.png'}")
-            for kind, on in kinds.items()
-            if on
+            for kind, wanted in kinds.items()
+            if wanted
         }
 
 
 @dataclass(frozen=True)
-class Look:
-    """How the network sees an image."""
+class Job:
+    """One image or video, and the files to write for it."""
 
-    input_size: tuple[int, int] | None = None
-    """(height, width); None: as the model was trained."""
-    views: InferenceOptions = PLAIN
-    """How often, and how."""
+    source: Path
+    targets: Mapping[str, Path]
+    video: bool
+    settings: str
+    """Digest of the model and of every option that changes the outputs."""
 
-    @classmethod
-    def checked(
-        cls,
-        input_size: tuple[int, int] | None,
-        flip: bool,
-        scales: Sequence[float],
-        window: tuple[int, int] | None,
-    ) -> Look:
-        """Return what a command line asks for.
+    @cached_property
+    def key(self) -> str:
+        """Digest of source and settings, stored in each output."""
+        return json_digest([file_sha256(self.source), self.settings])
 
-        Raises:
-            SgcpError: a size or a scale is out of range.
-        """
-        for name, size in (("--input-size", input_size), ("--window", window)):
-            if size and not (1 <= min(size) <= max(size) <= MOST):
-                raise SgcpError(f"{name}: height and width, 1 .. {MOST} pixels, got {size}")
-        if not all(LEAST_SCALE <= scale <= MOST_SCALE for scale in scales):
-            raise SgcpError(f"--scale: {LEAST_SCALE} .. {MOST_SCALE}, got {list(scales)}")
-        return cls(input_size, InferenceOptions(flip, tuple(scales), window))
+    def made(self, path: Path) -> bool:
+        """Return whether an existing file is an output of this job."""
+        found = read_comment(path) if self.video else read_png_text(path).get(KEYWORD)
+        return found == self.key
+
+    def is_finished(self) -> bool:
+        """Return whether every output exists."""
+        return all(path.is_file() and self.made(path) for path in self.targets.values())
+
+
+@dataclass
+class Log:
+    """What happened to the jobs."""
+
+    failed: dict[Path, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    frames: int = 0
 
 
 def segment(
     paths: Sequence[Path],
     model: str,
     out: Path,
-    wanted: Wanted,
-    look: Look,
+    outputs: Outputs,
+    input_size: tuple[int, int] | None = None,
+    options: InferenceOptions = PLAIN,
     force: bool = False,
     accelerator: str = "auto",
 ) -> dict[str, Any]:
-    """Label images and videos, and those in folders; write the wanted outputs of each to ``out``.
+    """Segment images and videos, and those in folders; write the outputs of each to ``out``.
 
     Unreadable files are reported and skipped. So are files whose outputs an earlier run of the
-    same model with the same options has finished: each output carries a digest of them.
+    same model with the same options has finished: each output stores a digest of them.
 
     Args:
         paths: files, folders, patterns, and ``-`` for standard input.
         model: as ``sgcp.load`` takes it.
+        input_size: (height, width) of the network's input; None: as the model was trained.
         force: overwrite existing files, finished or not.
 
     Returns:
-        For JSON: where to, how many images, videos and frames were labelled in how many seconds,
-        how many were ``skipped`` as finished, and which were ``left_out``, why.
+        For JSON: counts of images, videos and frames, ``seconds``, how many are ``skipped`` as
+        finished, and the messages of those ``left_out``.
 
     Raises:
-        SgcpError: no image, no model, nothing wanted, or an output exists that was made otherwise.
+        SgcpError: no image, no model, no output, an option out of range, or an existing output
+            that another model or other options made.
     """
-    if not 0 <= wanted.alpha <= 1:
-        raise SgcpError(f"--alpha: 0 (the image) .. 1 (the colours), got {wanted.alpha}")
+    started = perf_counter()
+    _check_options(outputs, input_size, options)
     with with_stdin(paths, out) as given:
         device = choose_device(accelerator)
         settings = json_digest(
             [
                 model_digest(find_model(model)),
-                [device, look.input_size, list(vars(look.views).values()), wanted.alpha],
+                [device, input_size, list(vars(options).values()), outputs.alpha],
                 code_digest("inference", "models"),
             ]
         )
-        jobs = plan(given, out, wanted, settings)
-        outcome = Outcome()
-        outcome.skipped = () if force else finished(jobs)
-        todo = [job for job in jobs if job.source not in outcome.skipped]
+        jobs = _plan(given, out, outputs, settings)
+        finished = set() if force else _finished(jobs)
+        todo = [job for job in jobs if job.source not in finished]
         if not force:
-            refuse_existing(todo)
+            _refuse_existing(todo)
         segmenter = load(model, device, callers=cores())
 
         def paint(image: UInt8, kinds: Iterable[str]) -> dict[str, UInt8]:
-            return render(image, segmenter, look, kinds, wanted.alpha)
+            labels = segmenter.segment(image, input_size, options)
+            return render(image, labels, segmenter, kinds, outputs.alpha)
 
-        meaning = train_ids_of(segmenter.classes, segmenter.card.dataset)
-        images = [job for job in todo if not job.video]
-        label_images(images, paint, meaning, segmenter.workers, outcome)
+        log = Log()
+        _label_images([job for job in todo if not job.video], paint, segmenter, log)
         for job in todo:
             if job.video:
-                label_video(job, paint, segmenter.workers, outcome)
-    return outcome.summary(out, jobs)
+                _label_video(job, paint, segmenter.workers, log)
+    return _summarize(jobs, finished, log, out, perf_counter() - started)
 
 
-def plan(paths: Sequence[Path], out: Path, wanted: Wanted, settings: str) -> list[Job]:
-    """Return what is to be done.
+def _check_options(
+    outputs: Outputs, input_size: tuple[int, int] | None, options: InferenceOptions
+) -> None:
+    for name, size in (("--input-size", input_size), ("--window", options.window)):
+        if size and not 1 <= min(size) <= max(size) <= MAX_SIDE:
+            raise SgcpError(f"{name}: expected height and width, 1 .. {MAX_SIDE} pixels: {size}")
+    if not all(MIN_SCALE <= scale <= MAX_SCALE for scale in options.scales):
+        raise SgcpError(f"--scale: expected {MIN_SCALE} .. {MAX_SCALE}, got {options.scales}")
+    if not 0 <= outputs.alpha <= 1:
+        raise SgcpError(f"--alpha: expected 0 (image) .. 1 (colours), got {outputs.alpha}")
 
-    Raises:
-        SgcpError: nothing is wanted of an image or video, or an output would overwrite an input
-            or is a folder.
-    """
-    named = name_outputs(find_media(paths, out), out)
-    videos = {source: is_video(source) for source in named}
-    jobs = [Job(s, wanted.paths(stem, videos[s]), videos[s], settings) for s, stem in named.items()]
-    if empty := [job for job in jobs if not job.targets]:
-        of = f" of {shown(empty[0].source)}" if empty[0].video else ""
-        raise SgcpError(f"nothing to write{of}: leave one of --labels, --colors, --overlay on")
-    targets = [path for job in jobs for path in job.targets.values()]
-    sources = {source.resolve() for source in named}
-    if mixed := [path for path in targets if path.resolve() in sources]:
-        raise SgcpError(f"{mixed[0]}: would be written over and is to be read too; another --out")
-    if folders := [path for path in targets if path.is_dir()]:
-        raise SgcpError(f"{folders[0]}: is a folder where a file belongs; take another --out DIR")
+
+def _plan(paths: Sequence[Path], out: Path, outputs: Outputs, settings: str) -> list[Job]:
+    jobs = []
+    for source, stem in name_outputs(find_media(paths, out), out).items():
+        video = is_video(source)
+        jobs.append(Job(source, outputs.paths(stem, video), video, settings))
+        if not jobs[-1].targets:
+            raise SgcpError(
+                f"{display_name(source)}: no output selected. Leave --labels, --colors or "
+                "--overlay on"
+            )
+    sources = {job.source.resolve() for job in jobs}
+    for path in (path for job in jobs for path in job.targets.values()):
+        if path.resolve() in sources:
+            raise SgcpError(f"{path}: is both an input and an output. Choose another --out")
+        if path.is_dir():
+            raise SgcpError(f"{path}: is a folder, not a file. Choose another --out")
     return jobs
 
 
-def finished(jobs: Sequence[Job]) -> frozenset[Path]:
-    """Return the sources of which an earlier run has made every output, by the same settings."""
+def _finished(jobs: Sequence[Job]) -> set[Path]:
+    """Return the sources whose outputs an earlier run has written with the same settings."""
     begun = [job for job in jobs if all(path.is_file() for path in job.targets.values())]
     done = track(map_threads(Job.is_finished, begun, usable_cores()), "checking", len(begun))
-    return frozenset(job.source for job, yes in zip(begun, done, strict=True) if yes)
+    return {job.source for job, yes in zip(begun, done, strict=True) if yes}
 
 
-def refuse_existing(jobs: Sequence[Job]) -> None:
-    """Refuse to overwrite files that these jobs did not make.
-
-    Raises:
-        SgcpError: naming the first, and how many there are.
-    """
-    foreign = [
-        path
-        for job in jobs
-        for path in job.targets.values()
-        if path.exists() and not job.made(path)
-    ]
-    if foreign:
+def _refuse_existing(jobs: Sequence[Job]) -> None:
+    targets = ((job, path) for job in jobs for path in job.targets.values())
+    if foreign := [path for job, path in targets if path.exists() and not job.made(path)]:
         raise SgcpError(
-            f"{shorten(foreign, 1)}: exists, and was made by another model or other options, of "
-            "another image, or not by sgcp. Pass --force to overwrite it, or another --out DIR"
+            f"{shorten(foreign, 1)}: exists, and was not made by this model with these options "
+            "from this image. Pass --force to overwrite it, or choose another --out"
         )
 
 
 Paint = Callable[[UInt8, Iterable[str]], dict[str, UInt8]]
 
 
-def label_images(
-    jobs: Sequence[Job], paint: Paint, meaning: Meaning, workers: int, outcome: Outcome
-) -> None:
-    """Label images, several at a time; ``meaning`` goes into their label maps."""
+def _label_images(jobs: Sequence[Job], paint: Paint, segmenter: Segmenter, log: Log) -> None:
+    meaning = train_ids_of(segmenter.classes, segmenter.card.dataset)
 
     def label(job: Job) -> None:
         try:
-            painted = paint(read_photo(job.source, outcome.doubts.append), job.targets)
+            painted = paint(read_photo(job.source, log.doubts.append), job.targets)
         except SgcpError as error:
-            outcome.failed[job.source] = str(error)
+            log.failed[job.source] = str(error)
             return
         for kind, content in painted.items():
-            made = {MADE: job.key}
             if kind == "labels":
-                write_labels(job.targets[kind], content, meaning, made)
+                write_labels(job.targets[kind], content, meaning, {KEYWORD: job.key})
             else:
-                write_png(job.targets[kind], content, made)
+                write_png(job.targets[kind], content, {KEYWORD: job.key})
 
     with progress_bar(MofNCompleteColumn(), Rate()) as bar:
-        done = map_threads(label, jobs, workers)
+        done = map_threads(label, jobs, segmenter.workers)
         for _ in bar.track(done, total=len(jobs), description="segmenting"):
             pass
 
 
-def label_video(job: Job, paint: Paint, workers: int, outcome: Outcome) -> None:
-    """Label a video, several frames at a time."""
+def _label_video(job: Job, paint: Paint, workers: int, log: Log) -> None:
     with progress_bar(MofNCompleteColumn(), Rate()) as bar:
-        task = bar.add_task(printable(shown(job.source.name)), total=None)
+        task = bar.add_task(printable(display_name(job.source.name)), total=None)
         try:
             summary = transform_video(
                 job.source,
@@ -246,17 +233,16 @@ def label_video(job: Job, paint: Paint, workers: int, outcome: Outcome) -> None:
                 job.key,
             )
         except SgcpError as error:
-            outcome.failed[job.source] = str(error)
+            log.failed[job.source] = str(error)
             return
-    outcome.frames += summary.frames
-    outcome.notes += [f"{job.source}: {what}" for what in summary.left_out]
+    log.frames += summary.frames
+    log.notes += [f"{job.source}: {stream}" for stream in summary.left_out]
 
 
 def render(
-    image: UInt8, segmenter: Segmenter, look: Look, kinds: Iterable[str], alpha: float = SHARE
+    image: UInt8, labels: UInt8, segmenter: Segmenter, kinds: Iterable[str], alpha: float
 ) -> dict[str, UInt8]:
-    """Label (H, W, 3) and return the images of the kinds that are wanted."""
-    labels = segmenter.segment(image, look.input_size, look.views)
+    """Return the images of some kinds for an image (H, W, 3) and its train ids (H, W)."""
     made = {"labels": labels}
     if {"colors", "overlay"} & set(kinds):
         made["colors"] = colorize(labels, segmenter.classes)
@@ -265,82 +251,44 @@ def render(
     return {kind: made[kind] for kind in kinds}
 
 
-MADE = "sgcp-made"  # keyword of a PNG's text: ``Job.key``
-
-
-@dataclass(frozen=True)
-class Job:
-    """One image or video, and the files to be made of it."""
-
-    source: Path
-    targets: Mapping[str, Path]
-    video: bool
-    settings: str
-    """Digest of the model and of every option that changes the outputs."""
-
-    @cached_property
-    def key(self) -> str:
-        """Digest of source and settings, which stands in each output."""
-        return json_digest([file_sha256(self.source), self.settings])
-
-    def made(self, path: Path) -> bool:
-        """Tell whether an existing output was made of this source by these settings."""
-        found = read_comment(path) if self.video else read_png_text(path).get(MADE)
-        return found == self.key
-
-    def is_finished(self) -> bool:
-        """Tell whether every output exists and was made of this source by these settings."""
-        return all(path.is_file() and self.made(path) for path in self.targets.values())
-
-
-class Outcome:
-    """What came of the jobs."""
-
-    def __init__(self) -> None:
-        self.started = perf_counter()
-        self.frames = 0
-        self.skipped: Collection[Path] = ()
-        self.notes: list[str] = []
-        self.doubts: list[str] = []
-        self.failed: dict[Path, str] = {}
-
-    def summary(self, out: Path, jobs: Sequence[Job]) -> dict[str, Any]:
-        """Print what was left out and why, and in one line how many are labelled; return it."""
-        left_out = [shown(message) for message in sorted(self.failed.values())]
-        for message in [*left_out, *map(shown, self.notes)]:
-            warn(f"left out: {message}")
-        doubts = [shown(doubt) for doubt in sorted(self.doubts)]
-        for doubt in doubts:
-            warn(f"warning: {doubt}")
-        kinds: dict[str, list[Job]] = {"images": [], "videos": []}
-        for job in jobs:
-            kinds["videos" if job.video else "images"].append(job)
-        done = {
-            kind: sum(job.source not in self.failed for job in those)
-            for kind, those in kinds.items()
-        }
-        seconds = perf_counter() - self.started
-        counts = ", ".join(f"{done[k]} of {len(those)} {k}" for k, those in kinds.items() if those)
-        frames = f" ({self.frames:,} frames)" if kinds["videos"] else ""
-        skipped = f", {len(self.skipped):,} of them skipped as finished" if self.skipped else ""
-        new = sum(not job.video and job.source not in {*self.failed, *self.skipped} for job in jobs)
-        rate = (self.frames + new) / seconds
-        say(f"{out}: {counts}{frames}{skipped}, {rate:.1f} {'frames' if frames else 'images'}/s")
-        return {
-            "out": str(out),
-            **{kind: len(those) for kind, those in kinds.items()},
-            "labelled": sum(done.values()) - len(self.skipped),
-            "skipped": len(self.skipped),
-            "frames": self.frames,
-            "seconds": round(seconds, 3),
-            "left_out": left_out,
-            "notes": [*map(shown, self.notes), *doubts],
-        }
+def _summarize(
+    jobs: Sequence[Job], finished: set[Path], log: Log, out: Path, seconds: float
+) -> dict[str, Any]:
+    """Print skipped files with their reasons and a line of counts; return the same for JSON."""
+    left_out = [display_name(message) for message in sorted(log.failed.values())]
+    notes = [display_name(note) for note in log.notes]
+    doubts = [display_name(doubt) for doubt in sorted(log.doubts)]
+    for message in [*left_out, *notes]:
+        warn(f"left out: {message}")
+    for doubt in doubts:
+        warn(f"warning: {doubt}")
+    kinds = {"images": [job for job in jobs if not job.video],
+             "videos": [job for job in jobs if job.video]}  # fmt: skip
+    counts = ", ".join(
+        f"{sum(job.source not in log.failed for job in group)} of {len(group)} {kind}"
+        for kind, group in kinds.items()
+        if group
+    )
+    images = sum(job.source not in {*log.failed, *finished} for job in kinds["images"])
+    frames = f" ({log.frames:,} frames)" if kinds["videos"] else ""
+    skipped = f", {len(finished):,} of them skipped as finished" if finished else ""
+    unit = "frames" if kinds["videos"] else "images"
+    say(f"{out}: {counts}{frames}{skipped}, {(log.frames + images) / seconds:.1f} {unit}/s")
+    return {
+        "out": str(out),
+        **{kind: len(group) for kind, group in kinds.items()},
+        "labelled": len(jobs) - len(log.failed) - len(finished),
+        "skipped": len(finished),
+        "frames": log.frames,
+        "seconds": round(seconds, 3),
+        "left_out": left_out,
+        "notes": [*notes, *doubts],
+    }
 
 
 class Rate(ProgressColumn):
-    """How many a second."""
+    """Images or frames a second."""
 
     def render(self, task: Task) -> Text:
-        """Return it as text."""
+        """Return the text of the column."""
         return Text(f"{task.speed or 0:.1f}/s")

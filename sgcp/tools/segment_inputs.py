@@ -1,4 +1,4 @@
-"""What ``sgcp segment`` is to look at: files, folders, patterns and standard input."""
+"""The inputs of ``sgcp segment``: files, folders, patterns and standard input."""
 
 import glob
 import os
@@ -22,68 +22,66 @@ SPOOLED = f"stdin{PARTIAL}"
 
 @contextmanager
 def with_stdin(paths: Sequence[Path], out: Path) -> Iterator[list[Path]]:
-    """Return the paths with a file in the place of ``-``: what stands on standard input.
-
-    Videos are not read from front to back, so it is kept on the disk, in ``out``, until the end.
+    """Yield the paths, with a temporary file in ``out`` of standard input in place of ``-``.
 
     Raises:
-        SgcpError: nothing is on it.
+        SgcpError: standard input is empty or a terminal.
     """
     if STDIN not in paths:
         yield list(paths)
         return
     if sys.stdin.isatty():
-        raise SgcpError("-: standard input is this terminal; `sgcp segment - < street.jpg`")
+        raise SgcpError("-: standard input is a terminal. Pipe an image: `< street.jpg`")
     spooled = out / SPOOLED
     out.mkdir(parents=True, exist_ok=True)
     try:
         with spooled.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
         if not spooled.stat().st_size:
-            raise SgcpError("-: nothing came on standard input")
+            raise SgcpError("-: standard input is empty")
         yield [spooled if path == STDIN else path for path in paths]
     finally:
         spooled.unlink(missing_ok=True)
 
 
-def shown(text: object) -> str:
-    """Return a message with standard input under the name that a person knows."""
+def display_name(text: object) -> str:
+    """Return a message with ``standard input`` in place of the temporary file."""
     before, name, after = str(text).rpartition(SPOOLED)
     return f"standard input{after}" if name else after or before
 
 
 def find_media(paths: Iterable[Path], out: Path) -> dict[Path, Path]:
-    """Return files given by name, and images and videos below folders, linked ones too, each once.
+    """Return given files, and images and videos below folders, links followed, each once.
 
-    A path that does not exist may be a pattern (``holiday/**/*.jpg``). What lies below ``out`` is
-    left out of a folder that ``out`` is in, and of a pattern: results of an earlier run.
+    A path that does not exist may be a pattern (``holiday/**/*.jpg``). Files below ``out`` are
+    skipped in folders that contain ``out`` and in patterns: they are results of an earlier run.
 
     Returns:
-        Of each file, the folder that its outputs go to, below ``out``: the sub-folder that it has
-        in its folder, or, of several folders and patterns, below the nearest folder above all.
+        For each file, the folder of its outputs relative to ``out``: its sub-folder below the
+        given folder, or, for several folders and patterns, below their common parent.
 
     Raises:
-        SgcpError: a path does not exist, a pattern matches nothing, or a folder holds neither
+        SgcpError: a path does not exist, a pattern matches nothing, or a folder contains neither
             images nor videos.
     """
     found: dict[Path, Path] = {}
-    roots: dict[Path, str | None] = {}  # of each file: the folder it was found below
+    roots: dict[Path, str | None] = {}
     for path in paths:
         root: Path | None = path
         if path.is_dir():
-            inside = _below(path, out)
-            if not inside:
-                raise SgcpError(f"{path}: no image below it, and no video")
+            inside = sorted(filter(_is_media, walk_files(path)))
+            if path.resolve() != out.resolve():
+                inside = [item for item in inside if not _is_below(item, out)]
         elif path.is_file():
             inside, root = [path], None
         elif glob.has_magic(str(path)):
-            fitting = sorted(map(Path, glob.glob(str(path), recursive=True)))
+            matches = sorted(map(Path, glob.glob(str(path), recursive=True)))
             root = next(folder for folder in path.parents if not glob.has_magic(str(folder)))
-            inside = [item for item in fitting if _looks_right(item) and not _is_below(item, out)]
-            if not inside:
-                raise SgcpError(f"{path}: no image fits this pattern, and no video")
+            inside = [item for item in matches if _is_media(item) and not _is_below(item, out)]
         else:
             raise SgcpError(f"{path}: no such file or folder")
+        if not inside:
+            raise SgcpError(f"{path}: no image or video found")
         for item in inside:
             if found.setdefault(item.resolve(), item) is item:
                 roots[item] = os.path.abspath(root) if root else None
@@ -95,14 +93,7 @@ def find_media(paths: Iterable[Path], out: Path) -> dict[Path, Path]:
     }
 
 
-def _below(folder: Path, out: Path) -> list[Path]:
-    inside = sorted(filter(_looks_right, walk_files(folder)))
-    if folder.resolve() == out.resolve():
-        return inside
-    return [path for path in inside if not _is_below(path, out)]
-
-
-def _looks_right(path: Path) -> bool:
+def _is_media(path: Path) -> bool:
     return path.suffix.lower() in IMAGES + VIDEOS and path.is_file()
 
 
@@ -111,10 +102,10 @@ def _is_below(path: Path, out: Path) -> bool:
 
 
 def name_outputs(media: Mapping[Path, Path], out: Path) -> dict[Path, Path]:
-    """Return what each file's outputs are named after; of equal names all but one keep more.
+    """Return the path without suffix of each file's outputs; equal names get longer ones.
 
-    The files ``a/1.png`` and ``b/1.jpg``, both given by name, become ``1`` and ``b_1.jpg``. Names
-    that differ only in letter case or Unicode form (NFC, NFD) are equal: on some disks they are.
+    ``a/1.png`` and ``b/1.jpg``, both given by name, become ``1`` and ``b_1.jpg``. Names that differ
+    only in letter case or Unicode form (NFC, NFD) are equal: on some disks they are.
 
     Args:
         media: the folder of each file's outputs, below ``out``.

@@ -140,9 +140,7 @@ def test_a_graph_that_differs_is_not_written(model, monkeypatch):
                 module.reset_running_stats()
 
     monkeypatch.setattr(graph, "fold_batch_norm", forget)
-    assert "gives something else than PyTorch" in model.fails(
-        "export", "model.safetensors", "out.onnx"
-    )
+    assert "out.onnx: not written" in model.fails("export", "model.safetensors", "out.onnx")
     assert not list(model.root.glob("out.*"))
 
 
@@ -156,10 +154,8 @@ def test_a_graph_that_differs_is_not_written(model, monkeypatch):
         (("model.safetensors", "model.onnx"), "belongs to another model"),
         (("out.onnx", "again.xml"), "is itself an export"),
         (("absent", "out.onnx"), "no model 'absent'"),
-        (("model.safetensors", "out.onnx", "--images", "5"), "--images"),
         (("model.safetensors", "out.xml", "--int8"), "prepare"),
         (("model.safetensors", "out.xml", "--int8"), "--calibrate DIR"),
-        (("model.safetensors", "out.xml", "--calibrate", "pipeline"), "add --int8"),
         (("model.safetensors", "out.xml", "--int8", "--calibrate", "absent"), "no such folder"),
         (("model.safetensors", "out.xml", "--int8", "--calibrate", "pipeline"), "no readable"),
     ],

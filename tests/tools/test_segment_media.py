@@ -80,7 +80,7 @@ def test_labels_of_a_video_are_those_of_its_frames(desk):
 
 def test_a_video_of_which_nothing_is_wanted(desk):
     text = desk.fails("segment", "street.jpg", "drive.mp4", "--no-overlay", "--model", ".")
-    assert "nothing to write of drive.mp4" in text
+    assert "drive.mp4: no output selected" in text
 
 
 def test_folder_of_everything(desk):
@@ -250,7 +250,7 @@ def test_videos_are_not_written_over_unasked(desk):
     before = (desk.root / "segmented/drive_overlay.mp4").read_bytes()
     assert "1 of 1 videos (0 frames), 1 of them skipped" in segment(desk, "drive.mp4")
     text = desk.fails("segment", "drive.mp4", "--model", ".", "--alpha", "1")
-    assert "segmented/drive_overlay.mp4: exists, and was made" in text
+    assert "segmented/drive_overlay.mp4: exists" in text
     segment(desk, "drive.mp4", "--force", "--alpha", "1")
     assert (desk.root / "segmented/drive_overlay.mp4").read_bytes() != before
 
@@ -271,7 +271,7 @@ def test_patterns_are_expanded_here(desk, monkeypatch):
     assert found("holiday/**", out="holiday/day") == ["1.jpg"]  # results of another time
     assert "drive.mp4" in found("*")
     text = desk.fails("segment", "holiday/*.bmp", "--model", ".")
-    assert "holiday/*.bmp: no image fits this pattern" in text
+    assert "holiday/*.bmp: no image or video" in text
 
 
 def test_image_on_standard_input(desk):
@@ -282,7 +282,7 @@ def test_image_on_standard_input(desk):
     assert "1 of 1 images, 1 of them skipped" in again.output
     other = piped(desk, saved(Image.fromarray(random_image(8, 8))))
     assert other.exit_code == 1
-    assert "stdin_labels.png and 1 more: exists, and was made" in other.stderr
+    assert "stdin_labels.png and 1 more: exists" in other.stderr
 
 
 def test_video_on_standard_input(desk):
@@ -293,7 +293,7 @@ def test_video_on_standard_input(desk):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "nothing came on standard input"), (b"hello" * 99, "standard input: damaged or not a")],
+    [(b"", "standard input is empty"), (b"hello" * 99, "standard input: damaged or not a")],
 )
 def test_nonsense_on_standard_input(desk, content, message):
     result = piped(desk, content)
@@ -309,11 +309,6 @@ def test_alpha_is_the_share_of_the_colours(alpha):
     assert np.abs(blend(image, colors, alpha) - exact).max() <= 1
     if alpha in (0, 1):
         assert (blend(image, colors, alpha) == exact).all()
-
-
-@pytest.mark.parametrize("alpha", ["-0.1", "1.5", "nan"])
-def test_other_alphas_are_refused(desk, alpha):
-    assert "--alpha: 0 (the image)" in desk.fails("segment", "street.jpg", "--alpha", alpha)
 
 
 def saved(image, kind="PNG", **options):
