@@ -38,7 +38,7 @@ ADVICE = {
     SPECIAL: "is a link or device; not unpacked",
     ENCRYPTED: "is encrypted; get the public archive",
     METHOD: "is packed by {}, expected deflate; pack it again with any usual program",
-    TOO_LARGE: "holds {}, more than any image or annotation; not unpacked",
+    TOO_LARGE: "has {}, more than any image or annotation; not unpacked",
 }
 
 
@@ -72,7 +72,7 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         One of ``DAMAGED``: damaged, or not as long as declared.
     """
     with archive.open(info) as file:
-        # One byte more than declared is enough to catch a member that lies about its size.
+        # One byte more than declared is enough to catch a wrong declared size.
         content = file.read(info.file_size + 1)
     if len(content) != info.file_size:
         raise zipfile.BadZipFile(f"{info.filename!r} is not as long as declared")
@@ -151,7 +151,7 @@ def open_zip(archive: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _refuse_overlap(content: zipfile.ZipFile, archive: Path) -> None:
-    """Refuse members that share their bytes, which is how a small archive holds petabytes."""
+    """Refuse members that share their bytes, which is how a small archive unpacks to petabytes."""
     infos = content.infolist()
     if len(infos) > MAX_MEMBERS:
         raise SgcpError(f"{archive}: {len(infos):,} members; not unpacked")
@@ -168,7 +168,7 @@ def _list_members(
     members: dict[Path, zipfile.ZipInfo] = {}
     for info in content.infolist():
         name = info.filename
-        if name.endswith("/"):  # info.is_dir() stumbles over an empty name
+        if name.endswith("/"):  # info.is_dir() fails on an empty name
             continue
         if is_unsafe(name):
             raise SgcpError(f"{archive}: member {name!r} leads out of the folder; not unpacked")

@@ -160,10 +160,10 @@ def write_bytes(path: Path, content: bytes, flush: bool = True) -> None:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write files that mean something together only: all of them, or none.
+    """Write files that belong together: all of them, or none.
 
     The last is missing for the moment in which the others get their names, so that a kill in it
-    leaves a half that can be told, never old beside new.
+    leaves an incomplete set, never old beside new.
 
     Raises:
         SgcpError: a folder stands where a file belongs.
@@ -188,7 +188,7 @@ def write_text(path: Path, content: str) -> None:
     """Write UTF-8 text, whole or not at all.
 
     Raises:
-        SgcpError: the text holds a file name that is no UTF-8.
+        SgcpError: the text contains a file name that is not UTF-8.
     """
     try:
         encoded = content.encode("utf-8")
@@ -271,7 +271,7 @@ def _try_lock(descriptor: int) -> bool:
 def building_folder(final: Path, key: str) -> Iterator[Path]:
     """Build a folder beside its final name and rename it when whole.
 
-    After a kill, the next build with the same ``key`` finds what was written and goes on there;
+    After a kill, the next build with the same ``key`` finds the finished files and resumes;
     the files in it are whole, as long as each was written with ``write_bytes``. An error empties
     it, since a bad input is about to be replaced.
 
@@ -318,7 +318,7 @@ def remove_folder(path: Path) -> None:
 
 
 def fingerprint(folder: Path) -> str:
-    """Digest names, sizes and times below a folder: equal as long as nobody touched the files."""
+    """Digest names, sizes and times below a folder: equal while the files are untouched."""
     digest = hashlib.sha256()
     # A folder at a time: fifty thousand files cost a third of a second, and no memory.
     for place, folders, names in os.walk(folder):
@@ -331,7 +331,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def json_digest(content: Any) -> str:
-    """Digest what JSON can hold, whatever the order of its keys."""
+    """Digest JSON content, independent of the order of its keys."""
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -80,7 +80,7 @@ class Edition:
     parts: tuple[str, ...]
     """Patterns of the folders that no other edition has; each must exist."""
     colors: str | None = None
-    """The list of the 32 colours in the label maps; None: they hold 11 classes."""
+    """The list of the 32 colours in the label maps; None: they contain 11 classes."""
 
     def __str__(self) -> str:
         """Name the files that it consists of."""
@@ -126,7 +126,7 @@ def raw_path(name: str) -> Path | None:
 
 
 def detect_edition(raw: Path) -> str:
-    """Tell the editions apart by the folders that only one of them has.
+    """Return the edition, by the folders that only one edition has.
 
     Raises:
         SgcpError: none, several, or one that lacks a folder or its list of colours.
@@ -161,7 +161,7 @@ def _find_colors(raw: Path) -> Path | None:
 
 
 def _split_by_folders(raw: Path) -> dict[str, list[str]]:
-    """Return the frames of each split of the kaggle edition: those in its folders."""
+    """Return the frames of each split of the kaggle edition: the frames in its folders."""
     edition, splits = EDITIONS["kaggle"], {}
     home: dict[str, str] = {}
     for split in SPLITS:
@@ -299,7 +299,7 @@ def read_colors(path: Path) -> dict[str, tuple[int, int, int]]:
     if not path.is_file() or path.stat().st_size > MAX_COLORS:
         raise SgcpError(f"{path}: no list of colours; get it again")
     form = "Name,R,G,B" if path.suffix == ".csv" else "R G B Name"
-    # A byte that is no UTF-8 ends up in the message about its line.
+    # A byte that is not UTF-8 appears in the message about its line.
     text = path.read_text(encoding="utf-8-sig", errors="backslashreplace")
     for number, line in enumerate(text.splitlines(), start=1):
         name, *parts = _split_line(line, path.suffix)
@@ -387,7 +387,7 @@ LAYOUTS = (
     ForeignLayout(
         "CamVid as fast.ai publishes it",
         (rf"labels/{CAMVID_FRAME}_P\.png",),
-        "Its label maps hold the 32 classes by number: use the colours of "
+        "Its label maps contain the 32 classes by number: use the colours of "
         "LabeledApproved_full.zip, with label_colors.txt",
     ),
     ForeignLayout(

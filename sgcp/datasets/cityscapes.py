@@ -97,10 +97,10 @@ def _polygons_of(image: Path) -> Path:
 
 
 def read_polygons(path: Path, size: tuple[int, int]) -> Annotation:
-    """Read an annotation, refusing what cityscapesScripts would stumble over or misread.
+    """Read an annotation, refusing what cityscapesScripts cannot draw or misreads.
 
-    Deleted objects are kept as such: cityscapesScripts does not draw them, whatever their label
-    and polygon.
+    Deleted objects are kept as such: cityscapesScripts draws none, with any label and
+    polygon.
 
     Args:
         size: (height, width) of the image.
@@ -126,13 +126,13 @@ def read_polygons(path: Path, size: tuple[int, int]) -> Annotation:
     for label, polygon, deleted in objects:
         if problem := _problem(label, polygon, deleted):
             raise SgcpError(f"{path}: {problem}")
-    # What is not drawn (deleted polygons, camera, dates, users) is left out: nobody has checked it.
+    # Unchecked parts are left out: deleted polygons, camera, dates, users.
     kept = [
         {"label": label, "polygon": [] if deleted else polygon, "deleted": int(deleted or 0)}
         for label, polygon, deleted in objects
     ]
     if sum(len(item["polygon"]) for item in kept) > MAX_POINTS:
-        raise SgcpError(f"{path}: more than {MAX_POINTS:,} points; no image has so many")
+        raise SgcpError(f"{path}: more than {MAX_POINTS:,} points; Cityscapes' images have fewer")
     annotation = Annotation()
     drawn = {"imgHeight": size[0], "imgWidth": size[1], "objects": kept}
     annotation.fromJsonText(json.dumps(drawn))
@@ -160,7 +160,7 @@ def _problem(label: Any, polygon: Any, deleted: Any) -> str:
 
 
 def _is_point(value: Any) -> bool:
-    """Tell a pair of finite numbers, of a size that images have, from anything else."""
+    """Return whether a value is a pair of finite numbers, of a size that images have."""
     return (
         isinstance(value, list)
         and len(value) == 2
@@ -203,7 +203,7 @@ def _convert_scene(scene: Scene, raw: Path, out: Path) -> tuple[Item, int]:
 def _draw_maps(annotation: Annotation, label: Path, segments: Path) -> None:
     """Draw an annotation: train ids pixel for pixel as ``csCreateTrainIdLabelImgs``, and objects.
 
-    The objects are those that ``csCreateTrainIdInstanceImgs`` and the evaluator know: a group
+    The objects are those that ``csCreateTrainIdInstanceImgs`` and the evaluator count: a group
     (``cargroup``) is none.
     """
     from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
@@ -247,7 +247,7 @@ def prepare_cityscapes(
     return Dataset(name, edition, CITYSCAPES_PROTOCOL, cityscapes_classes(), items)
 
 
-STRAY = rf"(?:^|/){IMAGES}/(?:train|val|test)/.+\.(?:png|jpe?g)\Z"  # of those that are not read
+STRAY = rf"(?:^|/){IMAGES}/(?:train|val|test)/.+\.(?:png|jpe?g)\Z"  # images that are not read
 LAYOUTS = (
     ForeignLayout(
         "Foggy Cityscapes",

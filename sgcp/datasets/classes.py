@@ -13,8 +13,8 @@ from sgcp.media.images import UInt8
 IGNORE = 255  # train id of a pixel that is neither learned nor scored
 CITYSCAPES_PROTOCOL = "cityscapes-19"
 
-# The order of the SegNet edition's own labels (DESIGN, section 4), for both protocols, with the
-# colours of the Cambridge edition's label_colors.txt for the classes of the same name.
+# The order of the SegNet edition's own labels, for both protocols, with the colours of the
+# Cambridge edition's label_colors.txt for the classes of the same name.
 CAMVID_CLASSES = (
     ("Sky", (128, 128, 128)),
     ("Building", (128, 0, 0)),
@@ -68,7 +68,7 @@ def match_names(names: Sequence[str], classes: Sequence[SemanticClass]) -> list[
     """Return the train id of each name.
 
     Raises:
-        ValueError: the two do not name the same classes; says which are not in both.
+        ValueError: the two do not name the same classes; the message names the others.
     """
     wanted = {item.name: item.train_id for item in classes}
     if odd := sorted(set(names) ^ wanted.keys()):

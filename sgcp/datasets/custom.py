@@ -80,7 +80,7 @@ def raw_path(name: str) -> Path | None:
 
 
 def list_files(raw: Path, kind: str, split: str) -> list[Path]:
-    """Return the images of a split, sorted; links to files that are gone are not left out."""
+    """Return the images of a split, sorted; dead links are included."""
     folder = raw / kind / split
     paths = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
     return sorted(path.relative_to(raw) for path in paths if not path.is_dir())
@@ -92,7 +92,7 @@ def find_images(raw: Path, allow_missing: bool) -> list[Entry]:
     A test split may come without label maps; training and validation may not.
 
     Args:
-        allow_missing: leave out what has no counterpart, and say so.
+        allow_missing: leave out files without a counterpart, and report them.
 
     Raises:
         SgcpError: an image without label map, or the reverse; one name twice in a folder; an empty

@@ -30,7 +30,7 @@ VOID_NAMES = {
     "invalid", "egovehicle", "rectificationborder", "outofroi",
 }  # fmt: skip
 BESIDE_VOID = {"other", "others", "label", "labels", "pixel", "pixels", "area", "region"}
-REST = "*"  # of its values: whatever no row lists
+REST = "*"  # of its values: every value that no row lists
 MAX_TABLE = 2**20
 MAX_CLASSES = UNLISTED  # train ids are bytes; beyond them stand two marks, UNLISTED and IGNORE
 MAX_NAME = 80  # characters
@@ -39,13 +39,13 @@ SHOWN = 5  # unlisted values of a file
 
 @dataclass(frozen=True)
 class ClassTable:
-    """The classes of a dataset and what stands for them in its label files."""
+    """The classes of a dataset and their values or colours in its label files."""
 
     classes: tuple[SemanticClass, ...]
     train_ids: tuple[tuple[int, int], ...]
     """Pairs of a value, or ``color_code`` of a colour, and the train id that it becomes."""
     colored: bool
-    """Whether label files hold colours; else values 0 .. 255."""
+    """Whether label files contain colours; else values 0 .. 255."""
     rest: int = UNLISTED
     """What values of no row become: ``UNLISTED``, an error, or ``IGNORE``."""
 
@@ -57,7 +57,7 @@ class ClassTable:
 
     @property
     def void_ids(self) -> frozenset[int]:
-        """Values that a row lists as ignored; none where label files hold colours."""
+        """Values that a row lists as ignored; none where label files contain colours."""
         ignored = (value for value, train_id in self.train_ids if train_id == IGNORE)
         return frozenset(() if self.colored else ignored)
 
@@ -101,7 +101,7 @@ def read_classes(path: Path) -> ClassTable:
     """Read ``classes.csv``: a header, then a row a class in the order of train ids.
 
     Raises:
-        SgcpError: missing, no such table, or a row that says nothing or contradicts another.
+        SgcpError: missing, no such table, or an empty or contradictory row.
     """
     builder = _Builder()
     try:
@@ -150,7 +150,7 @@ def _read_rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 class _Builder:
-    """Rows so far, each checked against those before it."""
+    """Rows so far, each checked against the earlier ones."""
 
     def __init__(self) -> None:
         self.classes: list[SemanticClass] = []
@@ -192,7 +192,7 @@ class _Builder:
         for text in texts:
             colored = text.startswith("#")
             if self.colored not in (None, colored):
-                raise ValueError(f"'{text}': numbers and colours are mixed; label files hold one")
+                raise ValueError(f"'{text}': numbers and colours are mixed; use one kind")
             self.colored = colored
             code = color_code(*_parse_color(text)) if colored else _parse_value(text)
             if code in self.owners:
@@ -221,7 +221,7 @@ class _Builder:
 
 
 def means_void(name: str) -> bool:
-    """Tell a name that usually means pixels without a class, in any case and spelling."""
+    """Return whether a name usually means pixels without a class, in any case and spelling."""
     words = re.findall(r"[a-z]+", name.casefold().replace("'", ""))
     if "".join(words) in VOID_NAMES:
         return True

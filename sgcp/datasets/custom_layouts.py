@@ -73,7 +73,7 @@ LAYOUTS = (
     ForeignLayout(
         "Label Studio's brush labels",
         (r"task-\d+-annotation-.+\.png",),
-        "Its PNGs hold one class each: paint those of a task into one PNG of the image's name, a "
+        "Its PNGs contain one class each: paint those of a task into one PNG named as the image, a "
         "value for each class",
     ),
     ForeignLayout(
@@ -95,7 +95,7 @@ LAYOUTS = (
     ForeignLayout(
         "COCO",
         (r"(?:_annotations\.coco|(?:.+_)?(?:instances|panoptic|stuff)_.+|coco.*|result)\.json",),
-        f"It holds polygons, not label maps. {MASKS}",
+        f"It contains polygons, not label maps. {MASKS}",
     ),
     ForeignLayout(
         "YOLO",
@@ -103,12 +103,12 @@ LAYOUTS = (
             rf"(?:(?:labels(?:/{ANY_SPLIT})?|{ANY_SPLIT}/labels|obj_\w+_data)/.+\.txt"
             r"|(?:data|dataset)\.ya?ml|obj\.data)",
         ),
-        f"It holds boxes or polygons, not label maps. {MASKS}",
+        f"It contains boxes or polygons, not label maps. {MASKS}",
     ),
     ForeignLayout(
         "Supervisely",
         (r"ann/.+\.json", r"meta\.json"),
-        f"It holds objects in JSON, not label maps. {MASKS}",
+        f"It contains objects in JSON, not label maps. {MASKS}",
     ),
     ForeignLayout(
         "other names of the splits",
@@ -124,7 +124,7 @@ LAYOUTS = (
     ForeignLayout(
         "annotations in JSON or XML, as labelme writes them",
         (r".+\.(?:json|xml)",),
-        f"They hold polygons or boxes, not label maps. {MASKS}; labelme: `labelme2voc`",
+        f"They contain polygons or boxes, not label maps. {MASKS}; labelme: `labelme2voc`",
     ),
     ForeignLayout(
         "images in a folder of another name",

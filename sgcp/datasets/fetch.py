@@ -17,7 +17,7 @@ from sgcp.core.terminal import progress_bar, say
 CHUNK = 1 << 16  # bytes; at most this much is lost when a connection breaks
 TIMEOUT = (20, 60)  # seconds to connect, and between two packets
 ATTEMPTS = 5
-MAX_ARCHIVE = 2**36  # no published archive is nearly as long
+MAX_ARCHIVE = 2**36  # published archives are shorter
 MAX_ANSWER = 2**20  # bytes of a list or a checksum
 
 
@@ -29,7 +29,7 @@ def fetch(
     pause: float = 2.0,
     limit: int = MAX_ARCHIVE,
 ) -> None:
-    """Download ``url`` to ``target``, going on where an earlier try stopped.
+    """Download ``url`` to ``target``, resuming an earlier try.
 
     Args:
         md5: expected checksum, where one is published.
@@ -122,20 +122,20 @@ def _refuse_other_than_file(response: requests.Response, url: str) -> None:
 
 
 def _extent(response: requests.Response, have: int, partial: Path) -> tuple[int, int | None]:
-    """Return where the body begins in the file, and the file's length if the server tells."""
+    """Return where the body begins in the file, and the file's length if the server states it."""
     length = response.headers.get("Content-Length", "")
     count = int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
     if response.status_code != requests.codes.partial_content:
         return 0, count
-    told = re.fullmatch(
+    stated = re.fullmatch(
         r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)",
         response.headers.get("Content-Range", ""),
     )
-    if told is None or int(told[1]) != have:
+    if stated is None or int(stated[1]) != have:
         partial.unlink(missing_ok=True)
         raise requests.ConnectionError("the server sent another range than asked for")
-    if told[2] != "*":
-        return have, int(told[2])
+    if stated[2] != "*":
+        return have, int(stated[2])
     return have, None if count is None else have + count
 
 
@@ -164,7 +164,7 @@ def _size(path: Path) -> int:
 
 
 def _is_refusal(error: requests.RequestException) -> bool:
-    """Tell answers that will not change (404, 403, circles, bad addresses) from breaks that may."""
+    """Return whether an answer will not change: 404, 403, circles, bad addresses."""
     if error.response is not None:
         return error.response.status_code < 500
     return isinstance(error, ValueError)

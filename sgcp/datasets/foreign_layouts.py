@@ -70,7 +70,7 @@ def _describe_files(names: Iterable[str]) -> str:
         f"{count:,} {ending or 'other'} files in {printable(folder)}"
         for (folder, ending), count in kinds.most_common()
     ]
-    return f"found {shorten(lines, MOST)}" if lines else "it holds no other files"
+    return f"found {shorten(lines, MOST)}" if lines else "it has no other files"
 
 
 def is_hidden(name: str) -> bool:

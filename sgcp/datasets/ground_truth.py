@@ -1,6 +1,6 @@
-"""The truth as scores need it: which class a pixel is of, and which single object.
+"""Ground truth for scores: the class of each pixel, and its object.
 
-Cityscapes' instance-weighted scores (iIoU) need both. They lie in one small image of segments: a
+Cityscapes' instance-weighted scores (iIoU) need both. They are stored in one image of segments: a
 number for each object and each remaining class of the scene, with the owner of each number in the
 PNG's text. Reading it costs as much as reading a label map.
 """
@@ -27,7 +27,7 @@ OWNERS = "owners"  # key of the PNG's text
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """One image's segments and whose they are."""
+    """One image's segments, with the class and object of each."""
 
     segments: NDArray[np.integer]
     """(H, W) uint8 or uint16."""
@@ -40,7 +40,7 @@ class GroundTruth:
 
 
 def ground_truth_of_labels(label: UInt8) -> GroundTruth:
-    """Return the truth of a label map (H, W) alone: its train ids are the segments."""
+    """Return the ground truth of a label map (H, W) alone: its train ids are the segments."""
     train_ids = np.arange(256, dtype=np.uint8)
     return GroundTruth(label, train_ids, np.full(256, IGNORE, np.uint8), train_ids.astype(np.int64))
 
@@ -90,10 +90,10 @@ def write_segments(path: Path, truth: GroundTruth) -> None:
 
 
 def read_ground_truth(prepared: Path, item: Item) -> GroundTruth:
-    """Read one image's truth: its segments, or its label map where no objects are annotated.
+    """Read one image's ground truth: its segments, or its label map where no objects are annotated.
 
     Raises:
-        SgcpError: there is none, or it is damaged or of another size.
+        SgcpError: missing, damaged or of another size.
     """
     if item.label is None:
         raise SgcpError(f"{item.image}: has no label")
@@ -122,5 +122,5 @@ def _read_segments(path: Path) -> GroundTruth:
     fits = segments.ndim == 2 and segments.dtype in (np.uint8, np.uint16)
     fits = fits and train_ids.shape == objects.shape == instances.shape == (len(train_ids),)
     if not fits or segments.max() >= len(train_ids) or (np.diff(instances) < 0).any():
-        raise SgcpError(f"{path}: no map of segments; prepare again")
+        raise SgcpError(f"{path}: not a map of segments; prepare again")
     return GroundTruth(segments, train_ids, objects, instances)

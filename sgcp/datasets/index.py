@@ -58,7 +58,7 @@ class Located:
     def prediction(self) -> str:
         """Name the image's prediction, without ending: the key, in Cityscapes' form its last part.
 
-        Cityscapes' evaluator looks for ``<city>_<seq>_<frame>*.png`` in whatever folder.
+        Cityscapes' evaluator looks for ``<city>_<seq>_<frame>*.png`` in any folder.
         """
         return PurePosixPath(self.key).name if self.image.parts[0] == CITYSCAPES else self.key
 
@@ -66,7 +66,7 @@ class Located:
     def origin(self) -> str:
         """Name the image in the list of those that a model was trained on.
 
-        A frame of CamVid by its published name, whatever the edition and split; any other image by
+        A frame of CamVid by its published name, for every edition and split; any other image by
         split and key.
         """
         frame = self.image.stem
@@ -82,7 +82,7 @@ class Item(Located):
     height: int
     width: int
     image_digest: str
-    """``digest_pixels`` of the image: its identity, whatever its name."""
+    """``digest_pixels`` of the image: its identity under any name."""
     label: Path | None = None
     """Below the prepared folder; None where no labels are published."""
     segments: Path | None = None
@@ -138,7 +138,7 @@ def refuse_collisions(images: Iterable[Located], folder: Path) -> None:
 
 
 def train_only(dataset: str) -> str:
-    """Say how to train on a dataset of which only the train split is there."""
+    """Return how to train on a dataset with a train split only."""
     return (
         "To train without validation, set in params.yaml validate_split: null and keep: last in "
         f"the recipe ({dataset}.train.RECIPE), and {dataset}.prepare.allow_missing: true, then run "
@@ -148,7 +148,7 @@ def train_only(dataset: str) -> str:
 
 
 def score_needs(dataset: str) -> str:
-    """Say how to score a model of a dataset without a split that it was not trained on."""
+    """Return how to score a model where every split was trained on."""
     return (
         "A score needs labelled images that the model was not trained on. Add some to your data as "
         f"split val, then run `sgcp download {dataset}` and `sgcp prepare {dataset}`; train again "
@@ -176,7 +176,7 @@ def digest_file(path: Path) -> str:
 
 
 def fingerprint_items(items: Sequence[Item]) -> str:
-    """Digest a split: its keys, pixels and labels, in whatever order."""
+    """Digest a split: its keys, pixels and labels, in any order."""
     rows = sorted(f"{item.key} {item.image_digest} {item.label_digest}" for item in items)
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:DIGEST_LENGTH]
 
@@ -194,7 +194,7 @@ class Dataset:
     sources: Mapping[str, str] = field(default_factory=dict)
     """``digest_file`` of each raw file that all label maps depend on, such as ``classes.csv``."""
     void_ids: frozenset[int] = frozenset()
-    """Label ids that ``classes.csv`` lists as ignored; a prediction may hold them too."""
+    """Label ids that ``classes.csv`` lists as ignored; a prediction may contain them too."""
 
     def split(self, name: str, labelled: bool = True, instead: str = "") -> list[Item]:
         """Return one split, in the order of the index; ``trainval``: train and val together.
@@ -293,26 +293,14 @@ def read_dataset(folder: Path) -> Dataset:
 
 
 def _item_from_row(values: list[str]) -> Item:
-    row = dict(zip(COLUMNS, values, strict=True))
-    columns = ("image", "label", "segments", "source")
-    paths = {key: _inside(row[key]) if row[key] else None for key in columns}
-    height, width = int(row["height"]), int(row["width"])
-    if row["split"] not in SPLITS or paths["image"] is None or min(height, width) < 1:
+    row: dict[str, Any] = dict(zip(COLUMNS, values, strict=True))
+    for column in ("image", "label", "segments", "source"):
+        row[column] = _inside(row[column]) if row[column] else None
+    for column in ("height", "width"):
+        row[column] = int(row[column])
+    if row["split"] not in SPLITS or row["image"] is None or min(row["height"], row["width"]) < 1:
         raise ValueError(f"index.csv: {','.join(values)[:120]}")
-    return Item(
-        split=row["split"],
-        image=paths["image"],
-        sequence=row["sequence"],
-        height=height,
-        width=width,
-        image_digest=row["image_digest"],
-        label=paths["label"],
-        segments=paths["segments"],
-        label_digest=row["label_digest"],
-        segments_digest=row["segments_digest"],
-        source=paths["source"],
-        source_digest=row["source_digest"],
-    )
+    return Item(**row)
 
 
 def _inside(name: str) -> Path:
@@ -331,7 +319,7 @@ def spread(things: Sequence[Thing], count: int) -> list[Thing]:
 def trained_digests(
     items: Sequence[Item], before: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, str]:
-    """Return what ``refuse_overlap`` and a model's description know images by: digest by name.
+    """Return digest by name, as ``refuse_overlap`` and a model's description use them.
 
     Args:
         before: of the images that the model was trained on before. They may be of another dataset

@@ -1,4 +1,4 @@
-"""Label maps that say in the file what their values mean.
+"""Label maps with the meaning of their values in the file.
 
 A label map of ours carries a PNG text chunk ``sgcp-labels`` before its pixels, JSON such as
 ``{"encoding": "ids", "classes": {"road": 7, "sidewalk": 8, ...}, "dataset": "cityscapes"}``:
@@ -62,13 +62,13 @@ def write_labels(
     """Write a label map (H, W) as a PNG of mode L with its meaning, whole or not at all.
 
     Args:
-        text: what else the file says, by keyword.
+        text: further text of the file, by keyword.
     """
     write_png(path, labels, {KEYWORD: meaning.to_text(), **text})
 
 
 def read_meaning(text: Mapping[str, str]) -> Meaning | None:
-    """Return what a label map says about its values; None where it says nothing readable.
+    """Return the meaning of a label map's values; None where it has none that is readable.
 
     Args:
         text: of its PNG, by keyword.

@@ -92,7 +92,7 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
         return pair
 
     def can_teach(self, epoch: int) -> bool:
-        """Tell whether any image of the split gives a labelled pixel in this epoch."""
+        """Return whether any image of the split gives a labelled pixel in this epoch."""
         return any(is_labelled(self[epoch, index][1]) for index in range(len(self)))
 
     def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> list[tuple[Tensor, Tensor]]:
@@ -156,7 +156,7 @@ def explaining_killed_workers() -> Iterator[None]:
     """Turn what torch raises where a loader process was killed, at any place, into one message.
 
     Raises:
-        SgcpError: a loader process is gone.
+        SgcpError: a loader process was killed.
     """
     try:
         yield
@@ -164,7 +164,7 @@ def explaining_killed_workers() -> Iterator[None]:
         if not str(error).startswith("DataLoader worker"):
             raise
         raise SgcpError(
-            "a loader process was killed, perhaps for want of memory; run the command again to "
+            "a loader process was killed, possibly out of memory; run the command again to "
             "resume, with a lower machine.loader_workers or machine.cache_megabytes if it happens "
             "again"
         ) from None
@@ -173,7 +173,7 @@ def explaining_killed_workers() -> Iterator[None]:
 def _loader_context(workers: int) -> ForkServerContext | None:
     """Return what starts loader processes; None: there are none.
 
-    One forked amid the threads of this process could wait for a lock that nobody holds any more.
+    One forked amid the threads of this process could wait for a lock that is never released.
     """
     if workers == 0:
         return None
@@ -193,7 +193,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     The first ``steps * batch`` of ``length`` shuffled indices are used. With several processes,
     process ``rank`` takes every ``world``-th of the one order, so a step sees the same images
-    however many processes share it.
+    for any number of processes.
 
     Args:
         batch: images a step over all processes together.
@@ -276,6 +276,6 @@ def _end_quietly(_worker: int) -> None:
     """Let a loader process end without an error where SIGTERM reaches its whole process group.
 
     torch raises an error in the training process for each loader process that a signal ended, at
-    whatever place the training process is in then.
+    any place of its code.
     """
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))

@@ -31,7 +31,7 @@ class OnlyOnce:
         """Return where a file belongs, None if it is not needed.
 
         Raises:
-            SgcpError: a second file for one place, or a name that no index can hold.
+            SgcpError: a second file for one place, or a name that the index cannot contain.
         """
         target = self.place(name)
         if target is None:

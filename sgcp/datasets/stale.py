@@ -44,7 +44,7 @@ Times = dict[str, Status]  # by the file's key: `raw` or `prepared`, and its pat
 
 @dataclass(frozen=True)
 class Stamps:
-    """What is remembered of a dataset's files."""
+    """Size and times of a dataset's files when they were last compared."""
 
     times: Times
     names: frozenset[str]
@@ -52,7 +52,7 @@ class Stamps:
 
 
 def status_of(path: str) -> Status | None:
-    """Return the size and times of a file, of its target if it is a link; None if it is gone."""
+    """Return the size and times of a file, of its target if it is a link; None if it is missing."""
     try:
         status = os.stat(path)
     except OSError:
@@ -61,7 +61,7 @@ def status_of(path: str) -> Status | None:
 
 
 def _is_settled(status: Status) -> bool:
-    """Tell whether a later change of the file is sure to change its times."""
+    """Return whether a later change of the file is sure to change its times."""
     return max(status[1:]) < time.time_ns() - RECENT
 
 
@@ -203,8 +203,8 @@ def refuse_stale(
     names = _raw_names(layout)
     changes, seen = compare(files, stamps.times if stamps else {})
     if stamps:
-        told = {change.path for change in changes}
-        changes += compare_names(layout, dataset, stamps.names, names, told)
+        missing = {change.path for change in changes}
+        changes += compare_names(layout, dataset, stamps.names, names, missing)
     if changes:
         raise SgcpError(explain(layout, changes))
     layout.snapshot.use(partial(_compare_again, files, seen))
@@ -247,7 +247,7 @@ def _compare_again(files: Sequence[Known], seen: Times) -> list[Change]:
 
 
 def is_as_described(file: Known) -> bool:
-    """Tell whether a file has the digest that the index has of it."""
+    """Return whether a file has the digest of the index."""
     try:
         return file.digest_now(Path(file.path)) == file.digest
     except SgcpError:  # it can no longer be read as what it was
@@ -255,7 +255,7 @@ def is_as_described(file: Known) -> bool:
 
 
 def compare_names(
-    layout: Layout, dataset: Dataset, before: frozenset[str], now: frozenset[str], told: set[str]
+    layout: Layout, dataset: Dataset, before: frozenset[str], now: frozenset[str], missing: set[str]
 ) -> list[Change]:
     """Return the images and annotations that were added to the raw folder or removed.
 
@@ -263,7 +263,7 @@ def compare_names(
     results and label maps of their own beside them.
 
     Args:
-        told: paths that are known to be missing.
+        missing: paths that are reported already.
     """
     read = {_kind_of(path) for i in dataset.items for path in (i.image, i.source) if path}
     both = [(before - now, "missing"), (now - before, "new")]
@@ -273,7 +273,7 @@ def compare_names(
         for key in sorted(keys)
         if _kind_of(PurePosixPath(key).relative_to(RAW)) in read
     )
-    return [change for change in found if change.path not in told]
+    return [change for change in found if change.path not in missing]
 
 
 def _kind_of(path: PurePath) -> tuple[str, bool]:
@@ -294,8 +294,8 @@ def refuse_changed_raw(layout: Layout, dataset: Dataset, before: Stamps) -> None
     files = _known_files(layout, dataset, dataset.items, images=True, labels=True)
     raw = [file._replace(optional=False) for file in files if file.key.startswith(f"{RAW}/")]
     changes, _ = compare(raw, before.times)
-    told = {change.path for change in changes}
-    changes += compare_names(layout, dataset, before.names, _raw_names(layout), told)
+    missing = {change.path for change in changes}
+    changes += compare_names(layout, dataset, before.names, _raw_names(layout), missing)
     if changes:
         raise SgcpError(
             f"{layout.dataset}: raw files changed while this ran ({list_files(changes)}). "
@@ -316,7 +316,7 @@ def stamp_prepared(layout: Layout, dataset: Dataset, before: Stamps) -> None:
 
 
 def explain(layout: Layout, changes: Sequence[Change]) -> str:
-    """Say which files differ, and what to do."""
+    """Return which files differ, and what to do."""
     name = layout.dataset
     advice = f"Run `sgcp prepare {name}` again."
     if any(change.what == "missing" for change in changes):
@@ -330,6 +330,6 @@ def explain(layout: Layout, changes: Sequence[Change]) -> str:
 
 
 def list_files(changes: Sequence[Change]) -> str:
-    """Say how many files there are, and name the first few."""
+    """Return the number of files and the first names."""
     more = ", ..." if len(changes) > SHOWN else ""
     return f"{len(changes)}: {', '.join(map(str, changes[:SHOWN]))}{more}"

@@ -60,7 +60,7 @@ class TrainTransform:
     def __call__(self, image: Tensor, label: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Return image (3, H, W) and label (H, W), both uint8, cropped alike from one random view.
 
-        Padding is the ImageNet mean in the image and ``IGNORE`` in the label. The crop holds a
+        Padding is the ImageNet mean in the image and ``IGNORE`` in the label. The crop contains a
         labelled pixel if the label map has one that resizing does not lose ``REDRAWN`` times.
         """
         view, cut = self.draw_labelled_view(label, generator)
@@ -87,7 +87,7 @@ class TrainTransform:
         return view, cut
 
     def aim(self, label: Tensor, view: View, generator: Generator) -> View:
-        """Move a view's crop so that it holds a labelled pixel of label (H, W), drawn uniformly."""
+        """Move a view's crop to a labelled pixel of label (H, W), drawn uniformly."""
         resized = crop_label(label, view._replace(top=0, left=0, mirrored=False), view.size)
         places = (resized != IGNORE).nonzero()  # (N, 2)
         if not len(places):
@@ -114,7 +114,7 @@ class TrainTransform:
 
 
 def is_labelled(label: Tensor) -> bool:
-    """Tell whether any pixel of a label map, uint8 of any shape, is labelled."""
+    """Return whether any pixel of a label map, uint8 of any shape, is labelled."""
     return int(label.amin()) < IGNORE  # the largest byte
 
 
@@ -158,8 +158,8 @@ def crop_label(label: Tensor, view: View, crop: tuple[int, int]) -> Tensor:
 def _nearest_indices(source: int, target: int, first: int, count: int) -> Tensor:
     """Return where ``count`` pixels of a resized side, from ``first`` on, come from; -1: nowhere.
 
-    A pixel comes from where its centre lies, (i + 1/2) * source / target, as in bilinear resizing;
-    in whole numbers, so that no rounding moves it.
+    A pixel comes from the place of its centre, (i + 1/2) * source / target, as in bilinear
+    resizing; in whole numbers, so that no rounding moves it.
     """
     place = torch.arange(first, first + count)
     index = (2 * place + 1) * source // (2 * target)

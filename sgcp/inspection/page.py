@@ -118,7 +118,7 @@ def _worst_rows(split: SplitSummary) -> list[list[Cell]]:
 
 
 def _shared_sequences(summaries: Mapping[str, SplitSummary]) -> list[tuple[str, str]]:
-    """Return the sequences of which several splits have images, and which splits those are."""
+    """Return the sequences with images in several splits, and these splits."""
     names = sorted({name for split in summaries.values() for name in split.sequences})
     where = {n: [s for s, split in summaries.items() if n in split.sequences] for n in names}
     return [(printable(n), ", ".join(splits)) for n, splits in where.items() if len(splits) > 1]

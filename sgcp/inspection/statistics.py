@@ -124,7 +124,7 @@ def _describe_item(
 
 
 def _check_segments(item: Item, label: UInt8 | None, prepared: Path) -> None:
-    """Read the map of segments, which scores read in the label's place."""
+    """Read the map of segments, which scores read instead of the label."""
     truth = read_ground_truth(prepared, item)
     if label is not None and not np.array_equal(truth.train_ids[truth.segments], label):
         raise SgcpError(f"{item.segments}: size or classes are not its label's; prepare again")
@@ -177,6 +177,6 @@ def _make_thumb(name: str, rgb: UInt8, label: UInt8 | None) -> Thumb:
     scale = min(1.0, THUMB_WIDTH / width)
     wh = max(1, round(width * scale)), max(1, round(height * scale))
     photo = Image.fromarray(rgb).resize(wh, Image.Resampling.BOX)
-    if label is not None:  # of whatever size: one that does not fit is reported elsewhere
+    if label is not None:  # of any size: a misfit is reported elsewhere
         label = np.asarray(Image.fromarray(label).resize(wh, Image.Resampling.NEAREST))
     return Thumb(name, np.asarray(photo), label)

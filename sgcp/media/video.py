@@ -26,7 +26,7 @@ SUFFIXES = (
 
 
 def is_video(path: Path) -> bool:
-    """Tell a video from an image: by its content, and by its name where that says nothing."""
+    """Return whether a file is a video: by its content, else by its name."""
     if is_photo(path):
         return False
     if path.suffix.lower() not in IMAGES:
@@ -59,7 +59,7 @@ class VideoSummary:
     size: tuple[int, int]
     """(height, width) of a frame, upright."""
     left_out: tuple[str, ...] = ()
-    """Streams of sound that the targets cannot hold, in words."""
+    """Streams of sound that the targets cannot contain, in words."""
 
 
 def transform_video(
@@ -76,17 +76,17 @@ def transform_video(
     Args:
         source: any video that FFmpeg reads from a file.
         targets: a file for each kind that ``paint`` returns. ``.mp4`` gets H.264 of (H, W, 3)
-            images and the sound as it was; ``.mkv`` gets lossless FFV1 of (H, W) label maps.
+            images and the sound unchanged; ``.mkv`` gets lossless FFV1 of (H, W) label maps.
         paint: takes a frame, upright, (H, W, 3) uint8 RGB; returns images of its height and
             width by kind. Called in ``workers`` threads, the results written in order.
         progress: called in this thread with the frames done and how many there are, None where
-            the file does not say.
+            unknown.
         comment: stands in each target, as ``read_comment`` returns it.
         limits: of its frames and of the threads for them.
 
     Raises:
         SgcpError: no video, one without frames, or one that ends before its end. No target is
-            there then, or the one that was there before is as it was.
+            written then, or the earlier file is unchanged.
     """
     started = perf_counter()
     with open_video(source, limits) as video:

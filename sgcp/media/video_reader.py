@@ -1,4 +1,4 @@
-"""A video's frames as people see them, one after another, and the sound that lies between them."""
+"""A video's frames, upright and in order, and the packets of sound between them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from sgcp.media.images import MAX_PIXELS, UInt8
 DEMUXERS = "mov,matroska,avi,mpeg,mpegts,flv,asf,ogg"
 KNOWN = "MP4, MOV, MKV, WebM, AVI, MPEG, FLV, ASF or Ogg"
 SLACK = 0.5  # seconds by which headers overstate a video's length
-OFTEN = Fraction(25)  # frames a second of a video that does not say
-UNSAID, BT709, STANDARD_LINES = 2, 1, 576  # colours of taller images are BT.709 unless they say
+OFTEN = Fraction(25)  # frames a second of a video without a rate
+UNSAID, BT709, STANDARD_LINES = 2, 1, 576  # taller images are BT.709 unless the file says otherwise
 # What PyAV raises on damaged files; an index may point before the file's beginning.
 FAILURES = (av.FFmpegError, OSError, EOFError, ValueError)
 
@@ -49,7 +49,7 @@ class VideoLimits:
     pixels: int = MAX_PIXELS
     """Of a frame."""
     threads: int = 0
-    """To decode, and to encode; 0: as many as there are processors. Each holds a frame or two."""
+    """To decode, and to encode; 0: one for each processor. Each keeps a frame or two."""
 
 
 ANY_VIDEO = VideoLimits()
@@ -88,7 +88,7 @@ class VideoReader:
 
     @property
     def expected(self) -> int | None:
-        """How many frames there seem to be; None where the file does not say."""
+        """Estimated number of frames; None where the file has none."""
         if count := int(self.stream.frames):
             return count
         if self.container.duration is None or not self.stream.average_rate:
@@ -99,7 +99,7 @@ class VideoReader:
         """Yield the frames in the order they are shown, their times strictly growing.
 
         Args:
-            keep_sound: called with each packet of sound, where it lies between the frames.
+            keep_sound: called with each packet of sound, in order with the frames.
 
         Raises:
             SgcpError: damaged, or ends before the end that its header tells.
@@ -113,8 +113,8 @@ class VideoReader:
                 continue
             for frame in self._decode(packet):
                 # Raw streams tell no times, and damaged ones tell some twice.
-                told = last + step if frame.pts is None else frame.pts
-                frame.pts = last = max(told, last + 1) if self.done else told
+                stated = last + step if frame.pts is None else frame.pts
+                frame.pts = last = max(stated, last + 1) if self.done else stated
                 self.done += 1
                 yield frame
 
@@ -161,7 +161,7 @@ class VideoReader:
         )
 
     def upright(self, frame: av.VideoFrame, directions: tuple[int, int, int, int]) -> UInt8:
-        """Return a frame as (H, W, 3) uint8 RGB, turned and mirrored as its form says."""
+        """Return a frame as (H, W, 3) uint8 RGB, turned and mirrored as the file requires."""
         size: Any = dict(self.stored)  # some change it midway
         if frame.colorspace == UNSAID and frame.height > STANDARD_LINES:
             size["src_colorspace"] = BT709
@@ -169,7 +169,7 @@ class VideoReader:
         return turn(image, *directions)
 
     def _declared_end(self) -> float:
-        """Return the seconds at which the file should end at the earliest; 0: it does not say."""
+        """Return the seconds at which the file should end at the earliest; 0: unknown."""
         if self.container.duration is None:
             return 0.0
         rate = self.stream.average_rate or OFTEN
@@ -210,7 +210,7 @@ def open_video(path: Path, limits: VideoLimits = ANY_VIDEO) -> Iterator[VideoRea
 
 
 def reason(error: BaseException) -> str:
-    """Return what FFmpeg or the system says, without numbers."""
+    """Return the message of FFmpeg or the system, without numbers."""
     return str(getattr(error, "strerror", None) or error)
 
 

@@ -1,4 +1,4 @@
-"""Videos written frame by frame under a temporary name, the sound put between as it was."""
+"""Videos written frame by frame under a temporary name, with unchanged sound."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sgcp.media.images import UInt8
 from sgcp.media.video_reader import BT709, VideoForm, reason
 
 LOSSLESS, WATCHED = ".mkv", ".mp4"
-# Hardly to be told from the frames that went in, at a fifth of the time of `medium`.
+# Nearly identical to the input frames, at a fifth of the time of `medium`.
 H264 = {"preset": "veryfast", "crf": "20"}
 FINE_STARTS = {"movie_timescale": "90000"}  # not to milliseconds: sound stays where it was
 STUDIO_RANGE = 1  # 16 .. 235, as every player expects of H.264
@@ -27,7 +27,7 @@ class VideoTarget:
     """One video that is being written.
 
     Args:
-        path: its final name; the suffix says what it holds.
+        path: its final name; the suffix decides its format.
         file: where it is written.
         form: of its frames.
         sound: streams to be kept; label maps get none.
@@ -95,7 +95,7 @@ class VideoTarget:
         return frame
 
     def encode(self, frame: av.VideoFrame | None) -> None:
-        """Write one frame; None: those that the encoder still holds."""
+        """Write one frame; None: the frames that the encoder still keeps."""
         if frame is not None and frame.pts is not None:
             self.durations[frame.pts] = frame.duration
         for packet in self.stream.encode(frame):
@@ -117,7 +117,7 @@ def writing(
     comment: str = "",
     threads: int = 0,
 ) -> Iterator[dict[str, VideoTarget]]:
-    """Open videos to be written; those that were there before give way when all are whole.
+    """Open videos to be written; they replace earlier files when all are complete.
 
     Raises:
         SgcpError: something in the source that cannot be written again.

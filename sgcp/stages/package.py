@@ -82,7 +82,7 @@ def known_images(layout: Layout) -> tuple[Dataset, KnownImages]:
 
 
 def _published_count(layout: Layout, edition: str) -> int | None:
-    """Return how many test images the benchmark has, where its source says so."""
+    """Return how many test images the benchmark has, where its description says so."""
     return read_edition(layout.source, edition).images.get("test")
 
 
@@ -112,7 +112,7 @@ def _refuse_incomplete(images: KnownImages, layout: Layout) -> None:
 def _refuse_outdated(layout: Layout, dataset: Dataset, answers: Mapping[str, list[Entry]]) -> None:
     """Refuse predictions of another model than ``layout.model`` or of other images than prepared.
 
-    A folder without any file of ours is packed as it is: only ours say what made them.
+    A folder without any file of sgcp's is packed unchanged: other files do not name their model.
     """
     files = {name: answers[name][0].name for name in sorted(answers)}
     said = {name: read_meaning(read_png_text(layout.predictions / files[name])) for name in files}
@@ -144,7 +144,7 @@ def _refuse_outdated(layout: Layout, dataset: Dataset, answers: Mapping[str, lis
 
 
 def explain(report: Report, layout: Layout) -> str:
-    """Say what is wrong, each kind with examples, and which command lists every file."""
+    """Return the problems, each kind with examples, and the command that lists every file."""
     groups = _refusals(report)
     count = sum(len(group) for _, group in groups)
     problems = describe(groups, report.cityscapes)

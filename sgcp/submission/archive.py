@@ -1,18 +1,17 @@
-"""The files of a submission, from a folder or a zip alike; a zip is read where it lies."""
+"""The files of a submission, from a folder or a zip, which is not unpacked."""
 
 import os
 import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 from sgcp.core.archives import DAMAGED, FAULTS, fault_of, is_unsafe, read_member
 from sgcp.core.errors import SgcpError
 from sgcp.core.findings import Finding
 from sgcp.submission.rules import COMPRESSION, DUPLICATE, ENCRYPTED, SPECIAL, TOO_LARGE, UNSAFE
 
-# A 16-bit RGBA image of noise, 1024 x 2048, needs 17 MB: whatever is larger is no prediction.
+# A 16-bit RGBA image of noise, 1024 x 2048, needs 17 MB: larger files are no predictions.
 MAX_BYTES = 32 * 2**20
 RULES = dict(zip(FAULTS, (SPECIAL, ENCRYPTED, COMPRESSION, TOO_LARGE), strict=True))
 FOREIGN_ARCHIVES = {b"Rar!": "a RAR", b"7z\xbc\xaf": "a 7z", b"\x1f\x8b": "a gzip"}
@@ -36,22 +35,8 @@ class Entry:
 
     @property
     def base(self) -> str:
-        """Its name without folders, as the evaluator sees it after unpacking."""
+        """Its name without folders, as the evaluator finds it after unpacking."""
         return PurePosixPath(self.path).name
-
-
-class Container(Protocol):
-    """Files by name, with a way to read each; travels to worker processes."""
-
-    def entries(self) -> tuple[list[Entry], list[Finding]]:
-        """List the files, and what is wrong with them before any is opened."""
-
-    def read(self, entry: Entry) -> bytes:
-        """Return a file's content, ``MAX_BYTES`` at most.
-
-        Raises:
-            OSError, or one of ``DAMAGED``: it cannot be read.
-        """
 
 
 @dataclass(frozen=True)
@@ -83,7 +68,7 @@ class Folder:
         return Finding(TOO_LARGE, name, f"{size:,} bytes") if size > MAX_BYTES else None
 
     def read(self, entry: Entry) -> bytes:
-        """Return a file's content."""
+        """Return a file's content, ``MAX_BYTES`` at most."""
         with (self.path / entry.name).open("rb") as file:
             return file.read(MAX_BYTES)
 
@@ -121,11 +106,18 @@ class Zip:
         return list(entries.values()), findings
 
     def read(self, entry: Entry) -> bytes:
-        """Return a member's content, checksum verified."""
+        """Return a member's content, checksum verified.
+
+        Raises:
+            OSError, or one of ``DAMAGED``: it cannot be read.
+        """
         stamp = self.path.stat()
         archive = _opened(self.path, stamp.st_ino, stamp.st_size, stamp.st_mtime_ns, os.getpid())
         info = archive.infolist()[entry.index]
         return read_member(archive, info)
+
+
+Container = Folder | Zip
 
 
 @lru_cache(maxsize=1)
@@ -139,13 +131,13 @@ def _why_no_zip(path: Path) -> str:
         start = file.read(4)
     for magic, name in FOREIGN_ARCHIVES.items():
         if start.startswith(magic):
-            return f"{name} archive, but the server wants a zip; pack it with `zip -r`"
+            return f"{name} archive, but the server expects a zip; pack it with `zip -r`"
     if start.startswith(b"PK"):
         return "a truncated or damaged zip; pack or copy it again"
     return "not a zip archive"
 
 
-def open_container(path: Path) -> Folder | Zip:
+def open_container(path: Path) -> Container:
     """Return the files of a folder or a zip.
 
     Raises:

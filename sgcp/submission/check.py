@@ -1,8 +1,7 @@
-"""The rules of a submission: what the Cityscapes server takes, checked before it is asked."""
+"""The rules of a submission: what the Cityscapes server accepts, checked before the upload."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from sgcp.core.archives import DAMAGED as BROKEN_ZIP
@@ -31,14 +30,6 @@ ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", ".bz2", ".xz")
 FEW = 16  # files that one process checks sooner than several have started
 
 
-@dataclass(frozen=True)
-class Task:
-    """One image to judge."""
-
-    entry: Entry
-    size: tuple[int, int]
-
-
 def check_submission(
     container: Container, images: Images, classes: Sequence[SemanticClass]
 ) -> tuple[Report, dict[str, list[Entry]]]:
@@ -54,7 +45,7 @@ def check_submission(
     answers, more = match_files(entries, images)
     findings += more + images.lacking(answers)
     tasks = [
-        Task(entry, images.size_of(image))
+        (entry, images.size_of(image))
         for image, found in sorted(answers.items())
         for entry in found
         if not entry.closed
@@ -64,7 +55,7 @@ def check_submission(
     judgements = map_parallel(judge, tasks, "auto" if len(tasks) > FEW else 1, "checking")
     for judgement in judgements:
         findings += judgement.findings
-    findings += _find_equal([task.entry.name for task in tasks], judgements)
+    findings += _find_equal([entry.name for entry, _ in tasks], judgements)
     pixels = count_classes(judgements, classes)
     if not any(finding.kind == TRAIN_IDS for finding in findings) and any(pixels.values()):
         findings += [Finding(ABSENT, name) for name, count in pixels.items() if not count]
@@ -113,9 +104,9 @@ def match_files(
 
 
 def _is_system_file(entry: Entry) -> bool:
-    """Tell what file managers leave behind from what a person put there.
+    """Return whether a file was left by a file manager.
 
-    A file named as a prediction is one, wherever it lies: the evaluator searches every folder.
+    A file named as a prediction is one, in any folder: the evaluator searches all of them.
     """
     return (
         entry.base.lower() in SYSTEM_FILES
@@ -138,13 +129,16 @@ def _judge_stray(entry: Entry, image: str | None, cityscapes: bool) -> Finding:
     return judge_unknown(entry.name, entry.base, cityscapes)
 
 
-def judge_entry(task: Task, container: Container, train_ids: dict[int, int]) -> Judgement:
+def judge_entry(
+    task: tuple[Entry, tuple[int, int]], container: Container, train_ids: dict[int, int]
+) -> Judgement:
     """Read and judge one file; runs in worker processes."""
+    entry, size = task
     try:
-        content = container.read(task.entry)
+        content = container.read(entry)
     except (*BROKEN_ZIP, OSError) as error:
-        return Judgement((Finding(DAMAGED, task.entry.name, str(error)),))
-    return judge_image(task.entry.name, content, task.size, train_ids)
+        return Judgement((Finding(DAMAGED, entry.name, str(error)),))
+    return judge_image(entry.name, content, size, train_ids)
 
 
 def _find_equal(names: Sequence[str], judgements: Sequence[Judgement]) -> list[Finding]:

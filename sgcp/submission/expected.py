@@ -1,4 +1,4 @@
-"""What a submission must answer: images known by name, or what is public about Cityscapes."""
+"""Images that a submission must answer: given by name, or by public facts about Cityscapes."""
 
 import re
 from collections import Counter
@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Protocol
 from unicodedata import normalize
 
 from sgcp.core.findings import Finding
@@ -24,26 +23,6 @@ TRAIN_CITIES = (
 )  # fmt: skip
 TEST_SIZE = (1024, 2048)
 FORM = re.compile(r"([a-z]+)_\d{6}_\d{6}", re.ASCII)
-
-
-class Images(Protocol):
-    """Which images want a prediction; each is known by its prediction's path, without ending."""
-
-    @property
-    def cityscapes(self) -> bool:
-        """Return whether they are Cityscapes' own."""
-
-    def image_of(self, path: str) -> str | None:
-        """Return the image that a file answers by its name and the folders that it lies in."""
-
-    def images_named(self, path: str) -> list[str]:
-        """Return the images that a file may answer by its name alone, whatever their folders."""
-
-    def size_of(self, image: str) -> tuple[int, int]:
-        """Return an image's (height, width)."""
-
-    def lacking(self, answered: Collection[str]) -> list[Finding]:
-        """Return what is wrong with the images answered, as a whole."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +110,7 @@ def _goes_on(beginning: str, name: str) -> bool:
 
 
 class PublicCityscapes:
-    """What anybody knows about the test images of Cityscapes: cities, numbers, form and size."""
+    """Public facts about the test images of Cityscapes: cities, numbers, names and size."""
 
     cityscapes = True
 
@@ -156,6 +135,9 @@ class PublicCityscapes:
             for city, count in TEST_CITIES.items()
             if counts[city] != count
         ]
+
+
+Images = KnownImages | PublicCityscapes
 
 
 def judge_unknown(name: str, base: str, cityscapes: bool) -> Finding:

@@ -41,7 +41,7 @@ MODES: dict[str, Kind] = {"P": PALETTE, "1": DEPTH, "I": DEPTH, "I;16": DEPTH}
 
 @dataclass(frozen=True)
 class Judgement:
-    """What is wrong with an image, and what it holds."""
+    """Problems and values of an image."""
 
     findings: tuple[Finding, ...]
     digest: bytes = b""

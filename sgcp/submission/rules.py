@@ -2,7 +2,7 @@
 
 from sgcp.core.findings import Kind
 
-# In the order in which they are told: what makes the rest pointless comes first.
+# In the order of a report: what makes the rest pointless comes first.
 COUNT = Kind(
     "image-count", "images known",
     "what to compare with is incomplete: not every test image of the benchmark is known. Complete "
@@ -20,7 +20,7 @@ MISSING = Kind(
 )  # fmt: skip
 CITY_COUNT = Kind(
     "city-count", "count of a city",
-    "a city has more or fewer images than the test split has of it; the server wants exactly one "
+    "a city has more or fewer images than the test split has of it; the server expects exactly one "
     "for each image.",
 )  # fmt: skip
 DOUBLE = Kind(
@@ -36,8 +36,8 @@ AMBIGUOUS = Kind(
 )  # fmt: skip
 UNKNOWN = Kind(
     "unknown-image", "no such image",
-    "PNGs whose names begin with no test image: nobody reads them. Name each prediction after its "
-    "image, NAME*.png, and take others out.",
+    "PNGs whose names begin with no test image; they are not read. Name each prediction after "
+    "its image, NAME*.png, and take others out.",
     cityscapes="NAME is <city>_<seq>_<frame>.",
 )  # fmt: skip
 ENDING = Kind(
@@ -46,7 +46,7 @@ ENDING = Kind(
 )  # fmt: skip
 NESTED = Kind(
     "nested-archive", "archive inside",
-    "archives within the archive; nobody unpacks them. Put the PNGs themselves into the zip.",
+    "archives within the archive, which are not unpacked. Put the PNGs themselves into the zip.",
 )  # fmt: skip
 DUPLICATE = Kind(
     "duplicate-member", "same name twice",
@@ -68,7 +68,7 @@ ENCRYPTED = Kind(
 )  # fmt: skip
 COMPRESSION = Kind(
     "compression", "packed oddly",
-    "packed by another method than Deflate, which not every unpacker knows; not opened. Pack with "
+    "packed by another method than Deflate, which not every program unpacks; not opened. Pack with "
     "`zip -r`.",
 )  # fmt: skip
 TOO_LARGE = Kind(
@@ -126,7 +126,7 @@ IDS = Kind(
 )  # fmt: skip
 SYSTEM = Kind(
     "system-file", "system files",
-    "left by the file manager (.DS_Store, __MACOSX, Thumbs.db); nobody reads them. "
+    "left by the file manager (.DS_Store, __MACOSX, Thumbs.db), which are not read. "
     "`zip -d FILE.zip '__MACOSX*' '*.DS_Store' '*Thumbs.db'` takes them out.",
     refused=False,
 )  # fmt: skip
@@ -148,6 +148,6 @@ CONSTANT = Kind(
 )  # fmt: skip
 ABSENT = Kind(
     "absent-class", "class never there",
-    "scored classes that occur in no image; where the images hold them, their IoU is 0.",
+    "scored classes that occur in no image; where the images contain them, their IoU is 0.",
     refused=False,
 )  # fmt: skip

@@ -10,7 +10,6 @@ from sgcp.core.errors import SgcpError
 from sgcp.datasets import camvid
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.index import Item, refuse_overlap
-from sgcp.metrics.results import MEANING, find_differences
 
 COLORS = """64 128 64\tAnimal
 192 0 128\t\tArchway
@@ -74,11 +73,6 @@ def test_classes_that_the_protocol_needs_are_named_where_they_lack(colors_file):
         camvid.read_colors(colors_file.parent)
 
 
-def test_blank_lines_and_whole_bytes_are_read(colors_file):
-    colors_file.write_text("\n0 0 255\tA\n\n255 0 0\tB\n")
-    assert camvid.read_colors(colors_file) == {"A": (0, 0, 255), "B": (255, 0, 0)}
-
-
 @pytest.mark.parametrize(
     "line",
     [
@@ -92,12 +86,6 @@ def test_blank_lines_and_whole_bytes_are_read(colors_file):
 )
 def test_damaged_colour_line_is_named(colors_file, line):
     colors_file.write_text(COLORS + "\n" + line)
-    with pytest.raises(SgcpError, match="line 33"):
-        camvid.read_colors(colors_file)
-
-
-def test_colour_file_in_another_encoding_is_refused(colors_file):
-    colors_file.write_bytes(COLORS.encode() + b"\n1 2 3\tStra\xdfe")
     with pytest.raises(SgcpError, match="line 33"):
         camvid.read_colors(colors_file)
 
@@ -201,14 +189,6 @@ def test_test_split_without_labels_is_prepared(tiny_segnet):
     assert label.tolist() == [[0] * 4 + [255] * 4] * 6
 
 
-def test_test_split_with_labels_is_labelled(tiny_segnet):
-    (tiny_segnet / "CamVid/valannot").rename(tiny_segnet / "CamVid/valannot_")
-    for stem in SPLITS["test"]:
-        save_image(tiny_segnet / f"CamVid/testannot/{stem}.png", np.zeros((6, 8), np.uint8))
-    (tiny_segnet / "CamVid/valannot_").rename(tiny_segnet / "CamVid/valannot")
-    assert all(item.label for item in prepare(tiny_segnet).items)
-
-
 def test_frames_and_labels_without_counterpart_are_refused_or_left_out(tiny_segnet, capsys):
     (tiny_segnet / "CamVid/valannot/vala_1.png").unlink()
     (tiny_segnet / "CamVid/train/traina_1.png").unlink()
@@ -239,12 +219,6 @@ def test_frames_without_any_label_are_never_a_success(tiny_segnet, allow_missing
         SgcpError, match=r"no image has a label map\. Looked for CamVid/SPLIT/FRAME"
     ):
         prepare(tiny_segnet, allow_missing=allow_missing)
-
-
-def test_sizes_that_differ_are_refused(tiny_segnet):
-    save_image(tiny_segnet / "CamVid/valannot/vala_1.png", np.zeros((6, 9), np.uint8))
-    with pytest.raises(SgcpError, match=r"\(6, 9\) differs from its image \(6, 8\)"):
-        prepare(tiny_segnet)
 
 
 def test_missing_frames_need_to_be_allowed(tiny_segnet):
@@ -301,18 +275,6 @@ def test_kaggles_edition_is_read_with_its_own_split(tiny_kaggle, protocol, bridg
     for item in dataset.items:
         label = np.array(Image.open(tiny_kaggle / "out" / item.label))
         assert label.tolist() == [[3] * 4 + [bridge] * 4] * 6
-
-
-def test_numbers_on_kaggles_split_do_not_compare_with_the_published_one(tiny_kaggle):
-    ours = prepare(tiny_kaggle, PUBLISHED).provenance()
-    assert find_differences(
-        ["a", "b"], [scored(ours), scored(ours | {"edition": "cambridge"})]
-    ) == ["edition: kaggle (a); cambridge (b)"]
-
-
-def scored(provenance: dict) -> dict:
-    """Return what else makes two numbers comparable, beside a provenance."""
-    return dict.fromkeys(MEANING) | provenance
 
 
 def test_frames_are_the_same_in_every_edition(tiny_kaggle):
@@ -396,21 +358,6 @@ def test_what_is_missing_is_named_with_the_nearest_thing_found(project, tmp_path
     assert found in project.fails("download", "camvid", "--root", tmp_path / "source")
 
 
-def test_kaggles_edition_without_a_source_says_how_to_name_one(project):
-    project.set(camvid__download__edition="kaggle")
-    said = project.fails("download", "camvid")
-    assert (
-        "this edition is not downloaded. Name your copy: `sgcp download camvid --root DIR`" in said
-    )
-
-
-def test_truncated_label_is_refused(tiny_segnet):
-    path = tiny_segnet / "CamVid/trainannot/traina_1.png"
-    path.write_bytes(path.read_bytes()[:45])
-    with pytest.raises(SgcpError, match=r"traina_1\.png"):
-        prepare(tiny_segnet)
-
-
 def test_published_splits_have_their_sizes_and_do_not_overlap():
     from conftest import ROOT
 
@@ -424,6 +371,7 @@ def test_published_splits_have_their_sizes_and_do_not_overlap():
     assert len(set().union(*stems.values())) == 701
 
 
+@pytest.mark.integration
 def test_real_cambridge_frames_agree_with_the_segnet_edition(shared, project):
     """Grouped at full size, then shrunk, is nearly what SegNet's authors published."""
     cambridge = shared / "datasets" / "camvid-cambridge"

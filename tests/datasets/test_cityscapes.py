@@ -11,7 +11,6 @@ from PIL import Image
 
 from sgcp.core.errors import SgcpError
 from sgcp.datasets import cityscapes
-from sgcp.datasets.classes import IGNORE, cityscapes_classes
 from sgcp.datasets.ground_truth import read_ground_truth
 from sgcp.datasets.sample import generate_sample
 
@@ -54,21 +53,6 @@ def test_label_maps_equal_those_of_the_official_converter(raw, workers):
         with Image.open(path) as mine, Image.open(official) as theirs:
             assert (mine.mode, mine.size) == (theirs.mode, theirs.size)
             assert mine.tobytes() == theirs.tobytes(), path.name
-
-
-def test_labels_hold_train_ids_only(raw):
-    prepare(raw)
-    values = set()
-    for path in (raw / "out/labels").rglob("*.png"):
-        values |= set(np.unique(np.array(Image.open(path))).tolist())
-    assert values <= {*range(19), IGNORE}
-    assert len(values) > 10
-
-
-def test_class_table_is_the_official_one():
-    classes = cityscapes_classes()
-    assert [item.name for item in classes[:3]] == ["road", "sidewalk", "building"]
-    assert [item.label_id for item in classes[-3:]] == [31, 32, 33]
 
 
 def test_index_tells_city_size_and_missing_test_labels(raw):
@@ -165,21 +149,6 @@ def test_an_object_that_the_official_converter_cannot_draw_is_refused(raw, broke
     with pytest.raises((SystemExit, TypeError, ValueError)):
         json2labelImg(str(path), str(raw / "official.png"), "trainIds")
     with pytest.raises(SgcpError, match=path.name):
-        prepare(raw)
-
-
-def test_group_labels_are_drawn_as_their_class(raw):
-    path = first(raw, "gtFine/train/*/*_polygons.json")
-    change(path, objects=[{"label": "cargroup", "polygon": [[0, 0], [127, 0], [127, 63], [0, 63]]}])
-    prepare(raw)
-    label = np.array(Image.open(first(raw, "out/labels/train/*/*.png")))
-    assert (label == 13).all()
-
-
-def test_truncated_annotation_is_refused(raw):
-    path = first(raw, "gtFine/val/*/*_polygons.json")
-    path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(SgcpError, match="damaged"):
         prepare(raw)
 
 

@@ -1,48 +1,18 @@
-"""A user's own dataset: what is taken, and one message for everything that is not."""
+"""A user's own dataset: what is prepared, and one message for everything that is not."""
 
-import os
 import shutil
 import unicodedata
 from pathlib import Path
-from zipfile import ZipFile
 
 import forge
 import numpy as np
 import pytest
 from conftest import Project, make_project
+from customs import COLORS, SIZE, VALUES, halves, label, noise, refused, save, take, write_source
 from PIL import Image
 
-from sgcp.core.errors import SgcpError
-from sgcp.datasets import raw as links
 from sgcp.datasets.classes import IGNORE
-from sgcp.datasets.custom import raw_path
-from sgcp.datasets.custom_classes import means_void, read_classes
-from sgcp.datasets.index import Dataset, read_dataset, refuse_overlap, trained_digests
 from sgcp.datasets.preparing import compare_names
-from sgcp.media.images import read_label
-
-VALUES = "name,values,color\nland,0 7,#00ff00\nsea,3,#0000ff\n"
-COLORS = "name,values,color\nland,#00ff00 #808000,#00ff00\nsea,#0000ff,#0000ff\n"
-SIZE = (6, 8)
-
-
-def save(path: Path, array: np.ndarray, palette: list[int] | None = None) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(array.astype(np.uint8))
-    if palette is not None:
-        image.putpalette(palette)
-    image.save(path)
-    return path
-
-
-def noise(seed: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (*size, 3))
-
-
-def halves(left: int, right: int) -> np.ndarray:
-    label = np.full(SIZE, left)
-    label[:, SIZE[1] // 2 :] = right
-    return label
 
 
 @pytest.fixture
@@ -54,35 +24,7 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Four labelled images and one without label, with values as labels."""
-    folder = tmp_path / "mine" / "source"
-    for seed, name in enumerate(["train/a", "train/b", "val/c", "val/d", "test/e"]):
-        save(folder / f"images/{name}.png", noise(seed))
-        if not name.startswith("test"):
-            save(folder / f"labels/{name}.png", halves(7, 3))
-    (folder / "classes.csv").write_text(VALUES)
-    return folder
-
-
-def take(project: Project, source: Path, *options: str) -> Dataset:
-    project.ok("download", "custom", "--root", source)
-    project.ok("prepare", "custom", *options)
-    return read_dataset(project.root / "data/prepared/custom")
-
-
-def refused(project: Project, source: Path) -> str:
-    """Return the message of whichever of the two stages refuses; nothing is left behind."""
-    result = project.run("download", "custom", "--root", source)
-    stage, folder = "prepare", project.root / "data/prepared"
-    if result.exit_code:
-        stage, folder = "download", project.root / "data/raw"
-    text = project.fails(stage, "custom", *(("--root", source) if stage == "download" else ()))
-    assert not folder.exists() or not list(folder.glob("own*"))
-    return text
-
-
-def label(project: Project, name: str) -> np.ndarray:
-    return read_label(project.root / "data/prepared/custom/labels" / f"{name}.png")
+    return write_source(tmp_path)
 
 
 # What is taken.
@@ -97,12 +39,6 @@ def test_values_become_train_ids_and_predictions_carry_the_first_value(project, 
     assert (label(project, "train/a") == halves(0, 1)).all()
     assert [item.split for item in dataset.items] == ["train", "train", "val", "val", "test"]
     assert dataset.split("test", labelled=False)[0].label is None
-
-
-def test_files_are_linked_not_copied(project, source):
-    take(project, source)
-    for name in ("images/train/a.png", "labels/train/a.png", "classes.csv"):
-        assert (project.root / "data/raw/custom" / name).readlink() == source / name
 
 
 @pytest.mark.parametrize("palette", [None, [0, 255, 0, 128, 128, 0, 0, 0, 255]])
@@ -123,210 +59,15 @@ def test_indices_of_a_palette_are_values_where_values_are_listed(project, source
     assert (label(project, "train/a") == halves(0, 1)).all()
 
 
-def test_mask_of_0_and_255_is_two_classes(project, source):
-    (source / "classes.csv").write_text("name,values,color\nout,0,#000000\nin,255,#ffffff\n")
-    for path in (source / "labels").rglob("*.png"):
-        save(path, halves(0, 255))
-    dataset = take(project, source)
-    assert (label(project, "train/b") == halves(0, 1)).all()
-    assert dataset.classes[1].label_id == 255
-
-
 @pytest.mark.parametrize(
     "row",
-    ["ignore,5 6,", "ignore,*,", "ignore,6 *,", "Ignore,6,", "IGNORE , 6,", '" iGnOrE",6,',
-     "ignore,6,#000000", "Ignore,6,#00ff00"],
-)  # fmt: skip
+    ["ignore,5 6,", "ignore,*,", "ignore,6 *,", '" iGnOrE",6,', "ignore,6,#000000"],
+)
 def test_what_is_ignored_is_said_in_the_file(project, source, row):
     (source / "classes.csv").write_text(f"{VALUES}{row}\n")
     save(source / "labels/train/a.png", halves(6, 3))
     take(project, source)
     assert (label(project, "train/a") == halves(IGNORE, 1)).all()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "\ufeff" + VALUES,
-        VALUES.replace(",", ";"),
-        VALUES.replace(",", "\t"),
-        VALUES.replace("\n", "\r\n"),
-        "\n" + VALUES.replace("name,values,color", " Name , VALUES,color") + "\n,,\n",
-        VALUES.replace("sea", '"sea"').rstrip("\n"),
-    ],
-)
-def test_table_as_spreadsheets_write_it_is_the_same_table(tmp_path, text):
-    (tmp_path / "a.csv").write_text(VALUES)
-    (tmp_path / "b.csv").write_text(text, encoding="utf-8", newline="")
-    assert read_classes(tmp_path / "a.csv") == read_classes(tmp_path / "b.csv")
-
-
-def test_two_and_254_classes_are_possible(tmp_path):
-    path = tmp_path / "classes.csv"
-    rows = [f"class {i},#0000{i:02x},#{i:02x}0000" for i in range(254)]
-    path.write_text("\n".join(["name,values,color", *rows]))
-    table = read_classes(path)
-    assert [item.train_id for item in table.classes] == list(range(254))
-    save(tmp_path / "a.png", np.array([[[0, 0, 253], [0, 0, 0]]]))
-    assert table.read(tmp_path / "a.png").tolist() == [[253, 0]]
-
-
-def test_protocol_tells_tables_apart_that_label_otherwise(tmp_path):
-    def protocol(text: str) -> str:
-        (tmp_path / "classes.csv").write_text(text)
-        return read_classes(tmp_path / "classes.csv").protocol
-
-    assert protocol(VALUES) == protocol(VALUES.replace("#0000ff", "#0000fe"))  # paint alone
-    others = {
-        protocol(VALUES.replace("0 7", "0")),
-        protocol(VALUES.replace("sea", "lake")),
-        protocol(VALUES + "ignore,9,\n"),
-        protocol(VALUES + "ignore,*,\n"),
-        protocol(COLORS),
-    }
-    assert len(others | {protocol(VALUES)}) == 6
-
-
-def test_names_of_any_letters_folders_and_jpeg_work(project, source):
-    for split in ("train", "val"):
-        save(source / f"images/{split}/Straße 5/été {split}.JPG", noise(ord(split[0])))
-        save(source / f"labels/{split}/Straße 5/été {split}.png", halves(0, 3))
-    dataset = take(project, source)
-    assert {item.sequence for item in dataset.items} == {"", "Straße 5"}
-    assert (label(project, "val/Straße 5/été val") == halves(0, 1)).all()
-
-
-def test_folder_of_any_name_is_kept(project, source):
-    save(source / "images/train/day.partial/a.png", noise(3))
-    save(source / "labels/train/day.partial/a.png", halves(3, 0))
-    assert "train/day.partial/a" in {f"{i.split}/{i.key}" for i in take(project, source).items}
-    assert (label(project, "train/day.partial/a") == halves(1, 0)).all()
-
-
-def test_folder_above_and_a_zip_of_it_work_too(project, source, tmp_path):
-    (source / "images/train/notes.txt").write_text("mine")
-    (source / "images/train/._a.png").write_bytes(b"of a file manager")
-    assert len(take(project, source.parent).items) == 5
-    with ZipFile(tmp_path / "own.zip", "w") as archive:
-        for path in source.rglob("*.*"):
-            archive.write(path, Path("top", path.relative_to(source)))
-    project.ok("download", "custom", "--archive", tmp_path / "own.zip")
-    assert not (project.root / "data/raw/custom/images/train/a.png").is_symlink()
-    project.ok("prepare", "custom")
-
-
-def pack(folder: Path, top: str) -> Path:
-    """Pack the files of a folder into an archive beside it, below the folder ``top``."""
-    with ZipFile(folder.with_suffix(".zip"), "w") as archive:
-        for path in folder.rglob("*.*"):
-            archive.write(path, Path(top, path.relative_to(folder)))
-    return folder.with_suffix(".zip")
-
-
-@pytest.mark.parametrize("kind", ["images", "labels"])
-def test_two_datasets_in_one_folder_or_archive_are_refused_with_both_paths(project, source, kind):
-    save(source.parent / "other" / kind / "test/f.png", noise(5))
-    for option, path in ("--root", source.parent), ("--archive", pack(source.parent, "top")):
-        text = project.fails("download", "custom", option, path)
-        assert f"other/{kind}" in text
-        assert f"source/{kind}" in text
-        assert not list((project.root / "data").glob("raw/custom*"))
-
-
-def test_parts_in_archives_of_their_own_are_one_dataset(project, source):
-    other = source.parent / "other"
-    for path in ("images/val", "labels/val"):
-        (other / path).parent.mkdir(parents=True, exist_ok=True)
-        (source / path).rename(other / path)
-    project.ok("download", "custom", "--archive", pack(source, "a"), pack(other, "b"))
-    project.ok("prepare", "custom")
-
-
-NAMED = [("--root",), ()]  # the source is named again, or the last one is meant
-
-
-@pytest.mark.parametrize("named", NAMED)
-def test_folder_that_changed_is_linked_anew_and_the_change_is_told(project, source, named):
-    take(project, source)
-    again = ("download", "custom", *named, *([source] if named else []))
-    assert "nothing to do" in project.ok(*again)
-    save(source / "images/train/new.png", noise(9))
-    save(source / "labels/train/new.png", halves(0, 3))
-    assert "12 files (2 new)" in project.ok(*again)
-    (source / "images/test/e.png").unlink()
-    assert "11 files (1 gone)" in project.ok(*again)
-    for kind in ("images", "labels"):
-        (source / kind / "val/c.png").rename(source / kind / "val/f.png")
-    assert "11 files (2 new, 2 gone)" in project.ok(*again)
-    project.ok("prepare", "custom")
-    items = read_dataset(project.root / "data/prepared/custom").items
-    assert [item.key for item in items] == ["a", "b", "new", "d", "f"]
-    assert "nothing to do" in project.ok(*again)
-
-
-def test_folder_whose_name_leads_elsewhere_now_is_linked_anew(project, source, tmp_path):
-    shutil.copytree(source, tmp_path / "newer")
-    (tmp_path / "current").symlink_to(source)
-    take(project, tmp_path / "current")
-    (tmp_path / "current").unlink()
-    (tmp_path / "current").symlink_to(tmp_path / "newer")
-    assert "(10 changed)" in project.ok("download", "custom")
-    link = (project.root / "data/raw/custom/images/train/a.png").readlink()
-    assert link == tmp_path / "newer/images/train/a.png"
-
-
-@pytest.mark.parametrize("named", NAMED)
-def test_archive_that_changed_is_unpacked_anew(project, source, tmp_path, named):
-    def pack() -> None:
-        with ZipFile(tmp_path / "own.zip", "w") as archive:
-            for path in source.rglob("*.*"):
-                archive.write(path, path.relative_to(source))
-
-    pack()
-    again = ("download", "custom", *(("--archive", tmp_path / "own.zip") if named else ()))
-    project.ok("download", "custom", "--archive", tmp_path / "own.zip")
-    assert "nothing to do" in project.ok(*again)
-    size = (tmp_path / "own.zip").stat().st_size
-    (source / "images/train/a.png").rename(source / "images/train/z.png")
-    (source / "labels/train/a.png").rename(source / "labels/train/z.png")
-    pack()
-    assert (tmp_path / "own.zip").stat().st_size == size
-    assert "10 files (2 new, 2 gone)" in project.ok(*again)
-
-
-def test_source_that_is_gone_leaves_what_was_unpacked(project, source, tmp_path):
-    with ZipFile(tmp_path / "own.zip", "w") as archive:
-        for path in source.rglob("*.*"):
-            archive.write(path, path.relative_to(source))
-    project.ok("download", "custom", "--archive", tmp_path / "own.zip")
-    (tmp_path / "own.zip").unlink()
-    assert "nothing to do" in project.ok("download", "custom")
-    project.ok("download", "custom", "--root", source)
-    shutil.rmtree(source)
-    assert "Name your copy" in project.fails("download", "custom")
-
-
-def test_folder_of_params_is_taken_and_none_is_asked_for(project, source):
-    text = project.fails("download", "custom")
-    assert "sgcp download custom --root DIR" in text
-    project.set(custom__download__root=str(source))
-    assert "10 files" in project.ok("download", "custom")
-
-
-def test_links_in_circles_are_entered_once(project, source):
-    (source / "images/train/again").symlink_to(source)
-    (source / "images/val/self").symlink_to(".")
-    (source / "loop").symlink_to("loop")
-    assert len(take(project, source).items) == 5
-
-
-def test_links_that_branch_without_end_are_refused(project, source, monkeypatch):
-    monkeypatch.setattr(links, "MAX_FOLDERS", 100)
-    for level in range(20):
-        (source / f"deep/{level}").mkdir(parents=True)
-        for name in ("a", "b"):
-            (source / f"deep/{level}/{name}").symlink_to(source / f"deep/{level + 1}")
-    assert "more than 100 folders" in refused(project, source)
 
 
 def test_class_never_seen_is_told(project, source):
@@ -337,45 +78,13 @@ def test_class_never_seen_is_told(project, source):
     )
 
 
-def test_many_classes_never_seen_are_named_by_a_few(project, source):
-    rows = [f"class {value},{value},#0000{value:02x}\n" for value in range(10, 148)]
-    (source / "classes.csv").write_text(VALUES + "".join(rows))
-    project.ok("download", "custom", "--root", source)
-    text = project.ok("prepare", "custom")
-    assert "has class 10, class 11, class 12, class 13, class 14 and 133 more: it" in text
-
-
-VOID = [
-    "void",
-    "Unlabeled",
-    "UNLABELLED",
-    "un-labeled",
-    "unknown",
-    "background",
-    "Ignored",
-    "none",
-    "don't care",
-    "Dont_Care",
-    "__ignore__",
-    "void/unlabelled",
-    "no label",
-    "void 1",
-    "Void/other",
-    "ignore_label",
-    "Unlabelled pixels",
-]
-
-
-@pytest.mark.parametrize("name", VOID)
-def test_class_that_may_mean_no_class_is_asked_about_where_nothing_teaches_it(
-    project, source, name
-):
-    (source / "classes.csv").write_text(f"{VALUES}{name},9,#ffffff\n")
+def test_class_that_may_mean_no_class_is_asked_about_where_nothing_teaches_it(project, source):
+    (source / "classes.csv").write_text(f"{VALUES}void,9,#ffffff\n")
     save(source / "labels/val/c.png", halves(9, 3))  # scored, but never trained on
     text = refused(project, source)
-    assert f"does '{name}' mean pixels without a class?" in text
+    assert "does 'void' mean pixels without a class?" in text
     assert "name it 'ignore'" in text
-    (source / "classes.csv").write_text(f"{VALUES}{name} class,9,#ffffff\n")  # as it advises
+    (source / "classes.csv").write_text(f"{VALUES}void class,9,#ffffff\n")  # as it advises
     assert len(take(project, source).classes) == 3
 
 
@@ -399,73 +108,7 @@ def test_class_that_may_mean_no_class_is_judged_by_val_where_there_is_no_train(p
     assert "void: trained on and scored" in project.ok("prepare", "custom", "--allow-missing")
 
 
-@pytest.mark.parametrize("name", ["sky", "avoid", "background class", "nonesuch", "unknown object"])
-def test_other_names_of_classes_are_not_asked_about(name):
-    assert not means_void(name)
-
-
-def test_same_image_in_train_and_val_is_not_scored(project, source):
-    shutil.copy(source / "images/train/a.png", source / "images/val/c.png")
-    dataset = take(project, source)
-    trained = trained_digests(dataset.split("train"))
-    with pytest.raises(SgcpError, match="1 of 2 images to score were trained on"):
-        refuse_overlap(trained, dataset.split("val"))
-
-
 # What is refused: classes.csv.
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "is empty; expected the columns name, values, color"),
-        ("\n,,\n", "is empty"),
-        ("name,values\nland,0\n", "expected the columns name, values, color, got 'name,values'"),
-        ("land,0,#00ff00\nsea,3,#0000ff\n", "expected the columns"),
-        (VALUES + "sky,5\n", "line 4: 2 cells"),
-        (VALUES + "sky,5,6,#ffffff\n", "line 4: 4 cells"),
-        (VALUES + ",5,#ffffff\n", "line 4: '' is no name"),
-        (VALUES + f"{'x' * 99},5,#ffffff\n", "is no name"),
-        (VALUES + "sea,5,#ffffff\n", "line 4: the name 'sea' stands there twice"),
-        (VALUES + "\u00e9,5,#ff0000\ne\u0301,6,#ffffff\n", "line 5: the name '\u00e9' stands"),
-        (VALUES + "sky,3,#ffffff\n", "line 4: '3' belongs to 'sea' already"),
-        (VALUES + "sky,5 5,#ffffff\n", "line 4: '5' belongs to 'sky' already"),
-        (VALUES + "sky,5,#0000FF\n", "line 4: 'sky' would be painted like 'sea'"),
-        (VALUES + "sky,,#ffffff\n", "line 4: 'sky' has no values"),
-        (VALUES + "sky,256,#ffffff\n", "line 4: '256' is no value"),
-        (VALUES + "sky,-1,#ffffff\n", "line 4: '-1' is no value"),
-        (VALUES + "sky,5.0,#ffffff\n", "line 4: '5.0' is no value"),
-        (VALUES + "sky,*,#ffffff\n", "line 4: '*' is no value"),
-        (VALUES + "sky,#ffffff,#ffffff\n", "line 4: '#ffffff': numbers and colours are mixed"),
-        (VALUES + "sky,5,white\n", "line 4: 'white' is no colour; write it as #rrggbb"),
-        (VALUES + "sky,5,\n", "line 4: 'sky' has no colour. Does it mean pixels without a class"),
-        (VALUES + "ignore,5,white\n", "line 4: 'white' is no colour; write it as #rrggbb"),
-        (VALUES + "ignore,5,\nIgnore,6,\n", "line 5: the name 'ignore' stands there twice"),
-        (VALUES + "ignore,,\n", "line 4: 'ignore' has no values"),
-        (VALUES + "ignore,3,\n", "line 4: '3' belongs to 'sea' already"),
-        (COLORS + "sky,#00f,#ffffff\n", "line 4: '#00f' is no colour"),
-        (COLORS + "sky,#0000ff,#ffffff\n", "line 4: '#0000ff' belongs to 'sea' already"),
-        (VALUES + '"sky,5,#ffffff\n', "unexpected end of data"),
-        ("name,values,color\nland,0,#00ff00\n", "1 classes; 2 to 254 are possible"),
-        ("name,values,color\nignore,0,\n", "0 classes"),
-    ],
-)
-def test_table_that_says_nothing_or_contradicts_itself_is_refused(tmp_path, text, message):
-    path = tmp_path / "classes.csv"
-    path.write_text(text)
-    with pytest.raises(SgcpError) as caught:
-        read_classes(path)
-    assert message in str(caught.value)
-    assert str(path) in str(caught.value)
-
-
-@pytest.mark.parametrize("count", [255, 300])
-def test_more_classes_than_a_byte_holds_are_refused(tmp_path, count):
-    path = tmp_path / "classes.csv"
-    rows = [f"class {i},#{i:06x},#{i:06x}" for i in range(count)]
-    path.write_text("\n".join(["name,values,color", *rows]))
-    with pytest.raises(SgcpError, match=f"{count} classes; 2 to 254 are possible"):
-        read_classes(path)
 
 
 @pytest.mark.parametrize(
@@ -473,11 +116,7 @@ def test_more_classes_than_a_byte_holds_are_refused(tmp_path, count):
     [
         (VALUES.replace("sea", "Süd").encode("cp1252"), "at byte 36, line 3"),
         (VALUES.encode("utf-16"), "at byte 0, line 1"),
-        (b"\xfe\xff" + VALUES.encode("utf-16-be"), "at byte 0, line 1"),
         (VALUES.encode("utf-16-le"), "zero bytes, as in UTF-16"),
-        (VALUES.encode("utf-16-be"), "zero bytes, as in UTF-16"),
-        (VALUES.encode("utf-32-le"), "zero bytes, as in UTF-16"),
-        (b"\0\0", "zero bytes"),
     ],
 )
 def test_table_in_another_encoding_is_to_be_saved_as_utf8(project, source, content, found):
@@ -486,15 +125,6 @@ def test_table_in_another_encoding_is_to_be_saved_as_utf8(project, source, conte
     assert "classes.csv: not UTF-8 text" in text
     assert found in text
     assert "Save it as UTF-8; Excel calls that 'CSV UTF-8 (comma delimited)'" in text
-
-
-@pytest.mark.parametrize("part", ["classes.csv", "images", "labels"])
-def test_source_without_a_part_is_refused_with_what_is_there_instead(project, source, part):
-    (source / part).rename(source / "elsewhere")
-    text = refused(project, source)
-    assert f"the source lacks {part}" in text
-    assert "docs/custom-dataset.md" in text
-    assert part == "classes.csv" or "found 2 .png files in elsewhere/train" in text
 
 
 # What is refused: images and labels.
@@ -520,7 +150,7 @@ def test_unlisted_colours_are_named_with_file_and_count(project, source):
     assert "labels/train/a.png: colour #0102ff (24 pixels), #000009 (1 pixels)" in text
 
 
-@pytest.mark.parametrize("size", [(7, 8), (6, 9), (12, 16), (3, 4)])
+@pytest.mark.parametrize("size", [(7, 8), (3, 4)])
 def test_label_of_another_size_than_its_image_is_refused(project, source, size):
     save(source / "labels/train/b.png", np.zeros(size))
     assert f"b.png: {size} differs from its image (6, 8) (height, width)" in refused(
@@ -576,13 +206,6 @@ def test_nearest_name_is_told(found, said):
     assert bool(told) == bool(said)
 
 
-def test_label_that_differs_in_letter_case_alone_is_named(project, source):
-    (source / "labels/train/a.png").rename(source / "labels/train/A.png")
-    assert "labels/train/A.png differs from labels/train/a.png in letter case" in refused(
-        project, source
-    )
-
-
 @pytest.mark.parametrize("forms", [("NFD", "NFC"), ("NFC", "NFD")])
 def test_names_pair_in_every_form_of_unicode_and_lead_to_their_files(project, source, forms):
     for kind, form in zip(("images", "labels"), forms, strict=True):
@@ -597,14 +220,6 @@ def test_names_pair_in_every_form_of_unicode_and_lead_to_their_files(project, so
         assert (project.root / "data/raw/custom" / item.image).is_file()
         assert item.label is not None
         assert (project.root / "data/prepared/custom" / item.label).is_file()
-
-
-@pytest.mark.parametrize(("image", "label"), [("JPG", "PNG"), ("PNG", "png"), ("jpeg", "Png")])
-def test_endings_pair_in_any_letter_case(project, source, image, label):
-    for kind, ending in (("images", image), ("labels", label)):
-        for path in list((source / kind).rglob("*.png")):
-            path.rename(path.with_suffix(f".{ending}"))
-    assert len(take(project, source).items) == 5
 
 
 @pytest.mark.parametrize(
@@ -648,6 +263,7 @@ WITHOUT_VAL = (
 )
 
 
+@pytest.mark.integration
 def test_train_split_alone_trains_once_the_settings_of_one_message_are_set(project, source):
     for kind in ("images", "labels"):
         shutil.rmtree(source / kind / "val")
@@ -673,18 +289,6 @@ def test_train_split_alone_trains_once_the_settings_of_one_message_are_set(proje
         assert "run `sgcp validate" not in result.stderr
         assert "validate_split" not in result.stderr
         assert "training" not in result.stdout
-
-
-def test_nothing_at_all_is_refused_even_if_allowed(project, source):
-    shutil.rmtree(source / "images")
-    (source / "images/train").mkdir(parents=True)
-    (source / "images/train/notes.txt").write_text("mine")
-    assert "lacks images" in refused(project, source)
-    (project.root / "data/raw/custom/images/train").mkdir(parents=True)
-    (project.root / "data/raw/custom/classes.csv").write_text(VALUES)
-    text = project.fails("prepare", "custom", "--allow-missing")
-    assert "no image has a label map" in text
-    assert "found no images and no label maps" in text
 
 
 @pytest.mark.parametrize("other", ["images/train/a.jpg", "images/train/A.png", "images/test/E.png"])
@@ -736,34 +340,3 @@ def test_jpeg_under_the_name_of_a_png_is_no_label_of_either_kind(project, source
         for path in (source / "labels").rglob("*.png"):
             Image.fromarray(np.zeros(SIZE, np.uint8)).save(path, "JPEG")
         assert "JPEG under the name of a PNG" in refused(project, source)
-
-
-def test_link_whose_file_is_gone_is_missed(project, source):
-    project.ok("download", "custom", "--root", source)
-    (source / "images/train/a.png").unlink()
-    assert "a.png: no such image" in project.fails("prepare", "custom")
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_image_that_may_not_be_read_is_one_message(project, source):
-    (source / "images/train/a.png").chmod(0)
-    assert "a.png" in refused(project, source)
-
-
-@pytest.mark.parametrize(
-    ("name", "place"),
-    [
-        ("images/train/a.png", "images/train/a.png"),
-        ("x/labels/val/b/c d.PNG", "labels/val/b/c d.PNG"),
-        ("images/train/images/val/a.jpeg", "images/train/images/val/a.jpeg"),
-        ("x/classes.csv", "classes.csv"),
-        ("images/train/classes.csv", None),
-        ("my_classes.csv", None),
-        ("images/dev/a.png", None),
-        ("images/train/../../a.png", None),
-        ("images/train/.hidden/a.png", None),
-        ("images/train/a.txt", None),
-    ],
-)
-def test_files_find_their_place(name, place):
-    assert raw_path(name) == (Path(place) if place else None)

@@ -54,7 +54,7 @@ def test_layout_that_nobody_knows_is_described_by_its_files():
     assert explain_layout(LAYOUTS, names) == "found 12 .tif files in x, 1 .tif files in y"
     many = [f"{folder}/a.bin" for folder in range(100)]
     assert explain_layout(LAYOUTS, many).endswith(" and 96 more")
-    assert explain_layout(LAYOUTS, []) == "it holds no other files"
+    assert explain_layout(LAYOUTS, []) == "it has no other files"
 
 
 @pytest.mark.parametrize(

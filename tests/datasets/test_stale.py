@@ -82,13 +82,6 @@ def test_stages_that_read_a_changed_file_name_it_and_say_prepare(trained, patter
     assert not list((trained.root / "data").rglob("*.partial"))
 
 
-def test_stages_go_on_after_prepare(trained):
-    mirror(first(trained.root, f"{IMAGE}/*/*.png"))
-    trained.fails("validate", "sample")
-    trained.ok("prepare", "sample")
-    trained.ok("validate", "sample")
-
-
 def test_changed_labels_are_noticed_when_predictions_are_scored(trained, tmp_path):
     trained.set(sample__predict__split="val")
     trained.ok("predict", "sample")
@@ -174,14 +167,6 @@ def test_files_of_the_official_tools_are_no_change(prepared):
     assert f"new_{image.name} (new)" in prepared.fails("train", "sample")
 
 
-def test_many_files_are_counted_and_the_first_are_named(project, linked):
-    for path in linked.rglob("*.png"):
-        mirror(path)
-    message = refused(project)
-    assert "read or wrote (8: " in message
-    assert message.count("(changed)") == stale.SHOWN
-
-
 def test_unchanged_files_are_not_read(prepared, digested, settled):
     prepared.ok("prepare", "sample")
     prepared.ok("train", "sample")
@@ -205,13 +190,6 @@ def test_stamps_of_another_index_are_not_trusted(trained):
     trained.ok("validate", "sample")
     layout.stamps.write_text(json.dumps(content | {"index": "another"}))
     assert f"{path.name} (changed)" in trained.fails("validate", "sample")
-
-
-def test_image_saved_anew_with_the_same_pixels_is_no_other_image(trained):
-    path = first(trained.root, f"{IMAGE}/*/*.png")
-    with Image.open(path) as image:
-        image.save(path, compress_level=1)
-    trained.ok("validate", "sample")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b'{"index": 1}', b'{"times": [1]}'])

@@ -29,8 +29,8 @@ def polygon(points: object, label: object = "car", **more: object) -> str:
 
 HOSTILE = {
     "not a number": (polygon([[float("nan"), 0], [1, 1]]), "NaN is no number"),
-    "infinite": (polygon([[0, 0], [1, float("-inf")]]), "-Infinity is no number"),
-    "infinite where nobody looks": (annotation(camera=float("inf")), "Infinity is no number"),
+    "infinite": (polygon([[0, 0], [1, float("-inf")]]), "-Infinity is no"),
+    "infinite where nobody looks": (annotation(camera=float("inf")), "Infinity is no"),
     "too large to be finite": (polygon([["B", 0], [1, 1]]).replace('"B"', "1e999"), "too large"),
     "far outside": (polygon([[0, 0], [2e6, 1], [1, 1]]), "no list of"),
     "number of 100,000 digits": (polygon("BIG").replace('"BIG"', "9" * 100_000), "damaged"),
