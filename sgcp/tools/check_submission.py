@@ -111,7 +111,7 @@ def _read_images(folder: Path) -> KnownImages:
     place = next(place for place in places if place.is_dir())
     files = sorted(file for form in ("*", "*/*") for file in place.glob(form + IMAGE_ENDING))
     if not files:
-        raise SgcpError(f"{place}: holds no images CITY/*{IMAGE_ENDING} to compare with")
+        raise SgcpError(f"{place}: has no images CITY/*{IMAGE_ENDING} to compare with")
     located = {Located("test", Path(CITYSCAPES, "test", f.relative_to(place))): f for f in files}
     if pairs := find_collisions(located):
         one, other = pairs[0]

@@ -150,7 +150,7 @@ def test_image_of_giant_dimensions_is_judged_by_its_header(tmp_path):
     [
         (b"", "not a zip archive"),
         (b"hello", "not a zip archive"),
-        (b"Rar!\x1a\7\0", "a RAR archive, but the server wants a zip"),
+        (b"Rar!\x1a\7\0", "a RAR archive, but the server expects a zip"),
         (b"\x1f\x8b\x08\0", "a gzip archive"),
     ],
 )

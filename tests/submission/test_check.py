@@ -25,13 +25,16 @@ from submissions import (
     write_zip,
 )
 
-from sgcp.core.findings import Report
+from sgcp.core.findings import Finding, Report
 from sgcp.datasets.classes import camvid_classes, cityscapes_classes
 from sgcp.datasets.label_files import ids_of, train_ids_of, write_labels
 from sgcp.media.images import encode_png
 from sgcp.submission import rules
+from sgcp.submission.archive import Entry
+from sgcp.submission.check import judge_entry, match_files
 from sgcp.submission.expected import TEST_CITIES, Expected, KnownImages, PublicCityscapes
 from sgcp.submission.prediction_file import judge_image
+from sgcp.submission.rules import DAMAGED, SPECIAL
 
 
 @pytest.fixture(params=["zip", "folder"])
@@ -264,3 +267,70 @@ def test_fewer_known_images_than_published_are_a_problem(tmp_path):
     report = check(write_zip(tmp_path / "a.zip", GOOD), images)
     assert "3 test images are known, the benchmark has 1525" in str(report.findings)
     assert not report.passed
+
+
+def details(report: Report, kind: str) -> list[tuple[str, str]]:
+    return [(f.name, f.detail) for f in report.findings if f.kind.key == kind]
+
+
+def test_each_finding_names_its_file_and_what_is_known_of_it(tmp_path):
+    one = f"{STEMS[0]}.png"
+    files = GOOD | {
+        f"b/{STEMS[0]}_color.png": GOOD[one],
+        "preds.tar.gz": b"x",
+        f"{STEMS[1]}.v2.PNG": b"x",
+        "__MACOSX/notes.txt": b"x",
+        "a/__MACOSX/deep.png": b"x",
+        "Thumbs.db": b"x",
+        "notes.txt": b"x",
+    }
+    report = check(write_zip(tmp_path / "r.zip", files))
+    assert details(report, "double") == [(STEMS[0], f"b/{STEMS[0]}_color.png, {one}")] or details(
+        report, "double"
+    ) == [(STEMS[0], f"{one}, b/{STEMS[0]}_color.png")]
+    assert details(report, "nested-archive") == [("preds.tar.gz", "")]
+    assert details(report, "ending") == [(f"{STEMS[1]}.v2.PNG", "")]
+    assert {name for name, _ in details(report, "system-file")} == {
+        "__MACOSX/notes.txt", "a/__MACOSX/deep.png", "Thumbs.db",
+    }  # fmt: skip
+    assert details(report, "stray") == [("notes.txt", "")]
+    same = details(report, "same-content")
+    assert len(same) == 1
+    assert same[0][1] in (f"as {one}", f"as b/{STEMS[0]}_color.png")
+
+
+def test_file_that_cannot_be_read_is_damaged_and_named():
+    entry = Entry("a/x.png")
+
+    class Broken:
+        def read(self, entry):
+            raise OSError("no medium")
+
+    judgement = judge_entry((entry, SIZE), Broken(), {})
+    assert [(f.kind, f.name, f.detail) for f in judgement.findings] == [
+        (DAMAGED, "a/x.png", "no medium")
+    ]
+
+
+def test_file_that_is_not_opened_says_why(tmp_path):
+    finding = Finding(DAMAGED, "x", "why")
+    images = KnownImages([Expected("x", SIZE)])
+    answers, findings = match_files([Entry("x.png", closed=finding)], images)
+    assert findings == [finding]
+    assert list(answers) == ["x"]
+
+
+def test_link_that_answers_no_image_is_told_as_a_link():
+    link, other = Finding(SPECIAL, "y"), Finding(DAMAGED, "z")
+    entries = [Entry("y.txt", closed=link), Entry("z.txt", closed=other)]
+    _, findings = match_files(entries, KnownImages([]))
+    assert findings[0] is link
+    assert (findings[1].kind.key, findings[1].name) == ("stray", "z.txt")
+
+
+def test_number_of_another_image_is_not_taken_for_a_beginning():
+    images = KnownImages([Expected("1", SIZE), Expected("berlin_000000_000019", SIZE)])
+    assert images.image_of("10.png") is None
+    assert images.image_of("1.png") == images.image_of("1_labels.png") == "1"
+    # as the official evaluator has it
+    assert images.image_of("berlin_000000_0000190.png") == "berlin_000000_000019"
