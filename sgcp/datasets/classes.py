@@ -117,7 +117,7 @@ def color_code(red: int, green: int, blue: int) -> int:
 
 def color_codes(rgb: UInt8) -> NDArray[np.intp]:
     """Return the number of each colour of an image (H, W, 3): (H, W)."""
-    # In place, and of numpy's own index type: half the time, as benchmarks/camvid_remap.py shows.
+    # In place, and of numpy's own index type: half the time.
     codes = rgb[..., 0].astype(np.intp)
     for channel in (1, 2):
         codes <<= 8

@@ -256,7 +256,7 @@ def encode_png(array: NDArray[np.integer], text: Mapping[str, str] = NO_TEXT) ->
     """Encode (H, W) as a PNG of one channel or (H, W, 3) as RGB, uint8 or uint16.
 
     Run lengths take a third of the time of Pillow's defaults for 1.1 to 2 times the bytes of a
-    label map, 1.02 to 1.07 times those of an image (benchmarks/png_level.py). A label map has no
+    label map, 1.02 to 1.07 times those of an image (docs/results.md). A label map has no
     line filters: they cost time to undo and save nothing.
     """
     png = imagecodecs.PNG

@@ -13,6 +13,7 @@ from sgcp.core.files import write_bytes
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.label_files import KEYWORD, Meaning
 from sgcp.media.images import UInt8
+from sgcp.reporting.palettes import lookup, official
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,17 +51,9 @@ def choose_images(images: Sequence[ImageScore], count: int) -> list[tuple[str, I
     return [(places[rank], ranked[rank]) for rank in sorted(places)]
 
 
-def color_table(classes: Sequence[SemanticClass]) -> UInt8:
-    """Return the colours (256, 3) of train ids; all others are black."""
-    table = np.zeros((256, 3), dtype=np.uint8)
-    for item in classes:
-        table[item.train_id] = item.color
-    return table
-
-
 def colorize(label: UInt8, classes: tuple[SemanticClass, ...]) -> UInt8:
     """Paint train ids (H, W) in class colours (H, W, 3); ignored pixels are black."""
-    return color_table(classes)[label]
+    return lookup(official(classes))[label]
 
 
 def write_prediction(
@@ -68,7 +61,7 @@ def write_prediction(
 ) -> None:
     """Write train ids (H, W) as a PNG whose palette shows them in class colours."""
     image = Image.fromarray(prediction)
-    image.putpalette(color_table(classes).tobytes())
+    image.putpalette(lookup(official(classes)).tobytes())
     info = PngInfo()
     info.add_text(KEYWORD, meaning.to_text())
     buffer = io.BytesIO()

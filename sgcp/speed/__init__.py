@@ -1,1 +1,1 @@
-"""How fast, in how much memory: engines, the authors' way and other networks, side by side."""
+"""Speed and memory of engines, of the authors' way and of other networks, side by side."""

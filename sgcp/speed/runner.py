@@ -1,63 +1,71 @@
-"""Contenders in processes of their own, timed by turns.
+"""Candidates in processes of their own, timed by turns.
 
-A process each keeps one candidate's threads and memory from another's, and its peak memory is what
-a user's program would take. While one is timed the others wait for their pipe.
+A process each separates one candidate's threads and memory from another's, and its peak memory is
+that of a user's program. While one is timed, the others wait for their pipe.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from sgcp.core.errors import SgcpError
 from sgcp.core.memory import peak_bytes
-from sgcp.media.images import read_image, write_png
-from sgcp.speed.candidate import Candidate
-from sgcp.speed.specs import Job
+from sgcp.core.terminal import track
+from sgcp.media.images import read_image
+from sgcp.speed.candidates import TASKS, Candidate, Spec
+from sgcp.speed.timing import seconds_of
 
 TIMED_RUNS = 3  # of a candidate's turn, after one that is not counted
 
 
 class Runner:
-    """The parent's end of a candidate's process."""
+    """The parent's end of a candidate's process, and the times measured so far."""
 
-    def __init__(self, job: Job, paths: Sequence[Path]) -> None:
+    def __init__(self, spec: Spec, paths: Sequence[Path]) -> None:
         context = multiprocessing.get_context("spawn")
-        self.job = job
+        self.spec = spec
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(job, list(paths), theirs), daemon=True)
+        self.process = context.Process(target=_serve, args=(spec, list(paths), theirs), daemon=True)
         self.process.start()
         theirs.close()
-        self.tasks: tuple[str, ...] = ()
+        self.seconds: dict[str, list[float]] = {}
+        self.peak: dict[str, int] = {}
+        self.other_labels: int | None = None
+        """Pixels labelled otherwise than by eager PyTorch in fp32, over all images."""
 
     def start(self) -> None:
         """Wait until the candidate is loaded and has run once.
 
         Raises:
-            SgcpError: it cannot be had here.
+            SgcpError: it is not available on this machine.
         """
-        self.tasks = self.ask("tasks")
+        self.seconds = {task: [] for task in self.ask("tasks")}
         self.ask("network")
+
+    def take_turn(self, task: str) -> None:
+        """Time a task once more."""
+        self.seconds[task] += self.ask(task)
+        if not self.spec.exports_itself:
+            self.peak["files" if task == "files" else "labels"] = self.ask("memory")
 
     def ask(self, *request: Any) -> Any:
         """Send a request and return its answer.
 
         Raises:
-            SgcpError: it failed, or its process is gone.
+            SgcpError: it failed, or its process ended.
         """
         try:
             self.pipe.send(request)
             answer = self.pipe.recv()
         except (EOFError, OSError):
-            raise SgcpError("its process ended, perhaps for want of memory") from None
+            raise SgcpError("its process ended, possibly out of memory") from None
         if isinstance(answer, SgcpError):
             raise answer
         return answer
@@ -68,71 +76,74 @@ class Runner:
         self.process.join()
 
 
-def serve(job: Job, paths: list[Path], pipe: Connection) -> None:
+def start_all(
+    specs: list[Spec], paths: list[Path], stack: ExitStack, left_out: dict[str, str]
+) -> list[Runner]:
+    """Start the candidates one after the other; add to ``left_out`` why others do not start.
+
+    Raises:
+        SgcpError: none starts.
+    """
+    runners = []
+    for spec in track(specs, "starting", len(specs)):
+        runner = Runner(spec, paths)
+        stack.callback(runner.close)
+        try:
+            runner.start()
+            runners.append(runner)
+        except SgcpError as error:
+            left_out[spec.title] = str(error)
+    if not runners:
+        raise SgcpError(f"nothing could be timed: {'; '.join(left_out.values())}")
+    return runners
+
+
+def take_turns(runners: list[Runner], rounds: int) -> None:
+    """Time every task of every candidate, by turns, so that a noisy moment hits all alike."""
+    turns = [
+        (runner, task)
+        for task in TASKS  # the folder last: its second engine adds to the peak memory
+        for _ in range(rounds)
+        for runner in runners
+        if task in runner.seconds
+    ]
+    for runner, task in track(turns, "timing", len(turns)):
+        runner.take_turn(task)
+
+
+def _serve(spec: Spec, paths: list[Path], pipe: Connection) -> None:
     """Open a candidate and answer requests until the pipe closes."""
-    if job.device == "cpu" and hasattr(os, "sched_setaffinity"):
+    if spec.device == "cpu" and hasattr(os, "sched_setaffinity"):
         # However many threads its libraries start, it has these cores.
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: job.threads])
-    try:
-        candidate: Candidate | SgcpError = job.open()
-    except SgcpError as error:
-        candidate = error
-    except Exception as error:  # a library's own: it is told, and the others go on
-        candidate = SgcpError(_one_line(error))
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: spec.threads])
+    candidate: Candidate | None = None
     while True:
         try:
             request = pipe.recv()
-        except (EOFError, KeyboardInterrupt):
-            return
-        try:
-            if isinstance(candidate, SgcpError):
-                raise candidate
+            candidate = candidate or spec.open()
             pipe.send(_answer(candidate, paths, *request))
-        except KeyboardInterrupt:
+        except (EOFError, KeyboardInterrupt):
             return
         except SgcpError as error:
             pipe.send(error)
-        except Exception as error:
-            pipe.send(SgcpError(_one_line(error)))
+        except Exception as error:  # a library's own: reported, and the other candidates continue
+            first = (str(error).splitlines() or [""])[0][:200]
+            pipe.send(SgcpError(f"{type(error).__name__}: {first}"))
 
 
-def _one_line(error: Exception) -> str:
-    """Return what kind of error it is, and the first line of what it says."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
-
-
-def _answer(candidate: Candidate, paths: list[Path], kind: str, *details: Any) -> Any:
-    if kind == "tasks":
+def _answer(candidate: Candidate, paths: list[Path], request: str) -> Any:
+    if request == "tasks":
         return candidate.tasks
-    if kind == "memory":
+    if request == "memory":
         return peak_bytes()
-    if kind == "label":
+    if request == "label":
         return [candidate.label(read_image(path)) for path in paths]
-    if kind == "files":
-        return [_time_files(candidate, paths)]
+    if request == "files":
+        with TemporaryDirectory() as folder:
+            candidate.label_files(paths[:2], Path(folder))
+            seconds = seconds_of(lambda: candidate.label_files(paths, Path(folder)))
+        return [seconds / len(paths)]
     image = read_image(paths[0])
-    run = candidate.network(image) if kind == "network" else lambda: candidate.label(image)
+    run = candidate.network(image) if request == "network" else lambda: candidate.label(image)
     run()
-    return [_time(run) for _ in range(TIMED_RUNS)]
-
-
-def _time(run: Any) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
-
-
-def _time_files(candidate: Candidate, paths: list[Path]) -> float:
-    """Return seconds an image over the folder."""
-    with TemporaryDirectory() as folder:
-        candidate.label_files(paths[:2], Path(folder))
-        seconds = _time(lambda: candidate.label_files(paths, Path(folder)))
-    return seconds / len(paths)
-
-
-def write_images(images: Sequence[np.ndarray], folder: Path) -> list[Path]:
-    """Write the images that every candidate reads."""
-    paths = [folder / f"{index:03}.png" for index in range(len(images))]
-    for path, image in zip(paths, images, strict=True):
-        write_png(path, image)
-    return paths
+    return [seconds_of(run) for _ in range(TIMED_RUNS)]

@@ -252,6 +252,20 @@ def test_answer_outside_the_classes_is_a_miss():
     assert scores.iou[0] == scores.recall[0] == scores.pixel_accuracy == 0.75
 
 
+def test_train_ids_are_counted_as_the_label_ids_of_their_classes():
+    protocol, rng = cityscapes(), np.random.default_rng(0)
+    label = rng.choice([*range(19), IGNORE], (9, 9)).astype(np.uint8)
+    prediction = rng.integers(0, 19, label.shape).astype(np.uint8)
+    ids = np.array([item.label_id for item in protocol.classes], np.uint8)[prediction]
+    truth, table = ground_truth_of_labels(label), protocol.label_id_of_train_id
+    direct, regrouped = (
+        count_image(truth, ids, protocol), count_image(truth, prediction, protocol, table)
+    )  # fmt: skip
+    assert (direct.pixels == regrouped.pixels).all()
+    assert (direct.objects == regrouped.objects).all()
+    assert table[[0, 18, 19, 255]].tolist() == [7, 33, 0, 0]
+
+
 def test_confusion_shares_of_a_true_class_sum_to_one():
     confusion = np.random.default_rng(0).integers(0, 9, (11, 11))
     confusion[3] = 0

@@ -1,5 +1,6 @@
-"""Stage ``validate``, of the model and of anybody's predictions."""
+"""Stage ``validate``, of the model and of given predictions."""
 
+import io
 import json
 import os
 import shutil
@@ -23,42 +24,65 @@ from sgcp.inference import segmenter
 from sgcp.stages import validate
 from sgcp.stages.validate import describe_unseen
 
+PREDICTIONS = "data/predictions/sample"
+
 
 def metrics(project: Project, name: str = "validate.json") -> dict:
     return json.loads((project.root / "metrics/sample" / name).read_text())
 
 
-def test_metrics_carry_their_protocol_split_and_size(trained):
-    content = metrics(trained)
+@pytest.fixture(scope="module")
+def _predicted(_trained, tmp_path_factory) -> Project:
+    project = Project(tmp_path_factory.mktemp("predicted") / "project")
+    shutil.copytree(_trained.root, project.root)
+    project.set(sample__predict__split="val")
+    project.ok("predict", "sample")
+    return project
+
+
+@pytest.fixture(scope="module")
+def kept(_trained) -> Project:
+    """The trained project itself; not to be changed."""
+    return _trained
+
+
+@pytest.fixture
+def predicted(_predicted, tmp_path) -> Project:
+    """A trained project with predictions of the validation split; a copy."""
+    shutil.copytree(_predicted.root, tmp_path / "project")
+    return Project(tmp_path / "project")
+
+
+def test_metrics_carry_their_protocol_split_and_size(kept):
+    content = metrics(kept)
     assert 0 <= content["miou"] <= 1
     assert (content["dataset"], content["protocol"]) == ("sample", "cityscapes-19")
     assert (content["split"], content["images"]) == ("val", 2)
     assert content["input_size"] == content["scored_size"] == [64, 128]
     assert content["class_order"][:2] == ["road", "sidewalk"]
-    prepared = json.loads((trained.root / "data/prepared/sample/dataset.json").read_text())
+    prepared = json.loads((kept.root / "data/prepared/sample/dataset.json").read_text())
     assert content["split_fingerprint"] == prepared["splits"]["val"]["fingerprint"]
-    curves = metrics(trained, "train/metrics.json")
+    curves = metrics(kept, "train/metrics.json")
     for key in ("dataset", "edition", "protocol", "class_order", "split", "split_fingerprint"):
         assert curves[key] == content[key], key
 
 
-def test_score_of_the_best_epoch_is_the_one_seen_in_training(trained):
+def test_score_of_the_best_epoch_is_the_one_seen_in_training(kept):
     """Training's validation and the stage count the same pixels the same way."""
-    history = pd.read_csv(trained.root / "metrics/sample/train/plots/metrics/miou.tsv", sep="\t")[
-        "miou"
-    ]
-    assert metrics(trained)["miou"] == pytest.approx(history.max(), abs=1e-9)
+    path = kept.root / "metrics/sample/train/plots/metrics/miou.tsv"
+    history = pd.read_csv(path, sep="\t")["miou"]
+    assert metrics(kept)["miou"] == pytest.approx(history.max(), abs=1e-9)
 
 
-def test_tables_agree_with_the_metrics(trained):
-    folder = trained.root / "metrics/sample"
+def test_tables_agree_with_the_metrics(kept):
+    folder = kept.root / "metrics/sample"
     per_class = pd.read_csv(folder / "per_class.csv")
-    assert per_class["iou"].mean() == pytest.approx(metrics(trained)["miou"])
+    assert per_class["iou"].mean() == pytest.approx(metrics(kept)["miou"])
     confusion = pd.read_csv(folder / "confusion.csv")
     assert len(confusion) == 19 * 19
     right = confusion[confusion["actual"] == confusion["predicted"]]["pixels"].sum()
     accuracy = right / confusion["pixels"].sum()
-    assert accuracy == pytest.approx(metrics(trained)["pixel_accuracy"])
+    assert accuracy == pytest.approx(metrics(kept)["pixel_accuracy"])
 
 
 def test_panels_and_predictions_are_of_the_best_and_the_worst_image(trained):
@@ -77,150 +101,6 @@ def test_panels_and_predictions_are_of_the_best_and_the_worst_image(trained):
     assert not list(folder.iterdir())
 
 
-def test_network_sees_the_size_asked_for(trained):
-    before = metrics(trained)
-    trained.set(sample__validate__input_size=[32, 64])
-    trained.ok("validate", "sample")
-    after = metrics(trained)
-    assert after["input_size"] == [32, 64]
-    assert after["scored_size"] == before["scored_size"]
-    assert after["miou"] != before["miou"]
-
-
-def test_scoring_the_training_split_is_refused(trained):
-    assert "were trained on" in trained.fails("validate", "sample", "--split", "train")
-
-
-def test_scores_of_another_split_go_beside_the_tracked_ones(trained):
-    before = metrics(trained)
-    trained.set(sample__train__validate_split="val", sample__validate__split="test")
-    trained.ok("validate", "sample", "--split", "val")
-    assert metrics(trained, "val/validate.json")["miou"] == before["miou"]
-    assert metrics(trained) == before
-    assert (trained.root / "data/panels/sample-val").is_dir()
-
-
-def test_scoring_unlabelled_images_is_refused(trained):
-    assert "without labels" in trained.fails("validate", "sample", "--split", "test")
-
-
-def test_model_with_classes_in_another_order_scores_the_same(trained):
-    """Indices mean nothing without names: reorder the outputs and their description together."""
-    before = metrics(trained)
-    folder = trained.root / "data/models/sample"
-    card = json.loads((folder / "model.json").read_text())
-    order = np.random.default_rng(0).permutation(19)
-    weights = load_file(folder / "model.safetensors")
-    for key in ("classifier.weight", "classifier.bias"):
-        weights[key] = weights[key][torch.from_numpy(order)].contiguous()
-    card["classes"] = [card["classes"][i] | {"train_id": n} for n, i in enumerate(order.tolist())]
-    save_file(weights, folder / "model.safetensors")
-    del card["weights_sha256"]
-    (folder / "model.json").write_text(json.dumps(card))
-    trained.ok("validate", "sample")
-    assert metrics(trained)["miou"] == pytest.approx(before["miou"], abs=1e-4)
-    before = {p.name: p.read_bytes() for p in (trained.root / "data/predictions/sample").iterdir()}
-    trained.ok("predict", "sample")
-    for path in (trained.root / "data/predictions/sample").iterdir():
-        same = np.array(Image.open(path)) == np.array(
-            Image.open(__import__("io").BytesIO(before[path.name]))
-        )
-        assert same.mean() > 0.999
-
-
-def test_model_of_other_classes_is_refused(trained, shared):
-    source = shared / "reference" / "camvid11.pth.tar"
-    trained.ok("import-checkpoint", source, "data/models/sample", "--classes", "camvid")
-    for command in ("validate", "predict"):
-        assert "scores 11 classes, the dataset has 19" in trained.fails(command, "sample")
-
-
-def test_official_command_and_ours_agree_on_the_same_files(trained):
-    """cityscapesScripts' own command scores val predictions as `sgcp validate` does, both ways."""
-    trained.set(sample__predict__split="val")
-    trained.ok("predict", "sample")
-    predictions = trained.root / "data/predictions/sample"
-    environment = os.environ | {
-        "CITYSCAPES_DATASET": str(trained.root / "data/raw/sample"),
-        "CITYSCAPES_RESULTS": str(predictions),
-    }
-    script = Path(sys.executable).with_name("csEvalPixelLevelSemanticLabeling")
-    done = subprocess.run(
-        [script], env=environment, cwd=trained.root, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    files = [*trained.root.rglob("resultPixelLevelSemanticLabeling.json")]
-    official = json.loads(files[0].read_text())
-    trained.ok("validate", "sample", "--predictions", predictions)
-    for name in ("validate.json", "predictions/predictions-sample/validate.json"):
-        assert_official(metrics(trained, name), official)
-
-
-def assert_official(ours: dict, official: dict) -> None:
-    means = {
-        "miou": "averageScoreClasses",
-        "miiou": "averageScoreInstClasses",
-        "category_miou": "averageScoreCategories",
-        "category_miiou": "averageScoreInstCategories",
-    }
-    for key, name in means.items():
-        assert ours[key] == pytest.approx(official[name], abs=1e-9), key
-    kinds = {
-        "iou": "classScores",
-        "iiou": "classInstScores",
-        "category_iou": "categoryScores",
-        "category_iiou": "categoryInstScores",
-    }
-    for key, kind in kinds.items():
-        for name, value in ours[key].items():
-            judge = official[kind][name]
-            assert np.isnan(judge) if value is None else value == pytest.approx(judge, abs=1e-9)
-    assert [len(ours[key]) for key in kinds] == [19, 8, 7, 2]
-
-
-def test_predictions_of_any_depth_and_ending_are_found(trained):
-    trained.set(sample__predict__split="val")
-    trained.ok("predict", "sample")
-    other = trained.root / "mine"
-    for path in (trained.root / "data/predictions/sample").iterdir():
-        (other / path.stem.split("_")[0]).mkdir(parents=True, exist_ok=True)
-        path.rename(other / path.stem.split("_")[0] / f"{path.stem}_pred.png")
-    before = metrics(trained)
-    trained.ok("validate", "sample", "--predictions", other, "--name", "other")
-    assert metrics(trained, "predictions/other/validate.json")["miou"] == before["miou"]
-    assert metrics(trained) == before
-
-
-def test_predictions_of_two_networks_do_not_share_a_place(trained):
-    trained.set(sample__predict__split="val")
-    trained.ok("predict", "sample")
-    for net in ("a", "b"):
-        shutil.copytree(trained.root / "data/predictions/sample", trained.root / net / "val")
-        trained.ok("validate", "sample", "--predictions", f"{net}/val")
-    found = sorted(p.name for p in (trained.root / "metrics/sample/predictions").iterdir())
-    assert found == ["a-val", "b-val"]
-    text = trained.fails("validate", "sample", "--predictions", "a/val", "--name", "../up")
-    assert "a plain name, got '../up'" in text
-    assert "give one of them" in trained.fails("validate", "sample", "--name", "x")
-
-
-def test_scores_of_another_folder_or_model_are_overwritten_by_name_alone(trained):
-    trained.set(sample__predict__split="val")
-    trained.ok("predict", "sample")
-    for kind, folder in (("predictions", "predictions/sample"), ("model", "models/sample")):
-        for user in ("a", "b"):
-            shutil.copytree(trained.root / "data" / folder, trained.root / user / kind / "val")
-        option = ("validate", "sample", f"--{kind}")
-        trained.ok(*option, f"a/{kind}/val")
-        trained.ok(*option, trained.root / f"a/{kind}/val")  # again, by another path
-        before = kills.tree(trained.root, "metrics")
-        text = trained.fails(*option, f"b/{kind}/val")
-        assert f"scores of a/{kind}/val. Choose another --name" in text
-        assert kills.tree(trained.root, "metrics") == before
-        trained.ok(*option, f"b/{kind}/val", "--name", f"{kind}-val")
-        assert f"scores of b/{kind}/val." in trained.fails(*option, f"a/{kind}/val")
-
-
 def test_panels_of_other_settings_do_not_stay(trained, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -237,30 +117,53 @@ def test_panels_of_other_settings_do_not_stay(trained, monkeypatch):
     assert len(list((trained.root / "data/panels/sample").iterdir())) == 4
 
 
-def test_wrong_prediction_folders_are_refused(trained):
-    text = trained.fails("validate", "sample", "--predictions", "data/predictions/sample")
-    assert "2 problem(s), nothing was scored" in text  # they are of the test split
-    assert "no such folder" in trained.fails("validate", "sample", "--predictions", "absent")
-    trained.set(sample__predict__split="val")
-    trained.ok("predict", "sample")
-    path = next((trained.root / "data/predictions/sample").iterdir())
-    Image.fromarray(np.full((64, 128), 255, np.uint8)).save(path)
-    text = trained.fails("validate", "sample", "--predictions", "data/predictions/sample")
-    assert f"{path.name}: values [255] are no label ids (0 to 33)" in text
-    Image.fromarray(np.full((128, 64), 7, np.uint8)).save(path)
-    text = trained.fails("validate", "sample", "--predictions", "data/predictions/sample")
-    assert "size (128, 64), expected (64, 128)" in text
-    assert not (trained.root / "metrics/sample/predictions").exists()
+def test_settings_of_params_change_the_tracked_scores(trained):
+    before = metrics(trained)
+    trained.set(sample__validate__input_size=[32, 64], sample__validate__flip=True)
+    trained.ok("validate", "sample")
+    after = metrics(trained)
+    assert (after["input_size"], after["flip"]) == ([32, 64], True)
+    assert after["scored_size"] == before["scored_size"]
+    assert after["miou"] != before["miou"]
 
 
-def test_model_of_another_protocol_is_marked(trained):
-    path = trained.root / "data/models/sample/model.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"protocol": "strict"}))
-    assert "the model was trained with protocol strict" in trained.ok("validate", "sample")
-    assert metrics(trained)["model"]["protocol"] == "strict"
+def test_unseen_and_labelled_images_alone_are_scored(trained):
+    assert "without labels" in trained.fails("validate", "sample", "--split", "test")
+    for options in ([], ["--model", "data/models/sample"]):
+        text = trained.fails("validate", "sample", "--split", "train", *options)
+        assert "were trained on" in text
+        assert "`--split val` has none of them" in text
+    card = trained.root / "data/models/sample/model.json"
+    content = json.loads(card.read_text())
+    rows = pd.read_csv(trained.root / "data/prepared/sample/index.csv")
+    scored = rows[rows["split"] == "val"]
+    content["trained_on"] |= dict(zip(scored["image"], scored["image_digest"], strict=True))
+    card.write_text(json.dumps(content))
+    text = trained.fails("validate", "--model", "data/models/sample")
+    assert "'test' has none of them, but it has no labels here" in text
 
 
-def test_views_asked_for_by_hand_are_scored_beside_the_tracked_ones(trained):
+def test_split_without_an_image_is_not_offered():
+    items = tuple(
+        Item(split, Path(f"images/{split}/a.png"), "", 4, 6, split, Path("a.png"))
+        for split in ("train", "test")
+    )
+    dataset = Dataset("custom", "folder", "custom-1", camvid_classes(), items)
+    seen = {item.origin: item.image_digest for item in items}
+    assert describe_unseen({"train/a": "train"}, dataset) == "`--split test` has none of them"
+    assert describe_unseen(seen, dataset) == score_needs("custom")
+
+
+def test_scores_of_another_split_go_beside_the_tracked_ones(trained):
+    before = metrics(trained)
+    trained.set(sample__train__validate_split="val", sample__validate__split="test")
+    trained.ok("validate", "sample", "--split", "val")
+    assert metrics(trained, "val/validate.json")["miou"] == before["miou"]
+    assert metrics(trained) == before
+    assert (trained.root / "data/panels/sample-val").is_dir()
+
+
+def test_augmentation_asked_for_by_hand_is_scored_beside_the_tracked_scores(trained):
     before = metrics(trained)
     trained.ok("validate", "sample", "--flip", "--scale", "1", "--scale", "1.5")
     assert metrics(trained) == before
@@ -271,8 +174,137 @@ def test_views_asked_for_by_hand_are_scored_beside_the_tracked_ones(trained):
     trained.ok("validate", "sample", "--window", "32", "48")
     assert metrics(trained, "window-32-48/validate.json")["window"] == [32, 48]
     names = ["validate.json", "flip-scales-1.0-1.5/validate.json", "window-32-48/validate.json"]
-    text = trained.ok("compare", *(f"metrics/sample/{name}" for name in names))
-    assert "mIoU" in text
+    assert "mIoU" in trained.ok("compare", *(f"metrics/sample/{name}" for name in names))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--scale", "0"], "scales"),
+        (["--scale", "99"], "scales"),
+        (["--window", "0", "8"], "window"),
+        (["--flip", "--predictions", PREDICTIONS], "--flip"),
+        (["--model", "data/models/sample", "--predictions", "data"], "one of them"),
+        (["--model", "data/models/sample", "--name", "a/b"], "'a/b'"),
+        (["--model", "camvid"], "not in both"),  # other classes
+        (["--model", "none"], "neither a path nor bundled"),
+        (["--model", "none/model.onnx"], "none/model"),
+        (["--name", "x"], "--name"),
+        (["--predictions", "absent"], "absent: no such folder"),
+        (["--predictions", PREDICTIONS], "2 problem(s)"),  # they are of the test split
+    ],
+)
+def test_impossible_options_are_refused(kept, options, named):
+    before = kills.tree(kept.root, "metrics")
+    assert named in kept.fails("validate", "sample", *options)
+    assert kills.tree(kept.root, "metrics") == before
+
+
+def test_model_with_classes_in_another_order_scores_the_same(trained):
+    """Indices mean nothing without names: reorder the outputs and their description together."""
+    before = metrics(trained)
+    folder, predictions = trained.root / "data/models/sample", trained.root / PREDICTIONS
+    card = json.loads((folder / "model.json").read_text())
+    order = np.random.default_rng(0).permutation(19)
+    weights = load_file(folder / "model.safetensors")
+    for key in ("classifier.weight", "classifier.bias"):
+        weights[key] = weights[key][torch.from_numpy(order)].contiguous()
+    card["classes"] = [card["classes"][i] | {"train_id": n} for n, i in enumerate(order.tolist())]
+    save_file(weights, folder / "model.safetensors")
+    del card["weights_sha256"]
+    (folder / "model.json").write_text(json.dumps(card))
+    trained.ok("validate", "sample")
+    assert metrics(trained)["miou"] == pytest.approx(before["miou"], abs=1e-4)
+    labels = {path.name: path.read_bytes() for path in predictions.iterdir()}
+    trained.ok("predict", "sample")
+    for path in predictions.iterdir():
+        same = np.array(Image.open(path)) == np.array(Image.open(io.BytesIO(labels[path.name])))
+        assert same.mean() > 0.999
+
+
+def test_model_of_other_classes_is_refused(trained, shared):
+    source = shared / "reference" / "camvid11.pth.tar"
+    trained.ok("import-checkpoint", source, "data/models/sample", "--classes", "camvid")
+    for command in ("validate", "predict"):
+        assert "scores 11 classes, the dataset has 19" in trained.fails(command, "sample")
+
+
+@pytest.mark.integration
+def test_official_command_and_ours_agree_on_the_same_files(predicted):
+    """cityscapesScripts' own command scores val predictions as `sgcp validate` does, both ways."""
+    environment = os.environ | {
+        "CITYSCAPES_DATASET": str(predicted.root / "data/raw/sample"),
+        "CITYSCAPES_RESULTS": str(predicted.root / PREDICTIONS),
+    }
+    script = Path(sys.executable).with_name("csEvalPixelLevelSemanticLabeling")
+    subprocess.run([script], env=environment, cwd=predicted.root, capture_output=True, check=True)
+    files = [*predicted.root.rglob("resultPixelLevelSemanticLabeling.json")]
+    official = json.loads(files[0].read_text())
+    predicted.ok("validate", "sample", "--predictions", PREDICTIONS)
+    for name in ("validate.json", "predictions/predictions-sample/validate.json"):
+        assert_official(metrics(predicted, name), official)
+
+
+def assert_official(ours: dict, official: dict) -> None:
+    for mean, key, part in (
+        ("miou", "iou", "Classes"),
+        ("miiou", "iiou", "InstClasses"),
+        ("category_miou", "category_iou", "Categories"),
+        ("category_miiou", "category_iiou", "InstCategories"),
+    ):
+        assert ours[mean] == pytest.approx(official[f"averageScore{part}"], abs=1e-9), mean
+        kind = "category" if "category" in key else "class"
+        judged = official[f"{kind}{'Inst' if 'Inst' in part else ''}Scores"]
+        for name, value in ours[key].items():
+            expected = pytest.approx(judged[name], abs=1e-9)
+            assert np.isnan(judged[name]) if value is None else value == expected, (key, name)
+    kinds = ("iou", "iiou", "category_iou", "category_iiou")
+    assert [len(ours[key]) for key in kinds] == [19, 8, 7, 2]
+
+
+def test_predictions_of_any_depth_and_ending_are_found(predicted):
+    other = predicted.root / "mine"
+    for path in (predicted.root / PREDICTIONS).iterdir():
+        (other / path.stem.split("_")[0]).mkdir(parents=True, exist_ok=True)
+        path.rename(other / path.stem.split("_")[0] / f"{path.stem}_pred.png")
+    before = metrics(predicted)
+    predicted.ok("validate", "sample", "--predictions", other, "--name", "other")
+    assert metrics(predicted, "predictions/other/validate.json")["miou"] == before["miou"]
+    assert metrics(predicted) == before
+
+
+def test_scores_of_another_folder_or_model_are_overwritten_by_name_alone(predicted):
+    for kind, folder in (("predictions", "predictions/sample"), ("model", "models/sample")):
+        for user in ("a", "b"):
+            shutil.copytree(predicted.root / "data" / folder, predicted.root / user / kind / "val")
+        option = ("validate", "sample", f"--{kind}")
+        predicted.ok(*option, f"a/{kind}/val")
+        predicted.ok(*option, predicted.root / f"a/{kind}/val")  # again, by another path
+        before = kills.tree(predicted.root, "metrics")
+        text = predicted.fails(*option, f"b/{kind}/val")
+        assert f"scores of a/{kind}/val. Choose another --name" in text
+        assert kills.tree(predicted.root, "metrics") == before
+        predicted.ok(*option, f"b/{kind}/val", "--name", f"{kind}-val")
+        assert f"scores of b/{kind}/val." in predicted.fails(*option, f"a/{kind}/val")
+
+
+@pytest.mark.parametrize(
+    ("size", "value", "named"),
+    [((64, 128), 255, "values [255]"), ((128, 64), 7, "size (128, 64), expected (64, 128)")],
+)
+def test_wrong_predictions_are_refused(predicted, size, value, named):
+    path = next((predicted.root / PREDICTIONS).iterdir())
+    Image.fromarray(np.full(size, value, np.uint8)).save(path)
+    text = predicted.fails("validate", "sample", "--predictions", PREDICTIONS)
+    assert f"{path.name}: {named}" in text
+    assert not (predicted.root / "metrics/sample/predictions").exists()
+
+
+def test_model_of_another_protocol_is_marked(trained):
+    path = trained.root / "data/models/sample/model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"protocol": "strict"}))
+    assert "trained with protocol strict" in trained.ok("validate", "sample")
+    assert metrics(trained)["model"]["protocol"] == "strict"
 
 
 @pytest.mark.integration
@@ -299,29 +331,6 @@ def test_any_model_is_scored_beside_the_tracked_scores(trained, tmp_path):
     assert metrics(trained, "models/flip/twin/validate.json")["flip"] is True
 
 
-def test_model_on_images_that_it_was_trained_on_is_refused_with_a_split_that_is_not(trained):
-    text = trained.fails("validate", "--model", "data/models/sample", "--split", "train")
-    assert "`--split val` has none of them" in text
-    card = trained.root / "data/models/sample/model.json"
-    content = json.loads(card.read_text())
-    rows = pd.read_csv(trained.root / "data/prepared/sample/index.csv")
-    scored = rows[rows["split"] == "val"]
-    content["trained_on"] |= dict(zip(scored["image"], scored["image_digest"], strict=True))
-    card.write_text(json.dumps(content))
-    text = trained.fails("validate", "--model", "data/models/sample")
-    assert "'test' has none of them, but it has no labels here" in text
-
-
-def test_bundled_model_of_other_classes_and_absent_models_are_one_message(trained):
-    assert "not in both" in trained.fails("validate", "--model", "camvid")
-    assert "neither a path nor bundled" in trained.fails("validate", "--model", "none")
-    assert "none/model" in trained.fails("validate", "--model", "none/model.onnx")
-    text = trained.fails("validate", "--model", "data/models/sample", "--predictions", "data")
-    assert "one of them at a time" in text
-    text = trained.fails("validate", "--model", "data/models/sample", "--name", "a/b")
-    assert "a plain name, got 'a/b'" in text
-
-
 def test_bundled_model_has_its_name_as_the_name_of_its_scores(trained, monkeypatch):
     for module in (segmenter, validate):
         monkeypatch.setattr(module, "BUNDLED", trained.root / "bundled")
@@ -332,25 +341,15 @@ def test_bundled_model_has_its_name_as_the_name_of_its_scores(trained, monkeypat
     assert metrics(trained, "models/tiny/validate.json")["source"] == "tiny"
 
 
-def test_split_without_an_image_is_not_offered():
-    items = tuple(
-        Item(split, Path(f"images/{split}/a.png"), "", 4, 6, split, Path("a.png"))
-        for split in ("train", "test")
-    )
-    dataset = Dataset("custom", "folder", "custom-1", camvid_classes(), items)
-    seen = {item.origin: item.image_digest for item in items}
-    assert describe_unseen({"train/a": "train"}, dataset) == "`--split test` has none of them"
-    assert describe_unseen(seen, dataset) == score_needs("custom")
-
-
-@pytest.mark.parametrize("command", ["validate", "predict", "report", "benchmark"])
-def test_without_a_model_the_command_to_run_is_named(trained, command):
+def test_without_a_model_the_command_to_run_is_named(trained):
+    commands = ("validate", "predict", "report", "benchmark")
     shutil.rmtree(trained.root / "data/models/sample")
-    text = trained.fails(command, "sample")
-    assert "model.safetensors: not found; run `sgcp train sample` first" in text
+    for command in commands:
+        assert "run `sgcp train sample` first" in trained.fails(command, "sample")
     assert trained.stopped_after(1, "sample").exit_code == 130
-    text = trained.fails(command, "sample")
-    assert "training was interrupted; run `sgcp train sample` to finish it" in text
+    for command in commands:
+        text = trained.fails(command, "sample")
+        assert "training was interrupted; run `sgcp train sample` to finish it" in text
 
 
 def test_predictions_with_options_by_hand_go_beside_the_tracked_ones(trained):
@@ -365,31 +364,6 @@ def test_predictions_with_options_by_hand_go_beside_the_tracked_ones(trained):
     trained.set(sample__predict__flip=True)
     trained.ok("predict", "--flip")  # as params.yaml has it: the tracked ones
     assert not (trained.root / "data/predictions/sample-flip").exists()
-
-
-def test_views_are_for_the_model_alone(trained):
-    text = trained.fails("validate", "sample", "--flip", "--predictions", "data/predictions/sample")
-    assert "--flip, --scale, --window: are for the model" in text
-
-
-def test_views_of_params_are_those_of_the_tracked_scores(trained):
-    before = metrics(trained)
-    trained.set(sample__validate__flip=True)
-    trained.ok("validate", "sample")
-    assert metrics(trained)["flip"] is True
-    assert metrics(trained)["miou"] != before["miou"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--scale", "0"], "scales"),
-        (["--window", "0", "8"], "window"),
-        (["--scale", "99"], "scales"),
-    ],
-)
-def test_impossible_views_are_refused(trained, arguments, message):
-    assert message in trained.fails("validate", "sample", *arguments)
 
 
 @pytest.mark.integration

@@ -15,12 +15,10 @@ from sgcp.datasets.classes import cityscapes_classes, classes_to_json
 from sgcp.models.artifact import save_model
 from sgcp.models.card import ModelCard
 from sgcp.models.network import SGCPNet
-from sgcp.speed.candidate import TASKS
-from sgcp.speed.int8 import write_int8
+from sgcp.speed.candidates import ON_CPU, TASKS, Spec, size_of, specs_on_gpu, write_int8
 from sgcp.speed.runner import Runner
-from sgcp.speed.size import size_of
-from sgcp.speed.specs import ON_CPU, Job, jobs_on_gpu
-from sgcp.tools.benchmark import give_int8
+from sgcp.speed.timing import time_by_turns
+from sgcp.tools.benchmark import quantize_for
 
 pytestmark = pytest.mark.integration
 
@@ -41,20 +39,20 @@ def model(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def street(tmp_path) -> Path:
+def image_file(tmp_path) -> Path:
     noise = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     Image.fromarray(noise).resize((128, 96)).save(tmp_path / "image.png")
     return tmp_path / "image.png"
 
 
-def job(model, network="SGCPNet", engine="torch", precision="fp32", size=(96, 128)):
-    return Job(network, engine, precision, model, size, threads=1)
+def spec(model, network="SGCPNet", engine="torch", precision="fp32", size=(96, 128)):
+    return Spec(network, engine, precision, model, size, threads=1)
 
 
-def test_every_contender_is_timed_or_named_as_left_out(trained):
+def test_every_candidate_is_timed_or_named_as_left_out(trained):
     trained.set(
-        sample__benchmark__contenders=["reference", "openvino", "int8", "linknet"],
-        sample__benchmark__size=[72, 128],  # LinkNet wants multiples of 32
+        sample__benchmark__candidates=["reference", "openvino", "int8", "linknet"],
+        sample__benchmark__size=[72, 128],  # LinkNet needs multiples of 32
     )
     trained.ok("benchmark", "sample")
     content = json.loads(Layout(trained.root, "sample").speed.read_text())
@@ -76,12 +74,8 @@ def test_every_contender_is_timed_or_named_as_left_out(trained):
             assert row["other_labels"] < 0.01 * 2 * 72 * 128
 
 
-def test_no_model_is_one_message(project):
-    assert "run `sgcp train sample` first" in project.fails("benchmark", "sample")
-
-
-def test_options_leave_the_tracked_numbers_alone(trained, street):
-    trained.ok("benchmark", "sample", "--images", street.parent, "--out", "mine.json")
+def test_options_leave_the_tracked_numbers_alone(trained, image_file):
+    trained.ok("benchmark", "sample", "--images", image_file.parent, "--out", "mine.json")
     content = json.loads((trained.root / "mine.json").read_text())
     assert content["size"] == [64, 128]
     trained.ok("benchmark", "sample", "--size", "32", "64")
@@ -90,62 +84,61 @@ def test_options_leave_the_tracked_numbers_alone(trained, street):
 
 @pytest.mark.parametrize(
     ("option", "named"),
-    [(("--size", "0", "64"), "size"), (("--device", "tpu"), "accelerator"),
+    [(("--size", "0", "64"), "size"),
      (("--images", "nowhere"), "nowhere: no folder of PNG"), (("--device", "cuda"), "no GPU")],
 )  # fmt: skip
 def test_impossible_options_are_one_message(trained, option, named):
     assert named in trained.fails("benchmark", "sample", *option)
 
 
-def test_reference_scores_as_the_plain_network_does(model, street):
-    reference = job(model, "reference").open()
-    image = np.array(Image.open(street))
-    ours = job(model).open()
+def test_reference_scores_as_the_plain_network_does(model, image_file):
+    reference, ours = spec(model, "reference").open(), spec(model).open()
+    image = np.array(Image.open(image_file))
     scores = reference.network(image)()[0].numpy()
     np.testing.assert_allclose(scores, ours.network(image)(), atol=1e-4)
     assert np.mean(reference.label(image) == ours.label(image)) > 0.9  # bicubic, not bilinear
 
 
-def test_folders_get_the_labels_of_single_images(model, street, tmp_path):
+@pytest.mark.parametrize("network", ["reference", "SGCPNet"])
+def test_folders_get_the_labels_of_single_images(model, image_file, tmp_path, network):
     (tmp_path / "out").mkdir()
-    for network in ("reference", "SGCPNet"):
-        candidate = job(model, network).open()
-        candidate.label_files([street], tmp_path / "out")
-        written = np.array(Image.open(tmp_path / "out" / street.name))
-        np.testing.assert_array_equal(written, candidate.label(np.array(Image.open(street))))
+    candidate = spec(model, network).open()
+    candidate.label_files([image_file], tmp_path / "out")
+    written = np.array(Image.open(tmp_path / "out" / image_file.name))
+    np.testing.assert_array_equal(written, candidate.label(np.array(Image.open(image_file))))
 
 
-@pytest.mark.parametrize("peer", ["lraspp", "linknet"])
+@pytest.mark.parametrize("network", ["lraspp", "linknet"])
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
-def test_peers_score_images_at_their_stride(model, street, peer, engine):
-    candidate = job(model, peer, engine).open()
-    scores = candidate.network(np.array(Image.open(street)))()
-    assert scores.shape == ((19, 12, 16) if peer == "lraspp" else (19, 96, 128))
+def test_baselines_score_images_at_their_stride(model, image_file, network, engine):
+    candidate = spec(model, network, engine).open()
+    scores = candidate.network(np.array(Image.open(image_file)))()
+    assert scores.shape == ((19, 12, 16) if network == "lraspp" else (19, 96, 128))
     assert candidate.tasks == ("network",)
 
 
-def test_the_network_in_8_bits_labels_nearly_alike(model, street, tmp_path):
+def test_the_network_in_8_bits_labels_nearly_alike(model, image_file, tmp_path):
     pytest.importorskip("nncf")
-    file = write_int8(model, [street], tmp_path)
-    image = np.array(Image.open(street))
-    int8, plain = replace(job(model, "SGCPNet", "openvino", "int8"), model=file).open(), job(model)
-    scores, wanted = int8.network(image)(), plain.open().network(image)()
-    assert 0 < np.abs(scores - wanted).max() < 0.2 * np.abs(wanted).max()
+    file = write_int8(model, [image_file], tmp_path)
+    image = np.array(Image.open(image_file))
+    int8 = replace(spec(model, "SGCPNet", "openvino", "int8"), model=file).open()
+    scores, expected = int8.network(image)(), spec(model).open().network(image)()
+    assert 0 < np.abs(scores - expected).max() < 0.2 * np.abs(expected).max()
 
 
 def test_8_bits_without_nncf_are_left_out_with_the_reason(trained, monkeypatch):
     import sgcp.inference.quantize as quantize
 
     monkeypatch.setattr(quantize, "find_spec", lambda _: None)
-    wanted = [job(trained.root / "data/models/sample/model.safetensors", engine="openvino")]
-    wanted += [replace(wanted[0], precision="int8")]
-    jobs, left_out = give_int8(wanted, Layout(trained.root, "sample"), trained.root)
-    assert jobs == wanted[:1]
+    plain = spec(trained.root / "data/models/sample/model.safetensors", engine="openvino")
+    specs = [plain, replace(plain, precision="int8")]
+    kept, left_out = quantize_for(specs, Layout(trained.root, "sample"), trained.root)
+    assert kept == [plain]
     assert "pip install" in left_out["SGCPNet, openvino int8"]
 
 
-def test_a_killed_contender_is_one_message(model, street):
-    runner = Runner(job(model), [street])
+def test_a_killed_candidate_is_one_message(model, image_file):
+    runner = Runner(spec(model), [image_file])
     runner.process.kill()
     runner.process.join()
     assert runner.process.exitcode == -signal.SIGKILL
@@ -154,7 +147,7 @@ def test_a_killed_contender_is_one_message(model, street):
 
 
 def test_size_is_that_of_the_published_network(model):
-    found = size_of(job(model, size=(1024, 2048)))
+    found = size_of(spec(model, size=(1024, 2048)))
     assert found == {"parameters": 607_826, "gflop": 6.55}
 
 
@@ -166,15 +159,22 @@ def test_peak_memory_counts_what_was_freed():
     assert peak_bytes() >= before + 2**26
 
 
-def test_settings_name_every_contender():
+def test_settings_name_every_candidate():
     from sgcp.settings import Candidate
 
     assert set(Candidate.__args__) == set(ON_CPU)
 
 
 def test_a_gpu_runs_the_networks_in_pytorch(model):
-    jobs = jobs_on_gpu(model, (96, 128), ["reference", "torch", "openvino", "lraspp"])
-    assert {(j.network, j.engine, j.device) for j in jobs} == {
+    specs = specs_on_gpu(model, (96, 128), ["reference", "torch", "openvino", "lraspp"])
+    assert {(one.network, one.engine, one.device) for one in specs} == {
         ("SGCPNet", "torch", "cuda"),
         ("lraspp", "torch", "cuda"),
     }
+
+
+def test_functions_are_timed_by_turns_after_a_warm_up():
+    calls = []
+    seconds = time_by_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
+    assert calls == ["a", "b"] * 3
+    assert seconds.keys() == {"a", "b"}

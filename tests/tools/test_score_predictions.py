@@ -448,5 +448,6 @@ def test_label_ids_and_train_ids_of_ours_in_one_folder_are_counted(bench):
 def test_options_that_make_no_sense_are_refused(bench):
     bench = bench("custom")
     bench.write(bench.train_ids())
-    assert "--encoding: " in bench.refuses("--encoding", "indices")
+    options = ("--predictions", "predictions", "--encoding", "indices")
+    assert bench.project.run("validate", "custom", *options).exit_code == 2
     assert "--encoding: " in bench.project.fails("validate", "custom", *IDS)

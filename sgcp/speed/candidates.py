@@ -1,0 +1,295 @@
+"""The candidates of a benchmark: engines, the authors' way and other networks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sgcp.core.errors import SgcpError
+from sgcp.core.files import to_json, write_bytes
+from sgcp.core.parallel import map_threads
+from sgcp.inference.segmenter import Segmenter, load
+from sgcp.media.images import UInt8, read_image, write_png
+from sgcp.models import build_network
+from sgcp.models.card import ModelCard, read_card
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from sgcp.inference.engines.base import Engine
+
+TASKS = {
+    "network": "image in memory to the network's own scores",
+    "labels": "image in memory to a label for every pixel",
+    "files": "folder of PNG to folder of PNG label maps, reading and writing included",
+}
+SGCPNET = "SGCPNet"
+REFERENCE = "reference"  # SGCPNet in the authors' way
+BASELINES = ("lraspp", "linknet")
+# Network, engine and precision of each candidate on a CPU.
+ON_CPU: dict[str, list[tuple[str, str, str]]] = {
+    "reference": [(REFERENCE, "torch", "fp32")],
+    "torch": [(SGCPNET, "torch", "fp32"), (SGCPNET, "torch", "bf16")],
+    "onnxruntime": [(SGCPNET, "onnxruntime", "fp32")],
+    "openvino": [(SGCPNET, "openvino", "fp32"), (SGCPNET, "openvino", "bf16")],
+    "int8": [(SGCPNET, "openvino", "int8")],
+    **{
+        name: [(name, "torch", "fp32"), (name, "openvino", "fp32"), (name, "openvino", "bf16")]
+        for name in BASELINES
+    },
+}
+
+
+class Candidate(ABC):
+    """A way from images to labels."""
+
+    tasks: tuple[str, ...] = tuple(TASKS)
+
+    @abstractmethod
+    def network(self, image: UInt8) -> Callable[[], Any]:
+        """Return a call that scores (H, W, 3) uint8, which may be converted beforehand."""
+
+    @abstractmethod
+    def label(self, image: UInt8) -> UInt8:
+        """Label (H, W, 3) uint8: (H, W) uint8."""
+
+    def label_files(self, sources: Sequence[Path], target: Path) -> None:
+        """Label every image of ``sources`` into the folder ``target``."""
+        for source in sources:
+            write_png(target / source.name, self.label(read_image(source)))
+
+
+class Ours(Candidate):
+    """This project's way.
+
+    Args:
+        one: a segmenter for one caller with all cores, for the time of an image.
+        make_many: makes a segmenter for a caller a core, for the images of a folder.
+    """
+
+    def __init__(self, one: Segmenter, make_many: Callable[[], Segmenter]) -> None:
+        self.one = one
+        self.many = cache(make_many)
+
+    def network(self, image: UInt8) -> Callable[[], Any]:
+        """Return a call of the engine on the image's bytes: its graph normalises them."""
+        return lambda: self.one.engine.run(image)
+
+    def label(self, image: UInt8) -> UInt8:
+        """Label (H, W, 3) uint8."""
+        return self.one.segment(image, (image.shape[0], image.shape[1]))
+
+    def label_files(self, sources: Sequence[Path], target: Path) -> None:
+        """Decode, label and encode at the same time, an image a core."""
+        many = self.many()
+
+        def work(source: Path) -> None:
+            image = read_image(source)
+            write_png(target / source.name, many.segment(image, (image.shape[0], image.shape[1])))
+
+        for _ in map_threads(work, sources, many.workers):
+            pass
+
+
+class Reference(Candidate):
+    """The authors' way, rebuilt from its description.
+
+    PIL, float64 normalisation, eager fp32 in NCHW, bicubic resizing of all scores, argmax.
+
+    Args:
+        network: in evaluation mode.
+    """
+
+    def __init__(self, network: nn.Module, card: ModelCard) -> None:
+        import cv2
+
+        self.cv2: Any = cv2
+        self.module = network
+        self.mean, self.std = np.array(card.mean), np.array(card.std)
+        self.classes = len(card.classes)
+
+    def network(self, image: UInt8) -> Callable[[], Any]:
+        """Return a call of the eager network on an image normalised beforehand."""
+        import torch
+
+        x = (image / 255.0 - self.mean) / self.std  # float64, as numpy makes it
+        batch = torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1))[None]).float()
+
+        def run() -> Tensor:
+            with torch.no_grad():
+                scores: Tensor = self.module(batch)
+            return scores
+
+        return run
+
+    def label(self, image: UInt8) -> UInt8:
+        """Label (H, W, 3) uint8."""
+        scores = self.network(image)()[0].numpy().transpose(1, 2, 0)  # (h, w, K)
+        wh = image.shape[1], image.shape[0]
+        full = self.cv2.resize(scores, wh, interpolation=self.cv2.INTER_CUBIC)
+        return np.argmax(full, axis=2).astype(np.uint8)
+
+    def label_files(self, sources: Sequence[Path], target: Path) -> None:
+        """One image after the other, each class renumbered by a mask."""
+        from PIL import Image
+
+        for source in sources:
+            labels = self.label(np.array(Image.open(source).convert("RGB")))
+            renumbered = np.zeros_like(labels)
+            for index in range(self.classes):
+                renumbered[labels == index] = index
+            Image.fromarray(renumbered).save(target / source.name)
+
+
+class Baseline(Candidate):
+    """Another network, untrained, on one of our engines: its labels would mean nothing."""
+
+    tasks = ("network",)
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def network(self, image: UInt8) -> Callable[[], Any]:
+        """Return a call of the engine on the image's bytes."""
+        return lambda: self.engine.run(image)
+
+    def label(self, image: UInt8) -> UInt8:
+        """Label (H, W, 3) uint8."""
+        return self.engine.label(image, (image.shape[0], image.shape[1]))
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One candidate, in a form that crosses to another process."""
+
+    network: str
+    """``SGCPNet``, ``reference``, or one of ``BASELINES``."""
+    engine: str
+    precision: str
+    model: Path
+    """SGCPNet's weights, or its export; all candidates take classes and input from its card."""
+    size: tuple[int, int]
+    threads: int
+    device: str = "cpu"
+
+    @property
+    def title(self) -> str:
+        """Its name in one line."""
+        gpu = " GPU" if self.device == "cuda" else ""
+        return f"{self.network}, {self.engine} {self.precision}{gpu}"
+
+    @property
+    def exports_itself(self) -> bool:
+        """Whether its process makes the graph that it runs, which takes more than running it."""
+        return self.network in BASELINES and self.engine != "torch"
+
+    def open(self) -> Candidate:
+        """Load it, in the process that runs it.
+
+        Raises:
+            SgcpError: not available on this machine: no package, processor or size for it.
+        """
+        if self.device == "cpu" and self.engine == "torch":
+            import torch
+
+            torch.set_num_threads(self.threads)
+        if self.network == SGCPNET:
+            return Ours(self._load(1), lambda: self._load(self.threads))
+        if self.network in BASELINES:
+            return Baseline(self._open_baseline())
+        if not find_spec("cv2"):
+            raise SgcpError("needs OpenCV: pip install 'sgcp[benchmark]'")
+        import cv2
+
+        from sgcp.models.artifact import load_model
+
+        cv2.setNumThreads(self.threads)
+        return Reference(*load_model(self.model))
+
+    def _load(self, callers: int) -> Segmenter:
+        precision = "auto" if self.precision == "int8" else self.precision  # the model has its own
+        return load(self.model, self.device, self.engine, precision, callers, self.threads)
+
+    def _open_baseline(self) -> Engine:
+        from sgcp.inference.engines.openvino_engine import OpenVinoEngine
+        from sgcp.inference.engines.torch_engine import CudaEngine, TorchEngine
+        from sgcp.inference.graph import InferenceGraph, to_onnx
+
+        if self.network == "linknet" and (self.size[0] % 32 or self.size[1] % 32):
+            raise SgcpError(f"takes sides divisible by 32, not {self.size[0]}x{self.size[1]}")
+        card = read_card(self.model)
+        network = build_network(self.network, len(card.classes)).eval()
+        if self.engine == "torch":
+            kind = CudaEngine if self.device == "cuda" else TorchEngine
+            return kind(network, card, self.precision)
+        graph = to_onnx(InferenceGraph(network, card), self.size)
+        return OpenVinoEngine(graph, self.precision, threads=self.threads)
+
+
+def specs_on_cpu(
+    model: Path, size: tuple[int, int], threads: int, names: Sequence[str]
+) -> list[Spec]:
+    """Return what is timed on a CPU of the candidates ``names``, keys of ``ON_CPU``."""
+    return [Spec(*row, model, size, threads) for name in names for row in ON_CPU[name]]
+
+
+def specs_on_gpu(model: Path, size: tuple[int, int], names: Sequence[str]) -> list[Spec]:
+    """Return what is timed on a GPU: our network and the baselines, in PyTorch."""
+    networks = {row[0] for name in names for row in ON_CPU[name]} - {REFERENCE}
+    return [
+        Spec(network, "torch", precision, model, size, 1, "cuda")
+        for network in sorted(networks)
+        for precision in ("fp32", "fp16")
+    ]
+
+
+@cache
+def size_of(spec: Spec) -> dict[str, Any]:
+    """Return parameters, and GFLOP (two a multiply-add) of one image, of a candidate's network.
+
+    Counted in PyTorch on tensors without content, so no arithmetic is done.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    card = read_card(spec.model)
+    name = spec.network if spec.network in BASELINES else card.network
+    with torch.device("meta"):
+        module = build_network(name, len(card.classes), card.encoder)
+        image = torch.empty(1, 3, *spec.size)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.inference_mode():
+        module.eval()(image)
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return {"parameters": parameters, "gflop": round(counter.get_total_flops() / 1e9, 2)}
+
+
+def write_int8(model: Path, images: Sequence[Path], folder: Path) -> Path:
+    """Quantise a model by the ranges of some images; return the ``.xml`` in ``folder``.
+
+    Raises:
+        SgcpError: NNCF is not installed, or a file is damaged.
+    """
+    from sgcp.inference.quantize import check_installed, quantize
+
+    check_installed()
+    from sgcp.inference.export import ir_files, read_onnx
+    from sgcp.inference.graph import InferenceGraph, to_onnx
+    from sgcp.models.artifact import load_model
+
+    network, card = load_model(model)
+    plain = read_onnx(to_onnx(InferenceGraph(network, card)))
+    path = folder / "int8.xml"
+    export = {"export": {"int8": {"images": len(images)}}}
+    card = replace(card, provenance=card.provenance | export)
+    for file, content in ir_files(quantize(plain, images, read_image), path).items():
+        write_bytes(file, content)
+    write_bytes(path.with_suffix(".json"), to_json(card.to_json()).encode())
+    return path
