@@ -35,8 +35,11 @@ MAX_COLORS, MAX_SPLIT = 2**16, 2**20  # bytes of a list of 32 colours, and of st
 HEADINGS = ["name", "r", "g", "b"]  # of class_dict.csv
 SEGNET_VOID = 11  # the SegNet edition's twelfth index
 
-# Which of the 32 source classes become which of the 11; every class not named is ignored. The
-# shares of pixels behind ``grouped`` are in docs/datasets.md.
+# Which of the 32 source classes become which of the 11; every class not named is ignored.
+# ``grouped`` is SegNet's merge. On 100 frames that both editions have, the share of a class's
+# pixels with SegNet's grouped label is: LaneMkgsDriv .995, TrafficLight .969, Misc_Text .965,
+# Truck_Bus .964, Wall .960, VegetationMisc .943. The others are not in these frames and follow
+# convention.
 STRICT = {
     "Sky": "Sky",
     "Building": "Building",

@@ -78,17 +78,6 @@ def test_reading_a_sample_leaves_the_global_generator_alone(items, tmp_path):
     assert torch.equal(torch.rand(1), expected)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_batches_are_the_same_for_any_number_of_workers(items, tmp_path, workers):
-    def batches(count):
-        loader, sampler = train_loader(dataset(items, tmp_path), 2, count)
-        sampler.seek(4, 0)
-        return [image for image, _ in loader]
-
-    for a, b in zip(batches(0), batches(workers), strict=True):
-        assert torch.equal(a, b)
-
-
 @pytest.mark.parametrize("length", [LONGEST_FOLDER, LONGEST_FOLDER + 1])
 def test_temporary_folder_too_long_for_sockets_is_refused(items, tmp_path, monkeypatch, length):
     """torch would print `AF_UNIX path too long` in the loader process and wait for ever."""
@@ -170,14 +159,6 @@ def test_crop_around_a_labelled_pixel_has_it_anywhere():
         _, label = transform(*one_pixel((80, 120), (40, 60)), sample_generator(3, 0, index))
         places |= {(int(row), int(column)) for row, column in (label == 2).nonzero()}
     assert places == {(row, column) for row in range(8) for column in range(8)}
-
-
-def test_any_labelled_pixel_may_be_the_one_that_a_crop_is_drawn_around():
-    transform = TrainTransform((8, 8), (1.0, 1.0), 0, 0.0, 0.0)
-    image, label = one_pixel((80, 120), (0, 0))
-    label[79, 119] = 3
-    crops = [transform(image, label, sample_generator(3, 0, index))[1] for index in range(40)]
-    assert {int(crop.min()) for crop in crops} == {2, 3}
 
 
 def test_image_without_a_labelled_pixel_stays_a_sample_that_ends():
@@ -328,24 +309,11 @@ def test_label_without_class_and_other_size_are_refused(items, tmp_path):
         dataset(items, tmp_path)[0, 0]
 
 
-def test_truncated_image_is_named(items, tmp_path):
-    path = tmp_path / "i1.png"
-    path.write_bytes(path.read_bytes()[:80])
-    with pytest.raises(SgcpError, match=r"i1\.png"):
-        dataset(items, tmp_path)[0, 1]
-
-
 def test_threads_of_the_loader_leave_the_step_its_cores(items, tmp_path):
     before = torch.get_num_threads()
     loader, _ = train_loader(dataset(items, tmp_path), 2, 0)
     assert len(list(loader)) == 3
     assert torch.get_num_threads() == before
-
-
-def test_scales_are_beyond_the_size_that_the_network_sees():
-    transform = TrainTransform((32, 32), (0.5, 0.5), 0, 0.0, 0.0, input_side=720)
-    assert transform.draw_view((360, 480), sample_generator(0, 0, 0)).size == (360, 480)
-    assert transform.draw_view((1440, 960), sample_generator(0, 0, 0)).size == (540, 360)
 
 
 def test_drawn_classes_come_over_with_their_own_pixels():
@@ -361,17 +329,3 @@ def test_drawn_classes_come_over_with_their_own_pixels():
         whence = (image, label) if row in taken else below
         assert torch.equal(mixed[:, row], whence[0][:, row])
         assert torch.equal(mixed_label[row], whence[1][row])
-
-
-def test_mixing_is_drawn_by_seed_epoch_and_index_too(items, tmp_path):
-    plain, mixed, again = (
-        SegmentationDataset(items, tmp_path, tmp_path, 4, TRANSFORM, seed=4, mix=mix)
-        for mix in (0.0, 0.5, 0.5)
-    )
-    keys = [(epoch, index) for epoch in range(8) for index in range(len(items))]
-    differing = 0
-    for key in keys:
-        assert torch.equal(mixed[key][0], again[key][0])
-        assert torch.equal(mixed[key][1], again[key][1])
-        differing += not torch.equal(mixed[key][1], plain[key][1])
-    assert 0 < differing < len(keys)

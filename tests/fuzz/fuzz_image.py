@@ -9,7 +9,7 @@ import numpy as np
 from harness import fuzz
 from PIL import Image
 
-with atheris.instrument_imports(include=["PIL.PngImagePlugin", "PIL.ImageFile", "sgcp.datasets"]):
+with atheris.instrument_imports(include=["PIL.PngImagePlugin", "PIL.ImageFile", "sgcp.media"]):
     from sgcp.media.images import read_image, read_label, read_size
 
 from sgcp.core.errors import SgcpError

@@ -1,7 +1,6 @@
 """Videos in and out: every frame, its time, its direction and the sound beside it."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -232,11 +231,6 @@ def test_what_is_no_video_is_refused(tmp_path, make, message):
     assert message in refused(tmp_path / "a.mp4")
 
 
-def test_missing_file_is_named(tmp_path):
-    with pytest.raises(SgcpError, match="no such video"):
-        transform(tmp_path / "nowhere.mp4")
-
-
 def test_huge_frames_are_refused(tmp_path):
     path = make_video(tmp_path / "a.mp4")
     with pytest.raises(SgcpError, match="frames of 64x48, and at most 1,000 pixels are read"):
@@ -369,13 +363,6 @@ def test_a_size_that_changes_midway_does_not(tmp_path):
     sizes = []
     transform(source, lambda frame: sizes.append(frame.shape[:2]) or keep(frame))
     assert set(sizes) == {(48, 64)}
-
-
-def test_a_video_takes_the_place_of_an_older_one(tmp_path):
-    source = make_video(tmp_path / "a.mp4")
-    shutil.copy(source, tmp_path / "o.mp4")
-    transform(source, lambda frame: keep(255 - frame))
-    assert not close(frames_of(tmp_path / "o.mp4")[1][0], frames_of(source)[1][0])
 
 
 @pytest.mark.parametrize(

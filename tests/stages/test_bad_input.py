@@ -67,7 +67,7 @@ def test_place_that_cannot_be_written_is_one_message(project: Project):
     assert "data" in text
 
 
-@pytest.mark.parametrize("length", [0, 7, 300, -1])
+@pytest.mark.parametrize("length", [0, 300, -1])
 def test_damaged_model_is_one_message(trained, length):
     path = trained.root / "data/models/sample/model.safetensors"
     path.write_bytes(path.read_bytes()[:length])
@@ -76,16 +76,10 @@ def test_damaged_model_is_one_message(trained, length):
 
 
 @pytest.mark.parametrize("name", ["dataset.json", "index.csv"])
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1, 2]", b"split,image\nx,y\n", b"{}"])
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"split,image\nx,y\n", b"{}"])
 def test_damaged_index_is_one_message(trained, name, content):
     (trained.root / "data/prepared/sample" / name).write_bytes(content)
     assert "sgcp prepare sample" in trained.fails("validate", "sample")
-
-
-@pytest.mark.parametrize("content", ["", "[]", "editions: 3", "a: [", "editions: {}"])
-def test_damaged_source_description_is_one_message(project: Project, content):
-    (project.root / "pipeline/datasets/camvid.yaml").write_text(content)
-    assert "camvid.yaml" in project.fails("download", "camvid")
 
 
 @pytest.fixture
@@ -131,13 +125,6 @@ def test_incomplete_cambridge_edition_names_what_is_missing(project: Project, sh
     archive = shared / "datasets/camvid-cambridge/701_StillsRaw_full.zip"
     text = project.fails("download", "camvid", "--archive", archive)
     assert "lacks LabeledApproved_full, label_colors.txt" in text
-
-
-def test_archive_of_something_else_is_refused(project: Project, tmp_path: Path):
-    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
-        archive.writestr("readme.md", "hello")
-    text = project.fails("download", "camvid", "--archive", tmp_path / "other.zip")
-    assert "has no file of this dataset" in text
 
 
 def test_useless_download_is_not_found_again(project: Project):
