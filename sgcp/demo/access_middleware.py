@@ -1,11 +1,10 @@
-"""Who may use the page: only a browser that shows this page, from this very address.
+"""Admit only requests of this page, in a browser, at this server's own address.
 
-A server on the loopback interface is not private by itself. Any page that is open in the same
-browser can send requests to it, and one that gives its own name the address 127.0.0.1 (DNS
-rebinding) can read the answers too. So a name that is not ours is refused, and so is whatever
-another page asked for. Gradio also serves more than this page needs, such as a proxy and a
-converter that starts FFmpeg: what the page does not ask for is not there. Where Gradio takes the
-path of a file, it takes an address too, and fetches that: only files in our own folder are named.
+A server on the loopback interface is not private: any page in the same browser can send requests
+to it, and a page whose name resolves to 127.0.0.1 (DNS rebinding) can read the answers. So unknown
+host names and requests of other pages are refused. Gradio also serves more than this page needs,
+such as a proxy and a converter that starts FFmpeg: other paths are not found. Where Gradio expects
+a file's path, it would also fetch an address: only files in our own folder are accepted.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import math
 import os
 import re
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -40,56 +39,51 @@ CALLS = tuple(
 )  # fmt: skip
 UPLOAD = f"{API}/upload"
 SESSION = re.compile(r"\w{1,64}", re.ASCII)
-DEEPEST = 32  # levels of a call; the page's own have five
-SMALL = 2**20  # bytes of a request that carries no file; the page's own have a few thousand
+MAX_DEPTH = 32  # levels of a call; the page's own have five
+MAX_CALL = 2**20  # bytes of a request without a file; the page's own have a few thousand
 
-# The browser itself sees to it that the page asks nobody else, and that nobody frames it.
-POLICY = (
-    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; base-uri 'self'; "
-    "form-action 'self'; object-src 'none'; frame-ancestors 'none'"
-)
+# The browser enforces that the page contacts no other server and that no page frames it.
 HEADERS = {
-    "content-security-policy": POLICY,
+    "content-security-policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
+    "base-uri 'self'; form-action 'self'; object-src 'none'; frame-ancestors 'none'",
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
 }
 
 
-class Gate:
-    """Answer only what this page asks for; an ASGI application around another.
+class AccessMiddleware:
+    """Answer only the requests of this page; an ASGI application around another.
 
     Args:
-        app: what is behind it.
-        host: the address or name that the server was told to listen on.
-        most: bytes that an upload may have.
-        folder: where uploads and results are; no other file is served or opened.
-        is_call: tells whether a call is one that the page makes.
+        app: the application to guard.
+        host: the address or name that the server listens on.
+        max_upload: bytes of an upload.
+        folder: uploads and results; no other file is served or opened.
+        is_call: returns whether a call is one that the page makes.
     """
 
     def __init__(
-        self, app: App, host: str, most: int, folder: Path, is_call: Callable[[Any], bool]
+        self, app: App, host: str, max_upload: int, folder: Path, is_call: Callable[[Any], bool]
     ) -> None:
-        self.app, self.host, self.most, self.is_call = app, host.lower(), most, is_call
-        self.folder = folder.resolve()
+        self.app, self.host, self.max_upload = app, host.lower(), max_upload
+        self.folder, self.is_call = folder.resolve(), is_call
         self.sessions: set[str] = set()
-        """Tabs that have asked for something."""
+        """Tabs that have made a call."""
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Refuse a request, or pass it on."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        refusal = self.refusal(scope) if scope["type"] == "http" else (404, "nothing is here")
+        refusal = self.refusal(scope) if scope["type"] == "http" else (404, "not found")
+        if refusal is None and scope["method"] == "POST" and scope["path"] != UPLOAD:
+            body = await _read_body(receive)
+            refusal = self.refusal_of_call(scope, body)
+            receive = _replay(body, receive)
         if refusal:
-            await answer(send, *refusal)
+            await _answer(send, *refusal)
             return
-        if scope["method"] == "POST" and scope["path"] != UPLOAD:
-            body = await read_body(receive)
-            if refusal := self.refusal_of_call(scope, body):
-                await answer(send, *refusal)
-                return
-            receive = replay(body, receive)
         begun = False
 
         async def send_guarded(message: Message) -> None:
@@ -103,113 +97,106 @@ class Gate:
 
         try:
             await self.app(scope, receive, send_guarded)
-        except Exception as error:  # such as a stream of a tab that is gone
+        except Exception as error:  # such as a stream to a closed tab
             if DEBUG_VARIABLE in os.environ:
                 traceback.print_exception(error)
             if not begun:
-                await answer(send, 500, "unexpected error; this is a bug in sgcp")
-
-    def refusal_of_call(self, scope: Message, body: bytes) -> tuple[int, str] | None:
-        """Return the status and sentence with which a call is refused, if it is."""
-        call, path = read_call(body), scope["path"]
-        kind = headers_of(scope).get("content-type", "")
-        if kind.partition(";")[0].strip().lower() != "application/json":
-            return 415, "content-type: expected application/json"
-        if call is None:
-            return 400, f"expected a JSON object of finite numbers, at most {DEEPEST} levels deep"
-        session = call.get("session_hash")
-        if path == JOIN and not (isinstance(session, str) and SESSION.fullmatch(session)):
-            return 400, "session_hash: expected 1 to 64 letters and digits"
-        if path == JOIN and not self.names_only_ours(call):
-            return 403, "only files that were dropped on the page are opened"
-        if path == JOIN and not self.is_call(call):
-            return 400, "the page has no such function, or not for such values; reload it"
-        if path == JOIN:
-            self.sessions.add(str(session))
-        return None
+                await _answer(send, 500, "unexpected error; this is a bug in sgcp")
 
     def refusal(self, scope: Message) -> tuple[int, str] | None:
-        """Return the status and sentence with which a request is refused, if it is."""
-        headers = headers_of(scope)
+        """Return the status and sentence that refuse a request; None: it is allowed."""
+        headers = _headers(scope)
         host, path = headers.get("host", ""), scope["path"]
-        if not self.is_ours(host):
-            return 421, "this server does not go by that name; open the address that it printed"
+        if not self._is_our_name(host):
+            return 421, "unknown server name; open the address that the server printed"
+        link = path == "/" and headers.get("sec-fetch-mode") == "navigate"  # from another page
         if headers.get("origin", f"http://{host}") != f"http://{host}" or (
-            headers.get("sec-fetch-site") in ("cross-site", "same-site")
-            and not (path == "/" and headers.get("sec-fetch-mode") == "navigate")  # a link to it
+            headers.get("sec-fetch-site") in ("cross-site", "same-site") and not link
         ):
-            return 403, "only the page itself may ask for this"
+            return 403, "only the page itself may request this"
         if path not in PAGES and path not in CALLS and not path.startswith(FOLDERS):
-            return 404, "nothing is here"
+            return 404, "not found"
         if path.startswith(FILE) and not self.is_inside(path.removeprefix(FILE)):
-            return 404, "nothing is here"
+            return 404, "not found"
         if path == DATA:
-            asked = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-            if asked.get("session_hash", [""])[0] not in self.sessions:
+            query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+            if query.get("session_hash", [""])[0] not in self.sessions:
                 return 404, "no such tab; reload the page"
         if scope["method"] == "POST":
             length = headers.get("content-length", "")
             if not length.isdecimal():
-                return 411, "say how long the request is"
-            if int(length) > (self.most if path == UPLOAD else 0) + SMALL:
+                return 411, "content-length: missing"
+            if int(length) > (self.max_upload if path == UPLOAD else 0) + MAX_CALL:
                 return 413, "File size exceeds the maximum allowed size"
         return None
 
-    def is_ours(self, host: str) -> bool:
-        """Tell whether a Host header names this server: a number cannot be rebound, a name can."""
-        with suppress(ValueError):  # of a malformed address
+    def refusal_of_call(self, scope: Message, body: bytes) -> tuple[int, str] | None:
+        """Return the status and sentence that refuse a call; None: it is allowed."""
+        kind = _headers(scope).get("content-type", "")
+        if kind.partition(";")[0].strip().lower() != "application/json":
+            return 415, "content-type: expected application/json"
+        call = _parse_call(body)
+        if call is None:
+            return 400, f"expected a JSON object of finite numbers, at most {MAX_DEPTH} levels deep"
+        if scope["path"] != JOIN:
+            return None
+        session = call.get("session_hash")
+        if not (isinstance(session, str) and SESSION.fullmatch(session)):
+            return 400, "session_hash: expected 1 to 64 letters and digits"
+        if not all(map(self.is_inside, _paths_in(call))):
+            return 403, "only files that were dropped on the page are opened"
+        if not self.is_call(call):
+            return 400, "the page has no such function, or not for such values; reload it"
+        self.sessions.add(session)
+        return None
+
+    def _is_our_name(self, host: str) -> bool:
+        """Return whether a Host header names this server: DNS can rebind a name, not a number."""
+        with suppress(ValueError):  # a malformed address
             name = urlsplit(f"//{host}").hostname or ""
             if name in ("localhost", self.host):
                 return True
-            address = ipaddress.ip_address(name)
-            return address.is_loopback or not is_loopback(self.host)
+            return ipaddress.ip_address(name).is_loopback or not _is_loopback(self.host)
         return False
 
     def is_inside(self, name: object) -> bool:
-        """Tell whether this is the path of a file in our folder, and no address: decoded or not."""
+        """Return whether this is the path of a file in our folder, as given and percent-decoded."""
         if not isinstance(name, str):
             return False
         try:
-            paths = [Path(name), Path(unquote(name))]
             return all(
                 path.is_absolute()
                 and ".." not in path.parts
                 and path.resolve().is_relative_to(self.folder)
-                for path in paths
+                for path in (Path(name), Path(unquote(name)))
             )
-        except (OSError, ValueError, RuntimeError):  # a null byte; links in a circle
+        except (OSError, ValueError, RuntimeError):  # a null byte; a loop of links
             return False
 
-    def names_only_ours(self, call: dict[str, Any]) -> bool:
-        """Tell whether each file in a call is one of our folder.
 
-        A file's ``url`` is the browser's; the server opens its ``path``.
-        """
-        waiting: list[Any] = [call]
-        while waiting:
-            item = waiting.pop()
-            if isinstance(item, dict):
-                if "path" in item and not self.is_inside(item["path"]):
-                    return False
-                waiting.extend(item.values())
-            elif isinstance(item, list):
-                waiting.extend(item)
-        return True
+def _paths_in(content: Any) -> Iterator[object]:
+    """Yield each file's ``path`` in a call; its ``url`` is for the browser only."""
+    if isinstance(content, dict):
+        if "path" in content:
+            yield content["path"]
+        content = list(content.values())
+    if isinstance(content, list):
+        for item in content:
+            yield from _paths_in(item)
 
 
-def headers_of(scope: Message) -> dict[str, str]:
-    """Return the headers of a request, their names in lower case."""
+def _headers(scope: Message) -> dict[str, str]:
     return {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
 
 
-def read_call(body: bytes) -> dict[str, Any] | None:
-    """Return a call; None: it is no JSON object, has NaN or infinity in it, or is too deep."""
+def _parse_call(body: bytes) -> dict[str, Any] | None:
+    """Return a call; None: not a JSON object, NaN or infinity in it, or too deep."""
     try:
         call = json.loads(body, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
     level: list[Any] = [call]
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         inside = [item.values() if isinstance(item, dict) else item for item in level
                   if isinstance(item, dict | list)]  # fmt: skip
         level = [item for items in inside for item in items]
@@ -224,16 +211,14 @@ def _finite(digits: str) -> float:
     return number if math.isfinite(number := float(digits)) else _refuse(digits)
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether an address or name is this machine's own, which no other machine reaches."""
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-async def read_body(receive: Receive) -> bytes:
-    """Return the body of a request, whose length is known to be small."""
+async def _read_body(receive: Receive) -> bytes:
     body, more = b"", True
     while more:
         message = await receive()
@@ -242,8 +227,8 @@ async def read_body(receive: Receive) -> bytes:
     return body
 
 
-def replay(body: bytes, receive: Receive) -> Receive:
-    """Return what hands on a body that was read, and then whatever comes."""
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a channel that delivers a body again, then what follows."""
     waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:
@@ -252,8 +237,7 @@ def replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def answer(send: Send, status: int, sentence: str) -> None:
-    """Send one sentence."""
+async def _answer(send: Send, status: int, sentence: str) -> None:
     body = sentence.encode()
     headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})

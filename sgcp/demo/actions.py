@@ -1,8 +1,7 @@
-"""What the page does: label what was dropped on it, show it in another way, cancel.
+"""What the page does: label a dropped file, show it in another style, cancel; results as HTML.
 
-One thread does the work, one file after another: several at the same time would add up their
-memory. It is let go of when the server ends: an image is soon labelled, but nobody wants to wait
-for it.
+One worker thread labels one file after another: several at a time would add up their memory. The
+server does not wait for it when it ends.
 """
 
 from __future__ import annotations
@@ -15,19 +14,27 @@ import traceback
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
 
-from sgcp.core.errors import DEBUG_VARIABLE, SgcpError, explain_os_error
-from sgcp.demo import facts
-from sgcp.demo.images import Labelled, Style, label_image
+from sgcp.core.errors import DEBUG_VARIABLE, SgcpError, explain_os_error, printable
+from sgcp.demo.media import (
+    LabelledImage,
+    Shares,
+    StoppedError,
+    Style,
+    Timing,
+    VideoJob,
+    label_image,
+    shares,
+)
 from sgcp.demo.model_cache import ModelCache
-from sgcp.demo.videos import StoppedError, VideoJob
 from sgcp.media.video import is_video
 
-TICK = 0.25  # seconds between two looks at how far a video is
+TICK = 0.25  # seconds between two updates of a video's progress
 Result = TypeVar("Result")
 Updates = tuple[Any, ...]
 
@@ -36,50 +43,50 @@ class Actions:
     """The page's actions, for several tabs at a time.
 
     Args:
-        shelf: models on offer.
+        models: the models on offer.
         folder: where results are written; removed at the end of the server.
-        most_seconds: how long a video may be.
+        max_seconds: of a video.
     """
 
-    def __init__(self, shelf: ModelCache, folder: Path, most_seconds: float) -> None:
-        self.shelf, self.folder, self.most_seconds = shelf, folder, most_seconds
+    def __init__(self, models: ModelCache, folder: Path, max_seconds: float) -> None:
+        self.models, self.folder, self.max_seconds = models, folder, max_seconds
         self.jobs: dict[str, VideoJob] = {}
-        """Videos on their way, by tab."""
+        """Running videos, by tab."""
         self.turns: dict[str, int] = {}
-        """How much each tab has asked to be labelled."""
+        """Number of requests, by tab."""
         self.worker = ThreadPoolExecutor(1)
         self.busy = False
-        """Whether it is at work."""
+        """Whether the worker runs."""
 
     async def label(
         self, source: str | None, model: str, engine: str, view: str, strength: float,
-        kept: Labelled | None, request: gr.Request,
+        kept: LabelledImage | None, request: gr.Request,
     ) -> AsyncIterator[Updates]:  # fmt: skip
-        """Label the file that was dropped; yield what the page is to show."""
+        """Label the dropped file; yield updates of the page."""
         if source is None:
-            raise complaint("drop an image or a video on the page first")
+            raise complaint("Drop an image or a video on the page first")
         path, style, tab = Path(source), Style(view, strength / 100), request.session_hash or ""
         self.cancel(request)
         turn = self.turns[tab] = self.turns.get(tab, 0) + 1
         folder, job, given = None, None, False
         try:
             moving = await self.work(is_video, path)
-            if self.turns.get(tab) != turn:  # something else was dropped meanwhile
+            if self.turns.get(tab) != turn:  # another file was dropped meanwhile
                 return
             folder = self.new_folder()
             if moving:
                 target = folder / style.name(path.stem, ".mp4")
-                take = partial(self.shelf.take, model, engine)
-                job = VideoJob(path, target, take, style, self.most_seconds)
+                take = partial(self.models.take, model, engine)
+                job = VideoJob(path, target, take, style, self.max_seconds)
                 self.jobs[tab] = job
                 steps = self.label_video(job)
             else:
-                made = await self.work(self.label_image, path, model, engine, style, folder)
+                made = await self.work(self._label_image, path, model, engine, style, folder)
                 steps = one(self.show_image(made, style))
             async for updates in steps:
                 if given := self.turns.get(tab) == turn:
                     yield updates
-                    self.forget(kept)  # the page shows it no more
+                    self.forget(kept)  # the page no longer shows it
         except Exception as error:
             raise self.explain(error, path) from None
         finally:
@@ -90,9 +97,9 @@ class Actions:
 
     async def label_again(
         self, source: str | None, model: str, engine: str, view: str, strength: float,
-        kept: Labelled | None, request: gr.Request,
+        kept: LabelledImage | None, request: gr.Request,
     ) -> AsyncIterator[Updates]:  # fmt: skip
-        """Label an image anew, by other weights or another engine; a video waits to be asked."""
+        """Label an image again with other weights or another engine; a video needs the button."""
         if kept is None or source is None:
             yield (gr.skip(),) * len(show())
             return
@@ -100,11 +107,11 @@ class Actions:
             yield updates
 
     async def label_video(self, job: VideoJob) -> AsyncIterator[Updates]:
-        """Yield how far a video is, and then the video."""
+        """Yield the progress of a video, then the video."""
         running = asyncio.ensure_future(self.work(job.run))
         try:
             while not (await asyncio.wait({running}, timeout=TICK))[0]:
-                yield show(facts=facts.video_progress(job.done, job.total, job.rate()), cancel=True)
+                yield show(facts=video_progress(job.done, job.total, job.rate()), cancel=True)
             try:
                 made = running.result()
             except StoppedError:
@@ -114,36 +121,35 @@ class Actions:
             job.stop.set()
         yield show(
             video=str(job.target),
-            facts=facts.video_facts(made.frames, made.seconds, made.size, job.engine),
-            legend=facts.legend(job.shares()),
+            facts=video_facts(made.frames, made.seconds, made.size, job.engine),
+            legend=legend_table(shares(job.counts, job.classes)),
             shown=job.target,
         )
 
-    def label_image(
+    def _label_image(
         self, path: Path, model: str, engine: str, style: Style, folder: Path
-    ) -> Labelled:
-        """Label an image, by a model that is loaded where need be."""
-        return label_image(path, self.shelf.take(model, engine), style, folder)
+    ) -> LabelledImage:
+        return label_image(path, self.models.take(model, engine), style, folder)
 
     @staticmethod
-    def show_image(kept: Labelled, style: Style) -> Updates:
-        """Return what the page is to show of an image."""
+    def show_image(kept: LabelledImage, style: Style) -> Updates:
+        """Return the page's update for an image."""
         shown = kept.folder / style.name(kept.source.stem, ".png")
         return show(
             kept=kept,
             image=str(shown),
-            facts=facts.image_facts(kept.timing),
-            legend=facts.legend(kept.shares()),
+            facts=image_facts(kept.timing),
+            legend=legend_table(shares(kept.counts, kept.classes)),
             labels=kept.labels,
             shown=shown,
         )
 
-    async def restyle(self, view: str, strength: float, kept: Labelled | None) -> Updates:
-        """Show the labelled image in another way."""
+    async def restyle(self, view: str, strength: float, kept: LabelledImage | None) -> Updates:
+        """Show the labelled image in another style."""
         if kept is None:
             return gr.skip(), gr.skip()
         try:
-            path = await self.work(kept.write_shown, Style(view, strength / 100))
+            path = await self.work(kept.write_view, Style(view, strength / 100))
         except Exception as error:
             raise self.explain(error, kept.source) from None
         return str(path), gr.DownloadButton(value=path)
@@ -154,7 +160,7 @@ class Actions:
             job.stop.set()
 
     def leave(self, request: gr.Request) -> None:
-        """Forget a tab that is closed."""
+        """Forget a closed tab."""
         self.cancel(request)
         self.turns.pop(request.session_hash or "", None)
 
@@ -165,8 +171,8 @@ class Actions:
             job.stop.set()
 
     @staticmethod
-    def forget(kept: Labelled | None) -> None:
-        """Remove a result's files: another takes its place, or its tab is closed."""
+    def forget(kept: LabelledImage | None) -> None:
+        """Remove the files of a result that is replaced or whose tab is closed."""
         if kept is not None:
             shutil.rmtree(kept.folder, ignore_errors=True)
 
@@ -175,7 +181,7 @@ class Actions:
         return Path(tempfile.mkdtemp(dir=self.folder))
 
     async def work(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Run in the thread for work, after what was asked for before."""
+        """Run a function in the worker, after earlier ones."""
 
         def run() -> Result:
             self.busy = True
@@ -188,7 +194,7 @@ class Actions:
 
     @staticmethod
     def explain(error: Exception, path: Path) -> gr.Error:
-        """Return what a person is shown: one sentence, with the name of the file they know."""
+        """Return one sentence for the page, with the name of the user's file."""
         if isinstance(error, gr.Error):
             return error
         if isinstance(error, SgcpError):
@@ -202,8 +208,8 @@ class Actions:
 
 
 def complaint(sentence: str) -> gr.Error:
-    """Return an error of the page; the sentence is text, not HTML."""
-    return gr.Error(facts.text(sentence), title="That did not work", print_exception=False)
+    """Return an error for the page; the sentence is text, not HTML."""
+    return gr.Error(text(sentence), title="That did not work", print_exception=False)
 
 
 async def one(updates: Updates) -> AsyncIterator[Updates]:
@@ -212,11 +218,11 @@ async def one(updates: Updates) -> AsyncIterator[Updates]:
 
 
 def show(
-    kept: Labelled | None = None, image: str | None = None, video: str | None = None,
+    kept: LabelledImage | None = None, image: str | None = None, video: str | None = None,
     facts: str = "", legend: str = "", labels: Path | None = None, shown: Path | None = None,
     cancel: bool = False,
 ) -> Updates:  # fmt: skip
-    """Return what the page is to show, in the order of its parts; what is not given is empty."""
+    """Return updates of the page's parts in their order; parts that are not given become empty."""
     return (
         kept,
         gr.Image(image, visible=image is not None),
@@ -226,4 +232,70 @@ def show(
         gr.DownloadButton(value=labels, visible=labels is not None),
         gr.DownloadButton(value=shown, visible=shown is not None),
         gr.Button(visible=cancel),
+    )
+
+
+def text(content: object) -> str:
+    """Return text escaped for HTML."""
+    return escape(printable(content))
+
+
+def legend_table(found: Shares) -> str:
+    """Return a table of classes: colour, name, share of the pixels."""
+    rows = "".join(
+        f'<tr><td><span class="swatch" style="background:rgb{item.color}"></span></td>'
+        f'<th scope="row">{text(item.name)}</th><td class="number">{100 * share:.1f} %</td></tr>'
+        for item, share in found
+    )
+    head = '<tr><th scope="col">Colour</th><th scope="col">Class</th>' \
+           '<th scope="col" class="number">Share</th></tr>'  # fmt: skip
+    return f'<table class="legend"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+
+
+def image_facts(timing: Timing) -> str:
+    """Return times, sizes and engine of an image."""
+    return fact_list(
+        {
+            "Network": f"{timing.network:.1f} ms",
+            "Whole": f"{timing.whole:.1f} ms",
+            "Image": size_text(timing.size),
+            "Network input": size_text(timing.seen),
+            "Engine": timing.engine,
+        }
+    )
+
+
+def video_facts(frames: int, seconds: float, size: tuple[int, int], engine: str) -> str:
+    """Return speed, size and engine of a video."""
+    return fact_list(
+        {
+            "Frames": str(frames),
+            "Speed": f"{frames / seconds:.1f} frames/s" if seconds else "-",
+            "Whole": f"{seconds:.1f} s",
+            "Frame": size_text(size),
+            "Engine": engine,
+        }
+    )
+
+
+def fact_list(pairs: dict[str, str]) -> str:
+    """Return names and values as an HTML list."""
+    inside = "".join(
+        f"<div><dt>{name}</dt><dd>{text(value)}</dd></div>" for name, value in pairs.items()
+    )
+    return f'<dl class="facts">{inside}</dl>'
+
+
+def size_text(size: tuple[int, int]) -> str:
+    """Return (height, width) as text, width first."""
+    return f"{size[1]} x {size[0]} pixels"
+
+
+def video_progress(done: int, total: int | None, rate: float) -> str:
+    """Return the progress of a video as a bar and a line."""
+    known = f'value="{done}" max="{total}"' if total else ""
+    of = f" of {total}" if total else ""
+    return (
+        f'<progress {known} aria-label="Frames done"></progress>'
+        f"<p>{done}{of} frames, {rate:.1f} frames/s</p>"
     )

@@ -1,4 +1,4 @@
-"""The models and engines on offer, and those in use."""
+"""The models and engines on offer; the last one used stays loaded."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sgcp.inference.segmenter import BUNDLED, Segmenter, find_model, load
 
 
 def offered_models(given: Sequence[str], project: Path | None) -> list[str]:
-    """Return what can be picked, the first choice first: as ``sgcp.load`` takes it.
+    """Return the models on offer, as ``sgcp.load`` takes them; the first is selected.
 
     Args:
-        given: named by the user; they come first.
-        project: the root of the project one stands in, with its ``data/models``.
+        given: models that the user named; they come first.
+        project: root of the current project, whose ``data/models`` are added.
 
     Raises:
-        SgcpError: a model that was named is not there, or there is none at all.
+        SgcpError: a named model does not exist, or there is none at all.
     """
     for name in given:
         find_model(name)
@@ -27,16 +27,12 @@ def offered_models(given: Sequence[str], project: Path | None) -> list[str]:
     trained = sorted(project.glob("data/models/*/model.safetensors")) if project else []
     models = list(dict.fromkeys([*given, *bundled, *(str(path.parent) for path in trained)]))
     if not models:
-        raise SgcpError("no model: none is bundled here; name one, --model data/models/DATASET")
+        raise SgcpError("no model: none is bundled. Name one: --model data/models/DATASET")
     return models
 
 
 def offered_engines(device: str) -> list[str]:
-    """Return the engines that are installed; on a GPU there is one.
-
-    On a CPU torch is the slowest, and its libraries take half a gigabyte: it is offered where
-    there is no other.
-    """
+    """Return the installed engines; on a CPU torch, the slowest, only if it is the only one."""
     if device == "cuda":
         return ["auto", "torch"]
     installed = [engine for engine in ENGINES if find_spec(engine)]
@@ -44,10 +40,10 @@ def offered_engines(device: str) -> list[str]:
 
 
 class ModelCache:
-    """The models on offer, the last one used loaded; for one thread.
+    """Load one model on offer at a time; for one thread.
 
     Args:
-        models: what can be picked; nothing else is ever opened.
+        models: what can be selected; nothing else is ever opened.
         device: cpu or cuda.
     """
 
@@ -56,13 +52,13 @@ class ModelCache:
         self.loaded: tuple[tuple[str, str], Segmenter] | None = None
 
     def take(self, model: str, engine: str) -> Segmenter:
-        """Return a model on an engine, loaded where need be.
+        """Return a model on an engine, loaded if necessary.
 
         Raises:
             SgcpError: not on offer, or its files are damaged.
         """
         if model not in self.models or engine not in self.engines:
-            raise SgcpError("weights or engine that are not on offer; reload the page")
+            raise SgcpError("weights or engine are not on offer. Reload the page")
         if self.loaded is None or self.loaded[0] != (model, engine):
             self.loaded = None  # two would take the memory of both
             path = find_model(model)

@@ -1,27 +1,33 @@
-"""Serve the page until Ctrl-C."""
+"""Serve the page until Ctrl-C, with a temporary folder of its own."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import ipaddress
 import logging
 import os
+import shutil
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sgcp.core.errors import SgcpError
 
-GRACE = 1  # seconds that open connections are given at the end
+GRACE = 1  # seconds for open connections at the end
 BACKLOG = 64
+PREFIX = "sgcp-demo-"  # of the temporary folder
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens there; port 0 is any that is free.
+    """Return a listening socket; port 0 takes a free one.
 
     Raises:
-        SgcpError: the port is taken, not allowed, or the host is none of this machine's.
+        SgcpError: the port is taken or not allowed, or the host is not an address of this machine.
     """
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
@@ -29,7 +35,7 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
         listening = socket.socket(family, kind, proto)
     except (OSError, UnicodeError) as error:
-        raise SgcpError(f"--host: '{host}' is no address of this machine ({error})") from None
+        raise SgcpError(f"--host: '{host}' is not an address of this machine ({error})") from None
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
@@ -38,7 +44,7 @@ def listen(host: str, port: int) -> socket.socket:
         listening.close()
         if error.errno == errno.EADDRINUSE:
             raise SgcpError(
-                f"--port: {port} is taken by another program; --port 0 takes any that is free"
+                f"--port: {port} is taken by another program. --port 0 takes a free one"
             ) from None
         what = f"--host {host} --port {port}"
         raise SgcpError(f"{what}: cannot listen there ({error.strerror or error})") from None
@@ -46,56 +52,102 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def is_everywhere(listening: socket.socket) -> bool:
-    """Tell whether a socket listens on all of this machine's addresses: 0.0.0.0 or ::."""
+    """Return whether a socket listens on all addresses of this machine: 0.0.0.0 or ::."""
     return ipaddress.ip_address(listening.getsockname()[0]).is_unspecified
 
 
 def address_of(host: str, listening: socket.socket) -> str:
-    """Return the address to type into a browser, on this machine."""
+    """Return the address for a browser on this machine."""
     if is_everywhere(listening):
-        host = "127.0.0.1"  # what stands for all addresses is none that a browser can open
+        host = "127.0.0.1"  # a browser cannot open 0.0.0.0
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listening.getsockname()[1]}/"
 
 
 def prepare_gradio(folder: Path) -> None:
-    """Set what Gradio reads when it is imported: no word to its makers, files in our folder."""
+    """Set what Gradio reads at import: no analytics, files in our folder."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     os.environ["HF_HUB_OFFLINE"] = "1"
 
 
-def serve(page: Any, listening: socket.socket, host: str, most_bytes: int, folder: Path) -> None:
+def serve(page: Any, listening: socket.socket, host: str, max_bytes: int, folder: Path) -> None:
     """Serve until Ctrl-C or SIGTERM, and then end within moments.
 
     Args:
-        host: as the user named it.
-        most_bytes: of one upload.
-        folder: that of ``prepare_gradio``; only its files are served.
+        host: as the user gave it.
+        max_bytes: of one upload.
+        folder: as for ``prepare_gradio``; only its files are served.
 
     Raises:
-        KeyboardInterrupt: that is how it ends.
+        KeyboardInterrupt: at the end.
     """
     import gradio
     import uvicorn
     from fastapi import FastAPI
 
-    from sgcp.demo.access_middleware import Gate
-    from sgcp.demo.page import is_call
-    from sgcp.demo.style import CSS, theme
+    from sgcp.demo.access_middleware import AccessMiddleware
+    from sgcp.demo.page import CSS, is_call, theme
     from sgcp.demo.uploads import upload_routes
 
-    routes = upload_routes(folder, page.upload_file_set.add)  # Gradio removes them when old
+    routes = upload_routes(folder, page.upload_file_set.add)  # Gradio removes old ones
     app = gradio.mount_gradio_app(
         FastAPI(openapi_url=None, routes=routes), page, "/", footer_links=[], run_history=False,
-        show_error=True, max_file_size=most_bytes, ssr_mode=False, enable_monitoring=False,
+        show_error=True, max_file_size=max_bytes, ssr_mode=False, enable_monitoring=False,
         mcp_server=False,
         pwa=False, theme=theme(), css=CSS, app_kwargs={"openapi_url": None},
     )  # fmt: skip
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # of malformed uploads
-    gate = Gate(app, host, most_bytes, folder, partial(is_call, page))
+    guarded = AccessMiddleware(app, host, max_bytes, folder, partial(is_call, page))
     config = uvicorn.Config(
-        gate, log_config=None, log_level="critical", access_log=False,
+        guarded, log_config=None, log_level="critical", access_log=False,
         proxy_headers=False, server_header=False, ws="none", timeout_graceful_shutdown=GRACE,
     )  # fmt: skip
     uvicorn.Server(config).run(sockets=[listening])
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder for this user only; remove it at the end, and those of killed servers now.
+
+    A server locks its folder, and the system releases the lock however the server ends.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        _remove_unlocked(left)
+    folder, descriptor = _make_locked()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _make_locked() -> tuple[Path, int]:
+    while True:  # until no other starting server has removed the still unlocked folder
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        with suppress(FileNotFoundError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            if _lock(descriptor) is not False and folder.exists():
+                return folder, descriptor
+            os.close(descriptor)
+
+
+def _remove_unlocked(folder: Path) -> None:
+    with suppress(OSError):  # another user's, or just removed
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if os.fstat(descriptor).st_uid == os.geteuid() and _lock(descriptor):
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Return whether the lock was free; None: the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True

@@ -1,4 +1,4 @@
-"""Take uploads: the part that has arrived has no name, so nothing of it outlives its connection."""
+"""Receive uploads into unnamed files, so that a broken connection leaves nothing."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from starlette.routing import BaseRoute, Route
 from sgcp.core.errors import explain_os_error
 from sgcp.demo.access_middleware import API
 
-MOST_FILES = 16  # of one request; the page sends one
-SAID_AT_ONCE = 'data: {"msg": "done"}\n\n'
+MAX_FILES = 16  # of one request; the page sends one
+PROGRESS = 'data: {"msg": "done"}\n\n'
 
 
-def upload_routes(folder: Path, took: Callable[[str], None]) -> list[BaseRoute]:
-    """Return what takes the place of Gradio's routes, which leave the files of broken uploads.
+def upload_routes(folder: Path, received: Callable[[str], None]) -> list[BaseRoute]:
+    """Return routes that replace Gradio's, which leave files of broken uploads.
 
     Args:
-        folder: where whole uploads get names.
-        took: called with the path of each.
+        folder: of complete uploads.
+        received: called with the path of each.
     """
 
     async def upload(request: Request) -> Response:
         try:
-            async with request.form(max_files=MOST_FILES, max_fields=MOST_FILES) as form:
+            async with request.form(max_files=MAX_FILES, max_fields=MAX_FILES) as form:
                 files = [file for file in form.getlist("files") if isinstance(file, UploadFile)]
-                paths = [await run_in_threadpool(keep, file, folder) for file in files]
+                paths = [await run_in_threadpool(_keep, file, folder) for file in files]
         except ClientDisconnect:
-            return Response(status_code=400)  # nobody reads it
+            return Response(status_code=400)  # nobody is there to read it
         except HTTPException as error:
             return PlainTextResponse(error.detail, 400)
         except OSError as error:
@@ -44,11 +44,11 @@ def upload_routes(folder: Path, took: Callable[[str], None]) -> list[BaseRoute]:
         if not paths:
             return PlainTextResponse("no file: expected multipart/form-data with files", 400)
         for path in paths:
-            took(path)
+            received(path)
         return JSONResponse(paths)
 
     async def progress(request: Request) -> Response:
-        return PlainTextResponse(SAID_AT_ONCE, media_type="text/event-stream")
+        return PlainTextResponse(PROGRESS, media_type="text/event-stream")
 
     return [
         Route(f"{API}/upload", upload, methods=["POST"]),
@@ -56,8 +56,8 @@ def upload_routes(folder: Path, took: Callable[[str], None]) -> list[BaseRoute]:
     ]
 
 
-def keep(file: UploadFile, folder: Path) -> str:
-    """Give an upload a name in a folder of its own, or leave nothing; return its path."""
+def _keep(file: UploadFile, folder: Path) -> str:
+    """Copy an upload into a folder of its own; return its path."""
     name = strip_invalid_filename_characters(Path(file.filename or "").name)
     own = Path(tempfile.mkdtemp(dir=folder))
     path = own / ("upload" if name in ("", ".", "..") else name)

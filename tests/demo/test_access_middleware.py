@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sgcp.demo.access_middleware import HEADERS, Gate
+from sgcp.demo.access_middleware import HEADERS, AccessMiddleware
 
 OURS = {"host": "127.0.0.1:7860"}
 FOLDER = Path(tempfile.gettempdir(), "sgcp-demo-x").resolve()
@@ -16,7 +16,7 @@ FOLDER = Path(tempfile.gettempdir(), "sgcp-demo-x").resolve()
 def refusal(listens="127.0.0.1", path="/", method="GET", **headers):
     named = {key.replace("_", "-"): value for key, value in (OURS | headers).items()}
     lines = [(key.encode(), value.encode()) for key, value in named.items()]
-    found = Gate(None, listens, 10**6, FOLDER, None).refusal(
+    found = AccessMiddleware(None, listens, 10**6, FOLDER, None).refusal(
         {"headers": lines, "path": path, "method": method}
     )
     return found and found[0]
@@ -85,14 +85,16 @@ def test_only_files_of_our_own_folder_are_served(name):
 def test_a_link_out_of_our_folder_is_not_followed(tmp_path):
     (tmp_path / "ours").mkdir()
     (tmp_path / "ours/link").symlink_to("/etc")
-    gate = Gate(None, "127.0.0.1", 10**6, tmp_path / "ours", None)
+    gate = AccessMiddleware(None, "127.0.0.1", 10**6, tmp_path / "ours", None)
     assert gate.is_inside(f"{tmp_path}/ours/x.png")
     assert not gate.is_inside(f"{tmp_path}/ours/link/passwd")
 
 
 def test_an_address_is_none_of_our_files_wherever_we_stand(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert not Gate(None, "127.0.0.1", 10**6, tmp_path, None).is_inside("https://example.org/x.png")
+    assert not AccessMiddleware(None, "127.0.0.1", 10**6, tmp_path, None).is_inside(
+        "https://example.org/x.png"
+    )
 
 
 def call(body, kind="application/json", is_call=lambda call: True):
@@ -113,7 +115,7 @@ def call(body, kind="application/json", is_call=lambda call: True):
     lines = [(b"host", b"127.0.0.1:7860"), (b"content-length", str(len(body)).encode()),
              (b"content-type", kind.encode())]  # fmt: skip
     scope = {"type": "http", "headers": lines, "path": "/gradio_api/queue/join", "method": "POST"}
-    asyncio.run(Gate(app, "127.0.0.1", 10**6, FOLDER, is_call)(scope, receive, send))
+    asyncio.run(AccessMiddleware(app, "127.0.0.1", 10**6, FOLDER, is_call)(scope, receive, send))
     return arrived, said[:1]
 
 
@@ -156,7 +158,7 @@ def test_events_of_a_tab_that_asked_for_nothing_are_not_there():
     assert refusal(path="/gradio_api/queue/data") == 404
 
 
-def test_the_browser_is_told_to_ask_nobody_else_and_nothing_said_behind_the_gate_changes_that():
+def test_the_browser_is_told_to_ask_nobody_else_and_nothing_said_behind_it_changes_that():
     async def app(scope, receive, send):
         kept = [(b"content-type", b"text/html"), (b"Content-Security-Policy", b"default-src *")]
         await send({"type": "http.response.start", "status": 200, "headers": kept})
@@ -167,12 +169,12 @@ def test_the_browser_is_told_to_ask_nobody_else_and_nothing_said_behind_the_gate
         said.extend(message["headers"])
 
     scope = {"type": "http", "headers": [(b"host", b"127.0.0.1")], "path": "/", "method": "GET"}
-    asyncio.run(Gate(app, "127.0.0.1", 10**6, FOLDER, None)(scope, None, send))
+    asyncio.run(AccessMiddleware(app, "127.0.0.1", 10**6, FOLDER, None)(scope, None, send))
     expected = {"content-type": "text/html"} | HEADERS
     assert sorted(said) == sorted((k.encode(), v.encode()) for k, v in expected.items())
 
 
-def test_a_failure_behind_the_gate_is_one_line_and_no_traceback(capsys):
+def test_a_failure_behind_it_is_one_line_and_no_traceback(capsys):
     async def app(scope, receive, send):
         raise KeyError("x")
 
@@ -182,7 +184,7 @@ def test_a_failure_behind_the_gate_is_one_line_and_no_traceback(capsys):
         said.append(message.get("status"))
 
     scope = {"type": "http", "headers": [(b"host", b"127.0.0.1")], "path": "/", "method": "GET"}
-    asyncio.run(Gate(app, "127.0.0.1", 10**6, FOLDER, None)(scope, None, send))
+    asyncio.run(AccessMiddleware(app, "127.0.0.1", 10**6, FOLDER, None)(scope, None, send))
     assert said == [500, None]
     assert capsys.readouterr() == ("", "")
 

@@ -15,9 +15,8 @@ from videos import frames_of, make_video
 
 from sgcp.core.errors import SgcpError
 from sgcp.datasets.classes import camvid_classes
-from sgcp.demo import images, videos
-from sgcp.demo.images import VIEWS, Labelled, Style, label_image
-from sgcp.demo.videos import StoppedError, VideoJob
+from sgcp.demo import actions, media
+from sgcp.demo.media import LabelledImage, StoppedError, Style, VideoJob
 from sgcp.media.video_reader import VideoLimits
 
 
@@ -42,7 +41,10 @@ def video_job(folder, seconds=10.0, style=Style(), size=(48, 64)):
 def test_a_video_gets_the_colours_and_their_shares(tmp_path):
     job = video_job(tmp_path, style=Style("Labels"))
     assert job.run().frames == job.done == job.total == 12
-    assert [(item.name, share) for item, share in job.shares()] == [("Sky", 0.5), ("Building", 0.5)]
+    assert [(item.name, share) for item, share in media.shares(job.counts, job.classes)] == [
+        ("Sky", 0.5),
+        ("Building", 0.5),
+    ]
     first = frames_of(job.target)[1][0]
     assert np.abs(first[:, :28].astype(int) - Halves.classes[0].color).max() < 20
 
@@ -64,13 +66,13 @@ def test_a_stopped_video_leaves_no_file(tmp_path):
 
 def test_a_long_video_is_refused_before_it_is_read(tmp_path):
     job = video_job(tmp_path, seconds=0.1)
-    with pytest.raises(SgcpError, match=r"lasts 0\.5 s, and this server takes 0\.1"):
+    with pytest.raises(SgcpError, match=r"lasts 0\.5 s, .* 0\.1"):
         job.run()
     assert job.done == 0
 
 
 def test_large_frames_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr(videos, "LIMITS", VideoLimits(pixels=48 * 64 - 1))
+    monkeypatch.setattr(media, "LIMITS", VideoLimits(pixels=48 * 64 - 1))
     job = video_job(tmp_path)
     with pytest.raises(SgcpError, match="frames of 64x48, and at most 3,071 pixels are read"):
         job.run()
@@ -78,18 +80,18 @@ def test_large_frames_are_refused_before_they_are_decoded(tmp_path, monkeypatch)
 
 
 def test_large_images_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "MOST_PIXELS", 63)
-    monkeypatch.setattr(images, "read_photo", None)
+    monkeypatch.setattr(media, "MAX_PIXELS", 63)
+    monkeypatch.setattr(media, "read_photo", None)
     (tmp_path / "a.png").write_bytes(forge.png((8, 8)))
-    with pytest.raises(SgcpError, match=r"a\.png: 8 x 8 pixels, and this page takes 63; make it"):
-        label_image(tmp_path / "a.png", Halves(), Style(), tmp_path)
+    with pytest.raises(SgcpError, match=r"a\.png: 8 x 8 pixels, .* 63"):
+        media.label_image(tmp_path / "a.png", Halves(), Style(), tmp_path)
 
 
 @pytest.mark.parametrize("size", [(4096, 8192), (1, 2**23), (2**23, 1), (720, 40_000)])
 def test_what_the_network_sees_is_bounded(size):
-    height, width = images.network_size(Halves(), size)
-    assert 1 <= height * width <= images.NETWORK_PIXELS
-    assert images.network_size(Halves(), (1024, 2048)) == (1024, 2048)
+    height, width = media.network_size(Halves(), size)
+    assert 1 <= height * width <= media.NETWORK_PIXELS
+    assert media.network_size(Halves(), (1024, 2048)) == (1024, 2048)
 
 
 def test_bands_are_painted_and_counted_as_the_whole_image():
@@ -98,15 +100,15 @@ def test_bands_are_painted_and_counted_as_the_whole_image():
         (np.arange(600 * 40).reshape(600, 40) % 11).astype(np.uint8),
     )
     whole = Style().paint(image.copy(), labels, Halves.classes)
-    images.paint_bands(image, labels, Halves.classes, Style())
+    media.paint_bands(image, labels, Halves.classes, Style())
     assert np.array_equal(image, whole)
-    assert np.array_equal(images.count(labels), np.bincount(labels.ravel(), minlength=256))
+    assert np.array_equal(media.count_pixels(labels), np.bincount(labels.ravel(), minlength=256))
 
 
 def test_the_largest_share_comes_first_and_what_does_not_occur_has_none():
     counts = np.zeros(256, np.int64)
     counts[[2, 4, 7]] = 1, 6, 3
-    found = images.shares(counts, Halves.classes)
+    found = media.shares(counts, Halves.classes)
     assert [(item.train_id, share) for item, share in found] == [(4, 0.6), (7, 0.3), (2, 0.1)]
 
 
@@ -114,13 +116,13 @@ class Tab:
     """One tab of the browser, and what is asked for in it; the weights "slow" wait for ``go``."""
 
     def __init__(self, folder, monkeypatch):
-        from sgcp.demo import actions
-
         self.begun, self.go = threading.Event(), threading.Event()
-        self.folder, self.media = folder / "results", folder
+        self.folder, self.source = folder / "results", folder
         self.folder.mkdir()
         self.actions = actions.Actions(SimpleNamespace(take=self.take), self.folder, 10.0)
-        self.kept = Labelled(Path("before"), self.actions.new_folder(), (), np.zeros(256), None)
+        self.kept = LabelledImage(
+            Path("before"), self.actions.new_folder(), (), np.zeros(256), None
+        )
         monkeypatch.setattr(actions, "label_image", self.label_image)
         monkeypatch.setattr(actions, "show", lambda **parts: parts)
         monkeypatch.setattr(actions.Actions, "show_image", lambda self, kept, style: kept)
@@ -148,7 +150,7 @@ class Tab:
     async def label(self, name, model, tab="tab"):
         """Return all that the page is shown."""
         request = SimpleNamespace(session_hash=tab)
-        asked = [str(self.media / name), model, "auto", "Overlay", 50, self.kept, request]
+        asked = [str(self.source / name), model, "auto", "Overlay", 50, self.kept, request]
         return [updates async for updates in self.actions.label(*asked)]
 
     async def label_two(self, first, second):
@@ -224,23 +226,19 @@ def test_a_image_with_a_video_s_name_is_labelled_as_a_image(tmp_path, monkeypatc
 
 
 def test_a_full_disk_is_named_and_no_folder_of_the_server(tmp_path):
-    from sgcp.demo.actions import Actions
-
     full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "a_labels.png"))
-    said = Actions.explain(full, tmp_path / "a.png").message
+    said = actions.Actions.explain(full, tmp_path / "a.png").message
     assert (
         said == "a_labels.png: No space left on device; free some space and run the command again"
     )
 
 
 def test_a_bug_shows_its_traceback_to_those_who_ask(tmp_path, monkeypatch, capsys):
-    from sgcp.demo.actions import Actions
-
     def explain_a_bug():
         try:
             [].pop()
         except IndexError as error:
-            return Actions.explain(error, tmp_path).message, capsys.readouterr().err
+            return actions.Actions.explain(error, tmp_path).message, capsys.readouterr().err
 
     monkeypatch.delenv("SGCP_DEBUG", raising=False)
     assert explain_a_bug() == ("unexpected IndexError; this is a bug in sgcp", "")
@@ -252,4 +250,4 @@ def test_a_bug_shows_its_traceback_to_those_who_ask(tmp_path, monkeypatch, capsy
 
 
 def test_a_view_is_named_apart_from_the_label_map():
-    assert "street_labels.png" not in [Style(view).name("street", ".png") for view in VIEWS]
+    assert "street_labels.png" not in [Style(view).name("street", ".png") for view in media.VIEWS]

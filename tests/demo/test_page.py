@@ -12,13 +12,13 @@ ASKED = [FILE, "camvid", "auto", "Overlay", 50, None]
 
 @pytest.fixture(scope="module")
 def page():
-    shelf = SimpleNamespace(models=["camvid"], engines=["auto"])
+    offered = SimpleNamespace(models=["camvid"], engines=["auto"])
 
     async def act(*inputs):
         """Stand for every action."""
 
     names = ("label", "label_again", "restyle", "cancel", "leave", "forget")
-    actions = SimpleNamespace(shelf=shelf, **dict.fromkeys(names, act))
+    actions = SimpleNamespace(models=offered, **dict.fromkeys(names, act))
     return build_page(actions, "")
 
 

@@ -1,0 +1,255 @@
+"""Label an image or a video for the page, within bounds of memory."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from sgcp.core.errors import SgcpError
+from sgcp.datasets.classes import SemanticClass
+from sgcp.datasets.label_files import train_ids_of, write_labels
+from sgcp.inference.segmenter import Segmenter, resize_input
+from sgcp.media.images import UInt8, photo_size, read_label, read_photo, write_png
+from sgcp.media.video import VideoSummary, transform_video
+from sgcp.media.video_reader import VideoLimits, open_video
+from sgcp.reporting.panels import blend, colorize
+
+VIEWS = {"Overlay": "overlay", "Labels": "colors", "Image": "image"}
+"""What the page can show, and the suffix of its files; ``labels`` is the map of train ids."""
+Classes = tuple[SemanticClass, ...]
+Shares = list[tuple[SemanticClass, float]]
+
+# These bounds keep the server below 1 GB (benchmarks/demo_memory.py).
+MAX_PIXELS = 2**25  # of an image; decoding and encoding take some 12 bytes each
+NETWORK_PIXELS = 2**21  # of the network's input; 60 bytes each
+BAND = 256  # rows that are painted at once
+LIMITS = VideoLimits(pixels=2**22, threads=2)  # threads hold frames
+MAX_RATE = 240  # frames/s, to bound the frames of a video that does not state its length
+
+
+class StoppedError(SgcpError):
+    """The user, or the end of the server, stopped a video."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How labels are shown."""
+
+    view: str = "Overlay"
+    """One of ``VIEWS``."""
+    strength: float = 0.5
+    """Opacity of the colours in the overlay, 0 .. 1."""
+
+    def name(self, stem: str, suffix: str) -> str:
+        """Return the name of the file that shows it."""
+        return f"{stem}_{VIEWS[self.view]}{suffix}"
+
+    def paint(self, image: UInt8, labels: UInt8, classes: Classes) -> UInt8:
+        """Return (H, W, 3), from an image (H, W, 3) and its train ids (H, W)."""
+        if self.view == "Image":
+            return image
+        colors = colorize(labels, classes)
+        return colors if self.view == "Labels" else blend(image, colors, self.strength)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long an image took, and on which engine."""
+
+    network: float
+    """Milliseconds from the network's input to a label for every pixel."""
+    whole: float
+    """Milliseconds from the file to the painted image."""
+    size: tuple[int, int]
+    """(height, width) of the image."""
+    seen: tuple[int, int]
+    """(height, width) of the network's input."""
+    engine: str
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """A result; its pixels are kept in files, since each tab of the browser holds one."""
+
+    source: Path
+    folder: Path
+    classes: Classes
+    counts: NDArray[np.int64]
+    """Pixels by train id."""
+    timing: Timing
+
+    @property
+    def labels(self) -> Path:
+        """The file of the label map."""
+        return self.folder / f"{self.source.stem}_labels.png"
+
+    def write_view(self, style: Style) -> Path:
+        """Write the image in another style; return its file."""
+        path = self.folder / style.name(self.source.stem, ".png")
+        image = read_photo(self.source)
+        paint_bands(image, read_label(self.labels), self.classes, style)
+        write_png(path, image)
+        return path
+
+
+def label_image(path: Path, segmenter: Segmenter, style: Style, folder: Path) -> LabelledImage:
+    """Label an image; write its label map and the painted image into ``folder``.
+
+    A warm-up run comes first, so that the time excludes building a graph for a new size.
+
+    Raises:
+        SgcpError: not an image, or too large.
+    """
+    size = photo_size(path)
+    if size[0] * size[1] > MAX_PIXELS:
+        raise SgcpError(
+            f"{path}: {size[1]} x {size[0]} pixels, and this page accepts {MAX_PIXELS:,}. Make it "
+            "smaller, or use `sgcp segment`"
+        )
+    start = time.perf_counter()
+    image = read_photo(path)
+    size = image.shape[0], image.shape[1]
+    seen = resize_input(image, network_size(segmenter, size))
+    read = time.perf_counter() - start
+    with segmenter.slots:
+        segmenter.engine.label(seen, size)
+        start = time.perf_counter()
+        labels = segmenter.engine.label(seen, size)
+        network = time.perf_counter() - start
+    paint_bands(image, labels, segmenter.classes, style)
+    whole = read + time.perf_counter() - start
+    seen_size = seen.shape[0], seen.shape[1]
+    timing = Timing(1000 * network, 1000 * whole, size, seen_size, engine_name(segmenter))
+    made = LabelledImage(path, folder, segmenter.classes, count_pixels(labels), timing)
+    write_labels(made.labels, labels, train_ids_of(segmenter.classes))
+    del labels
+    write_png(folder / style.name(path.stem, ".png"), image)
+    return made
+
+
+@dataclass
+class VideoJob:
+    """A video being labelled in a thread, which can be asked for its progress and stopped."""
+
+    source: Path
+    target: Path
+    load: Callable[[], Segmenter]
+    style: Style
+    max_seconds: float
+    stop: threading.Event = field(default_factory=threading.Event)
+    done: int = 0
+    """Frames."""
+    total: int | None = None
+    """Frames, if the file states them."""
+    started: float = field(default_factory=time.perf_counter)
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+    """Pixels by train id, over all frames."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self) -> VideoSummary:
+        """Write the video.
+
+        Raises:
+            StoppedError: ``stop`` is set.
+            SgcpError: not a video, or too long.
+        """
+        seconds = video_length(self.source)
+        if seconds is not None and seconds > self.max_seconds:
+            raise SgcpError(
+                f"{self.source.name}: lasts {seconds:.1f} s, and this server accepts "
+                f"{self.max_seconds:g}. Cut it, or start sgcp demo with a larger --max-seconds"
+            )
+        self.started = time.perf_counter()
+        self._check_stop()
+        segmenter = self.load()
+        self.classes, self.engine = segmenter.classes, engine_name(segmenter)
+
+        def paint(frame: UInt8) -> dict[str, UInt8]:
+            self._check_stop()
+            size = frame.shape[0], frame.shape[1]
+            labels = segmenter.segment(frame, network_size(segmenter, size))
+            with self.lock:
+                self.counts += count_pixels(labels)
+            return {"shown": self.style.paint(frame, labels, self.classes)}
+
+        return transform_video(
+            self.source, {"shown": self.target}, paint, segmenter.workers, self.advance,
+            limits=LIMITS,
+        )  # fmt: skip
+
+    def advance(self, done: int, total: int | None) -> None:
+        """Record the progress."""
+        self.done, self.total = done, total
+        self._check_stop()
+        if done > self.max_seconds * MAX_RATE:
+            raise SgcpError(f"{self.source.name}: lasts more than {self.max_seconds:g} s. Cut it")
+
+    def _check_stop(self) -> None:
+        if self.stop.is_set():
+            raise StoppedError("stopped")
+
+    def rate(self) -> float:
+        """Return frames a second so far."""
+        return self.done / max(time.perf_counter() - self.started, 1e-9)
+
+
+def video_length(path: Path) -> float | None:
+    """Return the seconds of a video; None if the file does not state them.
+
+    Raises:
+        SgcpError: not a video.
+    """
+    with open_video(path, LIMITS) as video:
+        ticks = video.container.duration
+    return None if ticks is None else ticks / av.time_base
+
+
+def engine_name(segmenter: Segmenter) -> str:
+    """Return the name and precision of a model's engine."""
+    return f"{segmenter.engine.name}, {segmenter.engine.precision}"
+
+
+def network_size(segmenter: Segmenter, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the (height, width) of the network's input for an image, bounded."""
+    height, width = segmenter.card.input_size(*size)
+    factor = math.sqrt(NETWORK_PIXELS / (height * width))
+    if factor >= 1:
+        return height, width
+    height, width = max(1, int(height * factor)), max(1, int(width * factor))
+    height = min(height, NETWORK_PIXELS)  # of a strip, whose other side cannot shrink
+    return height, min(width, NETWORK_PIXELS // height)
+
+
+def shares(counts: NDArray[np.integer], classes: Sequence[SemanticClass]) -> Shares:
+    """Return the classes that occur and their shares of the pixels, the largest first.
+
+    Args:
+        counts: (256,) pixels by train id.
+    """
+    total = counts.sum()
+    found = [(item, counts[item.train_id] / total) for item in classes if counts[item.train_id]]
+    return sorted(found, key=lambda pair: -pair[1])
+
+
+def count_pixels(labels: UInt8) -> NDArray[np.int64]:
+    """Count the pixels (H, W) of each value: (256,)."""
+    bands = (np.bincount(labels[rows].reshape(-1), minlength=256) for rows in _bands(labels))
+    return np.sum(list(bands), axis=0, dtype=np.int64)
+
+
+def paint_bands(image: UInt8, labels: UInt8, classes: Classes, style: Style) -> None:
+    """Paint (H, W, 3) in place, without a second image in memory."""
+    for rows in _bands(labels):
+        image[rows] = style.paint(image[rows], labels[rows], classes)
+
+
+def _bands(labels: UInt8) -> Iterator[slice]:
+    return (slice(top, top + BAND) for top in range(0, labels.shape[0], BAND))
