@@ -1,16 +1,19 @@
 """The project's Markdown pages, taken apart: links, headings, code and what it names."""
 
 import ast
+import json
 import re
 import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from conftest import ROOT
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from ruamel.yaml import YAML
 
 # Not below the environment, data, what mutmut copies: many files, none of them a page.
 FOLDERS = [p for p in ROOT.iterdir() if p.name not in ("data", "mutants") and p.name[0] != "."]
@@ -28,15 +31,36 @@ def help_examples(command: Any) -> list[str]:
 
 
 @cache
-def tokens(path: Path) -> tuple[Token, ...]:
-    """Return a page's tokens, those inside of lines after the line's own."""
+def tokens(page: Path | str) -> tuple[Token, ...]:
+    """Return the tokens of a page or of its text, those inside of lines after the line's own."""
+    text = page.read_text(encoding="utf-8") if isinstance(page, Path) else page
     found: list[Token] = []
-    for token in MarkdownIt("commonmark").enable("table").parse(path.read_text(encoding="utf-8")):
+    for token in MarkdownIt("commonmark").enable("table").parse(text):
         found += [token, *(token.children or ())]
     return tuple(found)
 
 
-def fences(path: Path, language: str) -> list[str]:
+def section(path: Path, title: str) -> str:
+    """Return the text below a heading of the second level."""
+    return path.read_text(encoding="utf-8").split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def add_settings(params: Path, block: str) -> None:
+    """Merge a YAML block of a page into a params.yaml whose anchors it may use."""
+    text = params.read_text(encoding="utf-8") + "\nadded:\n" + indent(block, "  ")
+    content = YAML(typ="safe", pure=True).load(text)
+    params.write_text(json.dumps(_merged(content, content.pop("added"))))
+
+
+def _merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in more.items():
+        below = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merged(base[key], value) if below else value
+    return merged
+
+
+def fences(path: Path | str, language: str) -> list[str]:
     """Return the code blocks of a language, in order."""
     return [t.content for t in tokens(path) if t.type == "fence" and t.info == language]
 

@@ -28,7 +28,7 @@ TOLERANCE = 15
 
 def example() -> list[tuple[str, str]]:
     """Return the blocks of the example, in order: their language and text."""
-    section = PAGE.split("## An example, from nothing")[1].split("\n## ")[0]
+    section = PAGE.split("## Follow an example")[1].split("\n## ")[0]
     return BLOCKS.findall(section)
 
 
@@ -112,7 +112,7 @@ def test_example_of_the_page_comes_to_the_scores_it_prints(followed):
 
 def test_example_leaves_a_zip_of_label_ids_and_the_meaning_of_each(followed):
     project, _ = followed
-    folder = project.root / "data/submissions/own"
+    folder = project.root / "data/submissions/custom"
     with ZipFile(folder / "test_result.zip") as archive:
         assert archive.namelist() == [f"test {number:02}.png" for number in range(8)]
     report = json.loads((folder / "check.json").read_text())
@@ -149,7 +149,7 @@ def test_dvc_follows_the_folder_once_it_is_linked_anew(grown):
     )
     output = clone.call("dvc", "repro", "prepare@custom")
     assert "custom: 25 train, 8 val, 8 test" in output
-    assert "own-8cb153cf" not in output  # other names, another protocol
+    assert "custom-8cb153cf" not in output  # other names, another protocol
     assert (clone.root / "dvc.lock").read_text() != lock
     assert "up to date" in clone.call("dvc", "repro", "prepare@custom")
 
@@ -162,7 +162,7 @@ def test_settings_that_the_page_shows_are_settings(tmp_path):
         path.write_text((ROOT / "params.yaml").read_text())
         set_params(path, flatten(YAML(typ="safe", pure=True).load(text)))
         load_params(path)
-        init = load_params(path).own.recipes["quick"].init
+        init = load_params(path).custom.recipes["quick"].init
         assert init is None or (ROOT / init).is_file()
 
 

@@ -1,4 +1,4 @@
-"""The pages say what is there: links, commands, options, paths, messages and the graph."""
+"""Links, commands, options, paths, messages and the graph of the docs match the code."""
 
 import re
 import sys
@@ -163,6 +163,6 @@ def test_graph_shows_what_reads_what():
 
 def test_commands_with_json_are_those_that_the_page_names():
     text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
-    (sentence,) = re.findall(r"more than its files: (.*?)\. Shares", text, re.DOTALL)
+    (sentence,) = re.findall(r"These commands have `--json`: (.*?)\. Shares", text, re.DOTALL)
     named = {name.split()[0] for name in re.findall(r"`([^`]+)`", sentence)}
     assert named == {name for name, options in COMMANDS.items() if "--json" in options}

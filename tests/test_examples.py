@@ -25,7 +25,7 @@ EXAMPLES = [
 # What is not run here, and why.
 ELSEWHERE = {
     r"git clone|git commit \.\.\.|make ": "is what runs the tests, or is no command",
-    r"python (benchmarks|\.\./toy)/|python -c": "measures for minutes, or has a test of its own",
+    r"python ((benchmarks|\.\./toy)/)?\w+\.py|python -c": "takes minutes, or has its own test",
     r"torchrun ": "wants several GPUs; tests/training/test_processes.py runs two processes",
     r"CITYSCAPES_USERNAME=": "asks a server; tests/datasets/test_account.py has one",
     r"dvc plots show data/resume": "wants a training run in progress",
