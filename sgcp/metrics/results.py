@@ -54,6 +54,8 @@ def write_scores(
         SgcpError: no pixel is scored.
     """
     # pandas takes longer to import than a hundred images to count.
+    import pandas as pd
+
     from sgcp.metrics import tables
 
     protocol, counts = tally.protocol, tally.counts
@@ -73,7 +75,7 @@ def write_scores(
     files = {
         "per_class.csv": classes,
         "confusion.csv": tables.confusion_table(square(counts, protocol), true, names),
-        "per_image.csv": tables.per_image_table(tally.images),
+        "per_image.csv": pd.DataFrame(tally.images),
     }
     for name, table in files.items():
         write_text(target.with_name(name), table.to_csv(index=False, lineterminator="\n"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import astuple, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +10,6 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from sgcp.core.terminal import percent
-from sgcp.metrics.iou import ImageScore
 
 if TYPE_CHECKING:
     from sgcp.metrics.confusion import Counts
@@ -39,12 +36,6 @@ def per_class_table(scores: Scores, counts: Counts, protocol: Protocol) -> pd.Da
     return pd.DataFrame(columns)
 
 
-def per_image_table(images: Sequence[ImageScore]) -> pd.DataFrame:
-    """Return a row an image, in the order given: key, miou, pixel_accuracy, labelled pixels."""
-    names = [item.name for item in fields(ImageScore)]
-    return pd.DataFrame(map(astuple, images), columns=names)
-
-
 def confusion_table(
     confusion: NDArray[np.int64], true: NDArray[np.int64], names: list[str]
 ) -> pd.DataFrame:
@@ -57,16 +48,13 @@ def confusion_table(
         confusion: (K, K), ground truth in rows.
         true: (K,) pixels of each class in the ground truth.
     """
-    shares = confusion / np.maximum(true, 1)[:, None]
-    size = len(names)
-    return pd.DataFrame(
-        {
-            "actual": np.repeat(names, size),
-            "predicted": np.tile(names, size),
-            "share": shares.ravel(),
-            "pixels": confusion.ravel(),
-        }
-    )
+    columns = {
+        "actual": np.repeat(names, len(names)),
+        "predicted": np.tile(names, len(names)),
+        "share": (confusion / np.maximum(true, 1)[:, None]).ravel(),
+        "pixels": confusion.ravel(),
+    }
+    return pd.DataFrame(columns)
 
 
 def render_scores(title: str, table: pd.DataFrame, scores: Scores) -> Table:
