@@ -42,7 +42,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     try:
         network = build_network(card.network, len(card.classes), card.encoder)
     except SgcpError as error:
-        raise SgcpError(f"{path}: {error}") from None
+        raise SgcpError(f"{path.with_suffix('.json')}: {error}") from None
     load_strictly(network, tensors, path)
     refuse_overflow(network.eval(), path)
     return network, card
