@@ -1,10 +1,9 @@
-"""The stage graph as Mermaid text, which GitHub draws: what README.md shows.
+"""Draw the stage graph of dvc.yaml as Mermaid text for README.md.
 
     python docs/graph.py [--write]
 
-Read from dvc.yaml: a stage points to those that read what it writes. Arrows that others imply are
-left out (``train`` reads the raw data too, but not before ``prepare`` has). ``--write`` puts the
-text into README.md; ``tests/test_docs.py`` fails where it is not what dvc.yaml says.
+An arrow leads from a stage to each stage that reads its outputs; arrows implied by others are left
+out. ``tests/test_docs.py`` compares README.md with dvc.yaml; ``--write`` updates it.
 """
 
 import argparse
@@ -20,24 +19,24 @@ BLOCK = re.compile(r"```mermaid\n.*?```\n", re.DOTALL)
 
 
 def names(entries: list[Any]) -> list[str]:
-    """Return paths of a list in dvc.yaml, whose entries are text or a key with options."""
+    """Return the paths of a list in dvc.yaml; an entry is a path, or a path with options."""
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
 def written(stage: dict[str, Any]) -> list[str]:
-    """Return every path that a stage writes; ``X`` stands for the dataset."""
+    """Return every path that a stage writes; ``X`` is the dataset."""
     kinds = ("outs", "metrics", "plots")
     return [name.replace("${item.dataset}", "X") for k in kinds for name in names(stage.get(k, []))]
 
 
 def first_result(stage: dict[str, Any]) -> str:
-    """Return the folder of data that a stage fills, or else its metrics."""
+    """Return the folder of data that a stage writes, or else its metrics."""
     outs = [name for name in names(stage.get("outs", [])) if name.startswith("data/")]
     return [*outs, *names(stage.get("metrics", []))][0].replace("${item.dataset}", "X")
 
 
 def read_graph(stages: dict[str, Any]) -> "nx.DiGraph[str]":
-    """Return who reads whose results, less what follows from other arrows."""
+    """Return the graph of stages, without arrows that others imply."""
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(stages)
     for reader, stage in stages.items():
@@ -49,7 +48,7 @@ def read_graph(stages: dict[str, Any]) -> "nx.DiGraph[str]":
 
 
 def render(stages: dict[str, Any]) -> str:
-    """Return a fenced Mermaid block: a box a stage, with what it is for."""
+    """Return a fenced Mermaid block with a box for each stage and its first output."""
     graph = read_graph(stages)
     lines = [f'  {name}["<b>{name}</b><br>{first_result(stages[name])}"]' for name in stages]
     lines += [
@@ -67,7 +66,7 @@ def draw() -> str:
 
 
 def main() -> None:
-    """Print the block, or put it into README.md."""
+    """Print the block, or write it into README.md."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--write", action="store_true", help="replace the block of README.md")
     readme = ROOT / "README.md"

@@ -3,9 +3,8 @@
     sgcp download sample && sgcp prepare sample && sgcp train sample
     python docs/images.py
 
-No dataset's image is in the repository. ``data/models/sample`` must be there; ``dvc repro`` makes
-it too. The same model gives the same bytes. Where Chromium is installed, the pages of
-``sgcp report`` and ``sgcp browse`` are photographed as well, if they are there.
+The images show the sample only, and the same model gives the same bytes. If Chromium is installed,
+existing pages of ``sgcp report`` and ``sgcp browse`` are photographed as well.
 """
 
 import argparse
@@ -42,7 +41,7 @@ PAGES = (
 
 
 def draw_segmentation(image: UInt8, model: Segmenter) -> Image.Image:
-    """Return an image (H, W, 3) beside what the model says of it, over a legend."""
+    """Return an image (H, W, 3) beside its prediction, above a legend."""
     labels = model.segment(image)
     colors = colorize(labels, model.classes)
     overlay = np.rint(image * (1 - SHARE) + colors * SHARE).astype(np.uint8)
@@ -52,8 +51,8 @@ def draw_segmentation(image: UInt8, model: Segmenter) -> Image.Image:
     figure, axes = plt.subplots(
         1, 2, figsize=(WIDTH, WIDTH * height / (2 * width) + 0.8), layout="constrained"
     )
-    for axis, picture in zip(axes, (image, overlay), strict=True):
-        axis.imshow(picture)
+    for axis, shown in zip(axes, (image, overlay), strict=True):
+        axis.imshow(shown)
         axis.axis("off")
     handles = [Patch(facecolor=np.divide(c.color, 255), edgecolor="black") for c in seen]
     figure.legend(
@@ -66,19 +65,19 @@ def draw_segmentation(image: UInt8, model: Segmenter) -> Image.Image:
 
 
 def photograph(layout: Layout, out: Path) -> None:
-    """Draw parts of the pages that are there, as Chromium shows them."""
+    """Photograph parts of the existing pages in Chromium."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium")
     if chromium is None:
-        print("no Chromium here: pages are not photographed")
+        print("Chromium is not installed: pages are not photographed")
         return
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for name, place, file, part in PAGES:
             address = (getattr(layout, place) / file).resolve()
             if not address.is_file():
-                print(f"{address}: not there, not photographed")
+                print(f"{address}: not found, not photographed")
                 continue
             page = browser.new_page(viewport=VIEW, reduced_motion="reduce")
             page.goto(address.as_uri())
@@ -88,29 +87,29 @@ def photograph(layout: Layout, out: Path) -> None:
         browser.close()
 
 
-def save(picture: Image.Image, path: Path, exact: list[int]) -> None:
-    """Write a PNG of few bytes, with a palette that holds some colours (R, G, B, R, ...) as are."""
-    few = picture.quantize(COLORS - len(exact) // 3, dither=Image.Dither.NONE)
+def save(image: Image.Image, path: Path, exact: list[int]) -> None:
+    """Write a small PNG with a palette that contains the colours ``exact`` (R, G, B, R, ...)."""
+    few = image.quantize(COLORS - len(exact) // 3, dither=Image.Dither.NONE)
     palette = Image.new("P", (1, 1))
     palette.putpalette([*exact, *(few.getpalette() or [])])
     file = io.BytesIO()
-    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    image.quantize(palette=palette, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     write_bytes(path, file.getvalue())
     print(f"{path}: {path.stat().st_size:,} bytes")
 
 
 def main() -> None:
-    """Draw them all."""
+    """Draw all images."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--scene", type=int, default=3, help="which one of the validation split")
+    parser.add_argument("--scene", type=int, default=3, help="number of the validation image")
     parser.add_argument("--out", type=Path, default=IMAGES, help="folder to write to")
     options = parser.parse_args()
     layout = Layout(Path(), "sample")
     item = read_dataset(layout.prepared).split("val")[options.scene]
     model = load(layout.model, precision="fp32")
-    picture = draw_segmentation(read_image(layout.raw / item.image), model)
+    image = draw_segmentation(read_image(layout.raw / item.image), model)
     legend = [channel for one in model.classes for channel in one.color]
-    save(picture, options.out / "sample.png", legend)
+    save(image, options.out / "sample.png", legend)
     photograph(layout, options.out)
 
 

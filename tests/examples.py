@@ -39,7 +39,7 @@ class World:
         self._settings()
         self._cityscapes()
         self._camvid()
-        self._own()
+        self._custom()
         self._files()
         self.clone.commit("as committed")
 
@@ -112,7 +112,7 @@ class World:
             "".join(f"{r} {g} {b}\t{name}\n" for name, (r, g, b) in colors.items())
         )
 
-    def _own(self) -> None:
+    def _custom(self) -> None:
         root = self.data / "mine"
         for split, count in COUNTS.items():
             for number in range(count):
@@ -127,7 +127,7 @@ class World:
         (root / "classes.csv").write_text("name,values,color\nground,0,#646464\nthing,1,#ff0000\n")
 
     def _files(self) -> None:
-        """What a user has lying about."""
+        """Files of a user: images, a folder, a video."""
         (self.root / "holiday/day").mkdir(parents=True)
         for number, name in enumerate(("street.jpg", "holiday/1.jpg", "holiday/day/2.jpg")):
             Image.fromarray(random_image(*SIZE, number)).save(self.root / name)

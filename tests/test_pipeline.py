@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, TINY, set_params
+from pages import shell_lines
 from ruamel.yaml import YAML
 
 pytestmark = pytest.mark.integration
 
+FLAG = "--only-changed"
 STAGES = ["download", "prepare", "train", "validate", "predict", "package", "report"]
 PROGRAMS = Path(sys.executable).parent
 
@@ -177,8 +180,9 @@ def train_one_step(*given):
 def test_plots_hold_curves_bars_confusion_and_panels(clone):
     clone.call("dvc", "plots", "diff", "HEAD~1", "HEAD", "-o", "plots_out")
     page = (clone.root / "plots_out/index.html").read_text()
-    for part in ("loss.tsv", "miou.tsv", "IoU per class, sample", "Confusion, sample"):
-        assert part in page, part
+    titles = set(re.findall(r'"title": {"text": "([^"]*)"', page))
+    assert {"loss, sample", "miou, sample", "IoU per class, sample", "Confusion, sample"} <= titles
+    assert not any("/" in title for title in titles)  # no files' names
     assert "share of the true class" in page
     assert list((clone.root / "plots_out/static").glob("*.png"))
     shutil.rmtree(clone.root / "plots_out")
@@ -210,10 +214,40 @@ def test_push_and_pull_bring_results_without_recomputing(clone, tmp_path):
 
 def test_experiment_runs_and_is_shown(clone):
     clone.call("dvc", "exp", "run", "-n", "gentle", "-S", "sample.train.quick.lr=0.005")
-    shown = clone.call("dvc", "exp", "show", "--csv", "--drop", ".*sgcp.*")
-    assert "gentle" in shown
-    assert "0.005" in shown
     assert "sample.train.quick.lr" in clone.call("dvc", "params", "diff")
+    page = ROOT / "docs/experiments.md"
+    (command,) = (words for words in shell_lines(page) if words[:4] == ["dvc", "exp", "show", FLAG])
+    shown = clone.call("env", "COLUMNS=120", *command, "--no-pager")
+    for part in ("gentle", "0.005", "sample.train.quick.lr", "metrics/sample/validate.json:miou"):
+        assert part in shown
+    assert "…" not in shown  # nothing cut off
+    assert max(map(len, shown.splitlines())) <= 120
+
+
+def test_metrics_of_camvid_are_compared_though_only_the_sample_is_enabled(clone):
+    path = clone.root / "metrics/camvid/validate.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"miou": 0.7}))
+    clone.commit("CamVid's metrics")
+    path.write_text(json.dumps({"miou": 0.8}))
+    assert "metrics/camvid/validate.json  miou" in clone.call("dvc", "metrics", "diff")
+
+
+def test_dvc_changes_one_inherited_value_and_keeps_all_others(tmp_path):
+    """What docs/experiments.md says that `dvc exp run -S` does to params.yaml."""
+    from dvc.utils.hydra import apply_overrides
+
+    from sgcp.settings.load import load_params
+
+    path = Path(shutil.copy(ROOT / "params.yaml", tmp_path))
+    before = load_params(path)
+    apply_overrides(path, ["camvid.train.strong.lr=0.003"])
+    after = load_params(path)
+    assert after.camvid.recipes["strong"].lr == 0.003
+    old, new = (params.model_dump(exclude={"defaults"}) for params in (before, after))
+    new["camvid"]["recipes"]["strong"]["lr"] = before.camvid.recipes["strong"].lr
+    assert new == old
+    assert "# brightness, contrast, saturation; 0: none" in path.read_text()
 
 
 @pytest.mark.parametrize(
