@@ -78,22 +78,6 @@ def test_reading_a_sample_leaves_the_global_generator_alone(items, tmp_path):
     assert torch.equal(torch.rand(1), expected)
 
 
-@pytest.mark.parametrize("length", [LONGEST_FOLDER, LONGEST_FOLDER + 1])
-def test_temporary_folder_too_long_for_sockets_is_refused(items, tmp_path, monkeypatch, length):
-    """torch would print `AF_UNIX path too long` in the loader process and wait for ever."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as short:
-        long = Path(short, "x" * (length - len(short) - 1))
-        long.mkdir()
-        monkeypatch.setattr(tempfile, "tempdir", str(long))
-        monkeypatch.delitem(multiprocessing.current_process()._config, "tempdir", raising=False)
-        if length > LONGEST_FOLDER:
-            with pytest.raises(SgcpError, match="Set TMPDIR to a shorter path"):
-                train_loader(dataset(items, tmp_path), 2, 1)
-            train_loader(dataset(items, tmp_path), 2, 0)
-        else:
-            assert len(list(train_loader(dataset(items, tmp_path), 2, 1)[0])) == 3
-
-
 def test_epochs_are_shuffled_differently_and_drop_the_remainder():
     def order(epoch):
         sampler = EpochSampler(7, 2, seed=1)
@@ -329,3 +313,20 @@ def test_drawn_classes_come_over_with_their_own_pixels():
         whence = (image, label) if row in taken else below
         assert torch.equal(mixed[:, row], whence[0][:, row])
         assert torch.equal(mixed_label[row], whence[1][row])
+
+
+# Last: the server of loader processes stays in the temporary folder that it is started in.
+@pytest.mark.parametrize("length", [LONGEST_FOLDER, LONGEST_FOLDER + 1])
+def test_temporary_folder_too_long_for_sockets_is_refused(items, tmp_path, monkeypatch, length):
+    """torch would print `AF_UNIX path too long` in the loader process and wait for ever."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        long = Path(short, "x" * (length - len(short) - 1))
+        long.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(long))
+        monkeypatch.delitem(multiprocessing.current_process()._config, "tempdir", raising=False)
+        if length > LONGEST_FOLDER:
+            with pytest.raises(SgcpError, match="Set TMPDIR to a shorter path"):
+                train_loader(dataset(items, tmp_path), 2, 1)
+            train_loader(dataset(items, tmp_path), 2, 0)
+        else:
+            assert len(list(train_loader(dataset(items, tmp_path), 2, 1)[0])) == 3
