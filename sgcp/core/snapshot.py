@@ -13,17 +13,25 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import PARTIAL, read_yaml
 from sgcp.core.terminal import warn
 
-if TYPE_CHECKING:
-    from sgcp.datasets.stale import Change
-
 GRAPH, PARAMS = "dvc.yaml", "params.yaml"
 LISTED = 10  # differences that a message names
+
+
+class Change(NamedTuple):
+    """How a file differs from its description."""
+
+    path: str
+    what: str
+    """``changed``, ``missing`` or ``new``."""
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.what})"
 
 
 class Snapshot:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import HeldError, only_writer, read_json, write_text
 from sgcp.core.parallel import map_threads, usable_cores
+from sgcp.core.snapshot import Change
 from sgcp.core.terminal import track
 from sgcp.datasets.index import digest_file, digest_pixels
 from sgcp.media.images import read_image, read_label
@@ -127,17 +128,6 @@ class Known(NamedTuple):
     digest_now: Callable[[Path], str]
     optional: bool
     """Not read by the stage: it may be missing where it was never seen."""
-
-
-class Change(NamedTuple):
-    """How a file differs from its description."""
-
-    path: str
-    what: str
-    """``changed``, ``missing`` or ``new``."""
-
-    def __str__(self) -> str:
-        return f"{self.path} ({self.what})"
 
 
 def _image_now(path: Path) -> str:
