@@ -1,4 +1,4 @@
-"""``sgcp import-checkpoint``: an authors' ``.pth.tar`` -> our model files."""
+"""``sgcp import-checkpoint``: a ``.pth.tar`` of the SGCPNet authors -> our model files."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from sgcp.models.authors import read_authors_checkpoint
 from sgcp.models.card import ModelCard
 
 # The authors' CamVid preparation numbers the classes alphabetically, by the names of its colours
-# in label_colors.txt (DESIGN, section 4); ours stand behind them.
+# in label_colors.txt; these are our names for them.
 AUTHORS_CAMVID = (
     "Bicyclist", "Building", "Car", "Pole", "Fence", "Pedestrian", "Road", "Pavement",
     "SignSymbol", "Sky", "Tree",
 )  # fmt: skip
-
-ORDERS = ("cityscapes", "camvid", "camvid-authors")
 
 
 def import_checkpoint(
@@ -30,21 +28,21 @@ def import_checkpoint(
 
     Args:
         out: folder for ``model.safetensors`` and ``model.json``, or a ``.safetensors`` file.
-        order: which classes the outputs stand for, one of ``ORDERS``. None: Cityscapes for 19
-            outputs; 11 outputs must be told, as the file does not say.
-        trained_size: (height, width) it was trained at, if known.
+        order: class order of the outputs, a key of ``ORDERS``. None: Cityscapes for 19 outputs;
+            11 outputs need it, as the file does not state it.
+        trained_size: (height, width) of the training images, if known.
 
     Raises:
-        SgcpError: the file is no SGCPNet checkpoint, or its classes are not known.
+        SgcpError: the file is no SGCPNet checkpoint, or the order does not fit it.
     """
     network = read_authors_checkpoint(source)
-    order, classes = choose_classes(network.num_classes, order)
-    dataset = "cityscapes" if order == "cityscapes" else "camvid"
+    order, classes = _choose_classes(network.num_classes, order)
+    cityscapes = order == "cityscapes"
     card = ModelCard(
         classes=classes_to_json(classes),
-        dataset=dataset,
-        edition="fine" if dataset == "cityscapes" else "cambridge",
-        protocol="cityscapes-19" if dataset == "cityscapes" else "strict",
+        dataset="cityscapes" if cityscapes else "camvid",
+        edition="fine" if cityscapes else "cambridge",
+        protocol="cityscapes-19" if cityscapes else "strict",
         trained_size=trained_size,
         provenance={
             "imported_from": source.name,
@@ -57,28 +55,15 @@ def import_checkpoint(
     say(f"{target}: SGCPNet, {network.num_classes} classes, order '{order}'")
 
 
-def choose_classes(count: int, order: str | None) -> tuple[str, tuple[SemanticClass, ...]]:
-    """Return the order's name and its classes, numbered as the network's outputs are.
-
-    Raises:
-        SgcpError: unknown, or not of ``count`` classes.
-    """
-    if order is None and count == len(cityscapes_classes()):
-        order = "cityscapes"
+def _choose_classes(count: int, order: str | None) -> tuple[str, tuple[SemanticClass, ...]]:
     if order is None and count == len(AUTHORS_CAMVID):
         raise SgcpError(
-            "11 classes: say which order the checkpoint was trained in: "
-            "--classes camvid-authors (the authors' preparation: alphabetical, Bicyclist 0 ... "
-            "Tree 10) or --classes camvid (Sky 0 ... Bicyclist 10)"
+            "the checkpoint has 11 classes of unknown order. Pass --classes camvid-authors (the "
+            "authors' preparation: alphabetical, Bicyclist 0 ... Tree 10) or --classes camvid "
+            "(Sky 0 ... Bicyclist 10)"
         )
-    tables: dict[str, Callable[[], tuple[SemanticClass, ...]]] = {
-        "cityscapes": cityscapes_classes,
-        "camvid": camvid_classes,
-        "camvid-authors": authors_camvid_classes,
-    }
-    if order not in tables:
-        raise SgcpError(f"{count} classes: no such dataset is known; --classes {', '.join(ORDERS)}")
-    classes = tables[order]()
+    order = order or "cityscapes"
+    classes = ORDERS[order]()
     if len(classes) != count:
         raise SgcpError(f"--classes {order}: {len(classes)} classes, the checkpoint has {count}")
     return order, classes
@@ -91,3 +76,10 @@ def authors_camvid_classes() -> tuple[SemanticClass, ...]:
         SemanticClass(index, ours[name].label_id, name, ours[name].color)
         for index, name in enumerate(AUTHORS_CAMVID)
     )
+
+
+ORDERS: dict[str, Callable[[], tuple[SemanticClass, ...]]] = {
+    "cityscapes": cityscapes_classes,
+    "camvid": camvid_classes,
+    "camvid-authors": authors_camvid_classes,
+}

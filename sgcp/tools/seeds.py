@@ -1,4 +1,4 @@
-"""``sgcp train --seeds N``: the same recipe from several seeds, its mean and its spread."""
+"""``sgcp train --seeds N``: the same recipe from several seeds, its mean and its deviation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import read_json, write_json
-from sgcp.core.terminal import answer, say
+from sgcp.core.terminal import answer, percent, say
 from sgcp.datasets.index import read_dataset, refuse_overlap, score_needs, trained_digests
 from sgcp.metrics.results import MEANS
 from sgcp.stages.train import run_fingerprint, train
@@ -20,8 +20,6 @@ from sgcp.stages.validate import validate
 from sgcp.training.initialization import read_initialization
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sgcp.core.layout import Layout
     from sgcp.settings import DatasetSettings, MachineSettings, TrainSettings, ValidateSettings
 
@@ -31,17 +29,17 @@ def train_seeds(
 ) -> dict[str, Any]:
     """Train and score ``count`` seeds from ``train.seed`` up; write ``layout.seeds``.
 
-    Each run goes below ``data/seeds`` and ``metrics/DATASET/seeds``; the stages' own outputs stay
-    as they are. A seed that is finished, with the same settings, code and data, is not run again.
+    Each run goes below ``data/seeds`` and ``metrics/DATASET/seeds``; the stages' own outputs are
+    not touched. A finished seed with the same settings, code and data is not repeated.
 
     Returns:
-        What the summary holds.
+        The content of the summary.
 
     Raises:
         SgcpError: fewer than two seeds, several processes, or as ``train`` and ``validate``.
     """
     if count < 2:
-        raise SgcpError("--seeds: two or more; one has no spread")
+        raise SgcpError("--seeds: two or more are needed for a standard deviation")
     machine = one_process(machine, "--seeds")
     dataset, before = read_dataset(layout.prepared), read_initialization(layout, settings.train)
     scored = dataset.split(settings.validate_.split, instead=score_needs(dataset.name))
@@ -51,7 +49,7 @@ def train_seeds(
     for seed in seeds:
         place = replace(layout, beside=f"seeds/{seed}")
         recipe = settings.train.model_copy(update={"seed": seed})
-        run_seed(place, recipe, settings.validate_, machine)
+        run_once(place, recipe, machine, settings.validate_)
         results.append(read_json(place.scores, made_by="sgcp train --seeds"))
     summary = summarize(seeds, results)
     write_json(layout.seeds, summary)
@@ -60,74 +58,78 @@ def train_seeds(
 
 
 def one_process(machine: MachineSettings, who: str) -> MachineSettings:
-    """Return settings for one device: runs one after another share no group of processes.
+    """Return settings for one device: runs one after another cannot share a process group.
 
     Raises:
-        SgcpError: several processes are asked for.
+        SgcpError: several processes are requested.
     """
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started > 1 or machine.num_nodes > 1 or machine.devices not in ("auto", 1):
         raise SgcpError(
-            f"{who}: runs on one device, not under torchrun: set machine.devices to auto or 1 "
+            f"{who}: runs on one device, not under torchrun. Set machine.devices to auto or 1 "
             "and machine.num_nodes to 1"
         )
     return machine.model_copy(update={"devices": 1})
 
 
-def run_seed(
-    layout: Layout, settings: TrainSettings, scoring: ValidateSettings, machine: MachineSettings
+def run_once(
+    layout: Layout,
+    settings: TrainSettings,
+    machine: MachineSettings,
+    scoring: ValidateSettings | None = None,
 ) -> None:
-    """Train and score one seed, unless that is done."""
-    begun_with = read_initialization(layout, settings).digests
-    fingerprint = run_fingerprint(read_dataset(layout.prepared), settings, begun_with)
-    done = {"run": fingerprint, "scoring": scoring.model_dump(mode="json")}
+    """Train, and score if ``scoring``, unless a run with the same settings, code and data has."""
+    digests = read_initialization(layout, settings).digests
+    done: dict[str, Any] = {
+        "run": run_fingerprint(read_dataset(layout.prepared), settings, digests)
+    }
+    if scoring:
+        done["scoring"] = scoring.model_dump(mode="json")
     mark = layout.model.parent / "finished.json"
-    finished = is_finished(mark, done) and layout.scores.is_file()
-    say(f"seed {settings.seed}: {'finished already' if finished else 'training'}")
-    if not finished:
-        mark.unlink(missing_ok=True)
-        train(layout, settings, machine)
-        validate(layout, scoring, machine)
-        write_json(mark, done)
-
-
-def is_finished(mark: Path, done: dict[str, Any]) -> bool:
-    """Tell whether a run, known by all that it depends on, has left its mark."""
     try:
-        return read_json(mark, made_by="") == done
+        finished = read_json(mark, made_by="") == done
     except SgcpError:
-        return False
+        finished = False
+    if finished and (scoring is None or layout.scores.is_file()):
+        say(f"seed {settings.seed}: finished already")
+        return
+    say(f"seed {settings.seed}: training")
+    mark.unlink(missing_ok=True)
+    train(layout, settings, machine)
+    if scoring:
+        validate(layout, scoring, machine)
+    write_json(mark, done)
 
 
 def summarize(seeds: Sequence[int], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return mean and standard deviation (of a sample, n - 1) of every number, and its values."""
-    first = results[0]
+    """Return mean, standard deviation (of a sample, n - 1) and values of every number."""
     summary: dict[str, Any] = {"seeds": list(seeds)}
-    for key, value in first.items():
+    for key, value in results[0].items():
+        if key == "model":  # its epoch may differ
+            continue
         if key in MEANS:
-            summary[key] = spread([result[key] for result in results])
-        elif isinstance(value, dict) and key != "model":
+            summary[key] = _statistics([result[key] for result in results])
+        elif isinstance(value, dict):
             summary[key] = {
-                name: spread([result[key][name] for result in results]) for name in value
+                name: _statistics([result[key][name] for result in results]) for name in value
             }
-        elif key != "model":  # whose epoch may differ
+        else:
             summary[key] = value
     return summary
 
 
-def spread(values: Sequence[float | None]) -> dict[str, Any]:
-    """Return mean, deviation and values; null where a run has no number."""
+def _statistics(values: Sequence[float | None]) -> dict[str, Any]:
     numbers = [value for value in values if value is not None]
-    whole = len(numbers) == len(values)
+    complete = len(numbers) == len(values)
     return {
-        "mean": statistics.fmean(numbers) if whole else None,
-        "std": statistics.stdev(numbers) if whole else None,
+        "mean": statistics.fmean(numbers) if complete else None,
+        "std": statistics.stdev(numbers) if complete else None,
         "values": list(values),
     }
 
 
 def render_seeds(summary: dict[str, Any]) -> Table:
-    """Return mean and deviation for the terminal, in per cent."""
+    """Return mean and standard deviation for the terminal, in per cent."""
     seeds = ", ".join(map(str, summary["seeds"]))
     title = (
         f"{summary['dataset']} '{summary['split']}', protocol {summary['protocol']}, seeds {seeds}"
@@ -135,13 +137,11 @@ def render_seeds(summary: dict[str, Any]) -> Table:
     view = Table("", title=title, title_justify="left")
     for name in ("mean %", "std", "lowest", "highest"):
         view.add_column(name, justify="right", no_wrap=True)
-    rows = {key: summary[key] for key in ("miou", "miiou", "pixel_accuracy") if key in summary}
-    for name, row in (rows | summary["iou"]).items():
-        shown = ["-"] * 4
-        if row["mean"] is not None:
-            values = (row["mean"], row["std"], min(row["values"]), max(row["values"]))
-            shown = [f"{100 * value:.2f}" for value in values]
-        view.add_row(MEANS.get(name, name), *shown)
-        if name == [*rows][-1]:
-            view.add_section()
+    means = {key: summary[key] for key in ("miou", "miiou", "pixel_accuracy") if key in summary}
+    for rows in (means, summary["iou"]):
+        for name, row in rows.items():
+            values = row["values"] if row["mean"] is not None else [None]
+            numbers = (row["mean"], row["std"], min(values), max(values))
+            view.add_row(MEANS.get(name, name), *map(percent, numbers))
+        view.add_section()
     return view

@@ -57,7 +57,7 @@ def test_finished_seeds_are_not_run_again_unless_something_changed(prepared):
 
 
 def test_one_seed_and_torchrun_are_refused(prepared, monkeypatch):
-    assert "one has no spread" in prepared.fails("train", "sample", "--seeds", "1")
+    assert "--seeds: two or more" in prepared.fails("train", "sample", "--seeds", "1")
     prepared.set(machine__devices=2)
     assert "runs on one device" in prepared.fails("train", "sample", "--seeds", "2")
     prepared.set(machine__devices="auto")
