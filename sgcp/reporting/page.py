@@ -19,7 +19,7 @@ import jinja2
 import vl_convert
 from PIL import Image
 
-from sgcp.reporting.palettes import lookup
+from sgcp.reporting.panels import encode_palette
 
 if TYPE_CHECKING:
     from sgcp.media.images import UInt8
@@ -101,20 +101,12 @@ def photo_uri(rgb: UInt8) -> str:
     """Return an image (H, W, 3) as a data URI, in JPEG."""
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    return _data_uri("image/jpeg", buffer.getvalue())
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def label_uri(label: UInt8, colors: UInt8) -> str:
-    """Return train ids (H, W) painted in colours (K, 3) as a data URI, in PNG with a palette."""
-    image = Image.fromarray(label)
-    image.putpalette(lookup(colors).tobytes())
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return _data_uri("image/png", buffer.getvalue())
-
-
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    """Return train ids (H, W) painted in colours (K, 3) as a data URI, in PNG."""
+    return f"data:image/png;base64,{base64.b64encode(encode_palette(label, colors)).decode()}"
 
 
 def to_number(value: Any) -> float | None:

@@ -12,11 +12,11 @@ from PIL.PngImagePlugin import PngInfo
 from sgcp.core.files import write_bytes
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.label_files import KEYWORD, Meaning
-from sgcp.media.images import UInt8
+from sgcp.media.images import NO_TEXT, UInt8
 from sgcp.reporting.palettes import lookup, official
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from sgcp.datasets.classes import SemanticClass
@@ -56,17 +56,28 @@ def colorize(label: UInt8, classes: tuple[SemanticClass, ...]) -> UInt8:
     return lookup(official(classes))[label]
 
 
+def encode_palette(label: UInt8, colors: UInt8, text: Mapping[str, str] = NO_TEXT) -> bytes:
+    """Encode train ids (H, W) as a PNG whose palette shows them in colours (K, 3).
+
+    Args:
+        text: stands in the file, by keyword.
+    """
+    image = Image.fromarray(label)
+    image.putpalette(lookup(colors).tobytes())
+    info = PngInfo()
+    for key, value in text.items():
+        info.add_text(key, value)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True, pnginfo=info)
+    return buffer.getvalue()
+
+
 def write_prediction(
     path: Path, prediction: UInt8, classes: tuple[SemanticClass, ...], meaning: Meaning
 ) -> None:
-    """Write train ids (H, W) as a PNG whose palette shows them in class colours."""
-    image = Image.fromarray(prediction)
-    image.putpalette(lookup(official(classes)).tobytes())
-    info = PngInfo()
-    info.add_text(KEYWORD, meaning.to_text())
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", pnginfo=info)
-    write_bytes(path, buffer.getvalue(), flush=False)
+    """Write train ids (H, W) in class colours with their meaning, whole or not at all."""
+    content = encode_palette(prediction, official(classes), {KEYWORD: meaning.to_text()})
+    write_bytes(path, content, flush=False)
 
 
 def error_map(label: UInt8, prediction: UInt8) -> UInt8:

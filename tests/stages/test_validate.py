@@ -200,6 +200,7 @@ def test_impossible_options_are_refused(kept, options, named):
     assert kills.tree(kept.root, "metrics") == before
 
 
+@pytest.mark.integration
 def test_model_with_classes_in_another_order_scores_the_same(trained):
     """Indices mean nothing without names: reorder the outputs and their description together."""
     before = metrics(trained)
@@ -352,6 +353,7 @@ def test_without_a_model_the_command_to_run_is_named(trained):
         assert "training was interrupted; run `sgcp train sample` to finish it" in text
 
 
+@pytest.mark.integration
 def test_predictions_with_options_by_hand_go_beside_the_tracked_ones(trained):
     before = kills.tree(trained.root, "data/predictions", "data/submissions")
     trained.ok("predict", "--flip", "--scale", "1", "--scale", "1.5")
