@@ -284,7 +284,7 @@ def test_another_shape_or_suffix_is_a_mistake(tmp_path):
 FULL_DISK = """
 import resource
 from pathlib import Path
-from sgcp.inference.video import is_video, transform_video
+from sgcp.media.video import is_video, transform_video
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 folder = Path(FOLDER)
 try:
@@ -304,7 +304,7 @@ def test_a_full_disk_is_not_the_videos_fault(tmp_path):
 SLOW = """
 import sys, time
 from pathlib import Path
-from sgcp.inference.video import is_video, transform_video
+from sgcp.media.video import is_video, transform_video
 def paint(frame):
     time.sleep(0.05)
     return {"x": frame}
@@ -338,7 +338,7 @@ def test_interrupted_midway_there_is_no_file_of_the_final_name(tmp_path, sign):
 PEAK = """
 import resource
 from pathlib import Path
-from sgcp.inference.video import is_video, transform_video
+from sgcp.media.video import is_video, transform_video
 folder = Path(FOLDER)
 targets = {"x": folder / "o.mp4", "l": folder / "l.mkv"}
 transform_video(folder / "a.mp4", targets, lambda f: {"x": f, "l": f[..., 0]})
