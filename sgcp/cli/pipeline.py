@@ -79,7 +79,7 @@ def prepare(
     params, section, layout = open_project(dataset, "prepare")
     from sgcp.stages.prepare import prepare as stage
 
-    if protocol is not None and layout.dataset != "camvid":
+    if protocol is not None and not hasattr(section.prepare, "protocol"):
         raise SgcpError("--protocol: only CamVid has protocols")
     changes = {"protocol": protocol, "allow_missing": allow_missing or None}
     stage(layout, override(section.prepare, **changes), params.machine)

@@ -347,4 +347,5 @@ SOURCE = DatasetSource(
     check_source,
     layouts=LAYOUTS,
     root_variable="CITYSCAPES_DATASET",
+    has_server=True,
 )

@@ -47,6 +47,8 @@ class DatasetSource:
     """Other layouts that a source may have, to explain what it lacks."""
     root_variable: str = ""
     """The environment variable that names an unpacked folder."""
+    has_server: bool = False
+    """Whether a public server, with Cityscapes' evaluator, scores predictions."""
     page: str = "datasets"
     """The page of docs about it."""
     copy_key: str = "archives"

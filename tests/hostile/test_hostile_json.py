@@ -28,7 +28,7 @@ def polygon(points: object, label: object = "car", **more: object) -> str:
 
 
 HOSTILE = {
-    "not a number": (polygon([[float("nan"), 0], [1, 1]]), "NaN is no number"),
+    "not a number": (polygon([[float("nan"), 0], [1, 1]]), "NaN is no"),
     "infinite": (polygon([[0, 0], [1, float("-inf")]]), "-Infinity is no"),
     "infinite where nobody looks": (annotation(camera=float("inf")), "Infinity is no"),
     "too large to be finite": (polygon([["B", 0], [1, 1]]).replace('"B"', "1e999"), "too large"),
