@@ -1,47 +1,72 @@
-"""``sgcp segment``: anybody's images, in any folder."""
+"""``sgcp segment``: images, videos, folders, patterns and standard input, without a project."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import unicodedata
 from pathlib import Path
 
+import av
+import forge
+import imagecodecs
 import numpy as np
 import pytest
-from conftest import Project
+from conftest import ROOT, Project
 from networks import random_image, save_random
 from PIL import Image
+from typer.testing import CliRunner
+from videos import frames_of, labels_of, make_video, sound_of
 
 import sgcp
 from sgcp.datasets.label_files import read_meaning, train_ids_of
+from sgcp.inference.tta import InferenceOptions
 from sgcp.media.images import read_png_text
+from sgcp.reporting.panels import blend
+from sgcp.tools.calibration import find_images
 from sgcp.tools.segment import render
-from sgcp.tools.segment_inputs import name_outputs
+from sgcp.tools.segment_inputs import find_media, name_outputs
+
+
+@pytest.fixture(scope="module")
+def _desk(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("desk")
+    save_random(folder)
+    (folder / "trip/day").mkdir(parents=True)
+    for number, name in enumerate(["street.jpg", "grey.png", "trip/a.png", "trip/day/street.JPG"]):
+        image = Image.fromarray(random_image(40, 56, number))
+        (image.convert("L") if name == "grey.png" else image).save(folder / name)
+    return folder
 
 
 @pytest.fixture
-def desk(tmp_path):
+def desk(_desk, tmp_path):
     """A folder without a project: a model, two images by name, two in a folder."""
-    save_random(tmp_path)
-    (tmp_path / "trip/day").mkdir(parents=True)
-    for number, name in enumerate(["street.jpg", "grey.png", "trip/a.png", "trip/day/street.JPG"]):
-        image = Image.fromarray(random_image(40, 56, number))
-        (image.convert("L") if name == "grey.png" else image).save(tmp_path / name)
-    return Project(tmp_path)
+    return Project(Path(shutil.copytree(_desk, tmp_path / "desk")))
+
+
+@pytest.fixture
+def drive(desk):
+    """The same with a video with sound."""
+    make_video(desk.root / "drive.mp4", 8, sound="aac")
+    return desk
 
 
 def segment(desk, *arguments):
-    return desk.ok("segment", *arguments, "--model", "model.safetensors")
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return desk.ok("segment", *arguments, "--model", ".")
 
 
 def files(folder):
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
-def test_each_image_gets_a_label_map_and_an_overlay(desk):
-    text = segment(desk, "street.jpg", "grey.png", "trip")
-    assert "segmented: 4 of 4 images" in text
+# --- outputs
+
+
+def test_each_image_gets_a_described_label_map_and_an_overlay(desk):
+    assert "segmented: 4 of 4 images" in segment(desk, "street.jpg", "grey.png", "trip")
     stems = ["a", "day/street", "grey", "street"]
     assert files(desk.root / "segmented") == sorted(
         f"{stem}_{kind}.png" for stem in stems for kind in ("labels", "overlay")
@@ -53,79 +78,189 @@ def test_each_image_gets_a_label_map_and_an_overlay(desk):
     colors = np.array([item.color for item in model.classes])[np.array(labels)]
     overlay = np.array(Image.open(desk.root / "segmented/street_overlay.png"))
     assert np.abs(overlay - (image / 2 + colors / 2)).max() <= 0.5
+    meaning = read_meaning(read_png_text(desk.root / "segmented/street_labels.png"))
+    assert meaning == train_ids_of(model.classes, model.card.dataset)
 
 
-def test_label_maps_say_which_class_each_index_is(desk):
-    segment(desk, "street.jpg")
-    said = read_meaning(read_png_text(desk.root / "segmented/street_labels.png"))
+def test_only_selected_outputs_are_written(drive):
+    segment(drive, "street.jpg", "--no-labels", "--no-overlay", "--colors", "--out", "x")
+    assert files(drive.root / "x") == ["street_colors.png"]
+    for name, options in (("street.jpg", ["--no-labels"]), ("drive.mp4", [])):
+        text = drive.fails("segment", name, *options, "--no-overlay", "--model", ".")
+        assert f"{name}: no output selected" in text
+
+
+def test_options_are_those_of_the_segmenter(desk):
+    segment(desk, "street.jpg", "--flip", "--scale", "1", "--scale", "1.5", "--window", "24", "32",
+            "--input-size", "80", "112")  # fmt: skip
     model = sgcp.load(desk.root / "model.safetensors")
-    assert said == train_ids_of(model.classes, model.card.dataset)
-    assert said.encoding == "train-ids"
-    assert list(said.classes) == [item.name for item in model.classes]
+    image = np.array(Image.open(desk.root / "street.jpg"))
+    labels = np.array(Image.open(desk.root / "segmented/street_labels.png"))
+    options = InferenceOptions(flip=True, scales=(1.0, 1.5), window=(24, 32))
+    assert (labels == model.segment(image, (80, 112), options)).all()
+    assert (labels != model.segment(image)).any()
 
 
-def test_what_is_not_wanted_is_not_written(desk):
-    segment(desk, "street.jpg", "--no-labels", "--no-overlay", "--colors", "--out", "x")
-    assert names(desk.root / "x") == ["street_colors.png"]
-    text = desk.fails("segment", "street.jpg", "--no-labels", "--no-overlay", "--model", ".")
-    assert "no output selected" in text
+@pytest.mark.parametrize("alpha", [0, 0.3, 0.5, 1])
+def test_alpha_is_the_opacity_of_the_colours(alpha):
+    image, colors = random_image(9, 7), random_image(9, 7, 1)
+    exact = image * (1 - alpha) + colors * alpha
+    assert np.abs(blend(image, colors, alpha) - exact).max() <= (0 if alpha in (0, 1) else 1)
 
 
-def test_sub_folders_are_kept(desk, monkeypatch):
-    """Frames of equal names in several folders keep apart, below the folders they came from."""
-    for folder in ("drive/one/left", "drive/two/left"):
-        (desk.root / folder).mkdir(parents=True)
-        Image.fromarray(random_image(40, 56)).save(desk.root / folder / "0001.png")
-    expected = ["one/left/0001_labels.png", "two/left/0001_labels.png"]
-    for out, paths in {
-        "below one": ["drive"],
-        "several": ["drive/one", "drive/two"],
-        "pattern": ["drive/*/left/*.png"],
-        "absolute": [desk.root / "drive/one/left", desk.root / "drive/two/left"],
-    }.items():
-        segment(desk, *paths, "--no-overlay", "--out", out)
-        assert files(desk.root / out) == expected, out
-    segment(desk, "drive/one/left", "street.jpg", "--no-overlay", "--out", "mixed")
-    assert files(desk.root / "mixed") == ["0001_labels.png", "street_labels.png"]
+def test_images_of_any_size_and_mode_keep_the_size_that_is_shown(desk):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (20, 12)).save(desk.root / "turned.webp", exif=turned)
+    sizes = {"turned": (12, 20)}
+    for height, width in ((1, 1), (1, 300), (300, 1), (7, 5)):
+        Image.fromarray(random_image(height, width)).save(desk.root / f"{height}x{width}.bmp")
+        sizes[f"{height}x{width}"] = (width, height)
+    segment(desk, "*.bmp", "turned.webp")
+    for name, size in sizes.items():
+        for kind in ("labels", "overlay"):
+            written = Image.open(desk.root / f"segmented/{name}_{kind}.png")
+            assert (written.size, bool(written.getexif())) == (size, False)
 
 
-def test_a_second_run_skips_what_is_finished(desk):
-    text = segment(desk, "street.jpg", "grey.png")
-    assert "skipped" not in text
-    made = {path: path.stat().st_mtime_ns for path in (desk.root / "segmented").iterdir()}
-    (desk.root / "segmented/grey_overlay.png").unlink()  # as a kill would leave it
-    text = segment(desk, "street.jpg", "grey.png", "trip", "--json", "result.json")
-    assert "segmented: 4 of 4 images, 1 of them skipped as finished" in text
-    result = json.loads((desk.root / "result.json").read_text())
-    assert (result["labelled"], result["skipped"]) == (3, 1)
-    for name in ("street_labels.png", "street_overlay.png"):
-        path = desk.root / "segmented" / name
-        assert path.stat().st_mtime_ns == made[path]
-    text = segment(desk, "street.jpg", "grey.png", "trip", "--force")
-    assert "skipped" not in text
+# --- videos
 
 
-@pytest.mark.parametrize("changed", ["options", "model", "image", "labels"])
-def test_outputs_made_otherwise_are_neither_skipped_nor_overwritten(desk, changed):
-    segment(desk, "street.jpg")
-    before = {p: p.read_bytes() for p in (desk.root / "segmented").iterdir()}
-    options = ["--flip"] if changed == "options" else []
+def test_video_becomes_a_video_with_its_sound(drive):
+    text = segment(drive, "drive.mp4", "--colors")
+    assert "segmented: 1 of 1 videos (8 frames), " in text
+    assert text.rstrip().endswith("frames/s")
+    out = drive.root / "segmented"
+    assert files(out) == ["drive_colors.mp4", "drive_overlay.mp4"]
+    for name in files(out):
+        assert frames_of(out / name)[0] == frames_of(drive.root / "drive.mp4")[0]
+        assert sound_of(out / name) == sound_of(drive.root / "drive.mp4")
+
+
+def test_labels_of_a_video_are_those_of_its_frames(drive):
+    segment(drive, "drive.mp4", "--labels", "--no-overlay")
+    assert files(drive.root / "segmented") == ["drive_labels.mkv"]
+    model = sgcp.load(drive.root / "model.safetensors")
+    _, frames = frames_of(drive.root / "drive.mp4")
+    labels = labels_of(drive.root / "segmented/drive_labels.mkv")
+    assert all((a == model.segment(b)).all() for a, b in zip(labels, frames, strict=True))
+
+
+def test_sound_that_is_left_out_is_named(desk):
+    make_video(desk.root / "old.avi", codec="mpeg4", ticks=25, sound="adpcm_ms")
+    assert "left out: old.avi: sound 1 (adpcm_ms)" in segment(desk, "old.avi")
+
+
+@pytest.mark.integration
+def test_killed_midway_leaves_no_video_of_the_final_name(desk):
+    make_video(desk.root / "long.mp4", 200, (96, 128))
+    command = [sys.executable, "-m", "sgcp", "segment", "long.mp4", "--model", "."]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=desk.root, env=environment)
+    partial = desk.root / "segmented/long_overlay.mp4.partial"
+    while not partial.exists() and process.poll() is None:
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert files(desk.root / "segmented") == [partial.name]
+    segment(desk, "long.mp4")
+    assert files(desk.root / "segmented") == ["long_overlay.mp4"]
+    with av.open(str(desk.root / "segmented/long_overlay.mp4")) as container:
+        assert container.streams.video[0].frames == 200
+
+
+# --- files that cannot be labelled
+
+
+def test_unreadable_files_are_named_and_the_others_labelled(drive):
+    trip = drive.root / "trip"
+    (drive.root / "drive.mp4").rename(trip / "drive.mp4")
+    (trip / "broken.mov").write_bytes(b"no video")
+    (trip / "broken.webp").write_bytes(b"RIFF")
+    (trip / "cut.png").write_bytes((trip / "a.png").read_bytes()[:200])
+    (trip / "notes.txt").write_text("neither")
+    result = drive.run("segment", "trip", "--model", ".")
+    assert result.exit_code == 1
+    for name in ("broken.mov", "broken.webp", "cut.png"):
+        assert f"left out: trip/{name}: " in result.output
+    assert "segmented: 2 of 4 images, 1 of 2 videos (8 frames)" in result.output
+    assert len(files(drive.root / "segmented")) == 5
+
+
+def test_image_that_the_model_cannot_take_leaves_the_others(desk):
+    desk.ok("export", "model.safetensors", "fixed.onnx", "--size", "40", "56")
+    Image.fromarray(random_image(48, 56)).save(desk.root / "taller.png")
+    result = desk.run("segment", "street.jpg", "taller.png", "--model", "fixed.onnx")
+    assert result.exit_code == 1
+    assert "exported for 40x56, got 48x56" in result.output
+    assert files(desk.root / "segmented") == ["street_labels.png", "street_overlay.png"]
+
+
+def write_dark(folder, names):
+    values = np.repeat(np.linspace(0, 4095, 64 * 96).reshape(64, 96, 1), 3, 2).astype(np.uint16)
+    for name in names:
+        (folder / f"{name}.png").write_bytes(imagecodecs.png_encode(values))
+    (folder / "full.png").write_bytes(imagecodecs.png_encode(values * 16))
+
+
+def test_dark_images_are_doubted_once_each_and_in_the_json(desk):
+    (desk.root / "deep").mkdir()
+    write_dark(desk.root / "deep", ["dark"])
+    text = segment(desk, "deep", "--json", "notes.json")
+    assert text.count("warning: deep/dark.png: values up to 4,095 of 65,535") == 1
+    (note,) = json.loads((desk.root / "notes.json").read_text())["notes"]
+    assert note.startswith("deep/dark.png: values up to 4,095")
+
+
+def test_dark_images_of_a_calibration_are_one_line(tmp_path, capsys):
+    write_dark(tmp_path, "abc")
+    assert len(find_images(tmp_path, 4)) == 4
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "of 65,535" in line]
+    assert f"warning: {tmp_path}/a.png: values up to 4,095" in line
+    assert line.endswith("and 2 more")
+
+
+# --- runs after an earlier one
+
+
+def test_a_second_run_skips_what_is_finished(drive):
+    inputs = ("street.jpg", "grey.png", "drive.mp4")
+    assert "skipped" not in segment(drive, *inputs)
+    out = drive.root / "segmented"
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    (out / "grey_overlay.png").unlink()  # as a kill would leave it
+    text = segment(drive, *inputs, "trip", "--json", "result.json")
+    assert "4 of 4 images, 1 of 1 videos (0 frames), 2 of them skipped" in text
+    result = json.loads((drive.root / "result.json").read_text())
+    assert (result["labelled"], result["skipped"]) == (3, 2)
+    for name in ("street_labels.png", "street_overlay.png", "drive_overlay.mp4"):
+        assert (out / name).stat().st_mtime_ns == before[out / name]
+    assert "skipped" not in segment(drive, *inputs, "--force")
+
+
+@pytest.mark.parametrize("changed", ["options", "model", "image", "labels", "video"])
+def test_outputs_made_otherwise_are_neither_skipped_nor_overwritten(drive, changed):
+    source, target = "street.jpg", "street_labels.png"
+    if changed == "video":
+        source, target = "drive.mp4", "drive_overlay.mp4"
+    segment(drive, source)
+    options = {"options": ["--flip"], "video": ["--alpha", "1"]}.get(changed, [])
     if changed == "model":
-        save_random(desk.root, input_side=48)
+        save_random(drive.root, input_side=48)
     elif changed == "image":
-        Image.fromarray(random_image(40, 56, 7)).save(desk.root / "street.jpg")
+        Image.fromarray(random_image(40, 56, 7)).save(drive.root / "street.jpg")
     elif changed == "labels":  # edited by hand
-        path = desk.root / "segmented/street_labels.png"
+        path = drive.root / "segmented/street_labels.png"
         Image.open(path).save(path)
-        before[path] = path.read_bytes()
-    text = desk.fails("segment", "street.jpg", *options, "--model", "model.safetensors")
-    assert "street_labels.png" in text
+    before = {p: p.read_bytes() for p in (drive.root / "segmented").iterdir()}
+    text = drive.fails("segment", source, *options, "--model", ".")
+    assert target in text
     assert "Pass --force" in text
-    assert {p: p.read_bytes() for p in (desk.root / "segmented").iterdir()} == before
-    segment(desk, "street.jpg", "--force", *options)
+    assert {p: p.read_bytes() for p in (drive.root / "segmented").iterdir()} == before
+    segment(drive, source, "--force", *options)
 
 
-def test_interrupted_says_to_run_again_and_running_again_resumes(desk, monkeypatch):
+def test_running_again_after_an_interruption_resumes(desk, monkeypatch):
     written = []
 
     def stop(*given):
@@ -136,75 +271,121 @@ def test_interrupted_says_to_run_again_and_running_again_resumes(desk, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr("sgcp.tools.segment.render", stop)
-        result = desk.run("segment", "street.jpg", "grey.png", "trip", "--model", ".")
-    assert result.exit_code == 130
-    assert "Run the command again to continue" in result.stderr
-    assert "4 of 4 images, 1 of them skipped" in desk.ok(
-        "segment", "street.jpg", "grey.png", "trip", "--model", "."
-    )
+        assert desk.run("segment", "street.jpg", "grey.png", "--model", ".").exit_code == 130
+    assert "2 of 2 images, 1 of them skipped" in segment(desk, "street.jpg", "grey.png")
 
 
-def test_results_of_another_time_are_no_images(desk):
+def test_results_of_an_earlier_run_are_not_inputs(desk):
     for options in ([], ["--force"]):
         assert "4 of 4 images" in segment(desk, ".", *options)
-    assert len(files(desk.root / "segmented")) == 8
 
 
-def test_a_image_is_not_written_over_while_it_is_read(desk):
+def test_inputs_and_folders_are_not_overwritten(desk):
     (desk.root / "street_overlay.png").write_bytes((desk.root / "grey.png").read_bytes())
     text = desk.fails("segment", "street.jpg", "street_overlay.png", "--out", ".", "--force",
                       "--model", ".")  # fmt: skip
     assert "street_overlay.png: is both an input and an output" in text
-
-
-@pytest.mark.parametrize("options", [(), ("--force",)])
-def test_a_folder_in_the_place_of_an_output_is_one_message(desk, options):
     (desk.root / "segmented/street_labels.png").mkdir(parents=True)
-    text = desk.fails("segment", "street.jpg", "--model", ".", *options)
-    assert "segmented/street_labels.png: is a folder" in text
-    assert "--force" not in text
+    for options in ([], ["--force"]):
+        text = desk.fails("segment", "street.jpg", "--model", ".", *options)
+        assert "segmented/street_labels.png: is a folder" in text
 
 
-def test_a_image_given_twice_is_labelled_once(desk):
-    text = segment(desk, "street.jpg", desk.root / "street.jpg", "./street.jpg")
-    assert "1 of 1 images" in text
+# --- inputs
 
 
-def test_names_stay_below_the_output_folder(tmp_path):
+def test_sub_folders_are_kept(desk):
+    for folder in ("drive/one/left", "drive/two/left"):
+        (desk.root / folder).mkdir(parents=True)
+        Image.fromarray(random_image(40, 56)).save(desk.root / folder / "0001.png")
+    expected = ["one/left/0001_labels.png", "two/left/0001_labels.png"]
+    for out, paths in {
+        "one": ["drive"],
+        "pattern": ["drive/*/left/*.png"],
+        "absolute": [desk.root / "drive/one/left", desk.root / "drive/two/left"],
+    }.items():
+        segment(desk, *paths, "--no-overlay", "--out", out)
+        assert files(desk.root / out) == expected, out
+    segment(desk, "drive/one/left", "street.jpg", "./street.jpg", "--no-overlay", "--out", "mixed")
+    assert files(desk.root / "mixed") == ["0001_labels.png", "street_labels.png"]
+
+
+def test_linked_folders_are_entered_and_each_file_is_found_once(tmp_path):
+    trip, day = tmp_path / "trip", tmp_path / "elsewhere/day"
+    trip.mkdir()
+    day.mkdir(parents=True)
+    for place in (trip, day.parent, day):
+        (place / f"{place.name}.png").write_bytes(forge.png((8, 8)))
+    for link, target in {"a": day.parent, "b": day.parent, "c": day, "self": trip}.items():
+        (trip / link).symlink_to(target)
+    (day / "up").symlink_to(trip)
+    assert find_media([trip], tmp_path / "out") == {
+        trip / "a/day/day.png": Path("a/day"),
+        trip / "a/elsewhere.png": Path("a"),
+        trip / "trip.png": Path(),
+    }
+    found = {path.name for path in find_images(trip, 9)}
+    assert found == {"day.png", "elsewhere.png", "trip.png"}
+
+
+def test_names_of_outputs_are_unique_and_stay_below_the_folder(tmp_path):
     images = map(Path, ["a/1.png", "/1.png", "b/1.png", "c/b/1.png", "A/1.PNG"])
     named = name_outputs(dict.fromkeys(images, Path()), tmp_path).values()
     stems = [path.relative_to(tmp_path).as_posix() for path in named]
     assert stems == ["1", "1.png", "b_1.png", "b_1.png_2", "A_1.PNG"]
+    forms = [unicodedata.normalize(form, "\u00e9") for form in ("NFC", "NFD")]
+    for first, second in (forms, forms[::-1]):
+        media = {Path(f"a/{first}.png"): Path(), Path(f"b/{second}.png"): Path()}
+        named = name_outputs(media, tmp_path).values()
+        assert len({unicodedata.normalize("NFC", str(name)) for name in named}) == 2
 
 
-def test_options_are_those_of_the_segmenter(desk):
-    from sgcp.inference.tta import InferenceOptions
+def test_patterns_are_expanded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "holiday/day").mkdir(parents=True)
+    for name in ("1.jpg", "day/2.jpg", "day/3.png", "day/[4].jpg", "day/5.txt", "day/6.mp4"):
+        (tmp_path / "holiday" / name).touch()
 
-    segment(desk, "street.jpg", "--flip", "--scale", "1", "--scale", "1.5", "--window", "24", "32",
-            "--input-size", "80", "112")  # fmt: skip
-    model = sgcp.load(desk.root / "model.safetensors")
-    image = np.array(Image.open(desk.root / "street.jpg"))
-    labels = np.array(Image.open(desk.root / "segmented/street_labels.png"))
-    views = InferenceOptions(flip=True, scales=(1.0, 1.5), window=(24, 32))
-    assert (labels == model.segment(image, (80, 112), views)).all()
-    assert (labels != model.segment(image)).any()
+    def found(pattern, out="segmented"):
+        return [path.name for path in find_media([Path(pattern)], Path(out))]
+
+    assert found("holiday/**/*.jpg") == ["1.jpg", "2.jpg", "[4].jpg"]
+    assert found("holiday/**") == ["1.jpg", "2.jpg", "3.png", "6.mp4", "[4].jpg"]
+    assert found("holiday/day/[4].jpg") == ["[4].jpg"]
+    assert found("*/day/?.png") == ["3.png"]
+    assert found("holiday/**", out="holiday/day") == ["1.jpg"]
 
 
-def test_a_damaged_image_is_named_and_the_others_are_labelled(desk):
-    path = desk.root / "trip/a.png"
-    path.write_bytes(path.read_bytes()[:200])
-    result = desk.run("segment", "trip", "street.jpg", "--model", ".")
-    assert result.exit_code == 1
-    assert "left out: trip/a.png" in result.output
-    assert "segmented: 2 of 3 images" in result.output
-    assert not list((desk.root / "segmented").glob("a_*"))
+def test_standard_input(drive, monkeypatch):
+    monkeypatch.chdir(drive.root)
+
+    def piped(content, *options):
+        from sgcp.cli import app
+
+        return CliRunner().invoke(app, ["segment", "-", "--model", ".", *options], input=content)
+
+    street = (drive.root / "street.jpg").read_bytes()
+    assert piped(street).exit_code == 0
+    assert files(drive.root / "segmented") == ["stdin_labels.png", "stdin_overlay.png"]
+    assert "1 of 1 images, 1 of them skipped" in piped(street).output
+    other = piped(forge.png((8, 8)))
+    assert other.exit_code == 1
+    assert "stdin_labels.png and 1 more: exists" in other.stderr
+    assert piped((drive.root / "drive.mp4").read_bytes(), "--out", "x").exit_code == 0
+    assert files(drive.root / "x") == ["stdin_overlay.mp4"]
+    for content, message in ((b"", "standard input is empty"), (b"hello" * 99, "standard input: ")):
+        result = piped(content, "--out", "y")
+        assert result.exit_code == 1
+        assert message in result.output + result.stderr
+        assert files(drive.root / "y") == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere.jpg"], "no such file or folder"),
+        (["nowhere.jpg"], "nowhere.jpg: no such file or folder"),
         (["empty"], "empty: no image or video"),
+        (["*.gif"], "*.gif: no image or video"),
         (["street.jpg", "--scale", "0"], "--scale: "),
         (["street.jpg", "--window", "0", "8"], "--window: "),
         (["street.jpg", "--model", "nobody"], "no model 'nobody'"),
@@ -212,7 +393,8 @@ def test_a_damaged_image_is_named_and_the_others_are_labelled(desk):
         (["street.jpg", "--alpha", "nan"], "--alpha: "),
     ],
 )
-def test_wrong_arguments_are_refused(desk, arguments, message):
+def test_wrong_arguments_are_refused(desk, monkeypatch, arguments, message):
+    monkeypatch.chdir(desk.root)
     (desk.root / "empty").mkdir()
     options = [] if "--model" in arguments else ["--model", "."]
     assert message in desk.fails("segment", *arguments, *options)
