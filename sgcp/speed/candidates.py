@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -47,32 +46,15 @@ ON_CPU: dict[str, list[tuple[str, str, str]]] = {
 }
 
 
-class Candidate(ABC):
-    """A way from images to labels."""
-
-    tasks: tuple[str, ...] = tuple(TASKS)
-
-    @abstractmethod
-    def network(self, image: UInt8) -> Callable[[], Any]:
-        """Return a call that scores (H, W, 3) uint8, which may be converted beforehand."""
-
-    @abstractmethod
-    def label(self, image: UInt8) -> UInt8:
-        """Label (H, W, 3) uint8: (H, W) uint8."""
-
-    def label_files(self, sources: Sequence[Path], target: Path) -> None:
-        """Label every image of ``sources`` into the folder ``target``."""
-        for source in sources:
-            write_png(target / source.name, self.label(read_image(source)))
-
-
-class Ours(Candidate):
+class Ours:
     """This project's way.
 
     Args:
         one: a segmenter for one caller with all cores, for the time of an image.
         make_many: makes a segmenter for a caller a core, for the images of a folder.
     """
+
+    tasks = tuple(TASKS)
 
     def __init__(self, one: Segmenter, make_many: Callable[[], Segmenter]) -> None:
         self.one = one
@@ -98,7 +80,7 @@ class Ours(Candidate):
             pass
 
 
-class Reference(Candidate):
+class Reference:
     """The authors' way, rebuilt from its description.
 
     PIL, float64 normalisation, eager fp32 in NCHW, bicubic resizing of all scores, argmax.
@@ -106,6 +88,8 @@ class Reference(Candidate):
     Args:
         network: in evaluation mode.
     """
+
+    tasks = tuple(TASKS)
 
     def __init__(self, network: nn.Module, card: ModelCard) -> None:
         import cv2
@@ -148,8 +132,8 @@ class Reference(Candidate):
             Image.fromarray(renumbered).save(target / source.name)
 
 
-class Baseline(Candidate):
-    """Another network, untrained, on one of our engines: its labels would mean nothing."""
+class Baseline:
+    """Another network, untrained, on one of our engines; its labels would mean nothing."""
 
     tasks = ("network",)
 
@@ -160,9 +144,8 @@ class Baseline(Candidate):
         """Return a call of the engine on the image's bytes."""
         return lambda: self.engine.run(image)
 
-    def label(self, image: UInt8) -> UInt8:
-        """Label (H, W, 3) uint8."""
-        return self.engine.label(image, (image.shape[0], image.shape[1]))
+
+Candidate = Ours | Reference | Baseline
 
 
 @dataclass(frozen=True)

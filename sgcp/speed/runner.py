@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,7 +19,7 @@ from sgcp.core.errors import SgcpError
 from sgcp.core.memory import peak_bytes
 from sgcp.core.terminal import track
 from sgcp.media.images import read_image
-from sgcp.speed.candidates import TASKS, Candidate, Spec
+from sgcp.speed.candidates import TASKS, Baseline, Candidate, Spec
 from sgcp.speed.timing import seconds_of
 
 TIMED_RUNS = 3  # of a candidate's turn, after one that is not counted
@@ -136,6 +136,9 @@ def _answer(candidate: Candidate, paths: list[Path], request: str) -> Any:
         return candidate.tasks
     if request == "memory":
         return peak_bytes()
+    image = read_image(paths[0])
+    if request == "network" or isinstance(candidate, Baseline):
+        return _time(candidate.network(image))
     if request == "label":
         return [candidate.label(read_image(path)) for path in paths]
     if request == "files":
@@ -143,7 +146,9 @@ def _answer(candidate: Candidate, paths: list[Path], request: str) -> Any:
             candidate.label_files(paths[:2], Path(folder))
             seconds = seconds_of(lambda: candidate.label_files(paths, Path(folder)))
         return [seconds / len(paths)]
-    image = read_image(paths[0])
-    run = candidate.network(image) if request == "network" else lambda: candidate.label(image)
+    return _time(lambda: candidate.label(image))
+
+
+def _time(run: Callable[[], Any]) -> list[float]:
     run()
     return [seconds_of(run) for _ in range(TIMED_RUNS)]
