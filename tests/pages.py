@@ -46,10 +46,14 @@ def section(path: Path, title: str) -> str:
 
 
 def add_settings(params: Path, block: str) -> None:
-    """Merge a YAML block of a page into a params.yaml whose anchors it may use."""
-    text = params.read_text(encoding="utf-8") + "\nadded:\n" + indent(block, "  ")
-    content = YAML(typ="safe", pure=True).load(text)
-    params.write_text(json.dumps(_merged(content, content.pop("added"))))
+    """Merge a YAML block of a page into a params.yaml, whose anchors it may use."""
+    text, yaml = params.read_text(encoding="utf-8"), YAML(typ="safe", pure=True)
+    if text.startswith("{"):  # written by set_params: JSON, without anchors
+        content, added = yaml.load(text), yaml.load(block)
+    else:
+        content = yaml.load(f"{text}\nadded:\n{indent(block, '  ')}")
+        added = content.pop("added")
+    params.write_text(json.dumps(_merged(content, added)))
 
 
 def _merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
