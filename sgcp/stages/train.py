@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -139,6 +140,7 @@ def launch(settings: TrainSettings, machine: MachineSettings) -> Fabric:
         SgcpError: the machine lacks what ``machine`` asks for.
     """
     devices, nodes = count_processes(machine)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # else: advice on every run
     try:
         fabric = Fabric(
             accelerator=machine.accelerator,
