@@ -17,6 +17,12 @@ from sgcp.core.files import read_yaml
 from sgcp.settings import Params
 
 PARAMS_FILE = "params.yaml"
+RENAMED = {
+    "own": "custom",
+    "lovasz": "extra_loss: lovasz, with extra_loss_weight",
+    "contenders": "candidates",
+    "pictures": "panels, below validate",
+}
 SHOWN = 20  # findings; a wrong file may have thousands
 
 
@@ -100,6 +106,8 @@ def _explain_one(name: str, finding: Any) -> str:
     if finding["type"] == "missing":
         return f"{name}: missing; every key must be written"
     if finding["type"] == "extra_forbidden":
+        if new := RENAMED.get(str(finding["loc"][-1])):
+            return f"{name}: is now called {new}"
         siblings = _keys_beside(finding["loc"])
         close = difflib.get_close_matches(str(finding["loc"][-1]), siblings, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(siblings)}"

@@ -95,6 +95,13 @@ def test_unknown_key_is_refused_with_the_nearest_known(params_file):
     assert "camvid.train.quick.learning_rate: unknown key; known here: seed, split" in text
 
 
+def test_old_name_is_refused_with_the_new_one(params_file):
+    set_params(params_file, {"own": {}, "camvid.train.lovasz": 0.5})
+    text = message(params_file)
+    assert "own: is now called custom" in text
+    assert "camvid.train.quick.lovasz: is now called extra_loss" in text
+
+
 def test_missing_key_is_refused_by_full_name(params_file):
     params_file.write_text(params_file.read_text().replace("    batch_size: 4 ", "    # ", 1))
     assert "sample.train.paper.batch_size: missing" in message(params_file)
