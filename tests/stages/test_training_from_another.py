@@ -25,7 +25,7 @@ def test_training_begins_with_the_weights_of_a_model_of_ours(trained):
     (trained.root / MODEL).rename(start)
     before = load_file(start / "model.safetensors")
     quiet(trained, sample__train__init=str(start))
-    assert "0 of 19 classes begin anew" in trained.ok("train", "sample")
+    assert "0 of 19 classes start anew" in trained.ok("train", "sample")
     after = load_file(trained.root / MODEL / "model.safetensors")
     for name in ("encoder.stem.conv.weight", "classifier.weight"):
         torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-5)
@@ -53,7 +53,7 @@ def test_images_learnt_before_are_not_scored_later(trained):
 def test_the_place_of_the_own_model_is_no_beginning(trained):
     """DVC empties it before the stage reads it."""
     trained.set(sample__train__init=str(trained.root / MODEL))
-    assert "move it elsewhere" in trained.fails("train", "sample")
+    assert "Move the model elsewhere" in trained.fails("train", "sample")
 
 
 def test_two_beginnings_and_a_missing_one_are_refused(prepared):
