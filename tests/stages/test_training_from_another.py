@@ -90,7 +90,7 @@ def test_what_the_sample_taught_is_carried_over_to_real_camvid(trained, shared):
                 camvid__train__scale=[0.2, 0.2], camvid__train__input_side=None,
                 camvid__train__lr=1e-12, camvid__train__weight_decay=0.0,
                 camvid__train__validate_split=None, camvid__train__keep="last")  # fmt: skip
-    assert "11 of 11 classes begin anew" in trained.ok("train", "camvid")
+    assert "11 of 11 classes start anew" in trained.ok("train", "camvid")
     source = load_file(trained.root / MODEL / "model.safetensors")
     result = load_file(trained.root / "data/models/camvid/model.safetensors")
     assert result["classifier.weight"].shape[0] == 11
