@@ -18,6 +18,7 @@ from sgcp.core.parallel import usable_cores
 from sgcp.core.processor import processor_name
 from sgcp.core.terminal import percent
 from sgcp.metrics.results import MEANS
+from sgcp.models import SGCPNET
 from sgcp.reporting.page import Cell, file_size, label_uri, photo_uri, points, render
 from sgcp.reporting.palettes import official, safe
 from sgcp.reporting.run_charts import class_chart, confusion_chart, curve_chart
@@ -125,10 +126,14 @@ def _warnings(run: FinishedRun, earlier: Earlier | None) -> list[str]:
 def _describe_data(run: FinishedRun) -> str:
     scores, card = run.scores, run.card
     epoch = card.provenance.get("epoch")
+    network = f"SGCPNet with encoder {card.encoder}" if card.network == SGCPNET else card.network
+    recipe = card.provenance.get("recipe")
     trained = f"epoch {epoch}" if epoch is not None else "imported"
+    if recipe:
+        trained = f"recipe {recipe}, {trained}"
     return (
         f"{scores['edition']} edition, protocol {scores['protocol']}, {scores['images']} images "
-        f"of '{scores['split']}'; SGCPNet with encoder {card.encoder}, {trained}, trained on "
+        f"of '{scores['split']}'; {network}, {trained}, trained on "
         f"{len(card.trained_on):,} images"
     )
 

@@ -76,6 +76,7 @@ def test_page_shows_scores_settings_and_provenance(reported):
         card["provenance"]["train_split_fingerprint"],
         card["provenance"]["versions"]["torch"],
         "poly_power",
+        "SGCPNet with encoder sgcp, recipe quick, epoch",
         f"trained on {len(card['trained_on'])} images",
     ):
         assert part in text, part
