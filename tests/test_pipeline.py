@@ -122,7 +122,7 @@ def test_help_text_and_unrelated_code_rerun_nothing(clone):
     [
         ("sgcp/datasets/textures.py", "download"),
         ("sgcp/datasets/cityscapes.py", "download"),
-        ("sgcp/datasets/transforms.py", "train"),
+        ("sgcp/datasets/transforms.py", "download"),
         ("sgcp/models/pyramid.py", "train"),
         ("sgcp/metrics/tables.py", "validate"),
         ("sgcp/stages/predict.py", "predict"),
