@@ -34,8 +34,7 @@ def open_project(
     section = params.dataset(name)
     recipe = recipe or params.recipe
     section.select(recipe)
-    if changes:
-        _ = section.train  # is there such a recipe?
+    if changes and recipe in section.recipes:
         values = read_changes(changes, f"{name}.train.{recipe}")
         section = load_params(root / PARAMS_FILE, values).dataset(name)
         section.select(recipe, changes)

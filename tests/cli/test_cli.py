@@ -208,3 +208,12 @@ def test_tables_are_80_columns_wide_off_a_terminal(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((37, 20)))
     assert terminal.Lines().width == 80
+
+
+def test_set_may_mend_a_contradiction_of_the_recipe(project: Project):
+    project.set(sample__train__validate_split=None)
+    assert "keep: 'best' needs a split" in project.fails("train", "sample")
+    assert "sgcp prepare sample" in project.fails("train", "sample", "--set", "keep=last")
+    assert "sample has no 'slow'" in project.fails(
+        "train", "sample", "--recipe", "slow", "--set", "keep=last"
+    )
