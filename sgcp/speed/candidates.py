@@ -233,7 +233,6 @@ def specs_on_gpu(model: Path, size: tuple[int, int], names: Sequence[str]) -> li
     ]
 
 
-@cache
 def size_of(spec: Spec) -> dict[str, Any]:
     """Return parameters, and GFLOP (two a multiply-add) of one image, of a candidate's network.
 
@@ -245,11 +244,11 @@ def size_of(spec: Spec) -> dict[str, Any]:
     card = read_card(spec.model)
     name = spec.network if spec.network in BASELINES else card.network
     with torch.device("meta"):
-        module = build_network(name, len(card.classes), card.encoder)
+        module = build_network(name, len(card.classes), card.encoder).eval()
         image = torch.empty(1, 3, *spec.size)
     counter = FlopCounterMode(display=False)
     with counter, torch.inference_mode():
-        module.eval()(image)
+        module(image)
     parameters = sum(parameter.numel() for parameter in module.parameters())
     return {"parameters": parameters, "gflop": round(counter.get_total_flops() / 1e9, 2)}
 

@@ -12,6 +12,7 @@ from sgcp.core.errors import SgcpError
 from sgcp.core.layout import Layout
 from sgcp.core.memory import peak_bytes
 from sgcp.datasets.classes import cityscapes_classes, classes_to_json
+from sgcp.models import build_network
 from sgcp.models.artifact import save_model
 from sgcp.models.card import ModelCard
 from sgcp.models.network import SGCPNet
@@ -149,6 +150,17 @@ def test_a_killed_candidate_is_one_message(model, image_file):
 def test_size_is_that_of_the_published_network(model):
     found = size_of(spec(model, size=(1024, 2048)))
     assert found == {"parameters": 607_826, "gflop": 6.55}
+
+
+def test_size_is_that_of_the_model_that_the_file_holds_now(tmp_path):
+    file, sizes = tmp_path / "model.safetensors", []
+    classes = classes_to_json(cityscapes_classes())
+    for name in ("sgcpnet", "lraspp"):
+        network = build_network(name, 19)
+        card = ModelCard(classes, "cityscapes", "fine", "cityscapes-19", network=name)
+        save_model(network, network.state_dict(), card, file)
+        sizes.append(size_of(spec(file))["parameters"])
+    assert sizes[0] * 5 < sizes[1]
 
 
 def test_peak_memory_counts_what_was_freed():
