@@ -11,7 +11,7 @@ import typer
 
 from sgcp.cli import images, models, pipeline, scores
 from sgcp.cli.failures import FriendlyGroup
-from sgcp.cli.options import QuietOption, examples
+from sgcp.cli.options import Quiet, list_examples
 
 app = typer.Typer(
     cls=FriendlyGroup,
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Real-time semantic segmentation with SGCPNet: from raw archives to a checked zip.",
-    epilog=examples(
+    epilog=list_examples(
         "sgcp segment street.jpg          segment an image with bundled weights",
         "sgcp download sample             the whole pipeline on a small dataset",
         "sgcp prepare sample",
@@ -44,7 +44,7 @@ def _print_version(requested: bool) -> None:
 
 @app.callback()
 def sgcp(
-    quiet: QuietOption = False,
+    quiet: Quiet = False,
     version: Annotated[
         bool,
         typer.Option(

@@ -5,27 +5,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from sgcp.cli.options import (
-    MODELS,
-    DatasetArgument,
-    QuietOption,
-    complete_models,
-    complete_recipes,
-    examples,
-)
+from sgcp.cli import options
 from sgcp.cli.project import open_project
 from sgcp.core.errors import SgcpError
 
-app = typer.Typer()
+app, command = options.commands("Models in and out")
 
 
-@app.command(
-    rich_help_panel=MODELS,
-    epilog=examples(
-        "sgcp import-checkpoint model_best.pth.tar data/models/cityscapes",
-        "sgcp import-checkpoint camvid.pth.tar data/models/camvid \\",
-        "    --classes camvid-authors",
-    ),
+@command(
+    "sgcp import-checkpoint model_best.pth.tar data/models/cityscapes",
+    "sgcp import-checkpoint camvid.pth.tar data/models/camvid \\",
+    "    --classes camvid-authors",
 )
 def import_checkpoint(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The authors' .pth.tar.")],
@@ -35,10 +25,10 @@ def import_checkpoint(
         typer.Option(help="Class order of the outputs; needed for 11 classes."),
     ] = None,
     trained_size: Annotated[
-        tuple[int, int] | None,
+        options.Size | None,
         typer.Option(metavar="H W", help="Height and width in pixels of the training images."),
     ] = None,
-    quiet: QuietOption = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Convert a checkpoint of the SGCPNet authors into model.safetensors and model.json."""
     from sgcp.tools.import_checkpoint import import_checkpoint as tool
@@ -48,20 +38,17 @@ def import_checkpoint(
     tool(file, out, classes, trained_size)
 
 
-@app.command(
-    rich_help_panel=MODELS,
-    epilog=examples(
-        "sgcp export camvid street.onnx",
-        "sgcp export camvid fixed.xml --size 720 960 --labels",
-        "sgcp export camvid street8.xml --int8 --calibrate photos",
-    ),
+@command(
+    "sgcp export camvid street.onnx",
+    "sgcp export camvid fixed.xml --size 720 960 --labels",
+    "sgcp export camvid street8.xml --int8 --calibrate photos",
 )
 def export(
     model: Annotated[
         str,
         typer.Argument(
             metavar="MODEL",
-            autocompletion=complete_models,
+            autocompletion=options.complete_models,
             help="Bundled name, folder (./camvid, not camvid) or .safetensors.",
         ),
     ],
@@ -73,7 +60,7 @@ def export(
         ),
     ],
     size: Annotated[
-        tuple[int, int] | None,
+        options.Size | None,
         typer.Option(
             metavar="H W", help="Height and width in pixels of the input; by default any size."
         ),
@@ -98,7 +85,7 @@ def export(
         int | None,
         typer.Option(metavar="N", help="Images to calibrate --int8 with, by default 300."),
     ] = None,
-    quiet: QuietOption = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Export a model for other programs; its output is compared with PyTorch before writing."""
     from sgcp.inference.export import ExportOptions
@@ -123,16 +110,14 @@ def export(
     tool(model, out, ExportOptions(size, labels), calibration)
 
 
-@app.command(rich_help_panel=MODELS, epilog=examples("sgcp bundle camvid"))
+@command("sgcp bundle camvid")
 def bundle(
-    dataset: DatasetArgument = None,
+    dataset: options.Dataset = None,
     recipe: Annotated[
         str,
-        typer.Option(
-            metavar="NAME", autocompletion=complete_recipes, help="Recipe of params.yaml."
-        ),
+        options.recipe_option(help="Recipe of params.yaml."),
     ] = "strong",
-    quiet: QuietOption = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train the weights that the package ships: a recipe on train and val, from a commit."""
     params, section, layout = open_project(dataset, "train", recipe=recipe)

@@ -1,8 +1,9 @@
-"""Parameters that several commands share, their completion, and the panels of the help."""
+"""What commands share: parameters, their completion, the form of the help, JSON results."""
 
 import codecs
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,23 +12,29 @@ import typer
 from sgcp.core.errors import SgcpError
 from sgcp.core.layout import DATASET_NAMES, DatasetName
 
-# Panels of `sgcp --help`.
-PIPELINE = "Pipeline, in order"
-IMAGES = "Your own images"
-SCORES = "Inspect, compare, check"
-MODELS = "Models in and out"
-# Panels of a command's options.
-INFERENCE = "Inference"
-OUTPUT = "Output"
-
 STANDARD_OUTPUT = "-"
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
 Split = Literal["train", "val", "test"]
-Device = Literal["auto", "cpu", "cuda"]
+DeviceName = Literal["auto", "cpu", "cuda"]
+Size = tuple[int, int]
+
+# Options below headings of their own in a command's help.
+inference_option = partial(typer.Option, rich_help_panel="Inference")
+output_option = partial(typer.Option, rich_help_panel="Output")
 
 
-def examples(*commands: str) -> str:
+def commands(panel: str) -> tuple[typer.Typer, Callable[..., Any]]:
+    """Return a panel of ``sgcp --help``, and a decorator that adds a command with examples."""
+    app = typer.Typer()
+
+    def command(*examples: str) -> Any:
+        return app.command(rich_help_panel=panel, epilog=list_examples(*examples))
+
+    return app, command
+
+
+def list_examples(*commands: str) -> str:
     """Return an epilog of commands to copy."""
     return "\n".join(["[bold]Examples[/bold]", *commands])
 
@@ -77,57 +84,47 @@ def _set_document(file: str | None) -> str | None:
     return file
 
 
-DatasetArgument = Annotated[
+Dataset = Annotated[
     DatasetName | None,
     typer.Argument(
-        metavar="DATASET",
-        help="Optional if params.yaml enables one dataset.",
-        show_default=False,
+        metavar="DATASET", help="Optional if params.yaml enables one dataset.", show_default=False
     ),
 ]
-ModelOption = Annotated[
+model_option = partial(typer.Option, metavar="MODEL", autocompletion=complete_models)
+Model = Annotated[
     str,
-    typer.Option(
-        metavar="MODEL",
-        autocompletion=complete_models,
-        help="Bundled name, folder (./camvid, not camvid), .safetensors or exported model.",
+    model_option(
+        help="Bundled name, folder (./camvid, not camvid), .safetensors or exported model."
     ),
 ]
-DeviceOption = Annotated[Device, typer.Option(help="Where to run the network.")]
-FlipOption = Annotated[
-    bool,
-    typer.Option("--flip", help="Average with the mirrored image.", rich_help_panel=INFERENCE),
-]
-ScaleOption = Annotated[
+recipe_option = partial(typer.Option, metavar="NAME", autocompletion=complete_recipes)
+Device = Annotated[DeviceName, typer.Option(help="Where to run the network.")]
+Flip = Annotated[bool, inference_option("--flip", help="Average with the mirrored image.")]
+Scale = Annotated[
     list[float] | None,
-    typer.Option(
-        metavar="X",
-        help="Scale factor of the image, 0.01 to 16; repeat to average several.",
-        rich_help_panel=INFERENCE,
+    inference_option(
+        metavar="X", help="Scale factor of the image, 0.01 to 16; repeat to average several."
     ),
 ]
-WindowOption = Annotated[
-    tuple[int, int] | None,
-    typer.Option(
-        metavar="H W",
-        help="Height and width in pixels of overlapping sliding windows.",
-        rich_help_panel=INFERENCE,
+Window = Annotated[
+    Size | None,
+    inference_option(
+        metavar="H W", help="Height and width in pixels of overlapping sliding windows."
     ),
 ]
-QuietOption = Annotated[
+Quiet = Annotated[
     bool,
     typer.Option(
         "--quiet", "-q", callback=_set_quiet, help="Print results, warnings and errors only."
     ),
 ]
-JsonOption = Annotated[
+Json = Annotated[
     str | None,
-    typer.Option(
+    output_option(
         "--json",
         metavar="FILE|-",
         callback=_set_document,
         help="Write the result as JSON too; - prints only the JSON.",
-        rich_help_panel=OUTPUT,
     ),
 ]
 

