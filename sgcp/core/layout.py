@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from sgcp.core.snapshot import Snapshot
 
+# Every dataset. `sgcp/datasets/NAME.py` defines it, `pipeline/datasets/NAME.yaml` describes it.
 DatasetName = Literal["sample", "camvid", "cityscapes", "custom"]
 DATASET_NAMES: tuple[str, ...] = get_args(DatasetName)
 

@@ -453,6 +453,4 @@ def _check_file(path: Path) -> str:
         return str(error)
 
 
-SOURCE = DatasetSource(
-    "camvid", _prepare, raw_path, check_source, check_file=_check_file, layouts=LAYOUTS
-)
+SOURCE = DatasetSource(_prepare, raw_path, check_source, check_file=_check_file, layouts=LAYOUTS)

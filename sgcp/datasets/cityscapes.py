@@ -341,7 +341,6 @@ def _prepare(inputs: Inputs, out: Path, settings: Any, workers: int | str) -> Da
 
 
 SOURCE = DatasetSource(
-    "cityscapes",
     _prepare,
     raw_path,
     check_source,

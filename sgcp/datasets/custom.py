@@ -277,7 +277,6 @@ def _prepare(inputs: Inputs, out: Path, settings: Any, workers: int | str) -> Da
 
 
 SOURCE = DatasetSource(
-    "custom",
     _prepare,
     raw_path,
     check_source,

@@ -317,7 +317,6 @@ def _prepare(inputs: Inputs, out: Path, settings: Any, workers: int | str) -> Da
 
 
 SOURCE = DatasetSource(
-    "sample",
     _prepare,
     generate=_generate,
     generator=(Path(__file__), Path(textures.__file__)),

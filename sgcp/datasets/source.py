@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -32,7 +33,6 @@ class Inputs(NamedTuple):
 class DatasetSource:
     """A dataset: where its files belong, how a source is checked, how raw data is prepared."""
 
-    name: str
     prepare: Callable[[Inputs, Path, Any, int | str], Dataset]
     """Convert raw data into a folder, by settings and number of workers."""
     place: Placement = lambda name: None
@@ -57,6 +57,12 @@ class DatasetSource:
     """Make the raw data, by settings and number of workers, where nothing is downloaded."""
     generator: Sequence[Path] = ()
     """The code that makes it."""
+
+
+def find_source(dataset: str) -> DatasetSource:
+    """Return the dataset that ``sgcp/datasets/DATASET.py`` defines."""
+    source: DatasetSource = import_module(f"sgcp.datasets.{dataset}").SOURCE
+    return source
 
 
 def _plain_name(name: str) -> str:

@@ -6,7 +6,7 @@ Every key must be written in the file: a knob with a silent default is a knob no
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.layout import DATASET_NAMES, DatasetName
@@ -89,20 +89,6 @@ class FolderDownload(ArchiveDownload):
     """Folder that holds it, linked rather than copied."""
 
 
-class CityscapesDownload(FolderDownload):
-    """Cityscapes: an existing folder, archives on disk, or an account."""
-
-    edition: Literal["fine"]
-    """``fine``: gtFine and leftImg8bit, 5000 images."""
-
-
-class CustomDownload(FolderDownload):
-    """The user's own images: a folder, or archives of one."""
-
-    edition: Literal["folder"]
-    """``folder``: images, labels and classes.csv, as docs/custom-dataset.md says."""
-
-
 class PrepareSettings(Section):
     """Labels to train-id label maps."""
 
@@ -115,6 +101,13 @@ class CamVidPrepare(PrepareSettings):
 
     protocol: Protocol
     """How 32 classes become 11: ``strict`` ignores the other 21, ``grouped`` merges as SegNet."""
+
+
+# What `download` and `prepare` of a dataset are set by, where it is other than of most.
+SECTIONS: dict[str, tuple[type[Section], type[Section]]] = {
+    "sample": (SampleDownload, PrepareSettings),
+    "camvid": (CamVidDownload, CamVidPrepare),
+}
 
 
 class LabelSettings(Section):
@@ -212,38 +205,19 @@ class DatasetSettings(Section):
         return recipe
 
 
-class SampleSettings(DatasetSettings):
-    """The embedded sample."""
-
-    download: SampleDownload
-    prepare: PrepareSettings
-
-
-class CamVidSettings(DatasetSettings):
-    """CamVid."""
-
-    download: CamVidDownload
-    prepare: CamVidPrepare
+def _dataset_section(name: str) -> Any:
+    """Return the field of ``params.yaml`` for one dataset: its type, and that it is required."""
+    download, prepare = SECTIONS.get(name, (FolderDownload, PrepareSettings))
+    fields: dict[str, Any] = {"download": (download, ...), "prepare": (prepare, ...)}
+    return create_model(f"{name}Settings", __base__=DatasetSettings, **fields), ...
 
 
-class CityscapesSettings(DatasetSettings):
-    """Cityscapes."""
-
-    download: CityscapesDownload
-    prepare: PrepareSettings
+_datasets: Any = create_model(
+    "Datasets", __base__=Section, **{name: _dataset_section(name) for name in DATASET_NAMES}
+)
 
 
-class CustomSettings(DatasetSettings):
-    """The user's own dataset."""
-
-    download: CustomDownload
-    prepare: PrepareSettings
-
-
-AnyDataset = SampleSettings | CamVidSettings | CityscapesSettings | CustomSettings
-
-
-class Params(Section):
+class Params(_datasets):
     """All of ``params.yaml``."""
 
     datasets: Annotated[tuple[DatasetName, ...], Field(min_length=1)]
@@ -253,10 +227,6 @@ class Params(Section):
     machine: MachineSettings
     defaults: dict[str, Any]
     """Sections that others merge by ``<<``, where their keys are checked."""
-    sample: SampleSettings
-    camvid: CamVidSettings
-    cityscapes: CityscapesSettings
-    custom: CustomSettings
 
     @model_validator(mode="after")
     def check_datasets(self) -> "Params":
@@ -274,7 +244,7 @@ class Params(Section):
             section.select(self.recipe)
         return self
 
-    def dataset(self, name: str) -> AnyDataset:
+    def dataset(self, name: str) -> Any:
         """Return the section of one dataset.
 
         Raises:
@@ -282,8 +252,7 @@ class Params(Section):
         """
         if name not in DATASET_NAMES:
             raise SgcpError(f"unknown dataset '{name}'; choose one of {', '.join(DATASET_NAMES)}")
-        section: AnyDataset = getattr(self, name)
-        return section
+        return getattr(self, name)
 
     def only_dataset(self) -> str:
         """Return the enabled dataset where there is exactly one.

@@ -31,23 +31,17 @@ from sgcp.datasets.raw import (
     recall_sources,
     resolve_folder,
 )
-from sgcp.datasets.registry import DATASETS
-from sgcp.datasets.source import Archive, DatasetSource, Edition, read_edition
+from sgcp.datasets.source import Archive, DatasetSource, Edition, find_source, read_edition
 
 if TYPE_CHECKING:
     from sgcp.core.layout import Layout
-    from sgcp.settings import (
-        CamVidDownload,
-        CityscapesDownload,
-        CustomDownload,
-        MachineSettings,
-        SampleDownload,
-    )
+    from sgcp.settings import MachineSettings
+    from sgcp.settings.base import Section
 
 
 def download(
     layout: Layout,
-    settings: SampleDownload | CamVidDownload | CityscapesDownload | CustomDownload,
+    settings: Section,
     machine: MachineSettings,
     archives: Sequence[Path] = (),
     root: Path | None = None,
@@ -63,7 +57,7 @@ def download(
     Raises:
         SgcpError: a source is missing, damaged or not this dataset.
     """
-    source = DATASETS[layout.dataset]
+    source = find_source(layout.dataset)
     if source.generate is None:
         _get(source, layout, settings, archives, root)
     elif archives or root:
@@ -148,7 +142,7 @@ def fetch_archives(edition: Edition, layout: Layout) -> list[Path]:
     if edition.site is not None:
         return fetch_packages(edition.site, edition.packages, layout.downloads)
     name = layout.dataset
-    source = DATASETS[name]
+    source = find_source(name)
     if not edition.archives:
         raise SgcpError(
             f"{name}: this edition is not downloaded. Name your copy: `sgcp download {name} "

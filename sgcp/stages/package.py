@@ -15,8 +15,7 @@ from sgcp.core.findings import Finding, Kind, Report, describe
 from sgcp.core.terminal import say, track, warn
 from sgcp.datasets.index import Dataset, read_dataset
 from sgcp.datasets.label_files import read_meaning
-from sgcp.datasets.registry import DATASETS
-from sgcp.datasets.source import read_edition
+from sgcp.datasets.source import find_source, read_edition
 from sgcp.datasets.stale import refuse_stale
 from sgcp.media.images import read_png_text
 from sgcp.models.card import model_digest
@@ -79,7 +78,7 @@ def known_images(layout: Layout) -> tuple[Dataset, KnownImages]:
         for item in dataset.split("test", labelled=False)
     ]
     published = _published_count(layout, dataset.edition)
-    return dataset, KnownImages(expected, published, DATASETS[layout.dataset].has_server)
+    return dataset, KnownImages(expected, published, find_source(layout.dataset).has_server)
 
 
 def _published_count(layout: Layout, edition: str) -> int | None:

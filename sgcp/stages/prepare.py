@@ -10,18 +10,16 @@ from sgcp.core.files import building_folder, code_digest, fingerprint
 from sgcp.core.memory import keep_freed_memory
 from sgcp.core.terminal import say
 from sgcp.datasets.index import SPLITS, write_dataset
-from sgcp.datasets.registry import DATASETS
-from sgcp.datasets.source import Inputs
+from sgcp.datasets.source import Inputs, find_source
 from sgcp.datasets.stale import refuse_changed_raw, stamp_prepared, stamp_raw
 
 if TYPE_CHECKING:
     from sgcp.core.layout import Layout
-    from sgcp.settings import CamVidPrepare, MachineSettings, PrepareSettings
+    from sgcp.settings import MachineSettings
+    from sgcp.settings.base import Section
 
 
-def prepare(
-    layout: Layout, settings: CamVidPrepare | PrepareSettings, machine: MachineSettings
-) -> None:
+def prepare(layout: Layout, settings: Section, machine: MachineSettings) -> None:
     """Convert ``layout.raw`` into ``layout.prepared``.
 
     Raises:
@@ -36,7 +34,7 @@ def prepare(
     before = stamp_raw(layout)
     with building_folder(layout.prepared, key) as folder:
         inputs = Inputs(layout.raw, layout.source, layout.splits)
-        prepare_raw = DATASETS[layout.dataset].prepare
+        prepare_raw = find_source(layout.dataset).prepare
         dataset = prepare_raw(inputs, folder, settings, machine.prepare_workers)
         write_dataset(folder, dataset)
         refuse_changed_raw(layout, dataset, before)

@@ -16,7 +16,7 @@ from sgcp.core.parallel import each_parallel
 from sgcp.datasets.ground_truth import read_ground_truth
 from sgcp.datasets.index import read_dataset
 from sgcp.datasets.label_files import IDS
-from sgcp.datasets.registry import DATASETS
+from sgcp.datasets.source import find_source
 from sgcp.datasets.stale import refuse_stale
 from sgcp.metrics.confusion import (
     Counts,
@@ -75,7 +75,7 @@ def score_predictions(
     items = dataset.split(settings.split)
     refuse_stale(layout, dataset, items, images=False)
     protocol = protocol_of(dataset)
-    files = find_predictions(folder, items, DATASETS[layout.dataset].has_server)
+    files = find_predictions(folder, items, find_source(layout.dataset).has_server)
     score = partial(
         count_file, prepared=layout.prepared, protocol=protocol, encoding=encoding or IDS
     )

@@ -47,7 +47,7 @@ def test_settings_cannot_be_changed_after_loading(params_file):
         ("camvid.prepare.protocol", "both", "'strict' or 'grouped'"),
         ("cityscapes.download.root", 3, "valid string"),
         ("custom.download.root", 3, "valid string"),
-        ("custom.download.edition", "fine", "'folder'"),
+        ("camvid.download.edition", "fine", "'segnet'"),
         ("machine.devices", "many", "'auto'"),
         ("machine.compile", "maybe", "'auto'"),
         ("machine.loader_workers", -1, "'auto'"),

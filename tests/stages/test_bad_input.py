@@ -12,6 +12,7 @@ import pytest
 from conftest import ROOT, Project
 
 from sgcp.core.errors import SgcpError
+from sgcp.datasets import sample
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
@@ -146,15 +147,12 @@ def test_bad_archive_at_hand_costs_no_download(project: Project, tmp_path: Path)
 
 
 def test_changed_generator_makes_the_sample_anew(project: Project, monkeypatch):
-    from sgcp.datasets.registry import DATASETS
-
-    source = DATASETS["sample"]
     project.ok("download", "sample")
     image = next((project.root / "data/raw/sample/leftImg8bit").rglob("*.png"))
     before = image.read_bytes()
     changed = project.root / "textures.py"
-    changed.write_text(source.generator[0].read_text() + "# changed")
-    monkeypatch.setitem(DATASETS, "sample", replace(source, generator=(changed,)))
+    changed.write_text(sample.SOURCE.generator[0].read_text() + "# changed")
+    monkeypatch.setattr(sample, "SOURCE", replace(sample.SOURCE, generator=(changed,)))
     image.write_bytes(b"stale")
     assert "nothing to do" not in project.ok("download", "sample")
     assert image.read_bytes() == before
