@@ -213,7 +213,8 @@ def test_push_and_pull_bring_results_without_recomputing(clone, tmp_path):
 
 
 def test_experiment_runs_and_is_shown(clone):
-    clone.call("dvc", "exp", "run", "-n", "gentle", "-S", "sample.train.quick.lr=0.005")
+    changes = "-S", "sample.train.quick.lr=0.005"
+    clone.call("dvc", "exp", "run", "-n", "gentle", *changes, "validate@sample")
     assert "sample.train.quick.lr" in clone.call("dvc", "params", "diff")
     page = ROOT / "docs/experiments.md"
     (command,) = (words for words in shell_lines(page) if words[:4] == ["dvc", "exp", "show", FLAG])
