@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from itertools import count, groupby
 from typing import Any
 
+from rich.table import Table
+from rich.text import Text
+
 from sgcp.core.errors import printable
 from sgcp.core.terminal import WIDTH
 
@@ -45,8 +48,9 @@ class Finding:
 
     def __str__(self) -> str:
         name = self.line
-        short = name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 3]}..."
-        return f"{short}: {self.detail}" if self.detail else short
+        if len(name) > NAME_LENGTH:
+            name = f"{name[: NAME_LENGTH - 3]}..."
+        return f"{name}: {self.detail}" if self.detail else name
 
     @property
     def line(self) -> str:
@@ -87,8 +91,8 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Return every finding by kind, and each class's share of the pixels."""
         total = max(1, sum(self.pixels.values()))
-        errors = [group for group in self.groups() if group[0].refused]
-        warnings = [group for group in self.groups() if not group[0].refused]
+        errors = [(kind, group) for kind, group in self.groups() if kind.refused]
+        warnings = [(kind, group) for kind, group in self.groups() if not kind.refused]
         return {
             "passed": self.passed,
             "files": self.files,
@@ -119,12 +123,6 @@ def groups_to_json(groups: Groups, cityscapes: bool = False) -> list[dict[str, A
     ]
 
 
-def examples(group: list[Finding]) -> list[str]:
-    """Return a line for each of the first findings, and one for the rest."""
-    lines = [str(finding) for finding in group[:EXAMPLES]]
-    return [*lines, f"... and {len(group) - EXAMPLES} more"] if len(group) > EXAMPLES else lines
-
-
 def wrapped(text: str, indent: str = "") -> str:
     """Return text in lines of ``WIDTH`` columns, the further ones indented by two more."""
     return textwrap.fill(
@@ -135,8 +133,27 @@ def wrapped(text: str, indent: str = "") -> str:
 
 def describe(groups: Groups, cityscapes: bool) -> str:
     """Return groups as text: the kind with its count and advice, then examples."""
-    lines = []
+    return "\n".join(
+        wrapped(f"{kind.title} ({len(group)}): {kind.advise(cityscapes)}", "  ")
+        + textwrap.indent(f"\n{_examples(group)}", "    ")
+        for kind, group in groups
+    )
+
+
+def finding_table(groups: Groups) -> Table:
+    """Return a row for each kind: its title, the count, examples."""
+    table = Table()
+    table.add_column("found", min_width=19)
+    table.add_column("count", justify="right", min_width=5)
+    table.add_column("such as", overflow="fold")
     for kind, group in groups:
-        lines.append(wrapped(f"{kind.title} ({len(group)}): {kind.advise(cityscapes)}", "  "))
-        lines += [f"    {line}" for line in examples(group)]
-    return "\n".join(lines)
+        title = kind.title if kind.refused else f"{kind.title} (warning)"
+        style = "red" if kind.refused else "yellow"
+        table.add_row(Text(title, style), str(len(group)), Text(_examples(group)))
+    return table
+
+
+def _examples(group: list[Finding]) -> str:
+    lines = [str(finding) for finding in group[:EXAMPLES]]
+    more = [f"... and {len(group) - EXAMPLES} more"] if len(group) > EXAMPLES else []
+    return "\n".join(lines + more)

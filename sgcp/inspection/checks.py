@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -31,7 +31,6 @@ def find_problems(
 
 
 def _in_one(one: ImageStatistics, known: dict[int, str]) -> Iterator[Finding]:
-    """Check one image and its label by themselves."""
     image, label = one.image, one.label
     for error in one.errors:
         yield Finding(rules.UNREADABLE, one.name, error)
@@ -58,8 +57,7 @@ def _by(size: tuple[int, int]) -> str:
 
 
 def _exposure(image: Pixels) -> Kind | None:
-    """Return the first that is true: a constant image may be black, a black one is flat."""
-    if image.constant:
+    if image.constant:  # a constant image may be black, a black one is flat: the first counts
         return rules.CONSTANT
     if image.bright < rules.DARK:
         return rules.BLACK
@@ -70,29 +68,25 @@ def _exposure(image: Pixels) -> Kind | None:
 
 def _equal_files(images: Sequence[ImageStatistics]) -> Iterator[Finding]:
     """Find equal images, and equal labels of different images."""
-    for group in _groups(images, lambda one: one.image.digest if one.image else ""):
+    for group in _groups((one.image.digest, one) for one in images if one.image):
         labels = {one.label.digest for one in group if one.label}
         note = "; labels differ" if len(labels) > 1 else ""
         kind = rules.LEAK if len({one.item.split for one in group}) > 1 else rules.TWICE
-        yield Finding(kind, group[0].name, f"and {_names(group[1:])}{note}")
+        others = shorten(one.name for one in group[1:])
+        yield Finding(kind, group[0].name, f"and {others}{note}")
     labelled = [one for one in images if one.image and one.label and len(one.label.classes) > 1]
-    for group in _groups(labelled, lambda one: one.label.digest if one.label else ""):
+    for group in _groups((one.label.digest, one) for one in labelled if one.label):
         if len({one.image.digest for one in group if one.image}) > 1:
-            yield Finding(rules.LABEL_TWICE, group[0].name, f"and {_names(group[1:])}")
+            others = shorten(one.name for one in group[1:])
+            yield Finding(rules.LABEL_TWICE, group[0].name, f"and {others}")
 
 
-def _groups(
-    images: Iterable[ImageStatistics], key: Callable[[ImageStatistics], str]
-) -> list[list[ImageStatistics]]:
-    """Return the images of equal keys, where there are several; an empty key equals none."""
+def _groups(keyed: Iterable[tuple[str, ImageStatistics]]) -> list[list[ImageStatistics]]:
+    """Return the images of equal keys, where there are several."""
     groups = defaultdict(list)
-    for one in images:
-        groups[key(one)].append(one)
-    return [group for value, group in groups.items() if value and len(group) > 1]
-
-
-def _names(images: Sequence[ImageStatistics]) -> str:
-    return shorten(one.name for one in images)
+    for key, one in keyed:
+        groups[key].append(one)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _nearly_equal(images: Sequence[ImageStatistics]) -> Iterator[Finding]:

@@ -1,10 +1,9 @@
-"""A prepared dataset in numbers, split by split; images are counted one by one, and not kept."""
+"""A prepared dataset in numbers, split by split."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sgcp.datasets.classes import IGNORE, SemanticClass
@@ -14,43 +13,39 @@ from sgcp.inspection.statistics import ImageStatistics
 WORST = 10  # images of least label coverage that are named
 
 
-@dataclass
 class SplitSummary:
-    """One split in numbers."""
+    """One split in numbers.
 
-    name: str
-    classes: Sequence[SemanticClass]
-    images: int = 0
-    labels: int = 0
-    """Label maps that could be read."""
-    pixels: Counter[int] = field(default_factory=Counter)
-    """Of all label maps, by id, 255 included."""
-    images_with: Counter[int] = field(default_factory=Counter)
-    """Label maps in which a class occurs, by train id."""
-    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
-    """Images by (height, width), as the files are."""
-    sequences: Counter[str] = field(default_factory=Counter)
-    """Images by city or recording."""
-    coverage: list[tuple[float, str]] = field(default_factory=list)
-    """Share of labelled pixels and path of each image that has a label."""
+    Attributes:
+        labels: number of label maps that could be read.
+        pixels: of all label maps, by id, 255 included.
+        images_with: label maps in which a class occurs, by train id.
+        sizes: images by (height, width), as the files are.
+        sequences: images by city or recording.
+        coverage: share of labelled pixels and path of each image that has a label, the least first.
+    """
 
-    def add(self, one: ImageStatistics) -> None:
-        """Count one image."""
-        self.images += 1
-        self.sequences[one.item.sequence] += 1
-        if one.image is not None:
-            self.sizes[one.image.size] += 1
-        if one.label is not None:
-            self.labels += 1
-            self.pixels.update(one.label.pixels)
-            self.images_with.update(one.label.classes)
-            self.coverage.append((one.label.coverage, one.name))
+    def __init__(self, images: Sequence[ImageStatistics], classes: Sequence[SemanticClass]) -> None:
+        labelled = [(one.name, one.label) for one in images if one.label is not None]
+        self.classes, self.images, self.labels = classes, len(images), len(labelled)
+        self.pixels: Counter[int] = Counter()
+        for _, label in labelled:
+            self.pixels.update(label.pixels)
+        self.images_with = Counter(k for _, label in labelled for k in label.classes)
+        self.sizes = Counter(one.image.size for one in images if one.image is not None)
+        self.sequences = Counter(one.item.sequence for one in images)
+        self.coverage = sorted((label.coverage, name) for name, label in labelled)
 
     @property
     def labelled_share(self) -> float | None:
         """Share of the pixels that are not 255; None without labels."""
         total = self.pixels.total()
         return 1 - self.pixels[IGNORE] / total if total else None
+
+    @property
+    def least_labelled(self) -> float | None:
+        """The least coverage of an image; None without labels."""
+        return self.coverage[0][0] if self.coverage else None
 
     def pixel_share(self, train_id: int) -> float | None:
         """Share of a class among the labelled pixels; None where nothing is labelled."""
@@ -61,21 +56,17 @@ class SplitSummary:
         """Share of the labelled images in which a class occurs; None without labels."""
         return self.images_with[train_id] / self.labels if self.labels else None
 
-    def worst(self) -> list[tuple[float, str]]:
-        """Return the images of least label coverage."""
-        return sorted(self.coverage)[:WORST]
-
     def to_json(self) -> dict[str, Any]:
         """Return every number, for scripts."""
-        shares = [share for share, _ in self.coverage]
+        worst = self.coverage[:WORST]
         return {
             "images": self.images,
             "labels": self.labels,
             "sizes": {f"{h}x{w}": n for (h, w), n in self.sizes.most_common()},
             "sequences": dict(sorted(self.sequences.items())),
             "labelled_share": self.labelled_share,
-            "least_labelled_share": min(shares, default=None),
-            "least_labelled": [{"name": n, "labelled_share": s} for s, n in self.worst()],
+            "least_labelled_share": self.least_labelled,
+            "least_labelled": [{"name": name, "labelled_share": share} for share, name in worst],
             "classes": {
                 item.name: {
                     "pixels": self.pixels[item.train_id],
@@ -92,12 +83,7 @@ def summarize_splits(
     images: Iterable[ImageStatistics], classes: Sequence[SemanticClass]
 ) -> dict[str, SplitSummary]:
     """Count images by split, in the order of ``SPLITS``; a split without images is left out."""
-    found = {name: SplitSummary(name, classes) for name in SPLITS}
+    parts: dict[str, list[ImageStatistics]] = {name: [] for name in SPLITS}
     for one in images:
-        found[one.item.split].add(one)
-    return {name: summary for name, summary in found.items() if summary.images}
-
-
-def of_split(splits: Mapping[str, SplitSummary], split: str | None) -> dict[str, SplitSummary]:
-    """Return the numbers of one split, or of all for None."""
-    return {name: part for name, part in splits.items() if split in (None, name)}
+        parts[one.item.split].append(one)
+    return {name: SplitSummary(part, classes) for name, part in parts.items() if part}

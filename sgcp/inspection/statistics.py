@@ -37,7 +37,7 @@ class Pixels:
     colored: bool
     """Whether a pixel is not grey."""
     outline: bytes
-    """Nearly the same for nearly the same image: ``_outline_of``."""
+    """``_outline_of``: nearly the same for nearly the same image."""
 
 
 @dataclass(frozen=True)
@@ -62,24 +62,22 @@ class Label:
 
 @dataclass(frozen=True)
 class Thumb:
-    """A small copy of an image and its label."""
+    """A small copy of an image (h, w, 3) and its label (h, w) of train ids."""
 
     name: str
+    path: str
+    """Of the image, below the raw folder."""
     photo: UInt8
-    """(h, w, 3)."""
     label: UInt8 | None
-    """(h, w) train ids."""
 
 
 @dataclass(frozen=True)
 class ImageStatistics:
-    """One image of the index, as its files are now."""
+    """One image of the index, as its files are now; None for what cannot be read."""
 
     item: Item
     image: Pixels | None = None
-    """None where it cannot be read."""
     label: Label | None = None
-    """None where there is none, or it cannot be read."""
     errors: tuple[str, ...] = ()
     """Why a file cannot be read, or segments not be used."""
     thumb: Thumb | None = field(default=None, repr=False, compare=False)
@@ -107,35 +105,32 @@ def _describe_item(
     item: Item, small: Collection[Path], raw: Path, prepared: Path
 ) -> ImageStatistics:
     errors: list[str] = []
-    rgb = _read(read_image, raw / item.image, errors)
-    label = None if item.label is None else _read(read_label, prepared / item.label, errors)
-    if item.label is not None and item.segments is not None:
+
+    def read(reader: Callable[[Path], UInt8], path: Path) -> UInt8 | None:
         try:
-            _check_segments(item, label, prepared)
+            return reader(path)
         except SgcpError as error:
             errors.append(str(error))
+            return None
+
+    rgb = read(read_image, raw / item.image)
+    label = None if item.label is None else read(read_label, prepared / item.label)
+    if item.label is not None and item.segments is not None:  # which scores read instead
+        truth = read(lambda folder: _painted_segments(folder, item), prepared)
+        if truth is not None and label is not None and not np.array_equal(truth, label):
+            errors.append(f"{item.segments}: size or classes are not its label's; prepare again")
     return ImageStatistics(
         item,
         None if rgb is None else _describe_image(rgb),
         None if label is None else _describe_label(label),
         tuple(errors),
-        None if rgb is None or item.image not in small else _make_thumb(item.key, rgb, label),
+        None if rgb is None or item.image not in small else _make_thumb(item, rgb, label),
     )
 
 
-def _check_segments(item: Item, label: UInt8 | None, prepared: Path) -> None:
-    """Read the map of segments, which scores read instead of the label."""
+def _painted_segments(prepared: Path, item: Item) -> UInt8:
     truth = read_ground_truth(prepared, item)
-    if label is not None and not np.array_equal(truth.train_ids[truth.segments], label):
-        raise SgcpError(f"{item.segments}: size or classes are not its label's; prepare again")
-
-
-def _read(reader: Callable[[Path], UInt8], path: Path, errors: list[str]) -> UInt8 | None:
-    try:
-        return reader(path)
-    except SgcpError as error:
-        errors.append(str(error))
-        return None
+    return truth.train_ids[truth.segments]
 
 
 def _describe_image(rgb: UInt8) -> Pixels:
@@ -171,12 +166,11 @@ def _describe_label(label: UInt8) -> Label:
     return Label(label.shape, digest_pixels(label), {i: n for i, n in enumerate(counts) if n})
 
 
-def _make_thumb(name: str, rgb: UInt8, label: UInt8 | None) -> Thumb:
-    """Make an image (H, W, 3) and its label (H, W) at most ``THUMB_WIDTH`` wide."""
+def _make_thumb(item: Item, rgb: UInt8, label: UInt8 | None) -> Thumb:
     height, width = rgb.shape[:2]
     scale = min(1.0, THUMB_WIDTH / width)
-    wh = max(1, round(width * scale)), max(1, round(height * scale))
+    wh = round(width * scale), max(1, round(height * scale))
     photo = Image.fromarray(rgb).resize(wh, Image.Resampling.BOX)
     if label is not None:  # of any size: a misfit is reported elsewhere
         label = np.asarray(Image.fromarray(label).resize(wh, Image.Resampling.NEAREST))
-    return Thumb(name, np.asarray(photo), label)
+    return Thumb(item.key, item.image.as_posix(), np.asarray(photo), label)

@@ -12,20 +12,27 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import altair
 import jinja2
 import vl_convert
 from PIL import Image
 
+from sgcp.datasets.classes import SemanticClass
+from sgcp.media.images import UInt8
+from sgcp.reporting.palettes import official, safe
 from sgcp.reporting.panels import encode_palette
 
-if TYPE_CHECKING:
-    from sgcp.media.images import UInt8
-
-JPEG_QUALITY = 80
-FONT = "system-ui, sans-serif"
+STYLE = {
+    "background": "transparent",
+    "font": "system-ui, sans-serif",
+    "aria": False,  # the page describes the chart once, and not every bar
+    "mark": {"aria": False},
+    "view": {"stroke": None},
+    "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
+    "legend": {"labelFontSize": 12, "titleFontSize": 12, "orient": "top"},
+}
 Cell = str | int | float | None
 
 
@@ -47,19 +54,9 @@ class Chart:
     @property
     def specification(self) -> dict[str, Any]:
         """Vega-Lite's description, in the page's style."""
-        specification: dict[str, Any] = self.drawing.to_dict()
-        style = {
-            "background": "transparent",
-            "font": FONT,
-            "aria": False,  # the page describes the chart once, and not every bar
-            "mark": {"aria": False},
-            "view": {"stroke": None},
-            "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
-            "legend": {"labelFontSize": 12, "titleFontSize": 12, "orient": "top"},
-        }
-        given = specification.get("config", {})
+        content: dict[str, Any] = self.drawing.to_dict()
         fit = {"type": "fit-x", "contains": "padding"}
-        return specification | {"autosize": fit, "config": given | style}
+        return content | {"autosize": fit, "config": content.get("config", {}) | STYLE}
 
 
 @cache
@@ -71,7 +68,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["figure"] = show
+    environment.filters["figure"] = _figure
     return environment
 
 
@@ -80,7 +77,7 @@ def render(template: str, **content: Any) -> str:
     return _environment().get_template(template).render(vega=_vega, **content)
 
 
-def show(value: Cell) -> str:
+def _figure(value: Cell) -> str:
     """Return a cell of a table as text: 12,345 or 0.123, and a dash for None."""
     if value is None:
         return "-"
@@ -100,7 +97,7 @@ def _vega() -> str:
 def photo_uri(rgb: UInt8) -> str:
     """Return an image (H, W, 3) as a data URI, in JPEG."""
     buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=80, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
@@ -109,17 +106,20 @@ def label_uri(label: UInt8, colors: UInt8) -> str:
     return f"data:image/png;base64,{base64.b64encode(encode_palette(label, colors)).decode()}"
 
 
+def legend(classes: Sequence[SemanticClass]) -> list[tuple[str, str, str]]:
+    """Return each class's name with its official and its safe colour as ``#rrggbb``."""
+    colors = zip(classes, official(classes), safe(len(classes)), strict=True)
+    return [(c.name, f"#{bytes(one).hex()}", f"#{bytes(two).hex()}") for c, one, two in colors]
+
+
 def to_number(value: Any) -> float | None:
-    """Return a finite number, or None for what a table has in its place."""
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
+    """Return a finite number, or None for anything else that a table has in its place."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def per_cent(share: Any) -> float | None:
     """Return a share in per cent for a table, to two decimals."""
-    number = to_number(share)
-    return None if number is None else round(100 * number, 2)
+    return None if (number := to_number(share)) is None else round(100 * number, 2)
 
 
 def points(share: float | None, other: float | None) -> str:

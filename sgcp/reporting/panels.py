@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_WIDTH = 640  # of one image in a panel, pixels
 LEGEND_ROW, LEGEND_COLUMN = 22, 130  # pixels
+FONT = ImageFont.load_default(13)
 WRONG, RIGHT = (214, 39, 40), (225, 225, 225)
 
 
@@ -100,25 +101,34 @@ def panel(
     height, width = label.shape
     if width > MAX_WIDTH:
         height, width = round(height * MAX_WIDTH / width), MAX_WIDTH
-    present = {*np.unique(label).tolist(), *np.unique(prediction).tolist()}
-    named = [item for item in classes if item.train_id in present]
-    columns = max(1, 2 * width // LEGEND_COLUMN)
-    legend = -(-len(named) // columns) * LEGEND_ROW + 6
-    sheet = Image.new("RGB", (2 * width, 2 * height + legend), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    sheet = Image.new("RGB", (2 * width, 2 * height), "white")
+    draw = ImageDraw.Draw(sheet)
     for place, (title, part) in enumerate(parts.items()):
         x, y = place % 2 * width, place // 2 * height
         method = Image.Resampling.NEAREST if place else Image.Resampling.BILINEAR
         sheet.paste(Image.fromarray(part).resize((width, height), method), (x, y))
-        left, top, right, bottom = draw.textbbox((x + 6, y + 4), title, font=font)
+        left, top, right, bottom = draw.textbbox((x + 6, y + 4), title, font=FONT)
         draw.rectangle((left - 4, top - 3, right + 4, bottom + 3), fill="white")
-        draw.text((x + 6, y + 4), title, fill="black", font=font)
-    for place, item in enumerate(named):
-        x = place % columns * LEGEND_COLUMN + 6
-        y = 2 * height + 6 + place // columns * LEGEND_ROW
-        draw.rectangle((x, y, x + 14, y + 14), fill=item.color, outline="black")
-        draw.text((x + 20, y), item.name, fill="black", font=font)
-    return np.asarray(sheet)
+        draw.text((x + 6, y + 4), title, fill="black", font=FONT)
+    present = {*np.unique(label).tolist(), *np.unique(prediction).tolist()}
+    named = [(item.name, item.color) for item in classes if item.train_id in present]
+    legend = draw_legend(named, 2 * width, LEGEND_COLUMN)
+    return np.concatenate([np.asarray(sheet), np.asarray(legend)])
+
+
+def draw_legend(
+    named: Sequence[tuple[str, tuple[int, int, int]]], width: int, column: int
+) -> Image.Image:
+    """Draw names with their colours in columns ``column`` pixels wide."""
+    columns = max(1, width // column)
+    height = -(-len(named) // columns) * LEGEND_ROW + 6
+    legend = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(legend)
+    for place, (name, color) in enumerate(named):
+        x, y = place % columns * column + 6, place // columns * LEGEND_ROW + 6
+        draw.rectangle((x, y, x + 14, y + 14), fill=color, outline="black")
+        draw.text((x + 20, y), name, fill="black", font=FONT)
+    return legend
 
 
 def blend(image: UInt8, colors: UInt8, alpha: float) -> UInt8:

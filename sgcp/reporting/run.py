@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import read_json
+from sgcp.core.layout import Layout
 from sgcp.datasets.ground_truth import read_ground_truth
+from sgcp.datasets.index import Dataset
 from sgcp.datasets.label_files import read_meaning
 from sgcp.datasets.stale import refuse_stale
 from sgcp.media.images import UInt8, read_image, read_label, read_png_text
@@ -19,34 +22,24 @@ from sgcp.metrics.results import read_metrics, refuse_other_model
 from sgcp.models.card import ModelCard, model_digest, read_card, stage_model
 from sgcp.reporting.panels import choose_images
 
-if TYPE_CHECKING:
-    from sgcp.core.layout import Layout
-    from sgcp.datasets.index import Dataset
-
 # Columns of text, which may look like numbers, and of numbers.
-TEXTS = ("image", "class", "category", "actual", "predicted")
-NUMBERS = ("miou", "pixel_accuracy", "iou", "share")
+TYPES = dict.fromkeys(("image", "class", "category", "actual", "predicted"), "str") | dict.fromkeys(
+    ("miou", "pixel_accuracy", "iou", "share"), "float64"
+)
 CURVES = ("loss", "miou", "pixel_accuracy", "lr")
 CURVES_METRICS = "metrics.json"  # beside the curves, by DVCLive
 SCORED = (
     "model", "images", "input_size", "flip", "scales", "window", "engine", "precision", "panels",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """A training run that has not written its model."""
-
-    epoch: int
-    """The epoch in progress, from 1."""
-    epochs: int
-    curves: dict[str, pd.DataFrame]
+Curves = dict[str, pd.DataFrame]
+"""By name, with columns ``step`` and the name."""
 
 
 @dataclass(frozen=True)
 class FinishedRun:
     """One run's numbers and its model's description."""
 
+    layout: Layout
     scores: dict[str, Any]
     """``validate.json``."""
     classes: pd.DataFrame
@@ -59,12 +52,27 @@ class FinishedRun:
     weights: Path
     digest: str
     """``model_digest``."""
-    curves: dict[str, pd.DataFrame]
-    """By name, columns ``step`` and the name; empty where none belong to the model."""
-    unfinished: Unfinished | None
-    """A later training run, in progress or interrupted."""
+    curves: Curves
+    """Empty where none belong to the model."""
+    unfinished: tuple[str, Curves] | None
+    """A later training run, in progress or interrupted: its epoch (``3 of 5``) and curves."""
     speed: dict[str, Any] | None
     """``speed.json``; None where this model was not timed."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A run to compare with."""
+
+    source: str
+    scores: dict[str, Any]
+    differences: Sequence[str]
+    """Why its numbers are not comparable; empty where they are."""
+
+    @property
+    def comparable(self) -> bool:
+        """Whether a difference of numbers means something."""
+        return not self.differences
 
 
 @dataclass(frozen=True)
@@ -100,13 +108,17 @@ def read_run(layout: Layout) -> FinishedRun:
     def table(name: str, *columns: str) -> pd.DataFrame:
         return read_table(layout.scores.with_name(name), columns, again)
 
+    def of_this_model(path: Path, command: str) -> dict[str, Any] | None:
+        content = read_json(path, f"sgcp {command} {layout.dataset}") if path.exists() else {}
+        return content if content.get("model_sha256") == digest else None
+
     images = table("per_image.csv", "image", "miou", "pixel_accuracy", "labelled")
     if len(images) != scores["images"]:
         raise SgcpError(f"{layout.scores}: of other images than per_image.csv; {again}")
-    curves = layout.curves / CURVES_METRICS
-    trained = _read_of_model(curves, digest, f"sgcp train {layout.dataset}")
+    trained = of_this_model(layout.curves / CURVES_METRICS, "train")
     return FinishedRun(
-        scores=scores,
+        layout,
+        scores,
         classes=table("per_class.csv", "class", "iou"),
         confusion=table("confusion.csv", "actual", "predicted", "share"),
         images=[
@@ -118,16 +130,17 @@ def read_run(layout: Layout) -> FinishedRun:
         digest=digest,
         curves=_read_curves(layout, layout.curves) if trained else {},
         unfinished=_read_unfinished(layout),
-        speed=_read_of_model(layout.speed, digest, f"sgcp benchmark {layout.dataset}"),
+        speed=of_this_model(layout.speed, "benchmark"),
     )
 
 
-def read_examples(layout: Layout, dataset: Dataset, run: FinishedRun) -> list[Example]:
+def read_examples(dataset: Dataset, run: FinishedRun) -> list[Example]:
     """Read the best, median and worst images, of which ``validate`` wrote the predictions.
 
     Raises:
         SgcpError: an image or a prediction is missing, changed, or of another run.
     """
+    layout = run.layout
     again = f"run `sgcp validate {layout.dataset}` again"
     items = {item.key: item for item in dataset.split(run.scores["split"])}
     chosen = choose_images(run.images, run.scores["panels"])
@@ -154,24 +167,17 @@ def read_examples(layout: Layout, dataset: Dataset, run: FinishedRun) -> list[Ex
     return examples
 
 
-def _read_of_model(path: Path, digest: str, made_by: str) -> dict[str, Any] | None:
-    """Read a metrics file; None if there is none of the model with this ``model_digest``."""
-    content = read_json(path, made_by) if path.exists() else {}
-    return content if content.get("model_sha256") == digest else None
-
-
-def _read_unfinished(layout: Layout) -> Unfinished | None:
-    """Return the training run that is in progress or was interrupted, if there is one."""
+def _read_unfinished(layout: Layout) -> tuple[str, Curves] | None:
     try:
         content = read_json(layout.unfinished_curves / CURVES_METRICS, "sgcp train")
         epochs = int(content["epochs"])
-        curves = _read_curves(layout, layout.unfinished_curves)
+        epoch = min(int(content.get("step", 0)) + 1, epochs)
+        return f"{epoch} of {epochs}", _read_curves(layout, layout.unfinished_curves)
     except (SgcpError, KeyError, TypeError, ValueError):  # none, or one that is being written
         return None
-    return Unfinished(min(int(content.get("step", 0)) + 1, epochs), epochs, curves)
 
 
-def _read_curves(layout: Layout, folder: Path) -> dict[str, pd.DataFrame]:
+def _read_curves(layout: Layout, folder: Path) -> Curves:
     paths = {name: folder / "plots" / "metrics" / f"{name}.tsv" for name in CURVES}
     again = f"run `sgcp train {layout.dataset}` again"
     return {
@@ -182,7 +188,7 @@ def _read_curves(layout: Layout, folder: Path) -> dict[str, pd.DataFrame]:
 
 
 def read_table(
-    path: Path, columns: tuple[str, ...], again: str, separator: str = ","
+    path: Path, columns: Sequence[str], again: str, separator: str = ","
 ) -> pd.DataFrame:
     """Read a table that a stage wrote.
 
@@ -193,9 +199,8 @@ def read_table(
     Raises:
         SgcpError: missing, no table, or without one of ``columns``.
     """
-    types = dict.fromkeys(TEXTS, "str") | dict.fromkeys(NUMBERS, "float64")
     try:
-        table = pd.read_csv(path, sep=separator, keep_default_na=False, na_values=[""], dtype=types)
+        table = pd.read_csv(path, sep=separator, keep_default_na=False, na_values=[""], dtype=TYPES)
     except FileNotFoundError:
         raise SgcpError(f"{path}: not found; {again}") from None
     except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors

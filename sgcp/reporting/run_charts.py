@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import altair as alt
+import pandas as pd
 
 from sgcp.core.terminal import percent
 from sgcp.reporting.page import Cell, Chart, per_cent, points, to_number
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from sgcp.reporting.run_page import Earlier
+from sgcp.reporting.run import Earlier
 
 DOTS = 60  # a curve of at most this many rows marks each
 SHOWN = 0.01  # share of a true class from which a cell shows its number
@@ -35,11 +30,12 @@ CLASS_COLUMNS = {
 def curve_chart(name: str, table: pd.DataFrame) -> Chart:
     """Return the chart of one curve, by epochs: columns ``step`` and ``name``."""
     title, axis, pattern = CURVES[name]
-    rows = table[["step", name]].dropna().to_numpy(dtype=float).tolist()
-    values = [{"epoch": int(step), "value": value} for step, value in rows]
+    rows = [
+        (int(step), value) for step, value in table[["step", name]].dropna().astype(float).values
+    ]
     drawing = (
-        alt.Chart(alt.Data(values=values))
-        .mark_line(point=len(values) <= DOTS, color=BLUE)
+        alt.Chart(alt.Data(values=[{"epoch": step, "value": value} for step, value in rows]))
+        .mark_line(point=len(rows) <= DOTS, color=BLUE)
         .encode(
             x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(format="d", tickMinStep=1)),
             y=alt.Y("value:Q", title=axis, axis=alt.Axis(format=pattern)),
@@ -48,13 +44,8 @@ def curve_chart(name: str, table: pd.DataFrame) -> Chart:
         .properties(width="container", height=180)
     )
     change = f"from {rows[0][1]:.4g} to {rows[-1][1]:.4g}" if rows else "without a value"
-    return Chart(
-        title=title,
-        summary=f"{len(rows)} values over the epochs, {change}.",
-        drawing=drawing,
-        columns=("epoch", axis),
-        rows=[(value["epoch"], value["value"]) for value in values],
-    )
+    summary = f"{len(rows)} values over the epochs, {change}."
+    return Chart(title, summary, drawing, ("epoch", axis), rows)
 
 
 def class_chart(classes: pd.DataFrame, earlier: Earlier | None) -> Chart:
@@ -65,55 +56,47 @@ def class_chart(classes: pd.DataFrame, earlier: Earlier | None) -> Chart:
     """
     ranked = classes.sort_values("iou", ascending=False, kind="stable", na_position="last")
     names = [str(name) for name in ranked["class"]]
-    iou = dict(zip(names, map(to_number, ranked["iou"]), strict=True))
-    runs = {THIS: iou}
     shown = {key: title for key, title in CLASS_COLUMNS.items() if key in ranked}
     columns = ["class", *shown.values()]
     rows: list[list[Cell]] = [
         [str(row["class"]), *(per_cent(row[key]) for key in shown)]
         for row in ranked.to_dict("records")
     ]
-    change = dict.fromkeys(names, "")
+    iou = [to_number(share) for share in ranked["iou"]]
+    other, change = [], [""] * len(names)
     if earlier is not None:
-        other = runs[EARLIER] = {name: earlier.scores["iou"].get(name) for name in names}
+        other = [earlier.scores["iou"].get(name) for name in names]
         columns.append(f"IoU of the {EARLIER} %")
-        for name, row in zip(names, rows, strict=True):
-            row.append(per_cent(other[name]))
-            if earlier.comparable:
-                row.append(points(iou[name], other[name]))
-                change[name] = f" ({row[-1]})"
-        columns += ["difference, points"] * earlier.comparable
+        rows = [[*row, per_cent(share)] for row, share in zip(rows, other, strict=True)]
+        if earlier.comparable:
+            columns.append("difference, points")
+            differences = list(map(points, iou, other))
+            rows = [[*row, text] for row, text in zip(rows, differences, strict=True)]
+            change = [f" ({text})" for text in differences]
+    runs = {THIS: zip(names, iou, change, strict=True)}
+    if other:
+        runs[EARLIER] = zip(names, other, [""] * len(names), strict=True)
+    # A row a class, a bar a run in it, with its number at the bar's end.
     values = [
-        {"class": name, "run": run, "iou": share, "text": percent(share)}
+        {"class": name, "run": run, "iou": share, "text": f"{percent(share)}{difference}"}
         for run, shares in runs.items()
-        for name, share in shares.items()
+        for name, share, difference in shares
     ]
-    for value in values[: len(names)]:
-        value["text"] = f"{value['text']}{change[str(value['class'])]}"
-    return Chart(
-        title="IoU per class",
-        summary=f"{len(names)} classes, best first: from {names[0]}, {percent(iou[names[0]])} %, "
-        f"to {names[-1]}, {percent(iou[names[-1]])} %.",
-        drawing=_draw_bars(values, names, list(runs)),
-        columns=columns,
-        rows=rows,
-    )
-
-
-def _draw_bars(values: list[dict[str, Any]], names: list[str], runs: list[str]) -> alt.LayerChart:
-    """Return a row a class, a bar a run in it, with its number at the bar's end."""
     base = alt.Chart(alt.Data(values=values)).encode(
         x=alt.X("iou:Q", title="IoU", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")),
         y=alt.Y("class:N", sort=names, title=None),
-        yOffset=alt.YOffset("run:N", sort=runs),
+        yOffset=alt.YOffset("run:N", sort=list(runs)),
         tooltip=["class:N", "run:N", alt.Tooltip("iou:Q", title="IoU", format=".2%")],
     )
-    colors = alt.Scale(domain=runs, range=[BLUE, GREY][: len(runs)])
-    legend = alt.Legend(title=None) if len(runs) > 1 else None
+    colors = alt.Scale(domain=list(runs), range=[BLUE, GREY][: len(runs)])
+    legend = alt.Legend(title=None) if other else None
     bars = base.mark_bar().encode(color=alt.Color("run:N", scale=colors, legend=legend))
     numbers = base.mark_text(align="left", dx=4, fontSize=10).encode(text="text:N")
     height = alt.Step(ROW * (len(runs) + 1) // 2, **{"for": "position"})
-    return (bars + numbers).properties(width="container", height=height)
+    drawing = (bars + numbers).properties(width="container", height=height)
+    best, worst = (f"{names[n]}, {percent(iou[n])} %" for n in (0, -1))
+    summary = f"{len(names)} classes, best first: from {best}, to {worst}."
+    return Chart("IoU per class", summary, drawing, columns, rows)
 
 
 def confusion_chart(confusion: pd.DataFrame) -> Chart:
@@ -128,14 +111,11 @@ def confusion_chart(confusion: pd.DataFrame) -> Chart:
     names = [str(name) for name in confusion["actual"].drop_duplicates()]
     table = confusion.pivot(index="actual", columns="predicted", values="share")
     shares = table.loc[names, names].to_numpy(dtype=float).tolist()
-    return Chart(
-        title="Confusion matrix",
-        summary=f"Rows are the {len(names)} true classes, columns the predicted ones, in per cent "
-        f"of the true class. {_worst_pair(confusion)}",
-        drawing=_draw_matrix(confusion, names),
-        columns=["true \\ predicted, %", *names],
-        rows=[[name, *map(per_cent, row)] for name, row in zip(names, shares, strict=True)],
-    )
+    summary = f"Rows are the {len(names)} true classes, columns the predicted ones, in per cent " \
+              f"of the true class. {_worst_pair(confusion)}"  # fmt: skip
+    columns = ["true \\ predicted, %", *names]
+    rows = [[name, *map(per_cent, row)] for name, row in zip(names, shares, strict=True)]
+    return Chart("Confusion matrix", summary, _draw_matrix(confusion, names), columns, rows)
 
 
 def _draw_matrix(confusion: pd.DataFrame, names: list[str]) -> alt.TopLevelMixin:
@@ -173,6 +153,6 @@ def _worst_pair(confusion: pd.DataFrame) -> str:
     wrong = confusion[confusion["actual"] != confusion["predicted"]]
     if wrong.empty:
         return ""
-    row = wrong.sort_values("share", ascending=False, kind="stable").to_dict("records")[0]
+    row = wrong.sort_values("share", ascending=False, kind="stable").iloc[0]
     share = percent(row["share"], 0)
     return f"Most often mistaken: {share} % of {row['actual']} is predicted as {row['predicted']}."

@@ -5,29 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.layout import Layout
 from sgcp.core.parallel import usable_cores
 from sgcp.core.processor import processor_name
 from sgcp.core.terminal import percent
+from sgcp.datasets.classes import SemanticClass
+from sgcp.media.images import UInt8
 from sgcp.metrics.results import MEANS
 from sgcp.models import SGCPNET
-from sgcp.reporting.page import Cell, file_size, label_uri, photo_uri, points, render
-from sgcp.reporting.palettes import official, safe
+from sgcp.reporting.page import Cell, file_size, label_uri, legend, photo_uri, points, render
+from sgcp.reporting.run import Curves, Earlier, Example, FinishedRun
 from sgcp.reporting.run_charts import class_chart, confusion_chart, curve_chart
-
-if TYPE_CHECKING:
-    from sgcp.core.layout import Layout
-    from sgcp.datasets.classes import SemanticClass
-    from sgcp.media.images import UInt8
-    from sgcp.reporting.run import Example, FinishedRun
 
 LONGEST = 1024  # pixels of an image's longer side on the page
 # A label map on the page is grey: train id + 1, and 0 where nothing is scored.
@@ -39,23 +35,7 @@ SCORED = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Earlier:
-    """A run to compare with."""
-
-    source: str
-    scores: dict[str, Any]
-    differences: Sequence[str]
-    """Why its numbers are not comparable; empty where they are."""
-
-    @property
-    def comparable(self) -> bool:
-        """Whether a difference of numbers means something."""
-        return not self.differences
-
-
 def render_run(
-    layout: Layout,
     run: FinishedRun,
     earlier: Earlier | None,
     examples: Sequence[Example],
@@ -66,45 +46,44 @@ def render_run(
     Raises:
         SgcpError: ``speed.json`` lacks something.
     """
-    charts = {f"curve-{n}": curve_chart(*item) for n, item in enumerate(run.curves.items(), 1)}
-    later = run.unfinished.curves.items() if run.unfinished else ()
-    unfinished = {f"unfinished-{n}": curve_chart(*item) for n, item in enumerate(later, 1)}
-    colors = zip(classes, official(classes), safe(len(classes)), strict=True)
+    epoch, later = run.unfinished or ("", {})
     return render(
         "report.html",
-        title=f"{layout.dataset}: {percent(run.scores['miou'])} % mIoU",
+        dataset=run.layout.dataset,
+        title=f"{run.layout.dataset}: {percent(run.scores['miou'])} % mIoU",
         subtitle=_describe_data(run),
         headline=_headline(run, earlier),
         warnings=_warnings(run, earlier),
-        made=_describe_making(layout),
+        made=_describe_making(run.layout.root),
         class_chart=class_chart(run.classes, earlier),
         confusion=confusion_chart(run.confusion),
-        legend=[
-            {"name": item.name, "official": _hexadecimal(one), "safe": _hexadecimal(two)}
-            for item, one, two in colors
-        ],
+        legend=legend(classes),
         images=[_view(example) for example in examples],
-        curves=charts,
-        no_curves=_explain_missing_curves(layout, run),
-        unfinished=_describe_unfinished(layout, run),
-        unfinished_curves=unfinished,
+        curves=_draw_curves("curve", run.curves),
+        no_curves=_explain_missing_curves(run),
+        unfinished=epoch,
+        unfinished_curves=_draw_curves("unfinished", later),
         facts=_facts(run),
-        speed=_speed(layout, run),
-        links=_find_links(layout),
+        speed=_speed(run),
+        links=_find_links(run.layout),
         charts=True,
     )
+
+
+def _draw_curves(name: str, curves: Curves) -> dict[str, Any]:
+    return {f"{name}-{n}": curve_chart(*item) for n, item in enumerate(curves.items(), 1)}
 
 
 def _headline(run: FinishedRun, earlier: Earlier | None) -> list[tuple[str, str, str]]:
     """Return name and value of each mean score, with its difference from the earlier run."""
     rows = []
     for key, name in MEANS.items():
-        if run.scores.get(key) is not None:
+        if (share := run.scores.get(key)) is not None:
             below = ""
             if earlier and earlier.comparable:
                 other = earlier.scores.get(key)
-                below = f"{points(run.scores[key], other)} points from {percent(other)} %"
-            rows.append((name, percent(run.scores[key]), below))
+                below = f"{points(share, other)} points from {percent(other)} %"
+            rows.append((name, percent(share), below))
     return rows
 
 
@@ -125,10 +104,9 @@ def _warnings(run: FinishedRun, earlier: Earlier | None) -> list[str]:
 
 def _describe_data(run: FinishedRun) -> str:
     scores, card = run.scores, run.card
-    epoch = card.provenance.get("epoch")
+    epoch, recipe = (card.provenance.get(key) for key in ("epoch", "recipe"))
     network = f"SGCPNet with encoder {card.encoder}" if card.network == SGCPNET else card.network
-    recipe = card.provenance.get("recipe")
-    trained = f"epoch {epoch}" if epoch is not None else "imported"
+    trained = "imported" if epoch is None else f"epoch {epoch}"
     if recipe:
         trained = f"recipe {recipe}, {trained}"
     return (
@@ -138,30 +116,25 @@ def _describe_data(run: FinishedRun) -> str:
     )
 
 
-def _facts(run: FinishedRun) -> list[dict[str, Any]]:
-    """Return tables of names and values: title, rows, and a note for a table without rows."""
+def _facts(run: FinishedRun) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return tables of names and values under their titles."""
     card = run.card
     settings = card.provenance.get("settings")
-    origin = _flatten({k: v for k, v in card.provenance.items() if k != "settings"})
-    origin += [
-        ("images trained on", len(card.trained_on)),
-        ("trained on dataset", f"{card.dataset}, {card.edition}, {card.protocol}"),
-        ("file of weights", file_size(run.weights.stat().st_size)),
-    ]
+    origin = {key: value for key, value in card.provenance.items() if key != "settings"} | {
+        "images trained on": f"{len(card.trained_on):,}",
+        "trained on dataset": f"{card.dataset}, {card.edition}, {card.protocol}",
+        "file of weights": file_size(run.weights.stat().st_size),
+    }
     return [
-        {
-            "title": "Recipe",
-            "rows": _flatten(settings) if isinstance(settings, dict) else [],
-            "note": "Unknown: the model was imported, not trained here.",
-        },
-        {"title": "Scoring", "rows": _flatten({key: run.scores[key] for key in SCORED})},
-        {"title": "Provenance", "rows": origin},
+        ("Recipe", _flatten(settings) if isinstance(settings, dict) else []),
+        ("Scoring", _flatten({key: run.scores[key] for key in SCORED})),
+        ("Provenance", _flatten(origin)),
     ]
 
 
-def _flatten(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Cell]]:
+def _flatten(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Return names and values of nested JSON as rows, inner names after a dot."""
-    rows: list[tuple[str, Cell]] = []
+    rows: list[tuple[str, str]] = []
     for key, value in content.items():
         if isinstance(value, Mapping):
             rows += _flatten(value, f"{prefix}{key}.")
@@ -202,92 +175,72 @@ def _view(example: Example) -> dict[str, Any]:
     }
 
 
-def _hexadecimal(color: UInt8) -> str:
-    """Return (3,) RGB as ``#rrggbb``."""
-    return "#" + bytes(color.tolist()).hex()
-
-
-def _explain_missing_curves(layout: Layout, run: FinishedRun) -> str:
+def _explain_missing_curves(run: FinishedRun) -> str:
     if "settings" not in run.card.provenance:
         return "There are no curves: this model was not trained here."
-    found = "belongs to another model" if layout.curves.exists() else "is missing"
+    folder = run.layout.curves
+    found = "belongs to another model" if folder.exists() else "is missing"
     return (
-        f"There are no curves of this model: {layout.curves} {found}. "
-        f"`sgcp train {layout.dataset}` writes them."
+        f"There are no curves of this model: {folder} {found}. "
+        f"`sgcp train {run.layout.dataset}` writes them."
     )
 
 
-def _describe_unfinished(layout: Layout, run: FinishedRun) -> str:
-    if run.unfinished is None:
-        return ""
-    return (
-        f"Unfinished run, epoch {run.unfinished.epoch} of {run.unfinished.epochs}: it has written "
-        "no model yet, and nothing else on this page is of it. If it is not in progress, "
-        f"`sgcp train {layout.dataset}` resumes it, or starts again if it diverged."
-    )
-
-
-def _speed(layout: Layout, run: FinishedRun) -> dict[str, Any]:
-    """Return text, and columns and rows of the times of this model, if it was timed."""
-    command = f"sgcp benchmark {layout.dataset}"
+def _speed(run: FinishedRun) -> dict[str, Any]:
+    """Return text, and columns and rows of the medians of this model, if it was timed."""
+    command = f"sgcp benchmark {run.layout.dataset}"
     if run.speed is None:
         return {"text": f"There are no times of this model; `{command}` measures them."}
     try:
-        return _speed_table(run.speed)
+        tasks, (height, width) = run.speed["tasks"], run.speed["size"]
+        rows: list[list[Cell]] = [
+            [
+                f"{row['network']}, {row['engine']} {row['precision']} ({row['device']})",
+                *(row["tasks"].get(task, {}).get("p50_ms") for task in tasks),
+                row["peak_mib"].get("labels"), row.get("parameters"), row.get("gflop"),
+            ]
+            for row in run.speed["rows"]
+        ]  # fmt: skip
+        text = (
+            f"Medians of an image of {height}x{width} pixels (height, width) on "
+            f"{run.speed['processor']}, {run.speed['threads']} threads, {run.speed['device']}. "
+            f"{'; '.join(f'{task}: {meaning}' for task, meaning in tasks.items())}."
+        )
+        here = f"{usable_cores()} cores of {processor_name()}"
+        if not run.speed["processor"].startswith(here):
+            text += f" This page was made on another: {here}."
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SgcpError(f"{layout.speed}: damaged ({error!r}); run `{command}` again") from None
-
-
-def _speed_table(speed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``speed.json`` as a table: medians in milliseconds."""
-    tasks = speed["tasks"]
-    rows = [
-        [
-            f"{row['network']}, {row['engine']} {row['precision']} ({row['device']})",
-            *(row["tasks"].get(task, {}).get("p50_ms") for task in tasks),
-            row["peak_mib"].get("labels"), row.get("parameters"), row.get("gflop"),
-        ]
-        for row in speed["rows"]
-    ]  # fmt: skip
-    height, width = speed["size"]
-    text = (
-        f"Medians of an image of {height}x{width} pixels (height, width) on {speed['processor']}, "
-        f"{speed['threads']} threads, {speed['device']}. "
-        f"{'; '.join(f'{task}: {meaning}' for task, meaning in tasks.items())}."
-    )
-    here = f"{usable_cores()} cores of {processor_name()}"
-    if not speed["processor"].startswith(here):
-        text += f" This page was made on another: {here}."
+        path = run.layout.speed
+        raise SgcpError(f"{path}: damaged ({error!r}); run `{command}` again") from None
     times = [f"{task}, ms" for task in tasks]
     columns = ["network, engine", *times, "peak, MiB", "parameters", "GFLOP"]
     return {"text": text, "columns": columns, "rows": rows}
 
 
-def _describe_making(layout: Layout) -> str:
+def _describe_making(root: Path) -> str:
     """Return code and machine that made the page: the same for the same run and code."""
-    commit = _git(layout.root, "log", "-1", "--format=%h", "--abbrev=12", "--", *CODE)
-    changed = " with changes" if _git(layout.root, "status", "--porcelain", "--", *CODE) else ""
+    commit = _git(root, "log", "-1", "--format=%h", "--abbrev=12", "--", *CODE)
+    changed = " with changes" if _git(root, "status", "--porcelain", "--", *CODE) else ""
     at = f", code and settings of commit {commit}{changed}" if commit else ""
     return f"Made by sgcp {version('sgcp')}{at}, on {processor_name()}."
 
 
 def _git(root: Path, *arguments: str) -> str:
     """Return what git prints; nothing without a repository, or without git."""
-    command = ["git", *arguments]
     try:
-        result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
+        ).stdout.strip()
     except FileNotFoundError:
         return ""
-    return result.stdout.strip()
 
 
 def _find_links(layout: Layout) -> list[tuple[str, str]]:
     """Return name and relative address of the run's other files."""
+    tables = ("per_class.csv", "confusion.csv", "per_image.csv")
     files = {
         "scores": layout.scores,
-        "per_class.csv": layout.scores.with_name("per_class.csv"),
-        "confusion.csv": layout.scores.with_name("confusion.csv"),
-        "per_image.csv": layout.scores.with_name("per_image.csv"),
+        **{name: layout.scores.with_name(name) for name in tables},
         "curves": layout.curves,
         "speed": layout.speed,
         "model": layout.model,

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import building_folder, write_text
+from sgcp.core.layout import Layout
 from sgcp.core.terminal import say
 from sgcp.datasets.index import read_dataset, score_needs
 from sgcp.metrics.results import find_differences, read_metrics
 from sgcp.reporting.page import file_size
-from sgcp.reporting.run import read_examples, read_run
-from sgcp.reporting.run_page import Earlier, render_run
-
-if TYPE_CHECKING:
-    from sgcp.core.layout import Layout
-    from sgcp.settings import ReportSettings
+from sgcp.reporting.run import Earlier, read_examples, read_run
+from sgcp.reporting.run_page import render_run
+from sgcp.settings import ReportSettings
 
 PAGE = "report.html"
 
@@ -44,9 +41,9 @@ def report(layout: Layout, settings: ReportSettings, against: str | None = None)
             raise SgcpError(f"{'--against' if against else 'report.against'}: {error}") from None
         differences = find_differences(["this run", source], [run.scores, scores])
         earlier = Earlier(source, scores, differences)
-    examples = read_examples(layout, dataset, run)
+    examples = read_examples(dataset, run)
     with building_folder(layout.report, key="report") as folder:
-        write_text(folder / PAGE, render_run(layout, run, earlier, examples, dataset.classes))
+        write_text(folder / PAGE, render_run(run, earlier, examples, dataset.classes))
         layout.snapshot.check()
     size = (layout.report / PAGE).stat().st_size
     say(f"{layout.report / PAGE}: {file_size(size)}, opens in any browser")

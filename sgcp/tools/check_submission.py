@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.findings import Report, examples, wrapped
+from sgcp.core.findings import Report, finding_table, wrapped
 from sgcp.core.layout import Layout
 from sgcp.core.terminal import answer
 from sgcp.datasets.classes import SemanticClass, cityscapes_classes
@@ -132,23 +131,10 @@ def show(path: Path, reference: Reference, report: Report) -> None:
     if not reference.exact:
         answer(Text(wrapped(HINT)))
     if report.findings:
-        answer(render(report))
+        answer(finding_table(report.groups()))
     for kind, _ in report.groups():
         answer(Text(wrapped(f"{kind.title}: {kind.advise(report.cityscapes)}")))
     answer(verdict(report, reference.exact))
-
-
-def render(report: Report) -> Table:
-    """Return a row for each kind, errors first."""
-    table = Table()
-    table.add_column("found", min_width=19)
-    table.add_column("count", justify="right", min_width=5)
-    table.add_column("such as", overflow="fold")
-    for kind, group in report.groups():
-        title = kind.title if kind.refused else f"{kind.title} (warning)"
-        style = "red" if kind.refused else "yellow"
-        table.add_row(Text(title, style), str(len(group)), Text("\n".join(examples(group))))
-    return table
 
 
 def verdict(report: Report, exact: bool) -> str:

@@ -317,7 +317,7 @@ def test_contact_sheet_blends_truth_and_image_as_overlays_are(share):
     photo = np.full((*SIZE, 3), 101, dtype=np.uint8)
     label = np.zeros(SIZE, dtype=np.uint8)
     label[12:] = 255
-    sheet = contact_sheet({"val": [Thumb("one", photo, label)]}, CLASSES, share)
+    sheet = contact_sheet({"val": [Thumb("one", "one.png", photo, label)]}, CLASSES, share)
     for color in (CLASSES[0].color, (0, 0, 0)):  # ignored pixels are black
         mixed = blend(photo, np.full_like(photo, color), share)[0, 0]
         assert (sheet == mixed).all(-1).sum() > 10_000
