@@ -10,8 +10,6 @@ a file's path, it would also fetch an address: only files in our own folder are 
 from __future__ import annotations
 
 import ipaddress
-import json
-import math
 import os
 import re
 import traceback
@@ -22,6 +20,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from sgcp.core.errors import DEBUG_VARIABLE
+from sgcp.core.files import parse_json
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -77,14 +76,18 @@ class AccessMiddleware:
             await self.app(scope, receive, send)
             return
         refusal = self.refusal(scope) if scope["type"] == "http" else (404, "not found")
+        waiting: list[Message] = []  # a body that was read, for the application to read again
         if refusal is None and scope["method"] == "POST" and scope["path"] != UPLOAD:
             body = await _read_body(receive)
             refusal = self.refusal_of_call(scope, body)
-            receive = _replay(body, receive)
+            waiting = [{"type": "http.request", "body": body, "more_body": False}]
         if refusal:
             await _answer(send, *refusal)
             return
         begun = False
+
+        async def receive_again() -> Message:
+            return waiting.pop() if waiting else await receive()
 
         async def send_guarded(message: Message) -> None:
             nonlocal begun
@@ -96,7 +99,7 @@ class AccessMiddleware:
             await send(message)
 
         try:
-            await self.app(scope, receive, send_guarded)
+            await self.app(scope, receive_again, send_guarded)
         except Exception as error:  # such as a stream to a closed tab
             if DEBUG_VARIABLE in os.environ:
                 traceback.print_exception(error)
@@ -135,15 +138,20 @@ class AccessMiddleware:
         kind = _headers(scope).get("content-type", "")
         if kind.partition(";")[0].strip().lower() != "application/json":
             return 415, "content-type: expected application/json"
-        call = _parse_call(body)
-        if call is None:
+        try:
+            call = parse_json(body.decode())
+            objects = list(_objects_in(call)) if isinstance(call, dict) else []
+        except ValueError:
+            objects = []
+        if not objects:
             return 400, f"expected a JSON object of finite numbers, at most {MAX_DEPTH} levels deep"
         if scope["path"] != JOIN:
             return None
         session = call.get("session_hash")
         if not (isinstance(session, str) and SESSION.fullmatch(session)):
             return 400, "session_hash: expected 1 to 64 letters and digits"
-        if not all(map(self.is_inside, _paths_in(call))):
+        # A file's `url` is for the browser only.
+        if not all(self.is_inside(item["path"]) for item in objects if "path" in item):
             return 403, "only files that were dropped on the page are opened"
         if not self.is_call(call):
             return 400, "the page has no such function, or not for such values; reload it"
@@ -174,41 +182,23 @@ class AccessMiddleware:
             return False
 
 
-def _paths_in(content: Any) -> Iterator[object]:
-    """Yield each file's ``path`` in a call; its ``url`` is for the browser only."""
-    if isinstance(content, dict):
-        if "path" in content:
-            yield content["path"]
-        content = list(content.values())
-    if isinstance(content, list):
-        for item in content:
-            yield from _paths_in(item)
+def _objects_in(call: Any) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a call, the outer ones first; ValueError: too deep."""
+    level = [call]
+    for _ in range(MAX_DEPTH):
+        yield from (item for item in level if isinstance(item, dict))
+        level = [
+            inner
+            for item in level
+            if isinstance(item, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+    if level:
+        raise ValueError("too deep")
 
 
 def _headers(scope: Message) -> dict[str, str]:
     return {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
-
-
-def _parse_call(body: bytes) -> dict[str, Any] | None:
-    """Return a call; None: not a JSON object, NaN or infinity in it, or too deep."""
-    try:
-        call = json.loads(body, parse_constant=_refuse, parse_float=_finite)
-    except (ValueError, RecursionError):
-        return None
-    level: list[Any] = [call]
-    for _ in range(MAX_DEPTH):
-        inside = [item.values() if isinstance(item, dict) else item for item in level
-                  if isinstance(item, dict | list)]  # fmt: skip
-        level = [item for items in inside for item in items]
-    return call if isinstance(call, dict) and not level else None
-
-
-def _refuse(name: str) -> float:
-    raise ValueError(name)
-
-
-def _finite(digits: str) -> float:
-    return number if math.isfinite(number := float(digits)) else _refuse(digits)
 
 
 def _is_loopback(host: str) -> bool:
@@ -225,16 +215,6 @@ async def _read_body(receive: Receive) -> bytes:
         body += message.get("body", b"")
         more = message.get("more_body", False)
     return body
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a channel that delivers a body again, then what follows."""
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def again() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return again
 
 
 async def _answer(send: Send, status: int, sentence: str) -> None:

@@ -26,7 +26,6 @@ from sgcp.demo.media import (
     Shares,
     StoppedError,
     Style,
-    Timing,
     VideoJob,
     label_image,
     shares,
@@ -68,27 +67,25 @@ class Actions:
         path, style, tab = Path(source), Style(view, strength / 100), request.session_hash or ""
         self.cancel(request)
         turn = self.turns[tab] = self.turns.get(tab, 0) + 1
+        take = partial(self.models.take, model, engine)
         folder, job, given = None, None, False
         try:
             moving = await self.work(is_video, path)
             if self.turns.get(tab) != turn:  # another file was dropped meanwhile
                 return
-            folder = self.new_folder()
+            folder = Path(tempfile.mkdtemp(dir=self.folder))
             if moving:
                 target = folder / style.name(path.stem, ".mp4")
-                take = partial(self.models.take, model, engine)
-                job = VideoJob(path, target, take, style, self.max_seconds)
-                self.jobs[tab] = job
+                job = self.jobs[tab] = VideoJob(path, target, take, style, self.max_seconds)
                 steps = self.label_video(job)
             else:
-                made = await self.work(self._label_image, path, model, engine, style, folder)
-                steps = one(self.show_image(made, style))
+                steps = self.label_image(path, take, style, folder)
             async for updates in steps:
                 if given := self.turns.get(tab) == turn:
                     yield updates
                     self.forget(kept)  # the page no longer shows it
         except Exception as error:
-            raise self.explain(error, path) from None
+            raise explain(error, path) from None
         finally:
             if job and self.jobs.get(tab) is job:
                 del self.jobs[tab]
@@ -106,42 +103,50 @@ class Actions:
         async for updates in self.label(source, model, engine, view, strength, kept, request):
             yield updates
 
+    async def label_image(
+        self, path: Path, take: Callable[[], Any], style: Style, folder: Path
+    ) -> AsyncIterator[Updates]:
+        """Yield the labelled image."""
+        made = await self.work(lambda: label_image(path, take(), style, folder))
+        timing = made.timing
+        yield show(
+            kept=made,
+            image=str(folder / style.name(path.stem, ".png")),
+            facts=fact_list(
+                ("Network", f"{timing.network:.1f} ms"),
+                ("Whole", f"{timing.whole:.1f} ms"),
+                ("Image", size_text(timing.size)),
+                ("Network input", size_text(timing.seen)),
+                ("Engine", timing.engine),
+            ),
+            legend=legend_table(shares(made.counts, made.classes)),
+            labels=made.labels,
+            shown=folder / style.name(path.stem, ".png"),
+        )
+
     async def label_video(self, job: VideoJob) -> AsyncIterator[Updates]:
         """Yield the progress of a video, then the video."""
         running = asyncio.ensure_future(self.work(job.run))
         try:
             while not (await asyncio.wait({running}, timeout=TICK))[0]:
-                yield show(facts=video_progress(job.done, job.total, job.rate()), cancel=True)
-            try:
-                made = running.result()
-            except StoppedError:
-                yield show(facts="<p>Cancelled.</p>")
-                return
+                yield show(facts=video_progress(job), cancel=True)
+            made = running.result()
+        except StoppedError:
+            yield show(facts="<p>Cancelled.</p>")
+            return
         finally:
             job.stop.set()
         yield show(
             video=str(job.target),
-            facts=video_facts(made.frames, made.seconds, made.size, job.engine),
+            facts=fact_list(
+                ("Frames", str(made.frames)),
+                ("Speed", f"{made.frames / made.seconds:.1f} frames/s"),
+                ("Whole", f"{made.seconds:.1f} s"),
+                ("Frame", size_text(made.size)),
+                ("Engine", job.engine),
+            ),
             legend=legend_table(shares(job.counts, job.classes)),
             shown=job.target,
-        )
-
-    def _label_image(
-        self, path: Path, model: str, engine: str, style: Style, folder: Path
-    ) -> LabelledImage:
-        return label_image(path, self.models.take(model, engine), style, folder)
-
-    @staticmethod
-    def show_image(kept: LabelledImage, style: Style) -> Updates:
-        """Return the page's update for an image."""
-        shown = kept.folder / style.name(kept.source.stem, ".png")
-        return show(
-            kept=kept,
-            image=str(shown),
-            facts=image_facts(kept.timing),
-            legend=legend_table(shares(kept.counts, kept.classes)),
-            labels=kept.labels,
-            shown=shown,
         )
 
     async def restyle(self, view: str, strength: float, kept: LabelledImage | None) -> Updates:
@@ -151,7 +156,7 @@ class Actions:
         try:
             path = await self.work(kept.write_view, Style(view, strength / 100))
         except Exception as error:
-            raise self.explain(error, kept.source) from None
+            raise explain(error, kept.source) from None
         return str(path), gr.DownloadButton(value=path)
 
     def cancel(self, request: gr.Request) -> None:
@@ -176,10 +181,6 @@ class Actions:
         if kept is not None:
             shutil.rmtree(kept.folder, ignore_errors=True)
 
-    def new_folder(self) -> Path:
-        """Return a new folder for one result."""
-        return Path(tempfile.mkdtemp(dir=self.folder))
-
     async def work(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Run a function in the worker, after earlier ones."""
 
@@ -192,29 +193,24 @@ class Actions:
 
         return await asyncio.get_running_loop().run_in_executor(self.worker, run)
 
-    @staticmethod
-    def explain(error: Exception, path: Path) -> gr.Error:
-        """Return one sentence for the page, with the name of the user's file."""
-        if isinstance(error, gr.Error):
-            return error
-        if isinstance(error, SgcpError):
-            return complaint(str(error).replace(str(path), path.name))
-        if isinstance(error, OSError):
-            place = str(error.filename)
-            return complaint(explain_os_error(error).replace(place, Path(place).name))
-        if DEBUG_VARIABLE in os.environ:
-            traceback.print_exception(error)
-        return complaint(f"unexpected {type(error).__name__}; this is a bug in sgcp")
+
+def explain(error: Exception, path: Path) -> gr.Error:
+    """Return one sentence for the page, with the name of the user's file."""
+    if isinstance(error, gr.Error):
+        return error
+    if isinstance(error, SgcpError):
+        return complaint(str(error).replace(str(path), path.name))
+    if isinstance(error, OSError):
+        place = str(error.filename)
+        return complaint(explain_os_error(error).replace(place, Path(place).name))
+    if DEBUG_VARIABLE in os.environ:
+        traceback.print_exception(error)
+    return complaint(f"unexpected {type(error).__name__}; this is a bug in sgcp")
 
 
 def complaint(sentence: str) -> gr.Error:
     """Return an error for the page; the sentence is text, not HTML."""
     return gr.Error(text(sentence), title="That did not work", print_exception=False)
-
-
-async def one(updates: Updates) -> AsyncIterator[Updates]:
-    """Yield updates, once."""
-    yield updates
 
 
 def show(
@@ -252,38 +248,10 @@ def legend_table(found: Shares) -> str:
     return f'<table class="legend"><thead>{head}</thead><tbody>{rows}</tbody></table>'
 
 
-def image_facts(timing: Timing) -> str:
-    """Return times, sizes and engine of an image."""
-    return fact_list(
-        {
-            "Network": f"{timing.network:.1f} ms",
-            "Whole": f"{timing.whole:.1f} ms",
-            "Image": size_text(timing.size),
-            "Network input": size_text(timing.seen),
-            "Engine": timing.engine,
-        }
-    )
-
-
-def video_facts(frames: int, seconds: float, size: tuple[int, int], engine: str) -> str:
-    """Return speed, size and engine of a video."""
-    return fact_list(
-        {
-            "Frames": str(frames),
-            "Speed": f"{frames / seconds:.1f} frames/s" if seconds else "-",
-            "Whole": f"{seconds:.1f} s",
-            "Frame": size_text(size),
-            "Engine": engine,
-        }
-    )
-
-
-def fact_list(pairs: dict[str, str]) -> str:
+def fact_list(*pairs: tuple[str, str]) -> str:
     """Return names and values as an HTML list."""
-    inside = "".join(
-        f"<div><dt>{name}</dt><dd>{text(value)}</dd></div>" for name, value in pairs.items()
-    )
-    return f'<dl class="facts">{inside}</dl>'
+    rows = (f"<div><dt>{name}</dt><dd>{text(value)}</dd></div>" for name, value in pairs)
+    return f'<dl class="facts">{"".join(rows)}</dl>'
 
 
 def size_text(size: tuple[int, int]) -> str:
@@ -291,11 +259,11 @@ def size_text(size: tuple[int, int]) -> str:
     return f"{size[1]} x {size[0]} pixels"
 
 
-def video_progress(done: int, total: int | None, rate: float) -> str:
+def video_progress(job: VideoJob) -> str:
     """Return the progress of a video as a bar and a line."""
-    known = f'value="{done}" max="{total}"' if total else ""
-    of = f" of {total}" if total else ""
+    known = f'value="{job.done}" max="{job.total}"' if job.total else ""
+    of = f" of {job.total}" if job.total else ""
     return (
         f'<progress {known} aria-label="Frames done"></progress>'
-        f"<p>{done}{of} frames, {rate:.1f} frames/s</p>"
+        f"<p>{job.done}{of} frames, {job.rate():.1f} frames/s</p>"
     )

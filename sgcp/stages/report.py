@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import building_folder, write_text
@@ -13,7 +14,9 @@ from sgcp.metrics.results import find_differences, read_metrics
 from sgcp.reporting.page import file_size
 from sgcp.reporting.run import Earlier, read_examples, read_run
 from sgcp.reporting.run_page import render_run
-from sgcp.settings import ReportSettings
+
+if TYPE_CHECKING:
+    from sgcp.settings import ReportSettings
 
 PAGE = "report.html"
 

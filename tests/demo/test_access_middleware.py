@@ -129,7 +129,7 @@ def test_a_dropped_file_arrives_whole():
 def test_files_that_were_not_dropped_are_not_fetched(name):
     body = json.dumps({"data": [[{"more": {"path": name}}]], "session_hash": "tab"}).encode()
     assert call(body) == ([], [403])
-    assert call(body.decode().encode("utf-16")) == ([], [403])
+    assert call(body.decode().encode("utf-16")) == ([], [400])
 
 
 @pytest.mark.parametrize(
