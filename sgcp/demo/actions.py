@@ -107,22 +107,7 @@ class Actions:
         self, path: Path, take: Callable[[], Any], style: Style, folder: Path
     ) -> AsyncIterator[Updates]:
         """Yield the labelled image."""
-        made = await self.work(lambda: label_image(path, take(), style, folder))
-        timing = made.timing
-        yield show(
-            kept=made,
-            image=str(folder / style.name(path.stem, ".png")),
-            facts=fact_list(
-                ("Network", f"{timing.network:.1f} ms"),
-                ("Whole", f"{timing.whole:.1f} ms"),
-                ("Image", size_text(timing.size)),
-                ("Network input", size_text(timing.seen)),
-                ("Engine", timing.engine),
-            ),
-            legend=legend_table(shares(made.counts, made.classes)),
-            labels=made.labels,
-            shown=folder / style.name(path.stem, ".png"),
-        )
+        yield show_image(await self.work(lambda: label_image(path, take(), style, folder)), style)
 
     async def label_video(self, job: VideoJob) -> AsyncIterator[Updates]:
         """Yield the progress of a video, then the video."""
@@ -228,6 +213,25 @@ def show(
         gr.DownloadButton(value=labels, visible=labels is not None),
         gr.DownloadButton(value=shown, visible=shown is not None),
         gr.Button(visible=cancel),
+    )
+
+
+def show_image(made: LabelledImage, style: Style) -> Updates:
+    """Return the page's updates for an image."""
+    shown, timing = made.folder / style.name(made.source.stem, ".png"), made.timing
+    return show(
+        kept=made,
+        image=str(shown),
+        facts=fact_list(
+            ("Network", f"{timing.network:.1f} ms"),
+            ("Whole", f"{timing.whole:.1f} ms"),
+            ("Image", size_text(timing.size)),
+            ("Network input", size_text(timing.seen)),
+            ("Engine", timing.engine),
+        ),
+        legend=legend_table(shares(made.counts, made.classes)),
+        labels=made.labels,
+        shown=shown,
     )
 
 

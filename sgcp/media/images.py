@@ -3,7 +3,9 @@
 Two policies. An image of a dataset (``read_image``, ``read_label``) is refused, never repaired,
 where its bytes can be understood in two ways: 16 bits cut to 8, transparency dropped, the first of
 several frames, a rotation that only some programs apply. A photograph (``read_photo``) is read as a
-viewer shows it. Either way a file is read once and its pixels are decoded once.
+viewer shows it. Either way a file is read once. Its pixels are decoded once, but for PNGs with a
+palette, interlaced or with a black last row, which are decoded again to find missing rows, and
+photographs of 16-bit colours, again to doubt their brightness.
 """
 
 import io
@@ -61,18 +63,15 @@ class _GuessesRefused:
     overlap.
     """
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.inside = 0
-        self.before = warnings.catch_warnings()
+    lock, inside, before = threading.Lock(), 0, warnings.catch_warnings()
 
     def __enter__(self) -> None:
         with self.lock:
             if self.inside == 0:
                 self.before = warnings.catch_warnings()
                 self.before.__enter__()
-                for category in (UserWarning, RuntimeWarning):
-                    warnings.simplefilter("error", category)
+                warnings.simplefilter("error", UserWarning)
+                warnings.simplefilter("error", RuntimeWarning)
             self.inside += 1
 
     def __exit__(self, *_: object) -> None:

@@ -21,7 +21,11 @@ DEMUXERS = "mov,matroska,avi,mpeg,mpegts,flv,asf,ogg"
 KNOWN = "MP4, MOV, MKV, WebM, AVI, MPEG, FLV, ASF or Ogg"
 SLACK = 0.5  # seconds by which headers overstate a video's length
 OFTEN = Fraction(25)  # frames a second of a video without a rate
-UNSAID, BT709, STANDARD_LINES = 2, 1, 576  # taller images are BT.709 unless the file says otherwise
+UNSPECIFIED, BT709, STANDARD_LINES = (
+    2,
+    1,
+    576,
+)  # taller images are BT.709 unless the file says otherwise
 # What PyAV raises on damaged files; an index may point before the file's beginning.
 FAILURES = (av.FFmpegError, OSError, EOFError, ValueError)
 
@@ -33,7 +37,7 @@ class VideoForm:
     size: tuple[int, int]
     """(height, width), upright."""
     aspect: Fraction
-    """Width of a pixel for its height, upright; 0: not said."""
+    """Width of a pixel for its height, upright; 0: unknown."""
     rate: Fraction
     """Frames a second, on average."""
     time_base: Fraction
@@ -56,11 +60,7 @@ ANY_VIDEO = VideoLimits()
 
 
 class VideoReader:
-    """Read one video of an open file.
-
-    Args:
-        path: for messages.
-        container: PyAV's.
+    """Read one video of an open file; ``path`` is for messages.
 
     Raises:
         SgcpError: nothing to see in it, or frames of too many pixels.
@@ -106,39 +106,29 @@ class VideoReader:
         """
         step = max(1, round(1 / ((self.stream.average_rate or OFTEN) * self.stream.time_base)))
         last = -step
-        for packet in self._packets():
-            if packet.stream is not self.stream:
-                if keep_sound and packet.stream in self.sound and packet.dts is not None:
-                    keep_sound(packet)
-                continue
-            for frame in self._decode(packet):
-                # Raw streams tell no times, and damaged ones tell some twice.
+        for packet, frames in self._packets():
+            if keep_sound and packet.stream in self.sound and packet.dts is not None:
+                keep_sound(packet)
+            for frame in frames:
+                # Raw streams have no times, and damaged ones have some twice.
                 stated = last + step if frame.pts is None else frame.pts
                 frame.pts = last = max(stated, last + 1) if self.done else stated
                 self.done += 1
                 yield frame
 
-    def _packets(self) -> Iterator[Any]:
+    def _packets(self) -> Iterator[tuple[Any, list[Any]]]:
+        """Yield every packet with the frames that it completes."""
         ends, broken = 0.0, False
         try:
             for packet in self.container.demux():
                 if packet.pts is not None:
-                    ends = max(
-                        ends, float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                    )
-                    broken = packet.is_corrupt
-                yield packet
+                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    ends, broken = max(ends, float(end)), packet.is_corrupt
+                yield packet, packet.decode() if packet.stream is self.stream else []
         except FAILURES as error:
-            raise SgcpError(self._damage(reason(error))) from None
+            raise self._damage(reason(error)) from None
         if broken or ends < self._declared_end():
-            raise SgcpError(self._damage("ends early"))
-
-    def _decode(self, packet: Any) -> list[av.VideoFrame]:
-        try:
-            frames: list[av.VideoFrame] = packet.decode()
-        except FAILURES as error:
-            raise SgcpError(self._damage(reason(error))) from None
-        return frames
+            raise self._damage("ends early")
 
     def form(self) -> VideoForm:
         """Look at the first frame.
@@ -163,7 +153,7 @@ class VideoReader:
     def upright(self, frame: av.VideoFrame, directions: tuple[int, int, int, int]) -> UInt8:
         """Return a frame as (H, W, 3) uint8 RGB, turned and mirrored as the file requires."""
         size: Any = dict(self.stored)  # some change it midway
-        if frame.colorspace == UNSAID and frame.height > STANDARD_LINES:
+        if frame.colorspace == UNSPECIFIED and frame.height > STANDARD_LINES:
             size["src_colorspace"] = BT709
         image: Any = frame.reformat(format="rgb24", **size).to_ndarray()
         return turn(image, *directions)
@@ -179,11 +169,11 @@ class VideoReader:
         start = (self.container.start_time or 0) / av.time_base
         return start + length - max(SLACK, float(2 / rate))
 
-    def _damage(self, why: str) -> str:
+    def _damage(self, why: str) -> SgcpError:
         of = f" of {self.expected:,}" if self.expected else ""
-        return (
-            f"{self.path}: damaged after {self.done:,}{of} frames ({why}); get it again, or keep "
-            "what is there: `ffmpeg -i FILE -c copy WHOLE.mkv`"
+        return SgcpError(
+            f"{self.path}: damaged after {self.done:,}{of} frames ({why}); get it again, or save "
+            "the readable part: `ffmpeg -i FILE -c copy WHOLE.mkv`"
         )
 
 

@@ -17,9 +17,14 @@ from sgcp.media.images import UInt8
 from sgcp.media.video_reader import BT709, VideoForm, reason
 
 LOSSLESS, WATCHED = ".mkv", ".mp4"
-# Nearly identical to the input frames, at a fifth of the time of `medium`.
-H264 = {"preset": "veryfast", "crf": "20"}
-FINE_STARTS = {"movie_timescale": "90000"}  # not to milliseconds: sound stays where it was
+# Container, its options, codec, its options, pixel format. H.264 is nearly identical to the input
+# frames at a fifth of the time of `medium`. Times are finer than milliseconds, so that sound stays
+# where it was.
+FORMATS: dict[str, tuple[str, dict[str, str], str, dict[str, str], str]] = {
+    LOSSLESS: ("matroska", {}, "ffv1", {}, "gray"),
+    WATCHED: ("mp4", {"movie_timescale": "90000"}, "libx264", {"preset": "veryfast", "crf": "20"},
+              "yuv420p"),
+}  # fmt: skip
 STUDIO_RANGE = 1  # 16 .. 235, as every player expects of H.264
 
 
@@ -40,41 +45,30 @@ class VideoTarget:
     def __init__(
         self, path: Path, file: IO[bytes], form: VideoForm, sound: Iterable[Any], threads: int
     ) -> None:
-        if path.suffix not in (LOSSLESS, WATCHED):
+        if path.suffix not in FORMATS:
             raise SgcpError(f"{path}: videos are written as {WATCHED}, label maps as {LOSSLESS}")
+        container, its_options, codec, options, pixels = FORMATS[path.suffix]
         self.form, self.labels = form, path.suffix == LOSSLESS
-        self.container = av.open(
-            file,
-            "w",
-            format="matroska" if self.labels else "mp4",
-            container_options={} if self.labels else FINE_STARTS,
-        )
+        self.container = av.open(file, "w", format=container, container_options=its_options)
         height, width = form.size
-        even = (0, 0) if self.labels else (height % 2, width % 2)
-        self.padding = ((0, even[0]), (0, even[1]), (0, 0))[: 2 if self.labels else 3]
+        odd = (0, 0) if self.labels else (height % 2, width % 2)  # H.264 takes even sizes
+        self.padding = ((0, odd[0]), (0, odd[1]), (0, 0))[: 2 if self.labels else 3]
         self.stream: Any = self.container.add_stream(
-            "ffv1" if self.labels else "libx264",
-            rate=form.rate,
-            options={} if self.labels else H264,
-            time_base=form.time_base,
-            height=height + even[0],
-            width=width + even[1],
-            pix_fmt="gray" if self.labels else "yuv420p",
-        )
-        context = self.stream.codec_context
-        context.thread_count = threads
-        context.sample_aspect_ratio = form.aspect
-        if not self.labels:
-            context.colorspace = context.color_primaries = context.color_trc = BT709
-            context.color_range = STUDIO_RANGE
+            codec, rate=form.rate, options=options, time_base=form.time_base, pix_fmt=pixels,
+            height=height + odd[0], width=width + odd[1],
+        )  # fmt: skip
+        context: Any = self.stream.codec_context
+        context.thread_count, context.sample_aspect_ratio = threads, form.aspect
         self.left_out: list[str] = []
-        self.sound = {} if self.labels else dict(self._sound_streams(sound))
+        self.sound: dict[int, Any] = {}
         self.durations: dict[int, int] = {}
-
-    def _sound_streams(self, sound: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        if self.labels:
+            return
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = STUDIO_RANGE
         for stream in sound:
             try:
-                yield stream.index, self.container.add_stream_from_template(stream)
+                self.sound[stream.index] = self.container.add_stream_from_template(stream)
             except ValueError:
                 self.left_out.append(f"sound {stream.index} ({stream.name}), which MP4 cannot hold")
 
@@ -138,16 +132,14 @@ def writing(
                 target.encode(None)
         for path, partial in partials.items():
             partial.replace(path)
-    except BaseException as error:
+    except av.FFmpegError as error:  # such as sound whose times run backwards
+        raise SgcpError(
+            f"{next(iter(partials))}: FFmpeg cannot write it ({reason(error)}); convert the video "
+            "first: `ffmpeg -i FILE WHOLE.mp4`"
+        ) from None
+    finally:
         for partial in partials.values():
             partial.unlink(missing_ok=True)
-        if isinstance(error, av.FFmpegError):  # such as sound whose times run backwards
-            name = next(iter(partials))
-            raise SgcpError(
-                f"{name}: FFmpeg cannot write it ({reason(error)}); convert the video first: "
-                "`ffmpeg -i FILE WHOLE.mp4`"
-            ) from None
-        raise
 
 
 def _to_disk(file: IO[bytes]) -> None:

@@ -71,13 +71,15 @@ class Job:
         return json_digest([file_sha256(self.source), self.settings])
 
     def made(self, path: Path) -> bool:
-        """Return whether an existing file is an output of this job."""
+        """Return whether a file exists and is an output of this job."""
+        if not path.is_file():
+            return False
         found = read_comment(path) if self.video else read_png_text(path).get(KEYWORD)
         return found == self.key
 
     def is_finished(self) -> bool:
         """Return whether every output exists."""
-        return all(path.is_file() and self.made(path) for path in self.targets.values())
+        return all(map(self.made, self.targets.values()))
 
 
 @dataclass
@@ -182,9 +184,8 @@ def _plan(paths: Sequence[Path], out: Path, outputs: Outputs, settings: str) -> 
 
 def _finished(jobs: Sequence[Job]) -> set[Path]:
     """Return the sources whose outputs an earlier run has written with the same settings."""
-    begun = [job for job in jobs if all(path.is_file() for path in job.targets.values())]
-    done = track(map_threads(Job.is_finished, begun, usable_cores()), "checking", len(begun))
-    return {job.source for job, yes in zip(begun, done, strict=True) if yes}
+    done = track(map_threads(Job.is_finished, jobs, usable_cores()), "checking", len(jobs))
+    return {job.source for job, yes in zip(jobs, done, strict=True) if yes}
 
 
 def _refuse_existing(jobs: Sequence[Job]) -> None:
@@ -258,25 +259,24 @@ def _summarize(
     left_out = [display_name(message) for message in sorted(log.failed.values())]
     notes = [display_name(note) for note in log.notes]
     doubts = [display_name(doubt) for doubt in sorted(log.doubts)]
-    for message in [*left_out, *notes]:
-        warn(f"left out: {message}")
-    for doubt in doubts:
-        warn(f"warning: {doubt}")
-    kinds = {"images": [job for job in jobs if not job.video],
-             "videos": [job for job in jobs if job.video]}  # fmt: skip
+    for line in [*(f"left out: {m}" for m in left_out + notes), *(f"warning: {d}" for d in doubts)]:
+        warn(line)
+    images = [job.source for job in jobs if not job.video]
+    videos = [job.source for job in jobs if job.video]
     counts = ", ".join(
-        f"{sum(job.source not in log.failed for job in group)} of {len(group)} {kind}"
-        for kind, group in kinds.items()
+        f"{len(set(group) - log.failed.keys())} of {len(group)} {kind}"
+        for kind, group in (("images", images), ("videos", videos))
         if group
     )
-    images = sum(job.source not in {*log.failed, *finished} for job in kinds["images"])
-    frames = f" ({log.frames:,} frames)" if kinds["videos"] else ""
+    done = log.frames + len(set(images) - log.failed.keys() - finished)
+    frames = f" ({log.frames:,} frames)" if videos else ""
     skipped = f", {len(finished):,} of them skipped as finished" if finished else ""
-    unit = "frames" if kinds["videos"] else "images"
-    say(f"{out}: {counts}{frames}{skipped}, {(log.frames + images) / seconds:.1f} {unit}/s")
+    unit = "frames" if videos else "images"
+    say(f"{out}: {counts}{frames}{skipped}, {done / seconds:.1f} {unit}/s")
     return {
         "out": str(out),
-        **{kind: len(group) for kind, group in kinds.items()},
+        "images": len(images),
+        "videos": len(videos),
         "labelled": len(jobs) - len(log.failed) - len(finished),
         "skipped": len(finished),
         "frames": log.frames,

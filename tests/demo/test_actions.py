@@ -120,12 +120,11 @@ class Tab:
         self.folder, self.source = folder / "results", folder
         self.folder.mkdir()
         self.actions = actions.Actions(SimpleNamespace(take=self.take), self.folder, 10.0)
-        self.kept = LabelledImage(
-            Path("before"), self.actions.new_folder(), (), np.zeros(256), None
-        )
+        (self.folder / "kept").mkdir()
+        self.kept = LabelledImage(Path("before"), self.folder / "kept", (), np.zeros(256), None)
         monkeypatch.setattr(actions, "label_image", self.label_image)
         monkeypatch.setattr(actions, "show", lambda **parts: parts)
-        monkeypatch.setattr(actions.Actions, "show_image", lambda self, kept, style: kept)
+        monkeypatch.setattr(actions, "show_image", lambda made, style: made)
         self.at_work = 0
         self.waits_at = "take"
 
@@ -227,7 +226,7 @@ def test_a_image_with_a_video_s_name_is_labelled_as_a_image(tmp_path, monkeypatc
 
 def test_a_full_disk_is_named_and_no_folder_of_the_server(tmp_path):
     full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "a_labels.png"))
-    said = actions.Actions.explain(full, tmp_path / "a.png").message
+    said = actions.explain(full, tmp_path / "a.png").message
     assert (
         said == "a_labels.png: No space left on device; free some space and run the command again"
     )
@@ -238,7 +237,7 @@ def test_a_bug_shows_its_traceback_to_those_who_ask(tmp_path, monkeypatch, capsy
         try:
             [].pop()
         except IndexError as error:
-            return actions.Actions.explain(error, tmp_path).message, capsys.readouterr().err
+            return actions.explain(error, tmp_path).message, capsys.readouterr().err
 
     monkeypatch.delenv("SGCP_DEBUG", raising=False)
     assert explain_a_bug() == ("unexpected IndexError; this is a bug in sgcp", "")
