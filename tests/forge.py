@@ -8,6 +8,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from sgcp.core.files import LOCK
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -44,6 +46,12 @@ def png(
 def exif(orientation: int) -> bytes:
     """Return an EXIF block that says nothing but how to turn the image."""
     return b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0) + bytes(4)
+
+
+def saved(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def zip_bytes(members: list[tuple[str, bytes]], mode: int = 0, method: int = 8) -> bytes:

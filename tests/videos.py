@@ -40,6 +40,7 @@ def make_video(path, frames=12, size=(48, 64), times=None, sound=None, rotation=
             frame = av.VideoFrame.from_ndarray(frame_image(number, height, width), "rgb24")
             frame.pts, frame.time_base = time, Fraction(1, ticks)
             container.mux(stream.encode(frame))
+        container.start_encoding()  # without frames too
         container.mux(stream.encode(None))
         if sound:
             samples = np.sin(np.arange(int((times[-1] / ticks + 0.04) * 48000)) / 20)

@@ -1,4 +1,4 @@
-"""Whom the page answers, and which files it serves and opens."""
+"""Which requests are answered, and which files are served and opened."""
 
 import asyncio
 import json
@@ -13,61 +13,57 @@ OURS = {"host": "127.0.0.1:7860"}
 FOLDER = Path(tempfile.gettempdir(), "sgcp-demo-x").resolve()
 
 
+def guard(app=None, listens="127.0.0.1", folder=FOLDER, is_call=None):
+    return AccessMiddleware(app, listens, 10**6, folder, is_call)
+
+
 def refusal(listens="127.0.0.1", path="/", method="GET", **headers):
     named = {key.replace("_", "-"): value for key, value in (OURS | headers).items()}
     lines = [(key.encode(), value.encode()) for key, value in named.items()]
-    found = AccessMiddleware(None, listens, 10**6, FOLDER, None).refusal(
-        {"headers": lines, "path": path, "method": method}
-    )
+    found = guard(listens=listens).refusal({"headers": lines, "path": path, "method": method})
     return found and found[0]
 
 
 @pytest.mark.parametrize(
     ("listens", "named", "answered"),
     [
-        ("127.0.0.1", "127.0.0.1:7860", True),
-        ("127.0.0.1", "localhost:7860", True),
-        ("127.0.0.1", "[::1]:7860", True),
-        ("127.0.0.1", "evil.example:7860", False),
-        ("127.0.0.1", "localhost.evil.example", False),
-        ("127.0.0.1", "192.168.1.7:7860", False),
-        ("127.0.0.1", "", False),
-        ("127.0.0.1", "[::1", False),
+        *(("127.0.0.1", host, True) for host in ("127.0.0.1:7860", "localhost:7860", "[::1]:7860")),
+        *(("127.0.0.1", host, False)
+          for host in ("evil.example:7860", "localhost.evil.example",
+                       "192.168.1.7:7860", "", "[::1")),
         ("0.0.0.0", "192.168.1.7:7860", True),
         ("0.0.0.0", "evil.example:7860", False),
         ("studio.example", "studio.example:7860", True),
     ],
-)
+)  # fmt: skip
 def test_only_our_own_name_is_answered(listens, named, answered):
     assert refusal(listens, host=named) == (None if answered else 421)
 
 
+FILE = f"/gradio_api/file={FOLDER}/x.png"
+LINK = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate"}  # from another page
+
+
 @pytest.mark.parametrize(
-    ("headers", "status"),
+    ("path", "headers", "status"),
     [
-        ({}, None),
-        ({"origin": "http://127.0.0.1:7860", "sec_fetch_site": "same-origin"}, None),
-        ({"origin": "http://127.0.0.1:9999", "sec_fetch_site": "same-site"}, 403),
-        ({"origin": "https://evil.example"}, 403),
-        ({"origin": "null"}, 403),
-        ({"sec_fetch_site": "same-site"}, 403),
-        ({"sec_fetch_site": "cross-site", "sec_fetch_mode": "no-cors"}, 403),
-        ({"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate"}, 403),
+        (FILE, {}, None),
+        (FILE, {"origin": "http://127.0.0.1:7860", "sec_fetch_site": "same-origin"}, None),
+        (FILE, {"origin": "http://127.0.0.1:9999", "sec_fetch_site": "same-site"}, 403),
+        (FILE, {"origin": "https://evil.example"}, 403),
+        (FILE, {"origin": "null"}, 403),
+        (FILE, {"sec_fetch_site": "same-site"}, 403),
+        (FILE, {"sec_fetch_site": "cross-site", "sec_fetch_mode": "no-cors"}, 403),
+        (FILE, LINK, 403),
+        ("/", LINK, None),
+        ("/", {"sec_fetch_site": "cross-site", "sec_fetch_mode": "no-cors"}, 403),
+        *((path, {}, 404) for path in ("/gradio_api/proxy=http://x", "/monitoring",
+          "/gradio_api/process_recording", "/gradio_api/vibe-edit", "/gradio_api/openapi.json",
+          "/gradio_api/queue/data")),  # events of a tab that has made no call
     ],
-)
-def test_other_pages_are_refused(headers, status):
-    assert refusal(path=f"/gradio_api/file={FOLDER}/x.png", **headers) == status
-
-
-def test_a_link_from_elsewhere_opens_the_page():
-    assert refusal(sec_fetch_site="cross-site", sec_fetch_mode="navigate") is None
-    assert refusal(sec_fetch_site="cross-site", sec_fetch_mode="no-cors") == 403
-
-
-def test_what_the_page_does_not_need_is_not_there():
-    for path in ("/gradio_api/proxy=http://x", "/gradio_api/process_recording", "/monitoring",
-                 "/gradio_api/vibe-edit", "/gradio_api/openapi.json"):  # fmt: skip
-        assert refusal(path=path) == 404
+)  # fmt: skip
+def test_other_pages_are_refused_and_other_paths_not_found(path, headers, status):
+    assert refusal(path=path, **headers) == status
 
 
 NOT_OURS = [
@@ -82,19 +78,14 @@ def test_only_files_of_our_own_folder_are_served(name):
     assert refusal(path=f"/gradio_api/file={name}") == 404
 
 
-def test_a_link_out_of_our_folder_is_not_followed(tmp_path):
-    (tmp_path / "ours").mkdir()
-    (tmp_path / "ours/link").symlink_to("/etc")
-    gate = AccessMiddleware(None, "127.0.0.1", 10**6, tmp_path / "ours", None)
-    assert gate.is_inside(f"{tmp_path}/ours/x.png")
-    assert not gate.is_inside(f"{tmp_path}/ours/link/passwd")
-
-
-def test_an_address_is_none_of_our_files_wherever_we_stand(tmp_path, monkeypatch):
+def test_only_files_inside_our_folder_are_ours(tmp_path, monkeypatch):
+    """Links are followed first; an address is no path, whatever the working folder."""
     monkeypatch.chdir(tmp_path)
-    assert not AccessMiddleware(None, "127.0.0.1", 10**6, tmp_path, None).is_inside(
-        "https://example.org/x.png"
-    )
+    (tmp_path / "link").symlink_to("/etc")
+    ours = guard(folder=tmp_path).is_inside
+    assert ours(f"{tmp_path}/x.png")
+    assert not ours(f"{tmp_path}/link/passwd")
+    assert not ours("https://example.org/x.png")
 
 
 def call(body, kind="application/json", is_call=lambda call: True):
@@ -115,7 +106,7 @@ def call(body, kind="application/json", is_call=lambda call: True):
     lines = [(b"host", b"127.0.0.1:7860"), (b"content-length", str(len(body)).encode()),
              (b"content-type", kind.encode())]  # fmt: skip
     scope = {"type": "http", "headers": lines, "path": "/gradio_api/queue/join", "method": "POST"}
-    asyncio.run(AccessMiddleware(app, "127.0.0.1", 10**6, FOLDER, is_call)(scope, receive, send))
+    asyncio.run(guard(app, is_call=is_call)(scope, receive, send))
     return arrived, said[:1]
 
 
@@ -154,38 +145,35 @@ def test_calls_of_no_function_and_of_another_kind_are_refused():
     assert call(body, kind="Application/JSON; charset=utf-8") == ([body], [])
 
 
-def test_events_of_a_tab_that_asked_for_nothing_are_not_there():
-    assert refusal(path="/gradio_api/queue/data") == 404
+def answers(app):
+    """Ask for the page; return the messages of the answer."""
+    said = []
+
+    async def send(message):
+        said.append(message)
+
+    scope = {"type": "http", "headers": [(b"host", b"127.0.0.1")], "path": "/", "method": "GET"}
+    asyncio.run(guard(app)(scope, None, send))
+    return said
 
 
-def test_the_browser_is_told_to_ask_nobody_else_and_nothing_said_behind_it_changes_that():
+def test_the_browser_must_ask_nobody_else_whatever_the_application_says():
     async def app(scope, receive, send):
         kept = [(b"content-type", b"text/html"), (b"Content-Security-Policy", b"default-src *")]
         await send({"type": "http.response.start", "status": 200, "headers": kept})
 
-    said = []
-
-    async def send(message):
-        said.extend(message["headers"])
-
-    scope = {"type": "http", "headers": [(b"host", b"127.0.0.1")], "path": "/", "method": "GET"}
-    asyncio.run(AccessMiddleware(app, "127.0.0.1", 10**6, FOLDER, None)(scope, None, send))
     expected = {"content-type": "text/html"} | HEADERS
-    assert sorted(said) == sorted((k.encode(), v.encode()) for k, v in expected.items())
+    (message,) = answers(app)
+    assert sorted(message["headers"]) == sorted(
+        (k.encode(), v.encode()) for k, v in expected.items()
+    )
 
 
-def test_a_failure_behind_it_is_one_line_and_no_traceback(capsys):
+def test_a_failure_of_the_application_is_one_line_and_no_traceback(capsys):
     async def app(scope, receive, send):
         raise KeyError("x")
 
-    said = []
-
-    async def send(message):
-        said.append(message.get("status"))
-
-    scope = {"type": "http", "headers": [(b"host", b"127.0.0.1")], "path": "/", "method": "GET"}
-    asyncio.run(AccessMiddleware(app, "127.0.0.1", 10**6, FOLDER, None)(scope, None, send))
-    assert said == [500, None]
+    assert [message.get("status") for message in answers(app)] == [500, None]
     assert capsys.readouterr() == ("", "")
 
 

@@ -1,18 +1,16 @@
 """Images that can be read in two ways, or not at all: refused by name, never repaired."""
 
-import io
 import os
-import shutil
 import subprocess
 import warnings
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import forge
 import numpy as np
 import pytest
 from conftest import Project
+from forge import saved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -21,30 +19,17 @@ from sgcp.core.errors import SgcpError
 from sgcp.media import images
 from sgcp.media.images import read_image, read_label, read_size
 
-RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-
-
-def save(image: Image.Image, kind: str = "PNG", **options) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def rgb() -> Image.Image:
-    return Image.fromarray(RGB)
-
-
-def half_transparent() -> Image.Image:
-    image = rgb().convert("RGBA")
-    image.putpixel((3, 2), (1, 2, 3, 254))
-    return image
-
-
-def palette_with_hole() -> bytes:
-    image = Image.fromarray(np.array([[0, 1], [2, 3]], np.uint8))
-    image.putpalette(range(12))
-    return save(image, transparency=2)
-
+RGB = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8))
+GREEN = Image.new("RGB", (8, 6), "green")
+HALF = RGB.convert("RGBA")
+HALF.putpixel((3, 2), (1, 2, 3, 254))
+PALETTE = Image.fromarray(np.array([[0, 1], [2, 3]], np.uint8))
+PALETTE.putpalette(range(12))
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/'
+    b'22-rdf-syntax-ns#"><rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" '
+    b'tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+)
 
 # What the header alone shows, and what only the whole file does.
 IN_HEADER = {
@@ -52,90 +37,69 @@ IN_HEADER = {
     "16-bit RGB": (forge.png((2, 2), 16, 2), "RGB;16B"),
     "16-bit RGBA": (forge.png((2, 2), 16, 6), "RGBA;16B"),
     "16-bit grey and alpha": (forge.png((2, 2), 16, 4), "LA;16B"),
-    "CMYK": (save(Image.new("CMYK", (4, 4)), "JPEG"), "mode CMYK"),
-    "turned PNG": (save(rgb(), exif=forge.exif(6)), "EXIF orientation 6"),
-    "mirrored JPEG": (save(rgb(), "JPEG", exif=b"Exif\0\0" + forge.exif(2)), "EXIF orientation 2"),
-    "animated PNG": (
-        save(rgb(), save_all=True, append_images=[Image.new("RGB", (8, 6))]),
-        "several frames",
-    ),
-    "photograph with a second one behind it": (
-        save(rgb(), "MPO", save_all=True, append_images=[rgb()]),
-        "several frames",
-    ),
-    "animated GIF": (
-        save(rgb(), "GIF", save_all=True, append_images=[Image.new("RGB", (8, 6))]),
-        "not an image in PNG or JPEG",
-    ),
-    "TIFF": (save(rgb(), "TIFF"), "not an image in PNG or JPEG"),
+    "CMYK": (saved(Image.new("CMYK", (4, 4)), "JPEG"), "mode CMYK"),
+    "turned PNG": (saved(RGB, exif=forge.exif(6)), "EXIF orientation 6"),
+    "mirrored JPEG": (saved(RGB, "JPEG", exif=b"Exif\0\0" + forge.exif(2)), "EXIF orientation 2"),
+    "animated PNG": (saved(RGB, save_all=True, append_images=[GREEN]), "several frames"),
+    "second photograph behind": (
+        saved(RGB, "MPO", save_all=True, append_images=[RGB]), "several frames"),
+    "animated GIF": (saved(RGB, "GIF", save_all=True, append_images=[GREEN]), "PNG or JPEG"),
+    "TIFF": (saved(RGB, "TIFF"), "not an image in PNG or JPEG"),
     "65000 x 65000": (forge.png((65_000, 65_000), rows=b"\0"), "more than 67,108,864 pixels"),
     "9500 x 9500": (forge.png((9500, 9500), rows=b"\0"), "more than 67,108,864 pixels"),
     "8193 x 8192": (forge.png((8193, 8192), rows=b"\0"), "more than 67,108,864 pixels"),
     "no width": (forge.png((0, 5)), "damaged or not an image"),
     "text": (b"hello", "damaged or not an image"),
     "nothing": (b"", "damaged or not an image"),
-}
-IN_BODY = {
-    "truncated": (save(rgb())[:-30], "damaged"),
-    "fewer rows than declared": (forge.png((8, 8), rows=bytes(25 * 3)), "damaged"),
-    "partly transparent": (save(half_transparent()), "partly transparent"),
-    "palette with a hole": (palette_with_hole(), "partly transparent"),
-    "colour that stands for transparency": (
-        save(Image.new("RGB", (2, 2), (9, 9, 9)), transparency=(9, 9, 9)),
-        "partly transparent",
-    ),
-    "turned, said behind the pixels": (
-        forge.png((2, 2), after=forge.chunk(b"eXIf", forge.exif(8))),
-        "EXIF orientation 8",
-    ),
-    "endless comment": (
-        forge.png(
-            (2, 2), before=forge.chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2**23)))
-        ),
-        "damaged",
-    ),
 }  # fmt: skip
+IN_BODY = {
+    "truncated": (saved(RGB)[:-30], "damaged"),
+    "fewer rows than declared": (forge.png((8, 8), rows=bytes(25 * 3)), "damaged"),
+    "partly transparent": (saved(HALF), "partly transparent"),
+    "palette with a hole": (saved(PALETTE, transparency=2), "partly transparent"),
+    "colour that stands for transparency": (
+        saved(GREEN, transparency=(0, 128, 0)), "partly transparent"),
+    "EXIF behind the pixels": (
+        forge.png((2, 2), after=forge.chunk(b"eXIf", forge.exif(8))), "EXIF orientation 8"),
+    "XMP behind the pixels": (
+        forge.png((2, 2), after=forge.chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)),
+        "EXIF orientation 6"),
+    "endless comment": (
+        forge.png((2, 2), before=forge.chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2**23)))),
+        "damaged"),
+}  # fmt: skip
+ALL = IN_HEADER | IN_BODY
+LABELS = {
+    "2 bits": (forge.png((2, 1), 2, 0, b"\0\x1b"), "stored as L;2"),  # 0..3 would read as 0..255
+    "4 bits": (forge.png((2, 1), 4, 0, b"\0\x1b"), "stored as L;4"),
+    "1 bit": (forge.png((2, 1), 1, 0, b"\0\x80"), "mode 1"),
+    "JPEG": (saved(Image.new("L", (4, 4)), "JPEG"), "JPEG under the name of a PNG"),
+    "RGB": (saved(RGB), "mode RGB"),
+    "RGBA": (saved(Image.new("RGBA", (4, 4))), "mode RGBA"),
+    **{name: (content, "") for name, (content, _) in ALL.items() if "palette" not in name},
+}
 
 
-def refused(read: Callable, path: Path, content: bytes) -> str:
+@pytest.mark.parametrize(
+    ("read", "name", "case"),
+    [
+        *((read_image, name, case) for name, case in ALL.items()),
+        *((read_size, name, case) for name, case in IN_HEADER.items()),
+        *((read_label, name, case) for name, case in LABELS.items()),
+    ],
+)
+def test_ambiguous_or_damaged_image_is_refused(tmp_path: Path, read, name, case):
+    content, message = case
+    assert message in refused(read, tmp_path / "a.png", content)
+
+
+def refused(read, path: Path, content: bytes) -> str:
     """Expect one SgcpError that names the file, and no warning beside it."""
     path.write_bytes(content)
     with warnings.catch_warnings(action="error"), pytest.raises(SgcpError) as caught:
         read(path)
     assert str(path) in str(caught.value)
     return str(caught.value)
-
-
-@pytest.mark.parametrize("name", IN_HEADER | IN_BODY)
-def test_ambiguous_or_damaged_image_is_refused(tmp_path: Path, name):
-    content, message = (IN_HEADER | IN_BODY)[name]
-    assert message in refused(read_image, tmp_path / "a.png", content)
-
-
-@pytest.mark.parametrize("name", IN_HEADER)
-def test_header_is_enough_where_it_tells(tmp_path: Path, name):
-    content, message = IN_HEADER[name]
-    assert message in refused(read_size, tmp_path / "a.png", content)
-
-
-@pytest.mark.parametrize("name", [n for n in IN_HEADER | IN_BODY if "palette" not in n])
-def test_label_map_is_never_guessed(tmp_path: Path, name):
-    refused(read_label, tmp_path / "a.png", (IN_HEADER | IN_BODY)[name][0])
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (forge.png((2, 1), 2, 0, b"\0\x1b"), "stored as L;2"),  # 0..3 would read as 0, 85, 170, 255
-        (forge.png((2, 1), 4, 0, b"\0\x1b"), "stored as L;4"),
-        (forge.png((2, 1), 1, 0, b"\0\x80"), "mode 1"),
-        (save(Image.new("L", (4, 4)), "JPEG"), "JPEG under the name of a PNG"),
-        (save(rgb()), "mode RGB"),
-        (save(Image.new("RGBA", (4, 4))), "mode RGBA"),
-    ],
-)
-def test_label_map_of_other_depth_or_kind_is_refused(tmp_path: Path, content, message):
-    assert message in refused(read_label, tmp_path / "a.png", content)
 
 
 @pytest.mark.parametrize("interlaced", [False, True])
@@ -153,36 +117,25 @@ def test_rows_that_are_missing_are_not_filled_with_the_first_class(tmp_path: Pat
         assert "damaged" in refused(read_image, tmp_path / "a.png", short)
 
 
-def test_black_last_row_is_read(tmp_path: Path):
-    for content in (np.zeros((4, 5), np.uint8), np.zeros((4, 5, 3), np.uint8)):
-        (tmp_path / "a.png").write_bytes(save(Image.fromarray(content)))
-        assert not read_image(tmp_path / "a.png").any()
-
-
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_palette_indices_are_kept_at_any_depth(tmp_path: Path, bits):
     indices = np.arange(8, dtype=np.uint8).reshape(2, 4) % min(2**bits, 8)
     image = Image.fromarray(indices)
     image.putpalette([7] * 768)
-    (tmp_path / "a.png").write_bytes(save(image, bits=bits))
+    (tmp_path / "a.png").write_bytes(saved(image, bits=bits))
     assert (read_label(tmp_path / "a.png") == indices).all()
 
 
-@pytest.mark.parametrize("mode", ["L", "1", "RGBA", "LA", "P"])
-def test_opaque_image_of_8_bits_becomes_the_same_rgb(tmp_path: Path, mode):
-    image = rgb().convert(mode)
+@pytest.mark.parametrize("image", [RGB, Image.new("RGB", (8, 6))], ids=["any", "black"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "RGBA", "LA", "P"])
+def test_opaque_image_of_8_bits_becomes_the_same_rgb(tmp_path: Path, image, mode):
+    image = image.convert(mode)
     expected = np.array(image.convert("RGB"))
-    for content in (save(image), save(image, exif=forge.exif(1))):
+    opaque = {"transparency": b"\xff" * 256} if mode == "P" else {}
+    for content in (saved(image), saved(image, exif=forge.exif(1)), saved(image, **opaque)):
         (tmp_path / "a.png").write_bytes(content)
         assert (read_image(tmp_path / "a.png") == expected).all()
         assert read_size(tmp_path / "a.png") == (6, 8)
-
-
-def test_palette_whose_colours_are_all_opaque_is_read(tmp_path: Path):
-    image = Image.fromarray(np.zeros((2, 2), np.uint8))
-    image.putpalette([1, 2, 3])
-    (tmp_path / "a.png").write_bytes(save(image, transparency=b"\xff"))
-    assert read_image(tmp_path / "a.png").tolist() == [[[1, 2, 3]] * 2] * 2
 
 
 def test_folder_pipe_and_dangling_link_are_no_images(tmp_path: Path):
@@ -202,11 +155,11 @@ def test_postscript_starts_no_program(tmp_path: Path, monkeypatch):
 
 def test_file_larger_than_any_image_is_not_read(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(images, "MAX_BYTES", 100)
-    assert "so big" in refused(read_image, tmp_path / "a.png", save(rgb()))
+    assert "so big" in refused(read_image, tmp_path / "a.png", saved(RGB))
 
 
 LABEL = np.random.default_rng(1).integers(0, 4, (4, 4), dtype=np.uint8).repeat(6, 0).repeat(6, 1)
-VALID = save(Image.fromarray(LABEL))
+VALID = saved(Image.fromarray(LABEL))
 
 
 @settings(deadline=None, max_examples=200)
@@ -239,7 +192,7 @@ CHUNKS = st.tuples(
     before=st.lists(CHUNKS, max_size=3),
     after=st.lists(CHUNKS, max_size=2),
 )
-def test_any_chunks_give_a_image_or_an_error(tmp_path_factory, wh, form, rows, before, after):
+def test_any_chunks_give_an_image_or_an_error(tmp_path_factory, wh, form, rows, before, after):
     path = tmp_path_factory.getbasetemp() / "forged.png"
     around = [b"".join(forge.chunk(*part) for part in parts) for parts in (before, after)]
     path.write_bytes(forge.png(wh, *form, rows, *around))
@@ -263,7 +216,7 @@ def test_any_bytes_are_an_error(tmp_path_factory, content, start):
 
 
 @pytest.mark.parametrize("name", ["16-bit RGB", "turned PNG"])
-def test_prepare_stops_at_such_a_image_and_keeps_what_it_had(prepared: Project, name):
+def test_prepare_stops_at_such_an_image_and_keeps_what_it_had(prepared: Project, name):
     image = next((prepared.root / "data/raw/sample/leftImg8bit/train").rglob("*.png"))
     image.write_bytes(IN_HEADER[name][0])
     before = forge.snapshot(prepared.root / "data")
@@ -277,8 +230,6 @@ def test_training_stops_at_a_transparent_image(prepared: Project, monkeypatch):
     """It becomes one after the stage compared its files."""
     monkeypatch.setattr("sgcp.stages.train.refuse_stale", lambda *_: None)
     image = next((prepared.root / "data/raw/sample/leftImg8bit/train").rglob("*.png"))
-    image.write_bytes(save(Image.new("RGBA", (128, 64))))
-    text = prepared.fails("train", "sample")
-    assert f"{image.name}: is partly transparent" in text
+    image.write_bytes(saved(Image.new("RGBA", (128, 64))))
+    assert f"{image.name}: is partly transparent" in prepared.fails("train", "sample")
     assert not (prepared.root / "data/models").exists()
-    shutil.rmtree(prepared.root / "data")

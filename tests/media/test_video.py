@@ -1,7 +1,6 @@
 """Videos in and out: every frame, its time, its direction and the sound beside it."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -69,15 +68,11 @@ def test_every_frame_keeps_its_time(tmp_path, times, suffix):
     assert summary.frames == len(expected)
     assert found == expected
     assert all(map(close, painted, images))
+    with av.open(str(source)) as before, av.open(str(tmp_path / "o.mp4")) as after:
+        if suffix == ".mp4":  # others do not store how long the last frame is shown
+            assert abs(after.duration - before.duration) <= av.time_base / 25
     in_mkv, _ = frames_of(tmp_path / "l.mkv")
     assert max(abs(a - b) for a, b in zip(in_mkv, expected, strict=True)) <= Fraction(1, 2000)
-
-
-def test_length_is_kept_too(tmp_path):
-    source = make_video(tmp_path / "a.mp4", times=IRREGULAR)
-    transform(source)
-    with av.open(str(source)) as before, av.open(str(tmp_path / "o.mp4")) as after:
-        assert abs(after.duration - before.duration) <= av.time_base / 25
 
 
 def test_labels_are_lossless(tmp_path):
@@ -95,13 +90,11 @@ def test_labels_are_lossless(tmp_path):
 @pytest.mark.parametrize(
     ("name", "codec", "sound"),
     [
-        ("a.mp4", "libx264", "aac"),
-        ("a.mov", "libx264", "pcm_s16le"),
-        ("a.mkv", "libx264", "libopus"),
-        ("a.webm", "libvpx-vp9", "libopus"),
+        ("a.mp4", "libx264", "aac"), ("a.mov", "libx264", "pcm_s16le"),
+        ("a.mkv", "libx264", "libopus"), ("a.webm", "libvpx-vp9", "libopus"),
         ("a.avi", "mpeg4", "libmp3lame"),
     ],
-)
+)  # fmt: skip
 def test_sound_is_kept_byte_for_byte(tmp_path, name, codec, sound):
     source = make_video(tmp_path / name, 30, codec=codec, sound=sound, ticks=25)
     expected = sound_of(source)
@@ -165,16 +158,12 @@ def test_frames_stay_in_order_on_several_threads(tmp_path):
         time.sleep(0.02 * (number % 3 == 0))
         return keep(frame)
 
-    transform(source, paint, workers=4)
+    heard = []
+    transform(source, paint, workers=4, progress=lambda *counts: heard.append(counts))
+    assert heard == [(number, 30) for number in range(1, 31)]
     _, images = frames_of(source)
     labels = labels_of(tmp_path / "l.mkv")
     assert all((a == b[..., 0] // 8).all() for a, b in zip(labels, images, strict=True))
-
-
-def test_progress_counts_frames(tmp_path):
-    heard = []
-    transform(make_video(tmp_path / "a.mp4"), progress=lambda *told: heard.append(told))
-    assert heard == [(number, 12) for number in range(1, 13)]
 
 
 @pytest.mark.parametrize(
@@ -196,22 +185,12 @@ def test_truncated_video_is_refused_and_nothing_written(tmp_path, name, codec, o
         assert "get it again" in refused(source)
 
 
-def no_frames(path):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, width=64, height=48)
-        container.start_encoding()
-        container.mux(stream.encode(None))
-
-
 def only_sound(path):
-    make_video(path, sound="aac")
-    with av.open(str(path)) as source, av.open(str(path) + ".m4a", "w", format="mp4") as target:
-        copy = target.add_stream_from_template(source.streams.audio[0])
-        for packet in source.demux(audio=0):
-            if packet.dts is not None:
-                packet.stream = copy
-                target.mux(packet)
-    Path(str(path) + ".m4a").replace(path)
+    with av.open(str(path), "w") as container:
+        tone = container.add_stream("aac", rate=48000, layout="mono")
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 4800), np.float32), "fltp", "mono")
+        samples.sample_rate, samples.pts = 48000, 0
+        container.mux([*tone.encode(samples), *tone.encode(None)])
 
 
 @pytest.mark.parametrize(
@@ -221,7 +200,7 @@ def only_sound(path):
         (lambda path: path.write_bytes(b""), "not a video in MP4"),
         (lambda path: path.write_text("#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"), "not a video"),
         (lambda path: path.write_text("ffconcat version 1.0\nfile other.mp4\n"), "not a video"),
-        (no_frames, "video"),
+        (lambda path: make_video(path, 0), "video"),
         (only_sound, "no video in it"),
     ],
 )
@@ -284,7 +263,7 @@ def test_another_shape_or_suffix_is_a_mistake(tmp_path):
 FULL_DISK = """
 import resource
 from pathlib import Path
-from sgcp.media.video import is_video, transform_video
+from sgcp.media.video import transform_video
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 folder = Path(FOLDER)
 try:
@@ -304,7 +283,7 @@ def test_a_full_disk_is_not_the_videos_fault(tmp_path):
 SLOW = """
 import sys, time
 from pathlib import Path
-from sgcp.media.video import is_video, transform_video
+from sgcp.media.video import transform_video
 def paint(frame):
     time.sleep(0.05)
     return {"x": frame}
@@ -314,8 +293,7 @@ transform_video(Path(sys.argv[1]), {"x": Path(sys.argv[2])}, paint, 2, progress)
 """
 
 
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
-def test_interrupted_midway_there_is_no_file_of_the_final_name(tmp_path, sign):
+def test_killed_midway_there_is_no_file_of_the_final_name(tmp_path):
     source, target = make_video(tmp_path / "a.mp4", 60), tmp_path / "o.mp4"
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW, source, target],
@@ -326,11 +304,9 @@ def test_interrupted_midway_there_is_no_file_of_the_final_name(tmp_path, sign):
     assert process.stdout
     while process.stdout.readline().strip() != b"10":
         pass
-    process.send_signal(sign)
+    process.kill()
     assert process.wait(HANGING) != 0
     assert not target.exists()
-    if sign == signal.SIGINT:
-        assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
     transform_video(source, {"x": target}, lambda frame: {"x": frame})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "o.mp4"]
 
@@ -338,7 +314,7 @@ def test_interrupted_midway_there_is_no_file_of_the_final_name(tmp_path, sign):
 PEAK = """
 import resource
 from pathlib import Path
-from sgcp.media.video import is_video, transform_video
+from sgcp.media.video import transform_video
 folder = Path(FOLDER)
 targets = {"x": folder / "o.mp4", "l": folder / "l.mkv"}
 transform_video(folder / "a.mp4", targets, lambda f: {"x": f, "l": f[..., 0]})
@@ -366,26 +342,20 @@ def test_a_size_that_changes_midway_does_not(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "video"),
+    ("content", "names", "video"),
     [
-        ("a.png", "image", False),
-        ("a.mp4", "video", True),
-        ("a.mp4", "image", False),
-        ("a.PNG", "video", True),
-        ("a", "image", False),
-        ("a", "video", True),
-        ("a.png", "half", False),  # damaged: an image by its name
-        ("a.mov", "half", True),
-        ("a.png", "huge", False),
-        ("a", "huge", False),
+        ("image", ("a.png", "a.mp4", "a"), False), ("video", ("a.mp4", "a.PNG", "a"), True),
+        ("huge", ("a.png", "a"), False),
+        ("half", ("a.png",), False), ("half", ("a.mov",), True),  # damaged: by its name
     ],
-)
-def test_content_tells_videos_from_images_and_then_the_name(tmp_path, name, content, video):
+)  # fmt: skip
+def test_content_tells_videos_from_images_and_then_the_name(tmp_path, content, names, video):
     contents = {
         "image": forge.png((8, 8)),
         "video": make_video(tmp_path / "made.mp4").read_bytes(),
         "half": forge.png((8, 8))[:6],
         "huge": forge.png((30000, 30000), rows=b""),
     }
-    (tmp_path / name).write_bytes(contents[content])
-    assert is_video(tmp_path / name) == video
+    for name in names:
+        (tmp_path / name).write_bytes(contents[content])
+        assert is_video(tmp_path / name) == video
