@@ -20,7 +20,7 @@ class Visit:
     page: Any
     """Playwright's."""
     said: list[str] = field(default_factory=list)
-    """Whatever the page wrote to its console."""
+    """Lines of its console."""
     errors: list[str] = field(default_factory=list)
     """Errors on the console, exceptions and requests that failed."""
     requests: list[str] = field(default_factory=list)

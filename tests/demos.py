@@ -64,7 +64,7 @@ class Demo:
         connection.close()
 
     def label(self, path: str) -> str:
-        """Have a dropped file labelled; return what the page is told."""
+        """Have a dropped file labelled; return the events that the page receives."""
         self.begin_labelling(path)
         return self.ask("/gradio_api/queue/data?session_hash=tab")[1].decode()
 

@@ -57,7 +57,7 @@ def found(report: Report) -> dict[str, list[str]]:
     return {kind.key: [finding.name for finding in group] for kind, group in report.groups()}
 
 
-PICTURES = {
+PREDICTIONS = {
     "colour": np.zeros((*SIZE, 3), np.uint8),
     "depth": scene().astype(np.uint16),
     "size": scene(size=SIZE[::-1]),

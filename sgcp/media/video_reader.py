@@ -102,7 +102,7 @@ class VideoReader:
             keep_sound: called with each packet of sound, in order with the frames.
 
         Raises:
-            SgcpError: damaged, or ends before the end that its header tells.
+            SgcpError: damaged, or ends before its header says.
         """
         step = max(1, round(1 / ((self.stream.average_rate or OFTEN) * self.stream.time_base)))
         last = -step

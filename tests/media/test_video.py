@@ -158,9 +158,9 @@ def test_frames_stay_in_order_on_several_threads(tmp_path):
         time.sleep(0.02 * (number % 3 == 0))
         return keep(frame)
 
-    heard = []
-    transform(source, paint, workers=4, progress=lambda *counts: heard.append(counts))
-    assert heard == [(number, 30) for number in range(1, 31)]
+    counted = []
+    transform(source, paint, workers=4, progress=lambda *counts: counted.append(counts))
+    assert counted == [(number, 30) for number in range(1, 31)]
     _, images = frames_of(source)
     labels = labels_of(tmp_path / "l.mkv")
     assert all((a == b[..., 0] // 8).all() for a, b in zip(labels, images, strict=True))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from submissions import (
     FIRST,
     GOOD,
-    PICTURES,
+    PREDICTIONS,
     STEMS,
     check,
     found,
@@ -83,7 +83,7 @@ def test_large_files_that_are_no_predictions_are_only_strays(tmp_path):
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_of_members_of_one_name_the_last_is_judged(tmp_path):
     with zipfile.ZipFile(write_zip(tmp_path / "a.zip", GOOD), "a") as archive:
-        archive.writestr(FIRST, png(PICTURES["void"]))
+        archive.writestr(FIRST, png(PREDICTIONS["void"]))
     assert found(check(tmp_path / "a.zip")) == {"duplicate-member": [FIRST], "void": [FIRST]}
 
 

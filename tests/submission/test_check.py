@@ -14,7 +14,7 @@ from submissions import (
     FULL,
     GOOD,
     IMAGES,
-    PICTURES,
+    PREDICTIONS,
     SIZE,
     STEMS,
     check,
@@ -75,15 +75,15 @@ def test_files_are_found_as_the_official_evaluator_finds_them(tmp_path, names):
         assert not kinds
 
 
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("kind", PREDICTIONS)
 def test_wrong_pixels_are_of_their_kind_alone(judge, kind):
-    report = judge(GOOD | {FIRST: png(PICTURES[kind])})
+    report = judge(GOOD | {FIRST: png(PREDICTIONS[kind])})
     assert found(report) == {kind: [FIRST]}
     assert report.passed == (kind == "one-class")
 
 
 def test_details_name_what_was_found_and_what_is_expected(tmp_path):
-    files = {name: png(array) for name, array in zip(GOOD, map(PICTURES.get, ["size", "depth",
+    files = {name: png(array) for name, array in zip(GOOD, map(PREDICTIONS.get, ["size", "depth",
              "foreign-ids"]), strict=True)}  # fmt: skip
     text = [str(finding) for finding in check(write_zip(tmp_path / "a.zip", files)).findings]
     assert text == [
@@ -160,8 +160,8 @@ def test_other_formats_and_damaged_files_are_told_apart(judge):
 
 def test_all_problems_are_listed_at_once_with_their_counts(judge):
     files = {
-        f"{STEMS[0]}.png": png(PICTURES["train-ids"]),
-        f"a/{STEMS[0]}_color.png": png(PICTURES["colour"]),
+        f"{STEMS[0]}.png": png(PREDICTIONS["train-ids"]),
+        f"a/{STEMS[0]}_color.png": png(PREDICTIONS["colour"]),
         f"{STEMS[1]}.jpg": b"x",
         "frankfurt_000000_000294.png": GOOD[FIRST],
         "aachen_000000_000019.png": GOOD[FIRST],
@@ -207,14 +207,14 @@ def test_equal_pixels_and_absent_classes_are_warnings(judge):
 
 
 def test_absent_classes_are_not_told_of_train_ids(judge):
-    report = judge({name: png(np.roll(PICTURES["train-ids"], i)) for i, name in enumerate(GOOD)})
+    report = judge({name: png(np.roll(PREDICTIONS["train-ids"], i)) for i, name in enumerate(GOOD)})
     assert set(found(report)) == {"train-ids"}
 
 
 def test_every_image_is_judged_by_several_processes_as_by_one(tmp_path, monkeypatch):
     images = KnownImages([Expected(f"bonn_{i:06d}_000019", SIZE) for i in range(40)])
     files = {f"{item.name}.png": png(scene(i)) for i, item in enumerate(images.images)}
-    files["bonn_000033_000019.png"] = png(PICTURES["size"])
+    files["bonn_000033_000019.png"] = png(PREDICTIONS["size"])
     path = write_zip(tmp_path / "a.zip", files)
     several = check(path, images)
     monkeypatch.setattr("sgcp.submission.check.FEW", 1000)

@@ -14,7 +14,7 @@ from submissions import (
     FIRST,
     FULL,
     GOOD,
-    PICTURES,
+    PREDICTIONS,
     SIZE,
     STEMS,
     png,
@@ -28,7 +28,7 @@ from sgcp.datasets.classes import SemanticClass, cityscapes_classes
 from sgcp.datasets.index import Dataset, Item, write_dataset
 from sgcp.submission import expected as expectations
 
-BAD = GOOD | {FIRST: png(PICTURES["train-ids"]), "notes.txt": b"x"}
+BAD = GOOD | {FIRST: png(PREDICTIONS["train-ids"]), "notes.txt": b"x"}
 ALL_STEMS = [
     f"{city}_{index:06d}_000019"
     for city, count in expectations.TEST_CITIES.items()

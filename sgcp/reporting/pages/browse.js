@@ -1,14 +1,14 @@
 "use strict";
-// The slider mixes picture and label; the pointer over a label names the class below it.
+// The slider mixes image and label; the pointer over a label names the class below it.
 const blend = document.getElementById("blend");
 const mix = () => document.documentElement.style.setProperty("--blend", blend.value / 100);
 blend.addEventListener("input", mix);
 mix();
 
 const rows = JSON.parse(document.getElementById("legend").textContent);
-// Of the safe colours no two are equal, so a colour tells its class.
+// No two safe colours are equal, so a colour identifies its class.
 const classes = new Map([["#000000", "ignored"], ...rows.map(([name, , safe]) => [safe, name])]);
-const sign = document.getElementById("class-name");
+const tip = document.getElementById("class-name");
 
 function pixels(image) {
   const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
@@ -30,10 +30,10 @@ for (const truth of document.querySelectorAll(".truth")) {
     const y = Math.floor(((event.clientY - box.top) / box.height) * labels.naturalHeight);
     const color = context.getImageData(x, y, 1, 1).data;
     const code = "#" + [...color.slice(0, 3)].map((c) => c.toString(16).padStart(2, "0")).join("");
-    sign.textContent = classes.get(code) ?? "";
-    sign.hidden = !sign.textContent;
-    sign.style.left = `${Math.min(event.clientX + 12, innerWidth - sign.offsetWidth - 4)}px`;
-    sign.style.top = `${event.clientY + 16}px`;
+    tip.textContent = classes.get(code) ?? "";
+    tip.hidden = !tip.textContent;
+    tip.style.left = `${Math.min(event.clientX + 12, innerWidth - tip.offsetWidth - 4)}px`;
+    tip.style.top = `${event.clientY + 16}px`;
   });
-  truth.addEventListener("pointerleave", () => { sign.hidden = true; });
+  truth.addEventListener("pointerleave", () => { tip.hidden = true; });
 }

@@ -1,4 +1,4 @@
-// The picture viewers. A viewer has a photo and two label maps, whose red channel is train id + 1,
+// The image viewers. A viewer has a photo and two label maps, whose red channel is train id + 1,
 // or 0 where nothing is scored. Each of its views is painted when colours change; moving the line
 // between the two sides only puts them together anew.
 const WRONG = [230, 97, 1];
