@@ -124,7 +124,7 @@ def test_help_text_and_unrelated_code_rerun_nothing(clone):
         ("sgcp/datasets/cityscapes.py", "download"),
         ("sgcp/datasets/transforms.py", "download"),
         ("sgcp/models/pyramid.py", "train"),
-        ("sgcp/metrics/tables.py", "validate"),
+        ("sgcp/metrics/results.py", "validate"),
         ("sgcp/stages/predict.py", "predict"),
         ("sgcp/submission/check.py", "package"),
     ],

@@ -8,8 +8,9 @@ the assumed one are refused.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,22 +38,6 @@ LEAST_UNSCORED = 0.5  # share of pixels without a class, from which an encoding 
 BETTER = 0.15
 CLEARLY_BETTER = 0.3  # in one file, or where the other may be any numbering of the classes
 CHANCE = 0.1  # informedness of values that predict next to nothing as they are read
-
-
-def id_tables(train_ids: Mapping[int, int], void_ids: Collection[int] = ()) -> dict[str, UInt8]:
-    """Return the readings of one-channel values: a table (256,) by encoding.
-
-    Args:
-        train_ids: train id by label id.
-        void_ids: label ids without a scored class.
-    """
-    ids = np.full(256, UNLISTED, np.uint8)
-    ids[list(void_ids)] = IGNORE
-    ids[list(train_ids)] = list(train_ids.values())
-    trains = np.full(256, UNLISTED, np.uint8)
-    trains[: len(train_ids)] = np.arange(len(train_ids))
-    trains[IGNORE] = IGNORE
-    return {IDS: ids, TRAIN_IDS: trains}
 
 
 @dataclass(frozen=True)
@@ -107,30 +92,74 @@ class Reading:
         present = np.count_nonzero(~np.isnan(recall))
         return (mean(recall) * present - 1) / (present - 1) if present > 1 else 0.0
 
+    def agrees_better(self, assumed: Reading, margin: float) -> bool:
+        """Return whether this reading fits the ground truth better than the assumed one.
 
-def values_doubt(assumed: Reading, other: Reading) -> bool:
-    """Return whether values fit another encoding better than the assumed one.
+        However weak, a network does not confuse classes in just the way in which two encodings
+        differ: read in a wrong encoding, its predictions agree with the truth by chance at most.
 
-    Most pixels are no class in the assumed one, so that they are lost, and the other at least
-    doubles the mIoU.
-    """
-    lost = assumed.unscored >= LEAST_UNSCORED * assumed.pixels.sum()
-    return bool(lost) and other.impossible <= MOST_IMPOSSIBLE and other.miou > 2 * assumed.miou
+        Args:
+            margin: by how much kappa, which follows the large classes, and informedness, in which
+                all have equal weight, must be higher.
+        """
+        gains = (
+            self.kappa - max(0, assumed.kappa),
+            self.informedness - max(0, assumed.informedness),
+        )
+        possible = self.impossible <= MOST_IMPOSSIBLE and self.miou > assumed.miou
+        return possible and min(gains) >= margin
+
+    def fits_better(self, assumed: Reading, margin: float) -> bool:
+        """Return whether the values too, or the ground truth, fit this reading better.
+
+        Values do where most pixels are no class in the assumed reading, so that they are lost, and
+        this one at least doubles the mIoU.
+        """
+        lost = assumed.unscored >= LEAST_UNSCORED * assumed.pixels.sum()
+        doubled = self.impossible <= MOST_IMPOSSIBLE and self.miou > 2 * assumed.miou
+        return bool(lost and doubled) or self.agrees_better(assumed, margin)
 
 
-def truth_doubts(assumed: Reading, other: Reading, margin: float = BETTER) -> bool:
-    """Return whether another encoding fits the ground truth better than the assumed one.
+Readings = dict[str, Reading]
+"""One prediction, or several, by the encoding in which it is read."""
 
-    However weak, a network does not confuse classes in just the way in which two encodings differ:
-    read in a wrong encoding, its predictions agree with the ground truth by chance at most.
 
-    Args:
-        margin: by how much kappa, which follows the large classes, and informedness, in which all
-            have equal weight, must be higher.
-    """
-    fits = other.impossible <= MOST_IMPOSSIBLE and other.miou > assumed.miou
-    gains = (other.kappa - max(0, assumed.kappa), other.informedness - max(0, assumed.informedness))
-    return fits and min(gains) >= margin
+def id_tables(protocol: Protocol) -> dict[str, UInt8]:
+    """Return how one-channel values can be read: a table (256,) by encoding."""
+    ids = np.full(256, UNLISTED, np.uint8)
+    ids[list(protocol.void_ids)] = IGNORE
+    ids[list(protocol.train_ids)] = list(protocol.train_ids.values())
+    trains = np.full(256, UNLISTED, np.uint8)
+    trains[: len(protocol.classes)] = np.arange(len(protocol.classes))
+    trains[IGNORE] = IGNORE
+    return {IDS: ids, TRAIN_IDS: trains}
+
+
+def add_readings(some: Readings, more: Readings) -> Readings:
+    """Add up what both can be read in: colours remain only where every file has a palette."""
+    return {name: reading + more[name] for name, reading in some.items() if name in more}
+
+
+def find_better(readings: Readings, assumed: str, margin: float) -> str:
+    """Return the best encoding of those that fit better than the assumed one; else nothing."""
+    fitting = [name for name in readings if name != assumed
+               and readings[name].fits_better(readings[assumed], margin)]  # fmt: skip
+    return find_best(readings, fitting) if fitting else ""
+
+
+def find_best(readings: Readings, encodings: Collection[str]) -> str:
+    """Return the encoding of the highest mIoU, the first of equal ones."""
+    ordered = sorted(encodings, key=ENCODINGS.index)
+    return max(ordered, key=lambda name: np.nan_to_num(readings[name].miou))
+
+
+def compare(readings: Readings, assumed: str, other: str) -> str:
+    """Return a text with the mIoU of two readings."""
+    before, after = (percent(np.nan_to_num(readings[name].miou), 1) for name in (assumed, other))
+    return (
+        f"look like {TITLES[other]}: mIoU would be {after} % read as {TITLES[other]}, "
+        f"{before} % as {TITLES[assumed]}"
+    )
 
 
 def fit_numbering(by_value: NDArray[np.int64]) -> UInt8:
@@ -148,59 +177,6 @@ def fit_numbering(by_value: NDArray[np.int64]) -> UInt8:
     return table
 
 
-@dataclass(frozen=True)
-class Readings:
-    """One prediction, or several, read in every encoding that it may have."""
-
-    by_value: NDArray[np.int64]
-    """Pixels (K + 1, 256) by true class and value."""
-    by_encoding: dict[str, Reading]
-    impossible: frozenset[int] = frozenset()
-    """Values that do not exist in the encoding in which it is scored."""
-
-    def __add__(self, other: Readings) -> Readings:
-        # Colours remain only where every file has a palette.
-        common = self.by_encoding.keys() & other.by_encoding.keys()
-        return Readings(
-            self.by_value + other.by_value,
-            {name: self.by_encoding[name] + other.by_encoding[name] for name in common},
-            self.impossible | other.impossible,
-        )
-
-    def best_of(self, encodings: Collection[str]) -> str:
-        """Return the encoding of the highest mIoU, the first of equal ones."""
-        ordered = sorted(encodings, key=ENCODINGS.index)
-        return max(ordered, key=lambda name: np.nan_to_num(self.by_encoding[name].miou))
-
-    def compare(self, assumed: str, other: str) -> str:
-        """Return a text with the mIoU of both readings."""
-        before, after = (
-            percent(np.nan_to_num(self.by_encoding[name].miou), 1) for name in (assumed, other)
-        )
-        return (
-            f"look like {TITLES[other]}: mIoU would be {after} % read as {TITLES[other]}, "
-            f"{before} % as {TITLES[assumed]}"
-        )
-
-
-def read_values(
-    by_value: NDArray[np.int64], encoding: str, protocol: Protocol, palette: UInt8 | None
-) -> Readings:
-    """Read the pixels (K + 1, 256) of a file, by true class and value, in every encoding.
-
-    Args:
-        encoding: in which it is scored.
-        palette: train id (256,) of each value by its colour, for a file with a palette.
-    """
-    tables = id_tables(protocol.train_ids, protocol.void_ids)
-    if palette is not None:
-        tables[COLORS] = palette
-    unknown = np.flatnonzero(by_value.any(axis=0) & (tables[encoding] == UNLISTED))
-    readings = {name: Reading.of(by_value, table) for name, table in tables.items()}
-    return Readings(by_value, readings, frozenset(unknown.tolist()))
-
-
-@dataclass
 class Doubts:
     """Evidence against the encoding in which a folder of predictions is scored.
 
@@ -208,28 +184,36 @@ class Doubts:
         encoding: the encoding that the user names, which is never doubted; None: label ids.
     """
 
-    folder: Path
-    protocol: Protocol
-    encoding: str | None
-    files: int = 0
-    total: Readings | None = None
-    impossible: list[Path] = field(default_factory=list)
-    """Files with values that do not exist in the encoding."""
-    suspects: dict[str, list[tuple[Path, Readings]]] = field(default_factory=dict)
-    """Files whose values fit another encoding better, by encoding."""
+    def __init__(self, folder: Path, protocol: Protocol, encoding: str | None) -> None:
+        self.folder, self.protocol = folder, protocol
+        self.named, self.assumed = encoding is not None, encoding or IDS
+        self.tables = id_tables(protocol)
+        self.by_value = np.zeros((len(protocol.classes) + 1, 256), np.int64)
+        self.files = 0
+        self.total: Readings = {}
+        self.impossible: list[Path] = []  # files with values that the encoding does not have
+        self.suspects: dict[str, list[tuple[Path, Readings]]] = {}  # by what fits them better
 
-    def add(self, path: Path, readings: Readings) -> None:
-        """Add a file without text about its encoding."""
+    def add(self, path: Path, by_value: NDArray[np.int64], palette: UInt8 | None) -> None:
+        """Add a file without text about its encoding.
+
+        Args:
+            by_value: its pixels (K + 1, 256) by true class and value.
+            palette: train id (256,) of each value by its colour, for a file with a palette.
+        """
+        tables = self.tables if palette is None else self.tables | {COLORS: palette}
+        readings = {name: Reading.of(by_value, table) for name, table in tables.items()}
+        self.total = add_readings(self.total, readings) if self.files else readings
+        self.by_value += by_value
         self.files += 1
-        self.total = readings if self.total is None else self.total + readings
-        if readings.impossible:
+        values = np.flatnonzero(by_value.sum(axis=0))
+        if (self.tables[self.assumed][values] == UNLISTED).any():
             self.impossible.append(path)
-        assumed = readings.by_encoding[self.encoding or IDS]
         # A file of one value, perhaps blank, is weak evidence; one without a scored pixel is none.
-        if np.count_nonzero(readings.by_value.any(axis=0)) == 1 or np.isnan(assumed.miou):
+        if len(values) == 1 or np.isnan(readings[self.assumed].miou):
             return
-        if fitting := _find_better(readings, self.encoding or IDS, CLEARLY_BETTER):
-            self.suspects.setdefault(readings.best_of(fitting), []).append((path, readings))
+        if name := find_better(readings, self.assumed, CLEARLY_BETTER):
+            self.suspects.setdefault(name, []).append((path, readings))
 
     def refuse(self) -> None:
         """Refuse the folder if the evidence suffices.
@@ -238,64 +222,59 @@ class Doubts:
             SgcpError: values do not exist in the encoding, or fit another that the user did not
                 name; says which option to use.
         """
-        if self.total is None:
-            return
+        text = ""
         if self.impossible:
-            raise SgcpError(self._explain_impossible(self.total))
-        if self.encoding is None and (text := self._explain_suspects(self.total)):
+            text = self._explain_impossible()
+        elif self.files and not self.named:
+            text = self._explain_numbering() or self._explain_suspects()
+        if text:
             raise SgcpError(text)
 
-    def _explain_impossible(self, total: Readings) -> str:
-        encoding = self.encoding or IDS
-        assumed = total.by_encoding[encoding]
+    def _explain_impossible(self) -> str:
+        total, encoding = self.total, self.assumed
+        values = np.flatnonzero(self.by_value.sum(axis=0) * (self.tables[encoding] == UNLISTED))
         known = f"0 to {len(self.protocol.classes) - 1}, 255 for no class"
         if encoding == IDS:
             known = self.protocol.describe_ids()
         text = (
-            f"{shorten(self.impossible, 1)}: values [{shorten(sorted(total.impossible), SHOWN)}] "
+            f"{shorten(self.impossible, 1)}: values [{shorten(values.tolist(), SHOWN)}] "
             f"are no {TITLES[encoding]} ({known})"
         )
         fitting = [
             name
-            for name, reading in total.by_encoding.items()
+            for name, reading in total.items()
             if reading.impossible <= MOST_IMPOSSIBLE
-            and reading.impossible < assumed.impossible
-            and reading.miou >= assumed.miou
+            and reading.impossible < total[encoding].impossible
+            and reading.miou >= total[encoding].miou
         ]
         if not fitting:
             return f"{text}. Write the {TITLES[encoding][:-1]} of a class for every pixel"
-        best = total.best_of(fitting)
-        return f"{text}; they {total.compare(encoding, best)}. Use `--encoding {best}`"
+        best = find_best(total, fitting)
+        return f"{text}; they {compare(total, encoding, best)}. Use `--encoding {best}`"
 
-    def _explain_suspects(self, total: Readings) -> str:
-        if text := self._explain_numbering(total):
-            return text
+    def _explain_suspects(self) -> str:
         if self.suspects:
             name = max(self.suspects, key=lambda name: len(self.suspects[name]))
-            paths, readings = zip(*self.suspects[name], strict=True)
-            text = (
-                f"{shorten(paths, 1)}: values {sum(readings[1:], readings[0]).compare(IDS, name)}"
-            )
-            if len(paths) < self.files:
+            paths, found = zip(*self.suspects[name], strict=True)
+            text = f"{shorten(paths, 1)}: values {compare(reduce(add_readings, found), IDS, name)}"
+            if others := self.files - len(paths):
                 return (
-                    f"{text}. {self.files - len(paths)} other files of the folder do not: write "
-                    "all alike, or use `--encoding ids` to score them as label ids"
+                    f"{text}. {others} other files of the folder do not: write all alike, or use "
+                    "`--encoding ids` to score them as label ids"
                 )
         else:
-            fitting = _find_better(total, IDS, BETTER)
-            if not fitting or np.isnan(total.by_encoding[IDS].miou):
+            name = find_better(self.total, IDS, BETTER)
+            if not name or np.isnan(self.total[IDS].miou):
                 return ""
-            name = total.best_of(fitting)
-            text = f"{self.folder}: values {total.compare(IDS, name)}"
+            text = f"{self.folder}: values {compare(self.total, IDS, name)}"
         return (
             f"{text}. Use `--encoding {name}` if they are, `--encoding ids` if they are label ids"
         )
 
-    def _explain_numbering(self, total: Readings) -> str:
-        assumed, readings = total.by_encoding[IDS], total.by_encoding.values()
-        table = fit_numbering(total.by_value)
-        fitted = Reading.of(total.by_value, table)
-        better = all(truth_doubts(reading, fitted, CLEARLY_BETTER) for reading in readings)
+    def _explain_numbering(self) -> str:
+        assumed, table = self.total[IDS], fit_numbering(self.by_value)
+        fitted = Reading.of(self.by_value, table)
+        better = all(fitted.agrees_better(one, CLEARLY_BETTER) for one in self.total.values())
         if assumed.informedness > CHANCE or not better:
             return ""
         classes = self.protocol.classes
@@ -306,14 +285,3 @@ class Doubts:
             f"{percent(assumed.miou, 1)} % read as label ids. Write the label ids of this dataset, "
             "or use `--encoding ids` to score the values as they are"
         )
-
-
-def _find_better(readings: Readings, assumed: str, margin: float) -> list[str]:
-    """Return the encodings that fit the values better than the assumed one."""
-    before = readings.by_encoding[assumed]
-    return [
-        name
-        for name, reading in readings.by_encoding.items()
-        if name != assumed
-        and (values_doubt(before, reading) or truth_doubts(before, reading, margin))
-    ]

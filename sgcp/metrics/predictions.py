@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -130,19 +132,14 @@ def _color_table(colors: tuple[tuple[int, int], ...]) -> UInt8:
 
 
 def _read_painted(path: Path, protocol: Protocol) -> UInt8:
-    """Read class colours (H, W) as train ids; a palette is applied.
-
-    Raises:
-        SgcpError: damaged, or colours of no class: the most frequent are named with their pixels.
-    """
+    """Read class colours (H, W) as train ids; a palette is applied."""
     rgb = read_label_colors(path)
     train_ids = read_colors(rgb, protocol)
     unlisted = train_ids == UNLISTED
     if not unlisted.any():
         return train_ids
-    codes, counts = np.unique(color_codes(rgb)[unlisted], return_counts=True)
-    order = np.argsort(-counts, kind="stable").tolist()
-    named = shorten((f"#{codes[k]:06x} ({counts[k]:,} pixels)" for k in order), SHOWN)
+    colors = Counter(color_codes(rgb)[unlisted].tolist()).most_common()
+    named = shorten((f"#{code:06x} ({count:,} pixels)" for code, count in colors), SHOWN)
     raise SgcpError(
         f"{path}: a colour image with colours of no class: {named}. Paint every pixel in the "
         "colour of its class, or write label ids in one 8-bit channel"
@@ -151,21 +148,15 @@ def _read_painted(path: Path, protocol: Protocol) -> UInt8:
 
 def _read_palette(path: Path, values: UInt8, protocol: Protocol) -> UInt8 | None:
     """Return the train id (256,) of each value by its palette's colour; None where it has alpha."""
-    try:
-        colors = read_colors(read_label_colors(path), protocol)
-    except SgcpError:
-        return None
-    table = np.full(256, UNLISTED, np.uint8)
-    table[values] = colors
-    return table
+    with suppress(SgcpError):
+        table = np.full(256, UNLISTED, np.uint8)
+        table[values] = read_colors(read_label_colors(path), protocol)
+        return table
+    return None
 
 
 def _translate(path: Path, meaning: Meaning, encoding: str, protocol: Protocol) -> UInt8:
-    """Return the train id (256,) of each value of a file of ours, matched by class name.
-
-    Raises:
-        SgcpError: the file is of another encoding, or of other classes.
-    """
+    """Return the train id (256,) of each value of a file of ours, matched by class name."""
     content = f"its own description names {TITLES[meaning.encoding]}"
     same = encoding != COLORS and ids_coincide(protocol.train_ids)
     if meaning.encoding != encoding and not same:

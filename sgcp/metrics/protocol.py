@@ -76,10 +76,7 @@ class Protocol:
 
     @property
     def label_id_of_train_id(self) -> UInt8:
-        """Table (256,) from train id to label id; other values become an id without a class.
-
-        That is the lowest one: 0, unlabeled, for Cityscapes.
-        """
+        """Table (256,) from train id to label id; other values become the lowest id of no class."""
         table = np.full(256, min({*range(256)} - self.train_ids.keys()), np.uint8)
         table[: len(self.classes)] = [item.label_id for item in self.classes]
         return table
@@ -112,11 +109,8 @@ def cityscapes_protocol(classes: tuple[SemanticClass, ...]) -> Protocol:
         ids = tuple(label.id for label in members if label.id >= 0) if scored else ()
         if evaluated:
             categories[name] = Category(evaluated, ids)
-    sizes = {
-        item.train_id: MEAN_OBJECT_SIZE[item.name]
-        for item in classes
-        if item.name in MEAN_OBJECT_SIZE
-    }
+    sizes = {item.train_id: MEAN_OBJECT_SIZE[item.name]
+             for item in classes if item.name in MEAN_OBJECT_SIZE}  # fmt: skip
     void_ids = frozenset(label.id for label in labels if label.id >= 0) - train_ids.keys()
     colors = frozenset(tuple(label.color) for label in labels)
     return Protocol(classes, void_ids, colors, categories, sizes)

@@ -1,8 +1,7 @@
-"""The metrics file of a split and its tables: write, read and compare them."""
+"""The metrics file of a split and its tables: write, print, read and compare them."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -12,16 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
 
 from sgcp.core.errors import SgcpError, shorten
-from sgcp.core.files import read_json, write_json, write_text
-from sgcp.core.terminal import answer
+from sgcp.core.files import parse_json, read_json, write_json, write_text
+from sgcp.core.terminal import answer, percent
 from sgcp.datasets.index import fingerprint_items
 from sgcp.metrics.iou import score_counts, square
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from sgcp.core.layout import Layout
     from sgcp.datasets.index import Dataset, Item
+    from sgcp.metrics.confusion import Counts
     from sgcp.metrics.iou import Scores, Tally
     from sgcp.metrics.protocol import Protocol
 
@@ -34,6 +38,17 @@ MEANS = {
     "category_miiou": "category iIoU",
     "pixel_accuracy": "pixel accuracy",
 }
+# What must be equal for two numbers to be comparable, by key of a metrics file.
+MEANING = {
+    "dataset": "dataset",
+    "edition": "edition",
+    "protocol": "protocol",
+    "class_order": "class order",
+    "split": "split",
+    "split_fingerprint": "images and labels of the split",
+    "scored_size": "scored size",
+}
+SHOWN = 5  # names of a list in one message
 
 
 def write_scores(
@@ -53,44 +68,42 @@ def write_scores(
     Raises:
         SgcpError: no pixel is scored.
     """
-    # pandas takes longer to import than a hundred images to count.
     import pandas as pd
-
-    from sgcp.metrics import tables
 
     protocol, counts = tally.protocol, tally.counts
     scores = score_counts(counts, protocol)
     if np.isnan(scores.miou):
         raise SgcpError(f"{dataset.name}: split '{items[0].split}' has no scored pixel")
-    content = _describe_scores(scores, protocol) | dataset.provenance()
-    content |= {
+    content = {
+        **describe_scores(scores, protocol),
+        **dataset.provenance(),
         "split": items[0].split,
         "images": len(items),
         "split_fingerprint": fingerprint_items(items),
         "scored_size": [items[0].height, items[0].width],
-    } | dict(origin)
-    names = [item.name for item in protocol.classes]
-    true = counts.pixels.sum(axis=1)
-    classes = tables.per_class_table(scores, counts, protocol)
-    files = {
-        "per_class.csv": classes,
-        "confusion.csv": tables.confusion_table(square(counts, protocol), true, names),
-        "per_image.csv": pd.DataFrame(tally.images),
+        **origin,
     }
-    for name, table in files.items():
-        write_text(target.with_name(name), table.to_csv(index=False, lineterminator="\n"))
+    names, true = [item.name for item in protocol.classes], counts.pixels.sum(axis=1)
+    classes = per_class_table(scores, counts, protocol)
+    for name, table in {
+        "per_class": classes,
+        "confusion": confusion_table(square(counts, protocol), true, names),
+        "per_image": pd.DataFrame(tally.images),
+    }.items():
+        text = table.to_csv(index=False, lineterminator="\n")
+        write_text(target.with_name(f"{name}.csv"), text)
     write_json(target, content)
     title = (
         f"{dataset.name} '{items[0].split}', {len(items)} images, "
         f"protocol {dataset.protocol}, {dataset.edition} edition"
     )
-    answer(tables.render_scores(title, classes, scores))
+    answer(render_scores(title, classes, scores))
     if protocol.categories:
-        answer(tables.render_categories(scores))
+        answer(render_categories(scores))
     return content
 
 
-def _describe_scores(scores: Scores, protocol: Protocol) -> dict[str, Any]:
+def describe_scores(scores: Scores, protocol: Protocol) -> dict[str, Any]:
     """Return the numbers for JSON: null where there is none."""
     names = [item.name for item in protocol.classes]
     content: dict[str, Any] = {
@@ -108,17 +121,87 @@ def _describe_scores(scores: Scores, protocol: Protocol) -> dict[str, Any]:
             "category_miiou": scores.category_miiou,
             "category_iiou": {name: scores.category_iiou[name] for name in objects},
         }
-    return {
-        key: {name: _number(share) for name, share in value.items()}
-        if isinstance(value, dict)
-        else _number(value)
-        for key, value in content.items()
+
+    def numbers(value: Any) -> Any:  # JSON has no NaN
+        if isinstance(value, dict):
+            return {name: numbers(share) for name, share in value.items()}
+        return None if np.isnan(value) else float(value)
+
+    return {key: numbers(value) for key, value in content.items()}
+
+
+def per_class_table(scores: Scores, counts: Counts, protocol: Protocol) -> pd.DataFrame:
+    """Return a row a class: iou, recall, precision, its share of the true pixels, its category.
+
+    Columns ``iiou`` and ``category`` only where the protocol has categories.
+    """
+    import pandas as pd  # which takes longer to import than a hundred images to count
+
+    true = counts.pixels.sum(axis=1)
+    columns = {
+        "class": [item.name for item in protocol.classes],
+        "iou": scores.iou,
+        "recall": scores.recall,
+        "precision": scores.precision,
+        "pixel_share": true / max(1, true.sum()),
     }
+    if protocol.categories:
+        names = {k: name for name, part in protocol.categories.items() for k in part.classes}
+        columns |= {"iiou": scores.iiou, "category": [names[k] for k in range(len(names))]}
+    return pd.DataFrame(columns)
 
 
-def _number(value: float) -> float | None:
-    """Return a number for JSON, which has no NaN."""
-    return None if np.isnan(value) else float(value)
+def confusion_table(
+    confusion: NDArray[np.int64], true: NDArray[np.int64], names: list[str]
+) -> pd.DataFrame:
+    """Return a row a pair (actual, predicted) with its pixels and their share of the actual class.
+
+    Shares of one actual class sum to 1, or less where ids without a scored class are predicted; a
+    class without true pixels has shares of 0.
+
+    Args:
+        confusion: (K, K), ground truth in rows.
+        true: (K,) pixels of each class in the ground truth.
+    """
+    import pandas as pd
+
+    columns = {
+        "actual": np.repeat(names, len(names)),
+        "predicted": np.tile(names, len(names)),
+        "share": (confusion / np.maximum(true, 1)[:, None]).ravel(),
+        "pixels": confusion.ravel(),
+    }
+    return pd.DataFrame(columns)
+
+
+def render_scores(title: str, table: pd.DataFrame, scores: Scores) -> Table:
+    """Return the per-class table for the terminal, in per cent."""
+    columns = {"iou": "IoU %", "recall": "recall %", "precision": "precision %",
+               "iiou": "iIoU %", "pixel_share": "share %"}  # fmt: skip
+    columns = {key: title for key, title in columns.items() if key in table}
+    view = Table("class", title=title, title_justify="left")
+    for name in columns.values():
+        view.add_column(name, justify="right", no_wrap=True)
+    values = table[[*columns]].to_numpy(dtype=float)
+    for name, row in zip(table["class"], values, strict=True):
+        view.add_row(name, *map(percent, row))
+    view.add_section()
+    means = {"iou": percent(scores.miou), "iiou": percent(scores.miiou)}
+    view.add_row("mean", *(means.get(name, "") for name in columns))
+    view.add_row("pixel accuracy", percent(scores.pixel_accuracy))
+    return view
+
+
+def render_categories(scores: Scores) -> Table:
+    """Return the categories' table for the terminal, in per cent."""
+    view = Table("category")
+    for name in ("IoU %", "iIoU %"):
+        view.add_column(name, justify="right", no_wrap=True)
+    for name, iou in scores.category_iou.items():
+        view.add_row(name, percent(iou), percent(scores.category_iiou[name]))
+    view.add_section()
+    view.add_row("mean", percent(scores.category_miou), percent(scores.category_miiou))
+    return view
 
 
 def place_beside(layout: Layout, kind: str, scored: Path, name: str | None) -> tuple[Layout, str]:
@@ -148,57 +231,34 @@ def place_beside(layout: Layout, kind: str, scored: Path, name: str | None) -> t
 
 
 def refuse_other_model(source: Path, scores: Mapping[str, Any], digest: str) -> None:
-    """Refuse scores of another model than the one with this digest.
-
-    Args:
-        source: the file of the scores.
-        digest: ``model_digest``.
+    """Refuse scores, read from ``source``, of another model than that of this ``model_digest``.
 
     Raises:
         SgcpError: they are of another model, or do not name theirs.
     """
     scored = scores.get("model")
     found = scored.get("sha256") if isinstance(scored, dict) else None
-    again = f"run `sgcp validate {scores['dataset']}` again"
-    if found is None:
-        raise SgcpError(f"{source}: does not name the model that it scored; {again}")
     if found != digest:
-        raise SgcpError(f"{source}: scores of another model; {again}")
-
-
-# What must be equal for two numbers to be comparable, by key of a metrics file.
-MEANING = {
-    "dataset": "dataset",
-    "edition": "edition",
-    "protocol": "protocol",
-    "class_order": "class order",
-    "split": "split",
-    "split_fingerprint": "images and labels of the split",
-    "scored_size": "scored size",
-}
-SHOWN = 5  # names of a list in one message
+        fault = "scores of another model" if found else "does not name the model that it scored"
+        raise SgcpError(f"{source}: {fault}; run `sgcp validate {scores['dataset']}` again")
 
 
 def read_metrics(source: str, folder: Path = Path()) -> dict[str, Any]:
-    """Read a metrics file from disk, or from git by ``REV:PATH``.
-
-    Args:
-        folder: where relative paths begin.
+    """Read a metrics file from disk, below ``folder``, or from git by ``REV:PATH``.
 
     Raises:
         SgcpError: there is none, or it is damaged or lacks a key.
     """
     revision, colon, path = source.partition(":")
+    content: Any
     if colon and not (folder / source).exists():
-        shown = subprocess.run(
-            ["git", "show", f"{revision}:./{path}"],
-            cwd=folder, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        command = ["git", "show", f"{revision}:./{path}"]
+        shown = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if shown.returncode:
             raise SgcpError(f"{source}: {shown.stderr.strip() or 'not in git'}")
         try:
-            content: Any = json.loads(shown.stdout)
-        except (ValueError, RecursionError):
+            content = parse_json(shown.stdout)
+        except ValueError:
             raise SgcpError(f"{source}: not valid JSON") from None
     else:
         content = read_json(folder / source, made_by="sgcp validate")
@@ -223,21 +283,15 @@ def find_differences(sources: Sequence[str], contents: Sequence[dict[str, Any]])
     lines = []
     for key, name in MEANING.items():
         values = [content[key] for content in contents]
-        if any(value != values[0] for value in values):
-            shown = zip(_shorten_lists(values), sources, strict=True)
-            each = (f"{value} ({source})" for value, source in shown)
-            lines.append(f"{name}: {'; '.join(each)}")
+        if all(value == values[0] for value in values):
+            continue
+        if all(isinstance(value, list) and len(value) > SHOWN for value in values):
+            places = enumerate(zip(*values, strict=False))
+            start = next((k for k, row in places if any(one != row[0] for one in row)), 0)
+            values = [
+                f"{len(value)} names, from number {start + 1}: {shorten(value[start:], SHOWN)}"
+                for value in values
+            ]
+        each = (f"{value} ({source})" for value, source in zip(values, sources, strict=True))
+        lines.append(f"{name}: {'; '.join(each)}")
     return lines
-
-
-def _shorten_lists(values: Sequence[Any]) -> list[Any]:
-    """Shorten long lists to a few names from their first difference; keep other values."""
-    long = [value for value in values if isinstance(value, list) and len(value) > SHOWN]
-    places = enumerate(zip(*long, strict=False)) if len(long) == len(values) else ()
-    start = next((k for k, names in places if any(name != names[0] for name in names)), 0)
-    return [
-        f"{len(value)} names, from number {start + 1}: {shorten(value[start:], SHOWN)}"
-        if value in long
-        else value
-        for value in values
-    ]

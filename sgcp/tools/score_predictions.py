@@ -18,14 +18,8 @@ from sgcp.datasets.index import read_dataset
 from sgcp.datasets.label_files import IDS
 from sgcp.datasets.source import find_source
 from sgcp.datasets.stale import refuse_stale
-from sgcp.metrics.confusion import (
-    Counts,
-    count_classes,
-    count_label_ids,
-    count_segments,
-    regroup,
-)
-from sgcp.metrics.encodings import Doubts, Readings, read_values
+from sgcp.metrics.confusion import count_classes, count_label_ids, count_segments, regroup
+from sgcp.metrics.encodings import Doubts
 from sgcp.metrics.iou import Tally
 from sgcp.metrics.predictions import read_prediction, refuse_mixed
 from sgcp.metrics.protocol import Protocol, protocol_of
@@ -36,8 +30,13 @@ from sgcp.submission.expected import Expected, KnownImages
 from sgcp.submission.rules import AMBIGUOUS, DOUBLE
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from sgcp.core.layout import Layout
     from sgcp.datasets.index import Item
+    from sgcp.media.images import UInt8
+    from sgcp.metrics.confusion import Counts
     from sgcp.settings import MachineSettings, ValidateSettings
 
 
@@ -49,9 +48,7 @@ def score_predictions(
     name: str | None = None,
     encoding: str | None = None,
 ) -> dict[str, Any]:
-    """Score a folder of predictions on a split of ``layout.prepared``.
-
-    The scores go to ``metrics/DATASET/predictions/NAME``.
+    """Score a folder of predictions on a split, into ``metrics/DATASET/predictions/NAME``.
 
     Files are found as by the official evaluator: at any depth below ``folder``, one for each image,
     by ``<city>_<seq>_<frame>*.png`` (custom data: by the image's folders and name).
@@ -76,28 +73,25 @@ def score_predictions(
     refuse_stale(layout, dataset, items, images=False)
     protocol = protocol_of(dataset)
     files = find_predictions(folder, items, find_source(layout.dataset).has_server)
-    score = partial(
+    count = partial(
         count_file, prepared=layout.prepared, protocol=protocol, encoding=encoding or IDS
     )
     keep_freed_memory()
     pairs = [(item, files[item.prediction]) for item in items]
     tally, doubts = Tally(protocol), Doubts(folder, protocol, encoding)
     try:
-        each = each_parallel(score, pairs, machine.prepare_workers, "scoring")
-        for (item, path), (counts, readings) in zip(pairs, each, strict=True):
+        each = each_parallel(count, pairs, machine.prepare_workers, "scoring")
+        for (item, path), (counts, evidence) in zip(pairs, each, strict=True):
             tally.add(item.key, counts)
-            if readings is not None:
-                doubts.add(path, readings)
+            if evidence is not None:
+                doubts.add(path, *evidence)
     except SgcpError:
         refuse_mixed(folder, files.values(), protocol)  # explains more than the first bad file
         raise
     doubts.refuse()
     layout.snapshot.check()
-    origin = {
-        "predictions": place.scores.parent.name,
-        "source": source,
-        "encoding": encoding or IDS,
-    }
+    origin = {"predictions": place.scores.parent.name, "source": source}
+    origin["encoding"] = encoding or IDS
     return write_scores(place.scores, dataset, items, tally, origin)
 
 
@@ -126,8 +120,8 @@ def find_predictions(folder: Path, items: list[Item], cityscapes: bool = True) -
 
 def count_file(
     pair: tuple[Item, Path], prepared: Path, protocol: Protocol, encoding: str
-) -> tuple[Counts, Readings | None]:
-    """Count one prediction, and its readings in every encoding if it does not describe itself.
+) -> tuple[Counts, tuple[NDArray[np.int64], UInt8 | None] | None]:
+    """Count one prediction; with it, unless it describes itself, what ``Doubts.add`` takes.
 
     Raises:
         SgcpError: naming the file.
@@ -139,10 +133,9 @@ def count_file(
         joint = count_segments(truth, prediction.values, protocol)
     except ValueError as error:
         raise SgcpError(f"{path}: {error}") from None
-    readings = None
+    evidence = None
     if not prediction.described:
-        by_value = count_classes(truth, joint, len(protocol.classes))
-        readings = read_values(by_value, encoding, protocol, prediction.palette)
+        evidence = count_classes(truth, joint, len(protocol.classes)), prediction.palette
     if prediction.encoding != IDS:
         joint = regroup(joint, protocol.label_id_of_train_id)
-    return count_label_ids(truth, joint, protocol), readings
+    return count_label_ids(truth, joint, protocol), evidence

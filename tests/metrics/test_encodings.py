@@ -12,7 +12,7 @@ from sgcp.core.errors import SgcpError
 from sgcp.datasets.classes import IGNORE, SemanticClass, cityscapes_classes
 from sgcp.datasets.ground_truth import ground_truth_of_labels
 from sgcp.metrics.confusion import count_classes, count_image, count_segments
-from sgcp.metrics.encodings import Doubts, Reading, id_tables, read_values
+from sgcp.metrics.encodings import Doubts, Reading, id_tables
 from sgcp.metrics.iou import score_counts
 from sgcp.metrics.predictions import read_colors
 from sgcp.metrics.protocol import Protocol, cityscapes_protocol
@@ -43,7 +43,7 @@ def explain(protocol, truths, predictions, encoding=None) -> str:
         truth = ground_truth_of_labels(label)
         joint = count_segments(truth, prediction.astype(np.uint8), protocol)
         by_value = count_classes(truth, joint, len(protocol.classes))
-        doubts.add(Path(f"{index}.png"), read_values(by_value, encoding or "ids", protocol, None))
+        doubts.add(Path(f"{index}.png"), by_value, None)
     try:
         doubts.refuse()
     except SgcpError as error:
@@ -217,7 +217,7 @@ def read_as_ids(label: np.ndarray, prediction: np.ndarray, protocol: Protocol) -
     truth = ground_truth_of_labels(label)
     joint = count_segments(truth, prediction.astype(np.uint8), protocol)
     by_value = count_classes(truth, joint, len(protocol.classes))
-    return Reading.of(by_value, id_tables(protocol.train_ids, protocol.void_ids)["ids"])
+    return Reading.of(by_value, id_tables(protocol)["ids"])
 
 
 def test_mean_iou_of_a_reading_is_that_of_the_scores():
@@ -238,7 +238,7 @@ def test_kappa_is_one_for_the_truth_and_zero_for_chance():
 
 
 def test_readings_of_a_value():
-    tables = id_tables({7: 0, 26: 1}, range(34))
+    tables = id_tables(replace(custom([7, 26]), void_ids=frozenset(range(34))))
     assert tables["ids"][[7, 26, 0, 33, 34, 255]].tolist() == [0, 1, 255, 255, 254, 254]
     assert tables["train-ids"][[0, 1, 2, 7, 255]].tolist() == [0, 1, 254, 254, 255]
     colors = np.array([[(0, 1, 2), (1, 1, 2), (0, 0, 0), (9, 9, 9)]], np.uint8)

@@ -18,7 +18,7 @@ from sgcp.datasets.index import Dataset
 from sgcp.metrics.confusion import Counts, count_image, count_pairs, no_counts
 from sgcp.metrics.iou import mean_iou, score_counts
 from sgcp.metrics.protocol import MEAN_OBJECT_SIZE, Protocol, cityscapes_protocol, protocol_of
-from sgcp.metrics.tables import confusion_table, per_class_table, render_scores
+from sgcp.metrics.results import confusion_table, per_class_table, render_scores
 
 WITH_OBJECTS = (24, 25, 26, 27, 28, 29, 30, 31, 32, 33)  # caravan and trailer are never scored
 PLAIN = Protocol(camvid_classes())
