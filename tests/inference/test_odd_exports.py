@@ -109,7 +109,10 @@ def give_integers(graph):
         (take_grey, "inputs are image uint8 (?, ?, ?, 1)"),
         (flatten_input, "inputs are image uint8 (?, ?, 3)"),
         (hide_rank, "outputs are scores float32 (of any rank)"),
-        (give_more_classes, "shape (1, 11, ?, ?) for the 11 classes of m.json"),
+        (
+            give_more_classes,
+            "Expected scores float32 (1, 11, ?, ?) or labels uint8 (1, ?, ?), for the 11 classes",
+        ),
         (give_integers, "outputs are scores type 7"),
     ],
 )

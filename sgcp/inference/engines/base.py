@@ -1,11 +1,9 @@
-"""What every engine offers, and the choice between them."""
+"""What every engine offers."""
 
 from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +36,8 @@ class Engine(ABC):
     """Whether the graph ends in labels rather than scores."""
     stride: int | None = 8
     """Pixels of the image per score; None: any."""
+    fixed: tuple[int, int] | None = None
+    """(height, width) of the only images that the graph takes; None: any."""
 
     @abstractmethod
     def run(self, image: UInt8) -> NDArray[np.generic]:
@@ -47,19 +47,20 @@ class Engine(ABC):
         """Score (H, W, 3) uint8 RGB: (K, ceil(H/8), ceil(W/8)) float32.
 
         Raises:
-            SgcpError: the graph gives labels only.
+            SgcpError: the graph gives labels only, or as ``output``.
         """
         if self.labels:
             raise SgcpError("this model was exported with --labels: it has no scores to give")
-        return np.asarray(self._fitting(self.run(image), image), np.float32)
+        return np.asarray(self.output(image), np.float32)
 
     def label(self, image: UInt8, size: tuple[int, int]) -> UInt8:
         """Label (H, W, 3) uint8 RGB, perhaps at another size: (height, width) uint8.
 
         Raises:
-            SgcpError: another size is wanted of a graph that gives labels of the image's.
+            SgcpError: another size is wanted of a graph that gives labels of the image's, or as
+                ``output``.
         """
-        output = self._fitting(self.run(image), image)
+        output = self.output(image)
         if not self.labels:
             return label_pixels(np.asarray(output, np.float32), size)
         if output.shape != size:
@@ -69,9 +70,26 @@ class Engine(ABC):
             )
         return np.asarray(output, np.uint8)
 
-    def _fitting(self, output: NDArray[np.generic], image: UInt8) -> NDArray[np.generic]:
-        """Return the output of an image, refusing a graph that gives another size."""
+    def output(self, image: UInt8) -> NDArray[np.generic]:
+        """Run the graph.
+
+        Raises:
+            SgcpError: it takes or gives another size, or the engine failed.
+        """
         height, width = image.shape[:2]
+        if self.fixed and self.fixed != (height, width):
+            raise SgcpError(
+                f"image: this model was exported for {self.fixed[0]}x{self.fixed[1]}, got "
+                f"{height}x{width}; export it without --size"
+            )
+        try:
+            output = self.run(image)
+        except Exception as error:  # ONNX Runtime's own classes derive from Exception alone
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise SgcpError(
+                f"{self.title}: {self.name} cannot run it ({reason}). Free memory or take smaller "
+                "images; if that does not help, export it again"
+            ) from error
         stride = 1 if self.labels else self.stride
         wanted = (-(-height // stride), -(-width // stride)) if stride else output.shape[-2:]
         if output.shape[-2:] != wanted:
@@ -82,39 +100,18 @@ class Engine(ABC):
         return output
 
 
-@contextmanager
-def naming_failures(model: str, engine: str) -> Iterator[None]:
-    """Turn what an engine raises while it runs a graph into an error that names the model.
-
-    Raises:
-        SgcpError: the engine raised anything.
-    """
-    try:
-        yield
-    except SgcpError:
-        raise
-    except Exception as error:  # ONNX Runtime's own classes derive from Exception alone
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise SgcpError(
-            f"{model}: {engine} cannot run it ({reason}). Free memory or take smaller images; if "
-            "that does not help, export it again"
-        ) from None
-
-
 def check_precision(wanted: str, offered: tuple[str, ...], engine: str) -> str:
     """Return the precision that ``wanted`` means; ``auto``: the first on offer.
 
     Raises:
         SgcpError: this engine or machine does not have it.
     """
-    if wanted == "auto":
-        return offered[0]
-    if wanted not in offered:
+    if wanted not in ("auto", *offered):
         raise SgcpError(
             f"precision: {engine} has {' and '.join(sorted(offered))} on this machine, "
             f"not '{wanted}'"
         )
-    return wanted
+    return offered[0] if wanted == "auto" else wanted
 
 
 def graph_pixels(shape: tuple[int, ...]) -> int:

@@ -16,6 +16,7 @@ from sgcp.core.files import code_digest, file_sha256, write_bytes
 from sgcp.inference.engines.base import Engine
 
 ENGINES = ("openvino", "onnxruntime", "torch")  # from fast to slow, by `sgcp benchmark`
+RUN_BY = {".safetensors": ENGINES, ".onnx": ("openvino", "onnxruntime"), ".xml": ("openvino",)}
 CHECKSUM = 32  # bytes
 KEPT = 32  # graphs in the cache, of 2.5 MB each
 EXPORT = """
@@ -38,17 +39,18 @@ def open_engine(
     Raises:
         SgcpError: the model is damaged, or engine, precision or device are not available here.
     """
-    exported = path.suffix != ".safetensors"
-    if device == "cuda":
-        if engine not in ("auto", "torch") or exported:
-            raise SgcpError("engine: on a GPU the engine is torch, with weights in .safetensors")
-        return _torch_engine(path, device, precision, threads)
-    name = installed_engine(engine)
-    if exported:
-        name = _engine_of_export(path, name, asked=engine != "auto")
+    name = choose_engine(path, device, engine)
     if name == "torch":
-        return _torch_engine(path, device, precision, threads)
-    model = path if exported else onnx_of(path)
+        import torch
+
+        from sgcp.inference.engines.torch_engine import CudaEngine, TorchEngine
+        from sgcp.models.artifact import load_model
+
+        if threads is not None:
+            torch.set_num_threads(threads)  # of the whole process: torch has no other
+        kind = CudaEngine if device == "cuda" else TorchEngine
+        return kind(*load_model(path), precision)
+    model = onnx_of(path) if path.suffix == ".safetensors" else path
     if name == "openvino":
         from sgcp.inference.engines.openvino_engine import OpenVinoEngine
 
@@ -58,46 +60,23 @@ def open_engine(
     return OnnxRuntimeEngine(model, precision, callers, threads)
 
 
-def installed_engine(name: str) -> str:
-    """Return the engine that ``name`` means on this machine; ``auto``: the fastest there is.
+def choose_engine(path: Path, device: str, engine: str) -> str:
+    """Return the engine that ``engine`` means for a file; ``auto``: the fastest there is.
 
     Raises:
-        SgcpError: there is no such engine, or its package is not installed.
+        SgcpError: it is not installed, or does not run such files on this device.
     """
-    installed = [engine for engine in ENGINES if find_spec(engine)]
-    if name == "auto":
-        return installed[0]
-    if name not in ENGINES:
-        raise SgcpError(f"engine: '{name}' is none of auto, {', '.join(ENGINES)}")
-    if name not in installed:
-        raise SgcpError(
-            f"engine: '{name}' is not installed here; pip install {name}, or take one of "
-            f"{', '.join(installed)}"
-        )
-    return name
-
-
-def _engine_of_export(path: Path, name: str, asked: bool) -> str:
-    """Return the engine for an exported graph: OpenVINO reads both forms, ONNX Runtime its own."""
-    able = ("openvino", "onnxruntime") if path.suffix == ".onnx" else ("openvino",)
-    if name in able:
-        return name
-    others = [engine for engine in able if find_spec(engine)]
-    if asked or not others:
-        raise SgcpError(f"{path}: is run by {' or '.join(able)}, not by {name}")
-    return others[0]
-
-
-def _torch_engine(path: Path, device: str, precision: str, threads: int | None) -> Engine:
-    import torch
-
-    from sgcp.inference.engines.torch_engine import CudaEngine, TorchEngine
-    from sgcp.models.artifact import load_model
-
-    if threads is not None:
-        torch.set_num_threads(threads)  # of the whole process: torch has no other
-    kind = CudaEngine if device == "cuda" else TorchEngine
-    return kind(*load_model(path), precision)
+    able = [name for name in RUN_BY[path.suffix] if device != "cuda" or name == "torch"]
+    installed = [name for name in able if find_spec(name)]
+    if engine in ("auto", *installed) and installed:
+        return installed[0] if engine == "auto" else engine
+    ways = [f"take one of {', '.join(installed)}"] if installed else []
+    if missing := [name for name in able if name not in installed]:
+        ways.append(f"pip install {' or '.join(missing)}")
+    raise SgcpError(
+        f"engine: '{engine}' does not run {path} on {device}; "
+        f"{', or '.join(ways) or 'pass the .safetensors that it was exported from'}"
+    )
 
 
 def onnx_of(path: Path) -> bytes:
@@ -123,18 +102,15 @@ def cache_onnx(path: Path) -> None:
 
     Exporting it in this process would import torch, which takes half a gigabyte from then on.
     """
-    if (
-        path.is_file()
-        and path.with_suffix(".json").is_file()
-        and not _read_cached(_cached_file(path))
-    ):
-        subprocess.run([sys.executable, "-c", EXPORT, path], capture_output=True, check=False)
+    with suppress(OSError):  # no such model: loading it explains
+        if not _read_cached(_cached_file(path)):
+            subprocess.run([sys.executable, "-c", EXPORT, path], capture_output=True, check=False)
 
 
 def _cached_file(path: Path) -> Path:
-    parts = [file_sha256(path), file_sha256(path.with_suffix(".json"))]
-    parts.append(code_digest("inference", "models"))
-    return user_cache_path("sgcp") / "graphs" / hashlib.sha256("".join(parts).encode()).hexdigest()
+    model = file_sha256(path) + file_sha256(path.with_suffix(".json"))
+    key = hashlib.sha256((model + code_digest("inference", "models")).encode()).hexdigest()
+    return user_cache_path("sgcp") / "graphs" / key
 
 
 def _read_cached(file: Path) -> bytes | None:

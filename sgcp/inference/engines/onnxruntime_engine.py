@@ -9,7 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from sgcp.core.errors import SgcpError
-from sgcp.inference.engines.base import Engine, check_precision, cores, naming_failures, title
+from sgcp.inference.engines.base import Engine, check_precision, cores, title
 from sgcp.media.images import UInt8
 
 SILENT = 4  # severity from which ONNX Runtime prints: fatal; errors are raised
@@ -38,7 +38,7 @@ class OnnxRuntimeEngine(Engine):
         threads: int | None = None,
     ) -> None:
         self.precision = check_precision(precision, ("fp32",), self.name)
-        self.callers = callers
+        self.callers, self.title = callers, title(model)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = max(1, (threads or cores()) // callers)
         options.log_severity_level = SILENT
@@ -50,26 +50,13 @@ class OnnxRuntimeEngine(Engine):
                 content, options, providers=["CPUExecutionProvider"]
             )
         except Exception:  # its own classes derive from Exception alone
-            raise SgcpError(
-                f"{title(model)}: ONNX Runtime cannot read it; export it again"
-            ) from None
-        self.title = title(model)
+            raise SgcpError(f"{self.title}: ONNX Runtime cannot read it; export it again") from None
         self.input = self.session.get_inputs()[0]
+        height, width = self.input.shape[1:3]  # names where the graph takes any
+        self.fixed = (height, width) if isinstance(height, int) else None
         self.labels = self.session.get_outputs()[0].type == "tensor(uint8)"
 
     def run(self, image: UInt8) -> NDArray[np.generic]:
-        """Return what the graph makes of (H, W, 3) uint8.
-
-        Raises:
-            SgcpError: the graph was exported for another size.
-        """
-        for fixed, given in zip(self.input.shape[1:3], image.shape[:2], strict=True):
-            if isinstance(fixed, int) and fixed != given:
-                raise SgcpError(
-                    f"image: this model was exported for {self.input.shape[1]}x"
-                    f"{self.input.shape[2]}, got {image.shape[0]}x{image.shape[1]}; export it "
-                    "without --size"
-                )
-        with naming_failures(self.title, "ONNX Runtime"):
-            output: NDArray[np.generic] = self.session.run(None, {self.input.name: image[None]})[0]
+        """Return what the graph makes of (H, W, 3) uint8."""
+        output: NDArray[np.generic] = self.session.run(None, {self.input.name: image[None]})[0]
         return output[0]

@@ -18,7 +18,6 @@ from sgcp.inference.engines.base import (
     check_precision,
     cores,
     graph_pixels,
-    naming_failures,
     title,
 )
 from sgcp.media.images import UInt8
@@ -41,15 +40,12 @@ def shared_core() -> openvino.Core:
 
 
 class Graph:
-    """A compiled graph, with the requests that no thread is using.
-
-    Attributes:
-        used: the number of the engine's run that used it last.
-    """
+    """A compiled graph, with the requests that no thread is using."""
 
     def __init__(self, compiled: openvino.CompiledModel) -> None:
-        self.compiled, self.used = compiled, 0
+        self.compiled = compiled
         self.idle: list[openvino.InferRequest] = []
+        self.used = 0  # number of the engine's run that used it last
 
     def run(self, image: UInt8) -> NDArray[np.generic]:
         """Return a copy of the output for (H, W, 3) uint8."""
@@ -67,11 +63,7 @@ class Graph:
 
 
 def read_model(model: bytes | Path) -> openvino.Model:
-    """Read an ONNX or IR graph.
-
-    Raises:
-        SgcpError: OpenVINO cannot read it.
-    """
+    """Read an ONNX or IR graph; raise SgcpError where OpenVINO cannot."""
     try:
         return shared_core().read_model(model)
     except (RuntimeError, MemoryError):
@@ -111,8 +103,9 @@ class OpenVinoEngine(Engine):
         self.title = title(model)
         self.model = read_model(model)
         self.labels = self.model.output(0).get_element_type() == openvino.Type.u8
-        dynamic = self.model.is_dynamic()
-        self.fixed = None if dynamic else tuple(self.model.input(0).shape)[1:]
+        if not self.model.is_dynamic():
+            _, height, width, _ = self.model.input(0).shape
+            self.fixed = (height, width)
         self.graphs: dict[tuple[int, ...], Graph] = {}
         self.runs = 0
         self.lock = threading.Lock()
@@ -124,18 +117,8 @@ class OpenVinoEngine(Engine):
         return ("bf16", "fp32") if multiplies_bf16_quickly() else ("fp32", "bf16")
 
     def run(self, image: UInt8) -> NDArray[np.generic]:
-        """Return what the graph makes of (H, W, 3) uint8.
-
-        Raises:
-            SgcpError: the graph was exported for another size.
-        """
-        if self.fixed and self.fixed != image.shape:
-            raise SgcpError(
-                f"image: this model was exported for {self.fixed[0]}x{self.fixed[1]}, got "
-                f"{image.shape[0]}x{image.shape[1]}; export it without --size"
-            )
-        with naming_failures(self.title, "OpenVINO"):
-            return self._graph(image.shape).run(image)
+        """Return what the graph makes of (H, W, 3) uint8."""
+        return self._graph(image.shape).run(image)
 
     def _graph(self, shape: tuple[int, ...]) -> Graph:
         """Return the graph for an image's shape; compile it if need be."""
@@ -150,11 +133,8 @@ class OpenVinoEngine(Engine):
 
     def _make_room(self, shape: tuple[int, ...]) -> bool:
         """Drop the graphs that went out of use; tell whether another one fits beside the rest."""
-        self.graphs = {
-            other: graph
-            for other, graph in self.graphs.items()
-            if self.runs - graph.used <= PATIENCE
-        }
+        self.graphs = {other: graph for other, graph in self.graphs.items()
+                       if self.runs - graph.used <= PATIENCE}  # fmt: skip
         others = sum(graph_pixels(other) for other in self.graphs if other != ANY_SIZE)
         return not others or others + graph_pixels(shape) <= GRAPH_PIXELS
 
