@@ -17,7 +17,7 @@ import cv2
 import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 from rich.console import Console
 from rich.table import Table
 
@@ -71,9 +71,7 @@ def noise(deviation: float) -> Disturb:
 
 # Turned images, whose labels are turned back: each turn undoes itself.
 TURNS: dict[str, Disturb] = {
-    "mirrored (traffic on the other side)": lambda image: image.transpose(
-        Image.Transpose.FLIP_LEFT_RIGHT
-    ),
+    "mirrored (traffic on the other side)": ImageOps.mirror,
     "upside down": lambda image: image.transpose(Image.Transpose.ROTATE_180),
 }
 DISTURBANCES: dict[str, Disturb] = {
@@ -110,25 +108,16 @@ def run_lengths(label: UInt8) -> NDArray[np.int64]:
 
 def border_distance(label: UInt8) -> NDArray[np.float64]:
     """Return each pixel's distance, pixels, from the nearest one of another value."""
-    border = np.zeros(label.shape, dtype=bool)
-    below, right = label[1:] != label[:-1], label[:, 1:] != label[:, :-1]
-    border[1:] |= below
-    border[:-1] |= below
-    border[:, 1:] |= right
-    border[:, :-1] |= right
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    inside = cv2.dilate(label, cross) == cv2.erode(label, cross)
     # Pixels at a border touch the other value: their distance is 1.
-    return cv2.distanceTransform((~border).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) + 1
+    return cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) + 1
 
 
 def shares_by(
     values: Callable[[UInt8], NDArray], bounds: Sequence[int], maps: Maps, classes: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the share of right pixels by class and bin of a value of each pixel, and the pixels.
-
-    Returns:
-        (K, B + 1) shares, NaN where there is no pixel, and as many counts; the last bin has the
-        values beyond the bounds.
-    """
+    """Return the share of right pixels and the pixels, (K, B + 1), by class and bin of a value."""
     right = np.zeros((classes, len(bounds) + 1), dtype=np.int64)
     total = np.zeros_like(right)
     for _, label, prediction in maps:
@@ -148,9 +137,9 @@ def name_bins(bounds: Sequence[int]) -> list[str]:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print numbers, with names in the first column."""
-    table = Table(title=title, title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
+    table = Table(columns[0], title=title, title_justify="left")
+    for column in columns[1:]:
+        table.add_column(column, justify="right")
     for row in rows:
         table.add_row(*row)
     Console(width=100).print(table)
@@ -232,18 +221,14 @@ def main() -> None:
         ("found, %, by thickness in pixels", THIN, found),
         ("wrong, %, by distance from a border", NEAR, 1 - near),
     ):
-        rows = [
-            [name, *(percent(share, 0) for share in row)]
-            for name, row in zip(names, shares, strict=True)
-        ]
+        rows = [[name, *(percent(share, 0) for share in row)]
+                for name, row in zip(names, shares, strict=True)]  # fmt: skip
         print_table(title, ["class", *name_bins(bounds)], rows)
     confusion, true = square(counts[PLAIN], protocol), counts[PLAIN].pixels.sum(axis=1)
     rows = []
     for k, row in enumerate(100 * confusion / np.maximum(1, true)[:, None]):
-        others = [j for j in np.argsort(-row) if j != k][:3]
-        rows.append(
-            [names[k], f"{row[k]:.0f}", ", ".join(f"{names[j]} {row[j]:.0f}" for j in others)]
-        )
+        others = [f"{names[j]} {row[j]:.0f}" for j in np.argsort(-row) if j != k]
+        rows.append([names[k], f"{row[k]:.0f}", ", ".join(others[:3])])
     print_table("predicted as", ["class", "found %", "missed as, % of the class"], rows)
     rows = [[name, percent(miou)] for name, miou in scores.items()]
     print_table("mIoU on disturbed images", ["image", "mIoU %"], rows)

@@ -88,9 +88,8 @@ def export(
     quiet: options.Quiet = False,
 ) -> None:
     """Export a model for other programs; its output is compared with PyTorch before writing."""
-    from sgcp.inference.export import ExportOptions
+    from sgcp.tools.export import ExportOptions, model_dataset
     from sgcp.tools.export import export as tool
-    from sgcp.tools.export import model_dataset
 
     if images is not None and (not int8 or images < 1):
         raise SgcpError("--images: needs --int8 and a number of images, 1 or more")

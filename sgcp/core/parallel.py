@@ -45,7 +45,7 @@ def each_parallel(
         yield from track(map(function, tasks), description, len(tasks))
         return
     chunk = max(1, min(32, len(tasks) // (4 * count)))
-    with ProcessPoolExecutor(count, initializer=_follow_parent) as pool:
+    with ProcessPoolExecutor(count, initializer=follow_parent) as pool:
         try:
             results = pool.map(function, tasks, chunksize=chunk)
             yield from track(results, description, len(tasks))
@@ -80,7 +80,7 @@ def map_threads(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _follow_parent() -> None:
+def follow_parent() -> None:
     """Leave Ctrl-C to the parent, and exit when the parent is gone, even killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

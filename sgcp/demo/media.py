@@ -17,7 +17,8 @@ from PIL import Image
 from sgcp.core.errors import SgcpError
 from sgcp.datasets.classes import SemanticClass
 from sgcp.datasets.label_files import train_ids_of, write_labels
-from sgcp.inference.segmenter import Segmenter, resize_input
+from sgcp.inference.segmenter import Segmenter
+from sgcp.inference.tta import resize_input
 from sgcp.media.images import UInt8, photo_size, read_label, read_photo, write_png
 from sgcp.media.video import VideoSummary, transform_video
 from sgcp.media.video_reader import VideoLimits, open_video

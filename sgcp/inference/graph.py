@@ -1,12 +1,17 @@
-"""The network as the engines run it: bytes in, scores out, everything constant worked out."""
+"""The network as the engines run it, and the forms in which it is written for programs.
+
+Bytes in, scores out, everything constant worked out.
+"""
 
 from __future__ import annotations
 
 import copy
+import io
+import json
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,19 +21,23 @@ from sgcp.inference.predict import resize_logits
 from sgcp.models.network import SGCPNet
 
 if TYPE_CHECKING:
+    import openvino
+
     from sgcp.models.card import ModelCard
 
 OPSET = 20  # of ONNX; the first with antialiased resizing in every runtime is 18
 INPUT = "image"
 TRACED = (64, 96)  # any size will do: the graph follows the size of what it is given
+# Height and width that a .pt2 of any size accepts, pixels: below the first, the coarsest level is
+# a single score, which torch.export takes for another network.
+SMALLEST, LARGEST = 129, 16384
+METADATA = "preprocessing"  # name of the property
 
 
 class InferenceGraph(nn.Module):
-    """Normalise, run the network; then, if wanted, resize its scores and take the best class.
+    """Normalise, run a copy of the network in evaluation mode; then perhaps take the best class.
 
     Args:
-        network: in evaluation mode, normalised (B, 3, H, W) in, scores out; it is copied.
-        card: tells mean and deviation.
         labels: return labels of the image's size rather than scores.
     """
 
@@ -46,14 +55,7 @@ class InferenceGraph(nn.Module):
         self.register_buffer("shift", -mean / std, persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Score or label every image.
-
-        Args:
-            image: (B, H, W, 3) uint8 RGB, as images lie in memory.
-
-        Returns:
-            Scores (B, K, ceil(H/8), ceil(W/8)) float, or labels (B, H, W) uint8.
-        """
+        """Score (B, H, W, 3) uint8 RGB: (B, K, ceil(H/8), ceil(W/8)); or label: (B, H, W) uint8."""
         batch, height, width, channels = image.shape
         # Whole rows at once: OpenVINO normalises them in a third of the time of (H, W, 3).
         rows = image.reshape(batch, height, width * channels).float()
@@ -82,14 +84,10 @@ def fold_batch_norm(network: nn.Module) -> None:
 
 
 def to_onnx(graph: InferenceGraph, size: tuple[int, int] | None = None) -> bytes:
-    """Write the graph as ONNX.
+    """Write the graph as ONNX: ``image`` (B, H, W, 3) uint8 in, ``labels`` or ``scores`` out.
 
     Args:
-        size: (height, width) of the only images it takes; None: of any.
-
-    Returns:
-        A model with the input ``image`` (1, H, W, 3) uint8, or (B, H, W, 3) for any size, and the
-        output ``labels`` or ``scores``.
+        size: (height, width) of the only images it takes, one at a time; None: of any.
     """
     image = torch.zeros((1, *(size or TRACED), 3), dtype=torch.uint8)
     output = "labels" if graph.labels else "scores"
@@ -110,3 +108,61 @@ def to_onnx(graph: InferenceGraph, size: tuple[int, int] | None = None) -> bytes
             dynamic_axes=None if size else {INPUT: axes, output: out_axes},
         )
         return file.read_bytes()
+
+
+def to_program(graph: InferenceGraph, size: tuple[int, int] | None) -> bytes:
+    """Return the graph as an exported program, for ``torch.export.load``: one image a call."""
+    image = torch.zeros((1, *(size or (320, 576)), 3), dtype=torch.uint8)
+    sides = {axis: torch.export.Dim(name, min=SMALLEST, max=LARGEST)
+             for axis, name in ((1, "height"), (2, "width"))}  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own deprecations
+        program = torch.export.export(
+            graph.eval(), (image,), dynamic_shapes=None if size else {INPUT: sides}
+        )
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it names files of this machine
+    program.example_inputs = None  # an image of zeros, larger than the weights
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return buffer.getvalue()
+
+
+def export_graph(
+    graph: InferenceGraph, path: Path, size: tuple[int, int] | None, given: dict[str, Any]
+) -> dict[Path, bytes]:
+    """Return the files of a graph in the form that the suffix of ``path`` names.
+
+    Args:
+        size: (height, width) of the only images it takes; None: of any.
+        given: ``preprocessing`` of its images, for the metadata of ONNX and OpenVINO IR.
+    """
+    if path.suffix == ".pt2":
+        return {path: to_program(graph, size)}
+    content = to_onnx(graph, size)
+    if path.suffix == ".onnx":
+        import onnx
+
+        model = onnx.load_from_string(content)
+        onnx.helper.set_model_props(model, {METADATA: json.dumps(given)})
+        return {path: model.SerializeToString()}
+    ir = read_onnx(content)
+    ir.set_rt_info(json.dumps(given), [METADATA])
+    return ir_files(ir, path)
+
+
+def read_onnx(content: bytes) -> openvino.Model:
+    """Return an ONNX graph as OpenVINO's."""
+    import openvino
+
+    return openvino.Core().read_model(content)
+
+
+def ir_files(model: openvino.Model, path: Path) -> dict[Path, bytes]:
+    """Return the two files of an OpenVINO model, weights in full precision."""
+    import openvino
+
+    with TemporaryDirectory() as folder:
+        target = Path(folder) / "model.xml"
+        openvino.serialize(model, target, target.with_suffix(".bin"))
+        return {path.with_suffix(s): target.with_suffix(s).read_bytes() for s in (".xml", ".bin")}

@@ -36,7 +36,7 @@ def label_pixels(scores: Float32, size: tuple[int, int]) -> UInt8:
     Returns:
         (height, width) uint8.
     """
-    rows, columns = Axis.between(scores.shape[1], size[0]), Axis.between(scores.shape[2], size[1])
+    rows, columns = axis_between(scores.shape[1], size[0]), axis_between(scores.shape[2], size[1])
     best = _best_class(scores)
     if best.shape == size:
         return best
@@ -48,9 +48,8 @@ def label_pixels(scores: Float32, size: tuple[int, int]) -> UInt8:
         cells = mixed[start : start + PIECE]
         down, across = np.divmod(cells, low.shape[1])
         shares = rows.share.take(down, 1), columns.share.take(across, 1)  # (P, M), (Q, M)
-        found = _label_cells(
-            _gather(scores, rows, columns, down, across), low.flat[cells], high.flat[cells], shares
-        )
+        around = _gather(scores, rows, columns, down, across)
+        found = _label_cells(around, low.flat[cells], high.flat[cells], shares)
         places = (rows.places.take(down, 1) * size[1])[:, None] + columns.places.take(across, 1)
         labels.reshape(-1)[places] = found
     return labels
@@ -77,11 +76,8 @@ class Axis:
         self.places: Int = first + np.minimum(most, self.pixels - 1)
         self.share: Float32 = (place - lower).astype(np.float32)[self.places]
 
-    @staticmethod
-    @lru_cache(maxsize=64)
-    def between(source: int, target: int) -> "Axis":
-        """Return the axis from ``source`` scores to ``target`` pixels."""
-        return Axis(source, target)
+
+axis_between = lru_cache(maxsize=64)(Axis)
 
 
 def _best_class(scores: Float32) -> UInt8:

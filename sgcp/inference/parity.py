@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sgcp.inference.engines import open_engine
+from sgcp.inference.engines.choice import RUN_BY
 from sgcp.inference.predict import resize_logits
 from sgcp.media.images import UInt8
 from sgcp.models.network import Normalize
@@ -47,20 +48,22 @@ class Parity:
 def check_parity(
     file: Path, network: nn.Module, card: ModelCard, size: tuple[int, int] | None
 ) -> list[Parity]:
-    """Compare an exported file with the network, on images of odd size or of its fixed size.
+    """Compare an exported file with the network, in each installed program that runs it.
 
-    Returns:
-        One entry for each installed program that runs the file.
+    Images are of odd sizes, or of the file's fixed size.
     """
     images = [_image(*one) for one in ([size] if size else ODD_SIZES)]
     normalize = Normalize(card.mean, card.std)
     with torch.inference_mode():
         # Not the graph that was exported: a wrongly folded norm would be on both sides.
         wanted = [network(normalize(torch.from_numpy(i).permute(2, 0, 1)[None])) for i in images]
-    return [
-        _worst([_compare(name, run(i), w, i.shape) for i, w in zip(images, wanted, strict=True)])
-        for name, run in _runners(file)
-    ]
+    found = []
+    for runner, run in _runners(file):
+        pairs = [_compare(run(i), one, i.shape) for i, one in zip(images, wanted, strict=True)]
+        equal = [share for _, share in pairs if share is not None]
+        largest = float(np.max([difference for difference, _ in pairs]))  # NaN, if there is one
+        found.append(Parity(runner, largest, min(equal, default=None)))
+    return found
 
 
 def _runners(file: Path) -> Iterator[tuple[str, Run]]:
@@ -68,35 +71,29 @@ def _runners(file: Path) -> Iterator[tuple[str, Run]]:
         program = torch.export.load(file).module()
         yield "torch", lambda image: program(torch.from_numpy(image)[None])[0].detach().numpy()
         return
-    for name in ("openvino", "onnxruntime") if file.suffix == ".onnx" else ("openvino",):
+    for name in RUN_BY[file.suffix]:
         if find_spec(name):
-            yield name, open_engine(file, "cpu", name, "fp32", callers=1).run
+            engine = open_engine(file, "cpu", name, "fp32", callers=1)
+            engine.stride = None
+            yield name, engine.output
 
 
 def _compare(
-    runner: str, output: NDArray[np.generic], wanted: Tensor, shape: tuple[int, ...]
-) -> Parity:
-    """Compare scores (K, h, w) or labels (H, W) with eager scores (1, K, h, w)."""
+    output: NDArray[np.generic], wanted: Tensor, shape: tuple[int, ...]
+) -> tuple[float, float | None]:
+    """Compare an output with eager scores (1, K, h, w); return difference and equal labels."""
     largest = float(wanted.abs().max()) or 1.0
     if output.dtype != np.uint8:
         if output.shape != tuple(wanted.shape[1:]):
-            return Parity(runner, float("inf"), None)
-        return Parity(runner, float(np.abs(output - wanted[0].numpy()).max()) / largest, None)
-    scores = resize_logits(wanted, (shape[0], shape[1]))[0]  # (K, H, W)
+            return float("inf"), None
+        return float(np.abs(output - wanted[0].numpy()).max()) / largest, None
     labels = torch.from_numpy(output.astype(np.int64))
+    scores = resize_logits(wanted, (shape[0], shape[1]))[0]  # (K, H, W)
     if labels.shape != scores.shape[1:] or int(labels.max()) >= len(scores):
-        return Parity(runner, float("inf"), 0.0)
+        return float("inf"), 0.0
     best = scores.max(0)
     lost = best.values - scores.gather(0, labels[None])[0]
-    return Parity(
-        runner, float(lost.max()) / largest, float((labels == best.indices).float().mean())
-    )
-
-
-def _worst(found: list[Parity]) -> Parity:
-    equal = [one.equal for one in found if one.equal is not None]
-    differences = [one.difference for one in found]
-    return Parity(found[0].runner, float(np.max(differences)), min(equal) if equal else None)
+    return float(lost.max()) / largest, float((labels == best.indices).float().mean())
 
 
 def _image(height: int, width: int) -> UInt8:

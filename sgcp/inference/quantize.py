@@ -34,11 +34,7 @@ FLOATING = (
 
 
 def check_installed() -> None:
-    """Refuse where NNCF is missing.
-
-    Raises:
-        SgcpError: it is.
-    """
+    """Refuse where NNCF is missing."""
     if not find_spec("nncf"):
         raise SgcpError("--int8: needs NNCF; pip install 'sgcp[int8]'")
 

@@ -12,18 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.processor import processor_name
 from sgcp.datasets.classes import SemanticClass, classes_from_json, match_names
 from sgcp.inference.engines import Engine, open_engine
 from sgcp.inference.engines.base import cores
 from sgcp.inference.engines.interface import check_graph
-from sgcp.inference.tta import PLAIN, Float32, InferenceOptions
+from sgcp.inference.tta import PLAIN, Float32, InferenceOptions, resize_input
 from sgcp.media.images import UInt8, convert_photo, read_photo
 from sgcp.models import SGCPNET
 from sgcp.models.card import ModelCard, read_card, weights_path
 
 if TYPE_CHECKING:
-    from sgcp.datasets.classes import SemanticClass
     from sgcp.settings import LabelSettings, MachineSettings
 
 BUNDLED = Path(__file__).parent.parent / "weights"
@@ -105,12 +103,7 @@ class Segmenter:
 
 
 def as_pixels(image: object) -> NDArray[np.uint8]:
-    """Return what ``Segmenter.segment`` is given as (H, W, 3) uint8 RGB.
-
-    Raises:
-        ValueError: neither an array of this form, a PIL image nor a path.
-        SgcpError: the image file is missing or damaged.
-    """
+    """Return what ``Segmenter.segment`` is given as (H, W, 3) uint8 RGB."""
     if isinstance(image, str | Path):
         return read_photo(Path(image))
     if isinstance(image, Image.Image):
@@ -126,14 +119,6 @@ def as_pixels(image: object) -> NDArray[np.uint8]:
             "give a PIL image or a path, which are converted to RGB"
         )
     return image
-
-
-def resize_input(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize (H, W, 3) to this (height, width), antialiased as in training."""
-    if tuple(size) == image.shape[:2]:
-        return image
-    height, width = size
-    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def load(
@@ -176,11 +161,7 @@ def load(
 
 
 def find_model(path_or_name: str | Path) -> Path:
-    """Return the file that a path or a bundled name means.
-
-    Raises:
-        SgcpError: there is no such model.
-    """
+    """Return the file that a path or a bundled name means; raise SgcpError if there is none."""
     path = Path(path_or_name)
     if path.suffix == ".pt2":
         raise SgcpError(
@@ -208,38 +189,19 @@ def load_segmenter(model: Path, machine: MachineSettings, precision: str) -> Seg
     """Load a model onto the machine's device, to be called by a thread a core.
 
     An exported model runs on the processor, unless the settings demand a GPU.
-
-    Raises:
-        SgcpError: there is no model, or no such device, engine or precision.
     """
     exported = model.suffix in EXPORTED and machine.accelerator == "auto"
     device = "cpu" if exported else choose_device(machine.accelerator)
     return load(model, device, machine.engine, precision, callers=cores())
 
 
-def describe_processor(device: str) -> str:
-    """Name what a model runs on: this machine's processor, and for ``cuda`` the GPU beside it."""
-    name = f"{cores()} cores of {processor_name()}"
-    if device == "cuda":
-        import torch
-
-        if torch.cuda.is_available():
-            return f"{name}, {torch.cuda.get_device_name()}"
-    return name
-
-
 def choose_device(accelerator: str) -> str:
-    """Return cuda where there is a GPU and it is not forbidden, else cpu.
-
-    Args:
-        accelerator: auto, cpu or cuda.
-
-    Raises:
-        SgcpError: a GPU is asked for, and there is none.
-    """
+    """Return cuda where there is a GPU and it is not forbidden, else cpu."""
     if accelerator not in ("auto", "cpu", "cuda"):
         raise SgcpError(f"device: 'auto', 'cpu' or 'cuda', got '{accelerator}'")
-    if accelerator == "cpu" or (accelerator == "auto" and not has_nvidia_driver()):
+    # Without a driver there is no GPU, which torch takes 1.5 seconds to import to say.
+    driver = any(Path("/dev").glob("nvidia*")) or not sys.platform.startswith("linux")
+    if accelerator == "cpu" or (accelerator == "auto" and not driver):
         return "cpu"
     import torch
 
@@ -248,11 +210,6 @@ def choose_device(accelerator: str) -> str:
     if accelerator == "cuda":
         raise SgcpError("accelerator: 'cuda', but torch finds no GPU; set auto or cpu")
     return "cpu"
-
-
-def has_nvidia_driver() -> bool:
-    """Return whether there may be a GPU, without importing torch, which takes 1.5 seconds."""
-    return any(Path("/dev").glob("nvidia*")) or not sys.platform.startswith("linux")
 
 
 def inference_options(settings: LabelSettings) -> InferenceOptions:
@@ -264,9 +221,6 @@ def translation(model: Segmenter, classes: tuple[SemanticClass, ...]) -> UInt8:
     """Return a table (K,) from the model's train ids to the dataset's, matched by name.
 
     Two orders of the same CamVid classes are in use, so that indices are not enough.
-
-    Raises:
-        SgcpError: the two do not have the same classes.
     """
     names = [item.name for item in model.classes]
     try:

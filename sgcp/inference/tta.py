@@ -33,22 +33,14 @@ class InferenceOptions:
     """Run the network on overlapping windows of this (height, width), pixels; None: on all."""
 
     def label(self, score: Score, image: UInt8, size: tuple[int, int]) -> UInt8:
-        """Label (H, W, 3) uint8 by the mean class probabilities.
+        """Label (H, W, 3) uint8 by the mean class probabilities: (height, width) = ``size`` uint8.
 
         The mean is taken on the finest grid of scores among the versions.
-
-        Args:
-            size: (height, width) of the result.
-
-        Returns:
-            (height, width) uint8 train ids.
         """
         # The scores of a mirrored image lie on the same grid only if no cell is cut.
         versions = [rescale(image, scale, whole=self.flip) for scale in self.scales]
-        grid = (
-            max(-(-one.shape[0] // STRIDE) for one in versions),
-            max(-(-one.shape[1] // STRIDE) for one in versions),
-        )
+        rows, columns = (max(-(-one.shape[axis] // STRIDE) for one in versions) for axis in (0, 1))
+        grid = (rows, columns)
         total = np.zeros(1, np.float32)
         for version in versions:
             total = total + resize_maps(self.probabilities(score, version), grid)
@@ -65,9 +57,8 @@ class InferenceOptions:
         shape = (-(-height // STRIDE), -(-width // STRIDE))
         count: Float32 = np.zeros(shape, np.float32)
         total: Float32 = np.zeros(1, np.float32)
-        for (top, bottom), (left, right) in product(
-            list(windows(height, self.window[0])), list(windows(width, self.window[1]))
-        ):
+        rows, columns = windows(height, self.window[0]), windows(width, self.window[1])
+        for (top, bottom), (left, right) in product(rows, columns):
             part = softmax(score(np.ascontiguousarray(image[top:bottom, left:right])))
             if total.ndim == 1:
                 total = np.zeros((len(part), *shape), np.float32)
@@ -96,25 +87,24 @@ def windows(side: int, length: int) -> Iterator[tuple[int, int]]:
 
 
 def rescale(image: UInt8, scale: float, whole: bool) -> UInt8:
-    """Resize (H, W, 3), antialiased, to sides that are multiples of the stride.
-
-    Args:
-        whole: whether scale 1 too becomes such a size, rather than stay as it is.
-    """
+    """Resize (H, W, 3), antialiased, to multiples of the stride; at scale 1 only if ``whole``."""
     height, width = (max(1, round(side * scale / STRIDE)) * STRIDE for side in image.shape[:2])
-    if (scale == 1 and not whole) or (height, width) == image.shape[:2]:
+    return image if scale == 1 and not whole else resize_input(image, (height, width))
+
+
+def resize_input(image: UInt8, size: tuple[int, int]) -> UInt8:
+    """Resize (H, W, 3) to this (height, width), antialiased as in training."""
+    if tuple(size) == image.shape[:2]:
         return image
-    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def resize_maps(maps: Float32, size: tuple[int, int]) -> Float32:
     """Resize (K, h, w) up to (K, height, width), bilinearly."""
     if maps.shape[1:] == size:
         return maps
-    resized = [
-        Image.fromarray(one).resize((size[1], size[0]), Image.Resampling.BILINEAR) for one in maps
-    ]
-    return np.stack([np.asarray(one) for one in resized])
+    bilinear = Image.Resampling.BILINEAR
+    return np.stack([np.asarray(Image.fromarray(one).resize(size[::-1], bilinear)) for one in maps])
 
 
 def softmax(scores: Float32) -> Float32:

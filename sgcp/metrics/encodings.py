@@ -163,11 +163,7 @@ def compare(readings: Readings, assumed: str, other: str) -> str:
 
 
 def fit_numbering(by_value: NDArray[np.int64]) -> UInt8:
-    """Return a table (256,) of a class for each value, the largest overlap first; else void.
-
-    Args:
-        by_value: pixels (K + 1, 256) by true class and value.
-    """
+    """Return a table (256,) of a class for each value, the largest overlap first; else void."""
     left = by_value[:-1] / np.maximum(1, by_value[:-1].sum(axis=1, keepdims=True))
     table = np.full(256, IGNORE, np.uint8)
     while left.any():

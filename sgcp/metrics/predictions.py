@@ -84,11 +84,7 @@ def read_prediction(path: Path, encoding: str, protocol: Protocol) -> Prediction
 
 
 def refuse_mixed(folder: Path, paths: Collection[Path], protocol: Protocol) -> None:
-    """Refuse files that no single encoding can read.
-
-    Raises:
-        SgcpError: counting them by their encodings, with an example of each; or one is damaged.
-    """
+    """Refuse files that no single encoding can read, counted by what they contain."""
     found: dict[tuple[str, ...], list[Path]] = {}
     for path in paths:
         found.setdefault(_possible_encodings(path, protocol), []).append(path)

@@ -131,10 +131,7 @@ def describe_scores(scores: Scores, protocol: Protocol) -> dict[str, Any]:
 
 
 def per_class_table(scores: Scores, counts: Counts, protocol: Protocol) -> pd.DataFrame:
-    """Return a row a class: iou, recall, precision, its share of the true pixels, its category.
-
-    Columns ``iiou`` and ``category`` only where the protocol has categories.
-    """
+    """Return a row a class: iou, recall, precision, its share of the true pixels, its category."""
     import pandas as pd  # which takes longer to import than a hundred images to count
 
     true = counts.pixels.sum(axis=1)
@@ -156,12 +153,8 @@ def confusion_table(
 ) -> pd.DataFrame:
     """Return a row a pair (actual, predicted) with its pixels and their share of the actual class.
 
-    Shares of one actual class sum to 1, or less where ids without a scored class are predicted; a
-    class without true pixels has shares of 0.
-
-    Args:
-        confusion: (K, K), ground truth in rows.
-        true: (K,) pixels of each class in the ground truth.
+    Shares of one actual class sum to 1, or less where ids without a scored class are predicted:
+    ``true`` (K,) are all of its pixels. A class without true pixels has shares of 0.
     """
     import pandas as pd
 
@@ -231,11 +224,7 @@ def place_beside(layout: Layout, kind: str, scored: Path, name: str | None) -> t
 
 
 def refuse_other_model(source: Path, scores: Mapping[str, Any], digest: str) -> None:
-    """Refuse scores, read from ``source``, of another model than that of this ``model_digest``.
-
-    Raises:
-        SgcpError: they are of another model, or do not name theirs.
-    """
+    """Refuse scores, read from ``source``, that are not of the model with this ``model_digest``."""
     scored = scores.get("model")
     found = scored.get("sha256") if isinstance(scored, dict) else None
     if found != digest:
@@ -244,11 +233,7 @@ def refuse_other_model(source: Path, scores: Mapping[str, Any], digest: str) -> 
 
 
 def read_metrics(source: str, folder: Path = Path()) -> dict[str, Any]:
-    """Read a metrics file from disk, below ``folder``, or from git by ``REV:PATH``.
-
-    Raises:
-        SgcpError: there is none, or it is damaged or lacks a key.
-    """
+    """Read a metrics file from disk, below ``folder``, or from git by ``REV:PATH``."""
     revision, colon, path = source.partition(":")
     content: Any
     if colon and not (folder / source).exists():

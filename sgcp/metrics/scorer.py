@@ -57,11 +57,7 @@ class Scorer:
         self.to_train_ids = translation(model, dataset.classes)
 
     def score(self, item: Item) -> ScoredImage:
-        """Segment one image and count it.
-
-        Raises:
-            SgcpError: a file is missing or damaged, or image and label map do not fit.
-        """
+        """Segment one image and count it."""
         path = self.layout.raw / item.image
         image = read_image(path)
         truth = read_ground_truth(self.layout.prepared, item)

@@ -46,23 +46,28 @@ ON_CPU: dict[str, list[tuple[str, str, str]]] = {
 }
 
 
-class Ours:
-    """This project's way.
+class Baseline:
+    """Another network, untrained, on one of our engines; its labels would mean nothing."""
 
-    Args:
-        one: a segmenter for one caller with all cores, for the time of an image.
-        make_many: makes a segmenter for a caller a core, for the images of a folder.
-    """
+    tasks: tuple[str, ...] = ("network",)
 
-    tasks = tuple(TASKS)
-
-    def __init__(self, one: Segmenter, make_many: Callable[[], Segmenter]) -> None:
-        self.one = one
-        self.many = cache(make_many)
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
 
     def network(self, image: UInt8) -> Callable[[], Any]:
         """Return a call of the engine on the image's bytes: its graph normalises them."""
-        return lambda: self.one.engine.run(image)
+        return lambda: self.engine.run(image)
+
+
+class Ours(Baseline):
+    """This project's way; ``load_for`` makes a segmenter for a number of callers."""
+
+    tasks = tuple(TASKS)
+
+    def __init__(self, load_for: Callable[[int], Segmenter], threads: int) -> None:
+        self.one = load_for(1)
+        super().__init__(self.one.engine)
+        self.many = cache(lambda: load_for(threads))
 
     def label(self, image: UInt8) -> UInt8:
         """Label (H, W, 3) uint8."""
@@ -84,9 +89,6 @@ class Reference:
     """The authors' way, rebuilt from its description.
 
     PIL, float64 normalisation, eager fp32 in NCHW, bicubic resizing of all scores, argmax.
-
-    Args:
-        network: in evaluation mode.
     """
 
     tasks = tuple(TASKS)
@@ -132,20 +134,7 @@ class Reference:
             Image.fromarray(renumbered).save(target / source.name)
 
 
-class Baseline:
-    """Another network, untrained, on one of our engines; its labels would mean nothing."""
-
-    tasks = ("network",)
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-
-    def network(self, image: UInt8) -> Callable[[], Any]:
-        """Return a call of the engine on the image's bytes."""
-        return lambda: self.engine.run(image)
-
-
-Candidate = Ours | Reference | Baseline
+Candidate = Baseline | Ours | Reference
 
 
 @dataclass(frozen=True)
@@ -174,19 +163,17 @@ class Spec:
         return self.network in BASELINES and self.engine != "torch"
 
     def open(self) -> Candidate:
-        """Load it, in the process that runs it.
-
-        Raises:
-            SgcpError: not available on this machine: no package, processor or size for it.
-        """
+        """Load it, in the process that runs it."""
         if self.device == "cpu" and self.engine == "torch":
             import torch
 
             torch.set_num_threads(self.threads)
-        if self.network == SGCPNET:
-            return Ours(self._load(1), lambda: self._load(self.threads))
         if self.network in BASELINES:
             return Baseline(self._open_baseline())
+        if self.network == SGCPNET:
+            precision = "auto" if self.precision == "int8" else self.precision  # the model's own
+            model = self.model, self.device, self.engine, precision
+            return Ours(lambda callers: load(*model, callers, self.threads), self.threads)
         if not find_spec("cv2"):
             raise SgcpError("needs OpenCV: pip install 'sgcp[benchmark]'")
         import cv2
@@ -195,10 +182,6 @@ class Spec:
 
         cv2.setNumThreads(self.threads)
         return Reference(*load_model(self.model))
-
-    def _load(self, callers: int) -> Segmenter:
-        precision = "auto" if self.precision == "int8" else self.precision  # the model has its own
-        return load(self.model, self.device, self.engine, precision, callers, self.threads)
 
     def _open_baseline(self) -> Engine:
         from sgcp.inference.engines.openvino_engine import OpenVinoEngine
@@ -216,28 +199,24 @@ class Spec:
         return OpenVinoEngine(graph, self.precision, threads=self.threads)
 
 
-def specs_on_cpu(
-    model: Path, size: tuple[int, int], threads: int, names: Sequence[str]
+def list_specs(
+    model: Path, size: tuple[int, int], threads: int, names: Sequence[str], device: str
 ) -> list[Spec]:
-    """Return what is timed on a CPU of the candidates ``names``, keys of ``ON_CPU``."""
-    return [Spec(*row, model, size, threads) for name in names for row in ON_CPU[name]]
+    """Return what is timed of the candidates ``names``, keys of ``ON_CPU``.
 
-
-def specs_on_gpu(model: Path, size: tuple[int, int], names: Sequence[str]) -> list[Spec]:
-    """Return what is timed on a GPU: our network and the baselines, in PyTorch."""
-    networks = {row[0] for name in names for row in ON_CPU[name]} - {REFERENCE}
+    On a GPU, that is our network and the baselines in PyTorch, before all on the CPU.
+    """
+    on_cpu = [Spec(*row, model, size, threads) for name in names for row in ON_CPU[name]]
+    networks = sorted({spec.network for spec in on_cpu} - {REFERENCE})
     return [
         Spec(network, "torch", precision, model, size, 1, "cuda")
-        for network in sorted(networks)
+        for network in networks * (device == "cuda")
         for precision in ("fp32", "fp16")
-    ]
+    ] + on_cpu
 
 
 def size_of(spec: Spec) -> dict[str, Any]:
-    """Return parameters, and GFLOP (two a multiply-add) of one image, of a candidate's network.
-
-    Counted in PyTorch on tensors without content, so no arithmetic is done.
-    """
+    """Return parameters, and GFLOP (two a multiply-add) of one image, of a candidate's network."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -254,16 +233,11 @@ def size_of(spec: Spec) -> dict[str, Any]:
 
 
 def write_int8(model: Path, images: Sequence[Path], folder: Path) -> Path:
-    """Quantise a model by the ranges of some images; return the ``.xml`` in ``folder``.
-
-    Raises:
-        SgcpError: NNCF is not installed, or a file is damaged.
-    """
+    """Quantise a model by the ranges of some images; return the ``.xml`` in ``folder``."""
     from sgcp.inference.quantize import check_installed, quantize
 
     check_installed()
-    from sgcp.inference.export import ir_files, read_onnx
-    from sgcp.inference.graph import InferenceGraph, to_onnx
+    from sgcp.inference.graph import InferenceGraph, ir_files, read_onnx, to_onnx
     from sgcp.models.artifact import load_model
 
     network, card = load_model(model)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 from rich import box
 from rich.table import Table
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import write_json
+from sgcp.core.processor import processor_name
 from sgcp.core.terminal import answer, say
 from sgcp.datasets.index import read_dataset, spread
 from sgcp.inference.engines.base import cores
 from sgcp.inference.engines.choice import onnx_of
-from sgcp.inference.segmenter import choose_device, describe_processor
+from sgcp.inference.segmenter import choose_device
+from sgcp.inference.tta import resize_input
 from sgcp.media.images import read_image, write_png
 from sgcp.models.card import model_digest, stage_model
 from sgcp.speed.candidates import (
@@ -28,9 +29,8 @@ from sgcp.speed.candidates import (
     SGCPNET,
     TASKS,
     Spec,
+    list_specs,
     size_of,
-    specs_on_cpu,
-    specs_on_gpu,
     write_int8,
 )
 from sgcp.speed.runner import Runner, start_all, take_turns
@@ -51,15 +51,12 @@ def benchmark(
     out: Path | None = None,
     by_hand: bool = False,
 ) -> dict[str, Any]:
-    """Time every engine, the authors' way and the baselines by turns.
+    """Time every engine, the authors' way and the baselines by turns; return the metrics file.
 
     Args:
         images: folder of images to take instead of the dataset's.
         out: where to write; None: ``layout.speed``.
         by_hand: options differ from params.yaml: without ``out``, nothing is written.
-
-    Returns:
-        The content of the metrics file.
 
     Raises:
         SgcpError: there is no model or no image, or nothing could be timed.
@@ -68,9 +65,7 @@ def benchmark(
     digest = model_digest(model)
     onnx_of(model)  # into the cache, so that no candidate's process has to make it
     device, threads = choose_device(machine.accelerator), settings.threads or cores()
-    specs = specs_on_cpu(model, settings.size, threads, settings.candidates)
-    if device == "cuda":
-        specs = specs_on_gpu(model, settings.size, settings.candidates) + specs
+    specs = list_specs(model, settings.size, threads, settings.candidates, device)
     with TemporaryDirectory() as folder, ExitStack() as stack:
         paths = write_images(layout, settings, images, Path(folder))
         specs, left_out = quantize_for(specs, layout, Path(folder))
@@ -87,13 +82,17 @@ def benchmark(
         "warm_up": "loading and one run, then one run before each turn",
         "timed": "network and labels: the first image; files: all, an image's share",
         "tasks": TASKS,
-        "versions": installed_versions(),
+        "versions": {
+            name: package.version
+            for package in distributions()
+            if (name := package.name.lower()) in PACKAGES
+        },
         "model_sha256": digest,
         "images": {"from": str(images) if images else layout.dataset, "number": len(paths)},
         "rows": rows,
         "left_out": left_out,
     }
-    print_table(runners, left_out, settings.size)
+    print_table(content)
     target = out or (None if by_hand else layout.speed)
     if target is not None:
         layout.snapshot.check()
@@ -105,14 +104,7 @@ def benchmark(
 def write_images(
     layout: Layout, settings: BenchmarkSettings, images: Path | None, folder: Path
 ) -> list[Path]:
-    """Write some images, from first to last, resized to the size that is timed; return them.
-
-    Args:
-        images: folder to take them from; None: the validation split.
-
-    Raises:
-        SgcpError: the folder has no images, or one is damaged.
-    """
+    """Write some images, from first to last, resized to the size that is timed; return them."""
     if images is None:
         items = read_dataset(layout.prepared).split("val", labelled=False)
         files = [layout.raw / item.image for item in items]
@@ -121,15 +113,10 @@ def write_images(
         files = [file for file in found if file.suffix.lower() in (".png", ".jpg", ".jpeg")]
         if not files:
             raise SgcpError(f"{images}: no folder of PNG or JPEG images")
-    height, width = settings.size
     paths: list[Path] = []
     for file in spread(files, settings.images):
-        image = read_image(file)
-        if image.shape[:2] != settings.size:
-            resized = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
-            image = np.array(resized)
         paths.append(folder / f"{len(paths):03}.png")
-        write_png(paths[-1], image)
+        write_png(paths[-1], resize_input(read_image(file), settings.size))
     return paths
 
 
@@ -167,23 +154,17 @@ def count_other_labels(runners: list[Runner], model: Path, paths: list[Path]) ->
             runner.other_labels = sum(int(np.count_nonzero(one != other)) for one, other in pairs)
 
 
-def milliseconds(runner: Runner, task: str, percentile: int = 50) -> float:
-    """Return a percentile of a task's times."""
-    return float(np.percentile(runner.seconds[task], percentile)) * 1e3
-
-
 def to_json(runner: Runner, threads: int) -> dict[str, Any]:
     """Return a candidate's row of the metrics file."""
-    spec = runner.spec
-    tasks = {
-        task: {
-            "p50_ms": round(milliseconds(runner, task), 2),
-            "p95_ms": round(milliseconds(runner, task, 95), 2),
-            "images_per_second": round(1e3 / milliseconds(runner, task), 2),
+    spec, tasks = runner.spec, {}
+    for task, seconds in runner.seconds.items():
+        median, late = 1e3 * np.percentile(seconds, [50, 95])
+        tasks[task] = {
+            "p50_ms": round(median, 2),
+            "p95_ms": round(late, 2),
+            "images_per_second": round(1e3 / median, 2),
             "runs": len(seconds),
         }
-        for task, seconds in runner.seconds.items()
-    }
     return {
         "network": spec.network,
         "engine": spec.engine,
@@ -197,40 +178,43 @@ def to_json(runner: Runner, threads: int) -> dict[str, Any]:
     }
 
 
-def print_table(runners: list[Runner], left_out: dict[str, str], size: tuple[int, int]) -> None:
+def print_table(content: dict[str, Any]) -> None:
     """Print the times, with ratios to the authors' way, in 80 columns."""
-    reference = next((runner for runner in runners if runner.spec.network == REFERENCE), None)
+    height, width = content["size"]
     table = Table(
-        title=f"{size[0]}x{size[1]}, medians in ms; x: times as fast as the reference",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        show_edge=False,
-        pad_edge=False,
-    )
-    table.add_column("network, engine")  # wraps on a narrow terminal
-    for heading in ("network", "labels", "files", "MiB", "differ"):
+        "network, engine",  # wraps on a narrow terminal
+        title=f"{height}x{width}, medians in ms; x: times as fast as the reference",
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False,
+    )  # fmt: skip
+    for heading in (*TASKS, "MiB", "differ"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for runner in runners:
+    reference: dict[str, Any] = {}
+    for row in content["rows"]:
+        if row["network"] == REFERENCE:
+            reference = row["tasks"]
+    for row in content["rows"]:
         cells = []
         for task in TASKS:
-            took = milliseconds(runner, task) if task in runner.seconds else 0
+            took = row["tasks"].get(task, {}).get("p50_ms", 0)
             cell = f"{took:.1f}" if took < 1000 else f"{took:.0f}"
             if reference and took:
-                cell += f" {milliseconds(reference, task) / took:4.1f}x"
+                cell += f" {reference[task]['p50_ms'] / took:4.1f}x"
             cells.append(cell if took else "")
-        others = "" if runner.other_labels is None else f"{runner.other_labels:,}"
-        peak = f"{runner.peak['labels'] / 2**20:.0f}" if runner.peak else ""
-        table.add_row(runner.spec.title, *cells, peak, others)
+        others = "" if row["other_labels"] is None else f"{row['other_labels']:,}"
+        gpu = " GPU" if row["device"] == "cuda" else ""
+        name = f"{row['network']}, {row['engine']} {row['precision']}{gpu}"
+        table.add_row(name, *cells, str(row["peak_mib"].get("labels", "")), others)
     answer(table)
     answer("MiB: peak memory; differ: pixels labelled otherwise than by eager PyTorch in fp32")
-    for name, reason in left_out.items():
+    for name, reason in content["left_out"].items():
         answer(f"left out: {name}: {reason}")
 
 
-def installed_versions() -> dict[str, str]:
-    """Return the versions of the installed packages."""
-    versions = {}
-    for name in PACKAGES:
-        with suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    return versions
+def describe_processor(device: str) -> str:
+    """Name what a model runs on: this machine's processor, and for ``cuda`` the GPU beside it."""
+    name = f"{cores()} cores of {processor_name()}"
+    if device == "cpu":
+        return name
+    import torch
+
+    return f"{name}, {torch.cuda.get_device_name()}"

@@ -18,7 +18,8 @@ from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap,
 from sgcp.datasets.raw import walk_files
 from sgcp.datasets.stale import refuse_stale
 from sgcp.inference.engines.base import cores
-from sgcp.inference.segmenter import Segmenter, resize_input
+from sgcp.inference.segmenter import Segmenter
+from sgcp.inference.tta import resize_input
 from sgcp.media.images import UInt8, is_photo, read_image, read_photo
 from sgcp.metrics.confusion import Counts, no_counts
 from sgcp.metrics.iou import score_counts
@@ -27,7 +28,6 @@ from sgcp.metrics.scorer import Scorer
 if TYPE_CHECKING:
     from sgcp.core.layout import Layout
     from sgcp.datasets.index import Dataset, Item
-    from sgcp.inference.export import ExportOptions
     from sgcp.models.card import ModelCard
     from sgcp.settings import ValidateSettings
 
@@ -45,38 +45,6 @@ class Prepared:
     settings: ValidateSettings
     """Split and input size to score with."""
 
-    def training_images(self, count: int) -> list[Path]:
-        """Return up to ``count`` images of the split.
-
-        Raises:
-            SgcpError: the dataset is not prepared, or its files have changed.
-        """
-        dataset = read_dataset(self.layout.prepared)
-        items = spread(dataset.split(self.split, False), count)
-        refuse_stale(self.layout, dataset, items, labels=False)
-        return [self.layout.raw / item.image for item in items]
-
-    def scoring(self, card: ModelCard, options: ExportOptions) -> Scoring:
-        """Return the images to score.
-
-        Raises:
-            SgcpError: the dataset is not prepared, its files have changed, or the mIoU would be
-                meaningless.
-        """
-        dataset = read_dataset(self.layout.prepared)
-        items = dataset.split(self.settings.split)
-        refuse_overlap(card.trained_on, items)
-        if {row["name"] for row in card.classes} != {item.name for item in dataset.classes}:
-            raise SgcpError(f"{dataset.name}: prepared with other classes than the model has")
-        size = options.size or self.settings.input_size
-        if options.labels and size and any((i.height, i.width) != size for i in items):
-            raise SgcpError(
-                f"{dataset.name}: its images do not have the size of the labels, "
-                f"{size[0]}x{size[1]}. Leave out --labels or --size"
-            )
-        refuse_stale(self.layout, dataset, items)
-        return Scoring(self.layout, dataset, items, size)
-
 
 @dataclass(frozen=True)
 class Calibration:
@@ -91,41 +59,63 @@ class Calibration:
     missing: str = ""
     """Why it is not available."""
 
-    def read(self, card: ModelCard, options: ExportOptions) -> CalibrationImages:
+    def read(self, card: ModelCard, size: tuple[int, int] | None, labels: bool) -> Quantizer:
         """Find the images to calibrate with, and those to score if there are any.
 
-        Raises:
-            SgcpError: there are no images to calibrate with.
+        Args:
+            size: (height, width) of the only images that the export takes; None: of any.
+            labels: whether it gives labels.
         """
-        scoring: Scoring | str = self.missing
-        if self.prepared:
-            try:
-                scoring = self.prepared.scoring(card, options)
-            except SgcpError as error:
-                scoring = str(error)
+        if size is None and self.prepared:
+            size = self.prepared.settings.input_size
+        try:
+            scored: Scored | str = self._find_scored(card, size, labels)
+        except SgcpError as error:
+            scored = str(error)
         if self.folder:
             paths = find_images(self.folder, self.images)
-            read = partial(read_photo, doubt=str)  # find_images has printed the warnings
-            return CalibrationImages(paths, read, None, options.size, scoring)
+            reader: Callable[[Path], UInt8] = partial(read_photo, doubt=str)  # was printed already
+            return Quantizer(card, paths, reader, None, size, scored)
         try:
-            if not self.prepared:
-                raise SgcpError(self.missing)
-            paths = self.prepared.training_images(self.images)
+            prepared = self._prepared()
+            dataset = read_dataset(prepared.layout.prepared)
+            items = spread(dataset.split(prepared.split, False), self.images)
+            refuse_stale(prepared.layout, dataset, items, labels=False)
         except SgcpError as error:
             raise SgcpError(
                 f"--int8: no training images: {error}. Or pass any folder of images: "
                 "--calibrate DIR"
             ) from None
-        size = options.size or self.prepared.settings.input_size
-        return CalibrationImages(paths, read_image, self.prepared.split, size, scoring)
+        paths = [prepared.layout.raw / item.image for item in items]
+        return Quantizer(card, paths, read_image, prepared.split, size, scored)
+
+    def _prepared(self) -> Prepared:
+        if self.prepared is None:
+            raise SgcpError(self.missing)
+        return self.prepared
+
+    def _find_scored(self, card: ModelCard, size: tuple[int, int] | None, labels: bool) -> Scored:
+        """Return the images to score, if their mIoU has a meaning."""
+        prepared = self._prepared()
+        dataset = read_dataset(prepared.layout.prepared)
+        items = dataset.split(prepared.settings.split)
+        refuse_overlap(card.trained_on, items)
+        if {row["name"] for row in card.classes} != {item.name for item in dataset.classes}:
+            raise SgcpError(f"{dataset.name}: prepared with other classes than the model has")
+        if labels and size and any((i.height, i.width) != size for i in items):
+            raise SgcpError(
+                f"{dataset.name}: its images do not have the size of the labels, "
+                f"{size[0]}x{size[1]}. Leave out --labels or --size"
+            )
+        refuse_stale(prepared.layout, dataset, items)
+        return prepared.layout, dataset, items
+
+
+Scored = tuple["Layout", "Dataset", "list[Item]"]
 
 
 def find_images(folder: Path, count: int) -> list[Path]:
-    """Return up to ``count`` readable images at any depth; print the skipped files.
-
-    Raises:
-        SgcpError: no such folder, or no image below it.
-    """
+    """Return up to ``count`` readable images at any depth; print the skipped files."""
     if not folder.is_dir():
         raise SgcpError(f"--calibrate {folder}: no such folder")
     files = sorted({path.resolve() for path in walk_files(folder)})
@@ -155,30 +145,25 @@ def find_images(folder: Path, count: int) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class CalibrationImages:
+class Quantizer:
     """Images to calibrate with, and how the result is judged."""
 
+    card: ModelCard
     paths: Sequence[Path]
     reader: Callable[[Path], UInt8]
     split: str | None
     """Of a prepared dataset; None: any images."""
     size: tuple[int, int] | None
     """(height, width) of the network's input; None: as the model was trained."""
-    scoring: Scoring | str
+    scored: Scored | str
     """What to score, or why nothing is scored."""
 
-    def quantize(
-        self, file: Path, out: Path, card: ModelCard
-    ) -> tuple[dict[Path, bytes], dict[str, Any]]:
-        """Quantize an exported ``.xml`` to 8 bits and compare the two.
-
-        Returns:
-            The files to write as ``out``, and facts for the model's description.
-        """
+    def quantize(self, file: Path, out: Path) -> tuple[dict[Path, bytes], dict[str, Any]]:
+        """Quantize an ``.xml``, compare the two; return what to write as ``out``, and facts."""
         import openvino
 
         from sgcp.inference.engines.openvino_engine import OpenVinoEngine
-        from sgcp.inference.export import ir_files
+        from sgcp.inference.graph import ir_files
         from sgcp.inference.quantize import quantize
 
         with progress_bar() as bar:
@@ -186,36 +171,38 @@ class CalibrationImages:
 
             def read(path: Path) -> UInt8:
                 bar.advance(task)
-                return self._read(path, card)
+                return self._read(path)
 
             model = quantize(openvino.Core().read_model(file), self.paths, read)
-        files = ir_files(model, file.with_name(f"int8-{file.name}"))
+        int8 = file.with_name(f"int8-{file.name}")
+        files = ir_files(model, int8)
         for path, content in files.items():
             path.write_bytes(content)
-        both = (file, next(iter(files)))
-        models = [Segmenter(OpenVinoEngine(one, "fp32", cores()), card) for one in both]
+        models = [
+            Segmenter(OpenVinoEngine(one, "fp32", cores()), self.card) for one in (file, int8)
+        ]
         facts: dict[str, Any] = {
             "images": len(self.paths),
             "split": self.split,
             "nncf": version("nncf"),
         }
-        if isinstance(self.scoring, Scoring):
-            facts["scores"] = self.scoring.score(models)
+        if isinstance(self.scored, str):
+            facts |= {"scores": None, "equal_labels": self._compare(models)}
+            warn(f"mIoU not measured: {self.scored}")
         else:
-            facts |= {"scores": None, "equal_labels": self._compare(models, card)}
-            warn(f"mIoU not measured: {self.scoring}")
+            facts["scores"] = self._score(models, *self.scored)
         return {out.with_suffix(path.suffix): content for path, content in files.items()}, facts
 
-    def _read(self, path: Path, card: ModelCard) -> UInt8:
+    def _read(self, path: Path) -> UInt8:
         """Return an image (H, W, 3) at the size of the network's input."""
         image = self.reader(path)
-        return resize_input(image, self.size or card.input_size(image.shape[0], image.shape[1]))
+        return resize_input(image, self.size or self.card.input_size(*image.shape[:2]))
 
-    def _compare(self, models: Sequence[Segmenter], card: ModelCard) -> float:
+    def _compare(self, models: Sequence[Segmenter]) -> float:
         """Return the share of labels that two models have in common on these images."""
 
         def share(path: Path) -> float:
-            image = self._read(path, card)
+            image = self._read(path)
             first, second = (model.engine.label(image, image.shape[:2]) for model in models)
             return float((first == second).mean())
 
@@ -228,20 +215,11 @@ class CalibrationImages:
         )
         return equal
 
-
-@dataclass(frozen=True)
-class Scoring:
-    """Labelled images to score fp32 and 8 bits on."""
-
-    layout: Layout
-    dataset: Dataset
-    items: Sequence[Item]
-    size: tuple[int, int] | None
-    """(height, width) of the network's input; None: as the model was trained."""
-
-    def score(self, models: Sequence[Segmenter]) -> dict[str, Any]:
+    def _score(
+        self, models: Sequence[Segmenter], layout: Layout, dataset: Dataset, items: list[Item]
+    ) -> dict[str, Any]:
         """Score both on the same images, as ``sgcp validate`` does without augmentation."""
-        scorers = [Scorer(self.layout, self.dataset, model, self.size) for model in models]
+        scorers = [Scorer(layout, dataset, model, self.size) for model in models]
 
         def score(item: Item) -> tuple[Counts, Counts, float]:
             first, second = (scorer.score(item) for scorer in scorers)
@@ -249,19 +227,19 @@ class Scoring:
             return first.counts, second.counts, equal
 
         counts, equal = [no_counts(scorer.protocol) for scorer in scorers], 0.0
-        found = map_threads(score, self.items, models[0].workers)
-        for *both, share in track(found, "scoring fp32 and int8", len(self.items)):
+        found = map_threads(score, items, models[0].workers)
+        for *both, share in track(found, "scoring fp32 and int8", len(items)):
             counts = [one + more for one, more in zip(counts, both, strict=True)]
-            equal += share / len(self.items)
+            equal += share / len(items)
         fp32, int8 = (score_counts(one, scorers[0].protocol).miou for one in counts)
         say(
-            f"{self.dataset.name} '{self.items[0].split}', {len(self.items)} images: mIoU "
+            f"{dataset.name} '{items[0].split}', {len(items)} images: mIoU "
             f"{percent(fp32)} % in fp32, {percent(int8)} % in int8 ({100 * (int8 - fp32):+.2f}); "
             f"{percent(equal)} % of the labels equal"
         )
         return {
-            "split": self.items[0].split,
-            "split_fingerprint": fingerprint_items(self.items),
+            "split": items[0].split,
+            "split_fingerprint": fingerprint_items(items),
             "input_size": list(self.size) if self.size else None,
             "miou_fp32": fp32,
             "miou_int8": int8,

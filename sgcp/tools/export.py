@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import file_sha256, to_json, write_together
 from sgcp.core.terminal import percent, say, warn
-from sgcp.inference.export import (
-    FORMATS,
-    SMALLEST_SIDE,
-    ExportOptions,
-    check_format,
-    export_graph,
-)
-from sgcp.inference.graph import INPUT, OPSET, InferenceGraph
+from sgcp.inference.graph import INPUT, OPSET, InferenceGraph, export_graph
 from sgcp.inference.parity import Parity, check_parity
-from sgcp.inference.preprocessing import describe_resize, preprocessing
 from sgcp.inference.quantize import check_installed
 from sgcp.inference.segmenter import EXPORTED, find_model
 from sgcp.models.artifact import load_model
-from sgcp.models.card import FOR_OTHERS, ModelCard, read_card
+from sgcp.models.card import FOR_OTHERS, MAX_ENLARGED, ModelCard, read_card
+from sgcp.tools.calibration import Calibration
 
-if TYPE_CHECKING:
-    from sgcp.tools.calibration import Calibration
-
+FORMATS = {".onnx": "ONNX", ".xml": "OpenVINO IR", ".pt2": "torch.export"}
+SMALLEST_SIDE = 32  # below, the network's deepest features are a single pixel
 MAX_PIXELS = 2**25  # 4096 x 8192; the check computes the scores of them all
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What is written."""
+
+    size: tuple[int, int] | None = None
+    """(height, width) of the only images it takes, pixels; None: of any."""
+    labels: bool = False
+    """Labels of the image's size rather than scores at stride 8."""
 
 
 def export(
@@ -48,37 +51,64 @@ def export(
         SgcpError: model, target or options are wrong, or the graph's output differs.
     """
     source = _find_source(model)
-    check_format(out)
     _check_options(out, options, int8=calibration is not None)
     _check_target(out)
     network, card = load_model(source)
     card = _fit_card(card, options)
     given = preprocessing(card, options.size)
-    images = calibration.read(card, options) if calibration else None
-    facts = _describe(out, options, source)
+    quantizer = calibration.read(card, options.size, options.labels) if calibration else None
+    programs = ["torch", "openvino"] if out.suffix == ".xml" else ["torch"]
+    facts: dict[str, Any] = {
+        "form": out.suffix[1:],
+        "size": list(options.size) if options.size else None,
+        "labels": options.labels,
+        "int8": None,
+        "opset": None if out.suffix == ".pt2" else OPSET,
+        "versions": {name: version(name) for name in ("sgcp", *programs)},
+        "weights_sha256": file_sha256(source),
+    }
     files = export_graph(InferenceGraph(network, card, options.labels), out, options.size, given)
     with TemporaryDirectory() as folder:
         for path, content in files.items():
             (Path(folder) / path.name).write_bytes(content)
-        file = Path(folder) / next(iter(files)).name
+        file = Path(folder) / out.name
         found = check_parity(file, network, card, options.size)
-        _refuse_difference(out, found)
-        if images is not None:
-            files, facts["int8"] = images.quantize(file, out, card)
+        for one in found:
+            if not one.holds:
+                raise SgcpError(
+                    f"{out}: not written: the output of {one.runner} differs from PyTorch's by "
+                    f"{one.difference:.1e} of the largest score. Try another version of it"
+                )
+        if not found:
+            raise SgcpError(f"{out}: cannot be checked without OpenVINO. `pip install openvino`")
+        if quantizer is not None:
+            files, facts["int8"] = quantizer.quantize(file, out)
     card = replace(card, provenance=card.provenance | {"export": facts})
     # A kill between the renamings leaves `out` without its description, never with a foreign one.
     description = card.to_json(*files.values()) | {FOR_OTHERS: given}
     write_together(files | {out.with_suffix(".json"): to_json(description).encode()})
-    _report(out, files, options, len(card.classes), found, describe_resize(given["resize"]))
+    _report(out, files, options, len(card.classes), found, given["resize"])
 
 
 def model_dataset(model: str) -> str:
-    """Return the name of the dataset that a model was trained on.
-
-    Raises:
-        SgcpError: there is no such model, or it is itself an export.
-    """
+    """Return the name of the dataset that a model was trained on."""
     return read_card(_find_source(model)).dataset
+
+
+def preprocessing(card: ModelCard, size: tuple[int, int] | None) -> dict[str, Any]:
+    """Return what goes into a graph: for programs to read, in its metadata and beside it.
+
+    The graph normalizes but never resizes: OpenVINO ignores the antialiasing of ONNX's Resize, and
+    without it 0.5 % of the labels change at half size (docs/export.md).
+    """
+    resize: dict[str, Any] | None = None
+    if size:
+        resize = {"height": size[0], "width": size[1]}
+    elif card.input_side is not None:
+        resize = {"short_side": card.input_side, "max_enlarged_pixels": MAX_ENLARGED}
+    if resize:
+        resize |= {"filter": "bilinear", "antialias": True}
+    return {"color": "RGB", "dtype": "uint8", "layout": "NHWC", "resize": resize}
 
 
 def _find_source(model: str) -> Path:
@@ -88,6 +118,11 @@ def _find_source(model: str) -> Path:
 
 
 def _check_options(out: Path, options: ExportOptions, int8: bool) -> None:
+    if out.suffix not in FORMATS:
+        forms = ", ".join(f"{suffix} ({name})" for suffix, name in FORMATS.items())
+        raise SgcpError(f"{out}: the suffix says what is written; choose one of {forms}")
+    if out.suffix == ".xml" and not find_spec("openvino"):
+        raise SgcpError(f"{out}: needs OpenVINO; pip install openvino")
     if options.size is not None:
         height, width = options.size
         if min(height, width) < SMALLEST_SIDE or height * width > MAX_PIXELS:
@@ -122,11 +157,7 @@ def _check_target(out: Path) -> None:
 
 
 def _fit_card(card: ModelCard, options: ExportOptions) -> ModelCard:
-    """Return the description of the export, whose images may be resized to a fixed size only.
-
-    Raises:
-        SgcpError: labels of an image that is resized first, to an unknown size.
-    """
+    """Return the description of the export, whose images may be resized to a fixed size only."""
     side = card.input_side
     if side is None or (options.size is None and not options.labels):
         return card
@@ -149,46 +180,25 @@ def _fit_card(card: ModelCard, options: ExportOptions) -> ModelCard:
     return replace(card, input_side=None)
 
 
-def _refuse_difference(out: Path, found: list[Parity]) -> None:
-    if not found:
-        raise SgcpError(f"{out}: cannot be checked without OpenVINO. `pip install openvino`")
-    for one in found:
-        if not one.holds:
-            raise SgcpError(
-                f"{out}: not written: the output of {one.runner} differs from PyTorch's by "
-                f"{one.difference:.1e} of the largest score. Try another version of it"
-            )
-
-
-def _describe(out: Path, options: ExportOptions, source: Path) -> dict[str, Any]:
-    """Return facts of the export for the model's description."""
-    programs = {".onnx": ["torch"], ".xml": ["torch", "openvino"], ".pt2": ["torch"]}[out.suffix]
-    return {
-        "form": out.suffix[1:],
-        "size": list(options.size) if options.size else None,
-        "labels": options.labels,
-        "int8": None,
-        "opset": None if out.suffix == ".pt2" else OPSET,
-        "versions": {name: version(name) for name in ("sgcp", *programs)},
-        "weights_sha256": file_sha256(source),
-    }
-
-
 def _report(
     out: Path,
     files: dict[Path, bytes],
     options: ExportOptions,
     classes: int,
     found: list[Parity],
-    resize: str,
+    resize: dict[str, Any] | None,
 ) -> None:
     """Print the files, the graph's input and output, and its difference from PyTorch."""
     names = " + ".join(path.name for path in files)
-    size = sum(map(len, files.values()))
-    say(f"{out}: {FORMATS[out.suffix]}, {names}, {size:,} bytes")
+    say(f"{out}: {FORMATS[out.suffix]}, {names}, {sum(map(len, files.values())):,} bytes")
     height, width = options.size or ("height", "width")
     batch = "batch" if options.size is None and out.suffix != ".pt2" else "1"
-    first = f"; {resize}" if resize else ""
+    first = ""
+    if resize:
+        target = f"to {height}x{width}"
+        if not options.size:
+            target = f"so that the short side is {resize['short_side']}"
+        first = f"; resize {target} (bilinear, antialiased) first"
     say(f"  input  {INPUT}: uint8 ({batch}, {height}, {width}, 3), RGB{first}")
     if options.labels:
         say(f"  output labels: uint8 ({batch}, {height}, {width}), indices of classes")

@@ -96,11 +96,7 @@ def score_predictions(
 
 
 def find_predictions(folder: Path, items: list[Item], cityscapes: bool = True) -> dict[str, Path]:
-    """Return the file of each image, by the prediction's name; files of other images are skipped.
-
-    Raises:
-        SgcpError: an image has none, or several.
-    """
+    """Return the file of each image by its prediction's name; other files are skipped."""
     images = KnownImages(
         [Expected(item.prediction, (item.height, item.width)) for item in items],
         cityscapes=cityscapes,
@@ -121,11 +117,7 @@ def find_predictions(folder: Path, items: list[Item], cityscapes: bool = True) -
 def count_file(
     pair: tuple[Item, Path], prepared: Path, protocol: Protocol, encoding: str
 ) -> tuple[Counts, tuple[NDArray[np.int64], UInt8 | None] | None]:
-    """Count one prediction; with it, unless it describes itself, what ``Doubts.add`` takes.
-
-    Raises:
-        SgcpError: naming the file.
-    """
+    """Count one prediction; with it, unless it describes itself, what ``Doubts.add`` takes."""
     item, path = pair
     truth = read_ground_truth(prepared, item)
     prediction = read_prediction(path, encoding, protocol)

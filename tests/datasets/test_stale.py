@@ -94,7 +94,6 @@ def test_changed_labels_are_noticed_when_predictions_are_scored(trained, tmp_pat
 def test_changed_images_are_noticed_before_ranges_are_taken_from_them(trained, monkeypatch):
     from sgcp.cli.project import open_project
     from sgcp.core.errors import SgcpError
-    from sgcp.inference.export import ExportOptions
     from sgcp.models.card import read_card
     from sgcp.tools.calibration import Calibration, Prepared
 
@@ -104,7 +103,7 @@ def test_changed_images_are_noticed_before_ranges_are_taken_from_them(trained, m
     card = read_card(layout.model / "model.safetensors")
     calibration = Calibration(4, prepared=Prepared(layout, "train", section.validate_))
     with pytest.raises(SgcpError, match=r"train/.*png \(changed\)"):
-        calibration.read(card, ExportOptions(None, False))
+        calibration.read(card, None, labels=False)
 
 
 @pytest.fixture

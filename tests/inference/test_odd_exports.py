@@ -14,8 +14,7 @@ from PIL import Image
 import sgcp
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import to_json
-from sgcp.inference.export import ir_files, read_onnx
-from sgcp.inference.graph import InferenceGraph, to_onnx
+from sgcp.inference.graph import InferenceGraph, ir_files, read_onnx, to_onnx
 
 ENGINES = ("openvino", "onnxruntime")
 GIBI = 2**30

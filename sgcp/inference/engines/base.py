@@ -44,22 +44,13 @@ class Engine(ABC):
         """Return what the graph makes of (H, W, 3) uint8: scores (K, h, w) or labels (H, W)."""
 
     def scores(self, image: UInt8) -> Float32:
-        """Score (H, W, 3) uint8 RGB: (K, ceil(H/8), ceil(W/8)) float32.
-
-        Raises:
-            SgcpError: the graph gives labels only, or as ``output``.
-        """
+        """Score (H, W, 3) uint8 RGB: (K, ceil(H/8), ceil(W/8)) float32."""
         if self.labels:
             raise SgcpError("this model was exported with --labels: it has no scores to give")
         return np.asarray(self.output(image), np.float32)
 
     def label(self, image: UInt8, size: tuple[int, int]) -> UInt8:
-        """Label (H, W, 3) uint8 RGB, perhaps at another size: (height, width) uint8.
-
-        Raises:
-            SgcpError: another size is wanted of a graph that gives labels of the image's, or as
-                ``output``.
-        """
+        """Label (H, W, 3) uint8 RGB, perhaps at another size: (height, width) uint8."""
         output = self.output(image)
         if not self.labels:
             return label_pixels(np.asarray(output, np.float32), size)
@@ -71,11 +62,7 @@ class Engine(ABC):
         return np.asarray(output, np.uint8)
 
     def output(self, image: UInt8) -> NDArray[np.generic]:
-        """Run the graph.
-
-        Raises:
-            SgcpError: it takes or gives another size, or the engine failed.
-        """
+        """Run the graph; refuse sizes that it does not take or should not give; name failures."""
         height, width = image.shape[:2]
         if self.fixed and self.fixed != (height, width):
             raise SgcpError(
@@ -101,11 +88,7 @@ class Engine(ABC):
 
 
 def check_precision(wanted: str, offered: tuple[str, ...], engine: str) -> str:
-    """Return the precision that ``wanted`` means; ``auto``: the first on offer.
-
-    Raises:
-        SgcpError: this engine or machine does not have it.
-    """
+    """Return the precision that ``wanted`` means, if on offer; ``auto``: the first."""
     if wanted not in ("auto", *offered):
         raise SgcpError(
             f"precision: {engine} has {' and '.join(sorted(offered))} on this machine, "

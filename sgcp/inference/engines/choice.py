@@ -61,11 +61,7 @@ def open_engine(
 
 
 def choose_engine(path: Path, device: str, engine: str) -> str:
-    """Return the engine that ``engine`` means for a file; ``auto``: the fastest there is.
-
-    Raises:
-        SgcpError: it is not installed, or does not run such files on this device.
-    """
+    """Return the engine that ``engine`` means for a file; ``auto``: the fastest there is."""
     able = [name for name in RUN_BY[path.suffix] if device != "cuda" or name == "torch"]
     installed = [name for name in able if find_spec(name)]
     if engine in ("auto", *installed) and installed:
@@ -84,9 +80,6 @@ def onnx_of(path: Path) -> bytes:
 
     The graph is kept in the user's cache, by the content of the model's files: the next call
     needs no torch, whose import takes longer than twenty images.
-
-    Raises:
-        SgcpError: the model is missing or damaged.
     """
     cached = _cached_file(path)
     content = _read_cached(cached)

@@ -43,16 +43,7 @@ class Port(NamedTuple):
 
 
 def check_graph(file: Path, classes: int) -> None:
-    """Refuse a file that is no graph as ``sgcp export`` writes it.
-
-    Args:
-        file: ``.onnx`` or ``.xml``.
-        classes: how many the description beside it names.
-
-    Raises:
-        SgcpError: damaged or incomplete; other inputs and outputs than one image and its scores or
-            labels; or scores of another number of classes.
-    """
+    """Refuse an ``.onnx`` or ``.xml`` that is no graph of ``sgcp export`` for so many classes."""
     for part in (file, *[file.with_suffix(".bin")] * (file.suffix == ".xml")):
         if not part.is_file():
             raise SgcpError(f"{part}: no such file; copy it beside {file.name}, or export it again")

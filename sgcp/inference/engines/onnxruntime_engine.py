@@ -16,17 +16,7 @@ SILENT = 4  # severity from which ONNX Runtime prints: fatal; errors are raised
 
 
 class OnnxRuntimeEngine(Engine):
-    """Run an ONNX graph in fp32.
-
-    Args:
-        model: ONNX bytes, or the path of an ``.onnx``.
-        precision: fp32 or auto.
-        callers: threads to be served at the same time; each run then takes its share of the cores.
-        threads: cores to use.
-
-    Raises:
-        SgcpError: ONNX Runtime cannot read the model, or another precision is asked for.
-    """
+    """Run an ONNX graph, bytes or a file, in fp32; each caller gets its share of the cores."""
 
     name = "onnxruntime"
 

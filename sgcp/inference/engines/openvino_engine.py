@@ -71,20 +71,11 @@ def read_model(model: bytes | Path) -> openvino.Model:
 
 
 class OpenVinoEngine(Engine):
-    """Run an ONNX or IR graph, compiled for each size of image while memory allows.
+    """Run an ONNX or IR graph, bytes or a file, compiled for each size while memory allows.
 
     A graph of fixed size runs a tenth faster than one of any size, and takes a quarter of a
     second to compile (``benchmarks/inference_parts.py``). Sizes that exceed ``GRAPH_PIXELS``
     together share one graph of any size, whose memory depends on the largest image only.
-
-    Args:
-        model: ONNX bytes, or the path of an ``.onnx`` or ``.xml``.
-        precision: fp32, bf16 or auto: bf16 where the processor has units for it, else fp32.
-        callers: threads to be served at the same time, one core each; 1: all cores for one.
-        threads: cores to use.
-
-    Raises:
-        SgcpError: OpenVINO cannot read the model, or the processor lacks the precision.
     """
 
     name = "openvino"

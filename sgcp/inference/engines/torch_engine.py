@@ -25,15 +25,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchEngine(Engine):
-    """Run the network in eager PyTorch, channels last.
-
-    Args:
-        network: in evaluation mode.
-        precision: fp32, bf16, or auto: fp32.
-
-    Raises:
-        SgcpError: another precision is asked for.
-    """
+    """Run the network in eager PyTorch, channels last."""
 
     name = "torch"
     device = "cpu"
@@ -56,13 +48,10 @@ class TorchEngine(Engine):
 
 
 class CudaEngine(TorchEngine):
-    """Run the network on a GPU up to the labels: fp16, a recorded CUDA graph for each size.
+    """Run the network on a GPU up to the labels: a recorded CUDA graph for each size.
 
     Replaying a recording spares the launches of some 250 small kernels, which for a network of
     this size take longer than the kernels.
-
-    Args:
-        precision: fp16, bf16, fp32, or auto: fp16.
     """
 
     device = "cuda"
