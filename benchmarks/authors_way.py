@@ -41,25 +41,15 @@ class Images(Dataset):
         label = cv2.resize(label, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
         if random.random() < 0.5:
             image, label = np.fliplr(image), np.fliplr(label)
-        image, label = cut(image, MEAN * 255, self.crop, label)
-        image = (image / 255 - MEAN) / STD
+        below, beside = (max(0, c - n) for c, n in zip(self.crop, label.shape, strict=True))
+        sides = (below // 2, below - below // 2, beside // 2, beside - beside // 2)
+        image = cv2.copyMakeBorder(image, *sides, cv2.BORDER_CONSTANT, value=MEAN * 255)
+        label = cv2.copyMakeBorder(label, *sides, cv2.BORDER_CONSTANT, value=255)
+        top = random.randint(0, label.shape[0] - self.crop[0])
+        left = random.randint(0, label.shape[1] - self.crop[1])
+        window = np.s_[top : top + self.crop[0], left : left + self.crop[1]]
+        image, label = (image[window] / 255 - MEAN) / STD, np.ascontiguousarray(label[window])
         return torch.from_numpy(image.transpose(2, 0, 1)).float(), torch.from_numpy(label).long()
-
-
-def cut(
-    image: np.ndarray, fill: np.ndarray, crop: tuple[int, int], label: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pad image (H, W, 3) and label (H, W) to at least the crop, and cut a random one out."""
-    below, beside = (max(0, c - n) for c, n in zip(crop, label.shape, strict=True))
-    sides = ((below // 2, below - below // 2), (beside // 2, beside - beside // 2))
-    image = np.stack(
-        [np.pad(image[..., c], sides, constant_values=round(fill[c])) for c in range(3)], -1
-    )
-    label = np.pad(label, sides, constant_values=255)
-    top = random.randint(0, label.shape[0] - crop[0])
-    left = random.randint(0, label.shape[1] - crop[1])
-    window = (slice(top, top + crop[0]), slice(left, left + crop[1]))
-    return image[window], np.ascontiguousarray(label[window])
 
 
 def epochs(pictures: Images, classes: int, batch: int, workers: int) -> Iterator[dict[str, Any]]:

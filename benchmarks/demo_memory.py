@@ -1,9 +1,9 @@
 """Load `sgcp demo` with large files; print the peak memory of its process, beside the bound.
 
-    python benchmarks/demo_memory.py [--together] [SCENARIO ...]
+    python benchmarks/demo_memory.py [SCENARIO ...]
 
-Each scenario has a server of its own, or with ``--together`` all share one. The files are
-generated; the peak is VmHWM of the server's process, so Linux only.
+Each scenario has a server of its own. The files are generated; the peak is VmHWM of the server's
+process, so Linux only.
 """
 
 import argparse
@@ -91,8 +91,7 @@ def serving() -> Iterator[Server]:
 def image(folder: Path, height: int, width: int, mode: str = "RGB", suffix: str = "png") -> Path:
     """Write a blank image."""
     file = folder / f"{mode}{height}x{width}.{suffix}"
-    if not file.exists():
-        Image.new(mode, (width, height)).save(file, compress_level=1)
+    Image.new(mode, (width, height)).save(file, compress_level=1)
     return file
 
 
@@ -108,12 +107,6 @@ def video(folder: Path, height: int, width: int, frames: int = 8) -> Path:
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return file
-
-
-def largest_images(server: Server, folder: Path) -> None:
-    """Drop four of the largest images that the page takes: RGB, RGBA, JPEG, a palette."""
-    kinds = (("RGB", "png"), ("RGBA", "png"), ("RGB", "jpg"), ("P", "gif"))
-    server.drop_together([image(folder, 4096, 8192, *kind) for kind in kinds])
 
 
 def many_sizes(server: Server, folder: Path) -> None:
@@ -137,40 +130,32 @@ def malformed_requests(server: Server, _: Path) -> None:
                 server.ask(path, body, FORM)
 
 
+KINDS = (("RGB", "png"), ("RGBA", "png"), ("RGB", "jpg"), ("P", "gif"))
 SCENARIOS: dict[str, Callable[[Server, Path], None]] = {
     "too large video": lambda server, folder: server.drop(video(folder, 4320, 7680), "large"),
     "largest video": lambda server, folder: server.drop(video(folder, 1440, 2560, 60), "video"),
     "too large images": lambda server, folder: server.drop_together(
         [image(folder, 8192, 8192)] * 4
     ),
-    "largest images": largest_images,
+    "largest images": lambda server, folder: server.drop_together(
+        [image(folder, 4096, 8192, *kind) for kind in KINDS]
+    ),
     "many sizes": many_sizes,
     "broken uploads": broken_uploads,
     "malformed requests": malformed_requests,
 }
 
 
-def run(server: Server, name: str, folder: Path) -> None:
-    """Run one scenario and print a line."""
-    SCENARIOS[name](server, folder)
-    peak = server.peak()
-    verdict = "within" if peak < BOUND else "ABOVE"
-    print(f"{name:28}{peak / 1e6:6.0f} MB, {verdict} {BOUND / 1e6:.0f} MB", flush=True)
-
-
 def main() -> None:
     """Measure each scenario."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--together", action="store_true", help="one server for all scenarios")
     parser.add_argument("names", nargs="*", help="scenarios; none: all")
-    options = parser.parse_args()
-    names = options.names or [*SCENARIOS]
-    groups = [names] if options.together else [[name] for name in names]
-    with tempfile.TemporaryDirectory() as folder:
-        for group in groups:
-            with serving() as server:
-                for name in group:
-                    run(server, name, Path(folder))
+    for name in parser.parse_args().names or SCENARIOS:
+        with tempfile.TemporaryDirectory() as folder, serving() as server:
+            SCENARIOS[name](server, Path(folder))
+            peak = server.peak()
+        verdict = "within" if peak < BOUND else "ABOVE"
+        print(f"{name:28}{peak / 1e6:6.0f} MB, {verdict} {BOUND / 1e6:.0f} MB", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,8 @@ import json
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 from sgcp.core.files import write_text
-
-FIRST = ["name", "recipe", "changes", "commit", "miou", "pixel_accuracy", "input_size", "seconds"]
 
 
 def run(name: str, dataset: str, recipe: str, changes: list[str]) -> float:
@@ -48,31 +45,6 @@ def git(*arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def record(
-    file: Path, scores: dict[str, Any], name: str, recipe: str, changes: list[str], seconds: float
-) -> None:
-    """Add a line to the record, or take the place of the line of that name."""
-    row = {
-        "name": name,
-        "recipe": recipe,
-        "changes": " ".join(changes),
-        "commit": git("rev-parse", "--short", "HEAD"),
-        "miou": f"{100 * scores['miou']:.2f}",
-        "pixel_accuracy": f"{100 * scores['pixel_accuracy']:.2f}",
-        "input_size": "x".join(map(str, scores["input_size"])),
-        "seconds": f"{seconds:.0f}",
-    } | {of: "" if iou is None else f"{100 * iou:.1f}" for of, iou in scores["iou"].items()}
-    rows = []
-    if file.is_file():
-        with file.open(encoding="utf-8", newline="") as lines:
-            rows = [line for line in csv.DictReader(lines) if line["name"] != name]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, FIRST + list(scores["iou"]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows([*rows, row])
-    write_text(file, text.getvalue())
-
-
 def main() -> None:
     """Run and record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -87,7 +59,23 @@ def main() -> None:
         parser.error(f"commit first, so that the line can name the code: {changed}")
     seconds = run(options.name, options.dataset, options.recipe, options.changes)
     scores = json.loads((metrics / "validate.json").read_text(encoding="utf-8"))
-    record(file, scores, options.name, options.recipe, options.changes, seconds)
+    row = {
+        "name": options.name,
+        "recipe": options.recipe,
+        "changes": " ".join(options.changes),
+        "commit": git("rev-parse", "--short", "HEAD"),
+        "miou": f"{100 * scores['miou']:.2f}",
+        "pixel_accuracy": f"{100 * scores['pixel_accuracy']:.2f}",
+        "input_size": "x".join(map(str, scores["input_size"])),
+        "seconds": f"{seconds:.0f}",
+    } | {name: "" if iou is None else f"{100 * iou:.1f}" for name, iou in scores["iou"].items()}
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    rows = [line for line in csv.DictReader(lines) if line["name"] != options.name]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, row, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([*rows, row])
+    write_text(file, text.getvalue())
     print(f"{options.name}: {100 * scores['miou']:.2f} % in {seconds:.0f} s, in {file}")
 
 

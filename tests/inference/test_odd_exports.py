@@ -49,12 +49,8 @@ def refused(file: Path, engine: str) -> str:
     return message
 
 
-def sides(value):
-    return value.type.tensor_type.shape.dim
-
-
-def add_input(graph):
-    graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1]))
+def tensor(value):
+    return value.type.tensor_type
 
 
 def add_output(graph):
@@ -64,61 +60,46 @@ def add_output(graph):
     graph.output.append(helper.make_tensor_value_info("zz", TensorProto.FLOAT, None))
 
 
-def drop_inputs(graph):
-    del graph.input[:]
+MORE = helper.make_tensor_value_info("more", TensorProto.FLOAT, [1])
 
 
-def take_floats(graph):
-    graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
-
-
-def take_four(graph):
-    sides(graph.input[0])[0].dim_value = 4
-
-
-def take_grey(graph):
-    sides(graph.input[0])[3].dim_value = 1
-
-
-def flatten_input(graph):
-    del sides(graph.input[0])[0]
-
-
-def hide_rank(graph):
-    graph.output[0].type.tensor_type.ClearField("shape")
-
-
-def give_more_classes(graph):
-    sides(graph.output[0])[1].dim_value = 19
-
-
-def give_integers(graph):
-    graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
-
-
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("message", "change"),
     [
-        (add_input, "inputs are image uint8 (?, ?, ?, 3); more float32 (1)"),
-        (add_output, "outputs are scores float32 (?, 11, ?, ?); zz float32 (of any rank)"),
-        (drop_inputs, "inputs are missing"),
-        (take_floats, "inputs are image float32"),
-        (take_four, "inputs are image uint8 (4, ?, ?, 3)"),
-        (take_grey, "inputs are image uint8 (?, ?, ?, 1)"),
-        (flatten_input, "inputs are image uint8 (?, ?, 3)"),
-        (hide_rank, "outputs are scores float32 (of any rank)"),
+        ("inputs are image uint8 (?, ?, ?, 3); more float32 (1)", lambda g: g.input.append(MORE)),
+        ("outputs are scores float32 (?, 11, ?, ?); zz float32 (of any rank)", add_output),
+        ("inputs are missing", lambda g: g.ClearField("input")),
         (
-            give_more_classes,
-            "Expected scores float32 (1, 11, ?, ?) or labels uint8 (1, ?, ?), for the 11 classes",
+            "inputs are image float32",
+            lambda g: setattr(tensor(g.input[0]), "elem_type", TensorProto.FLOAT),
         ),
-        (give_integers, "outputs are scores type 7"),
+        (
+            "inputs are image uint8 (4, ?, ?, 3)",
+            lambda g: setattr(tensor(g.input[0]).shape.dim[0], "dim_value", 4),
+        ),
+        (
+            "inputs are image uint8 (?, ?, ?, 1)",
+            lambda g: setattr(tensor(g.input[0]).shape.dim[3], "dim_value", 1),
+        ),
+        ("inputs are image uint8 (?, ?, 3)", lambda g: tensor(g.input[0]).shape.dim.pop(0)),
+        (
+            "outputs are scores float32 (of any rank)",
+            lambda g: tensor(g.output[0]).ClearField("shape"),
+        ),
+        (
+            "Expected scores float32 (1, 11, ?, ?) or labels uint8 (1, ?, ?), for the 11 classes",
+            lambda g: setattr(tensor(g.output[0]).shape.dim[1], "dim_value", 19),
+        ),
+        (
+            "outputs are scores type 7",
+            lambda g: setattr(tensor(g.output[0]), "elem_type", TensorProto.INT64),
+        ),
     ],
 )
 def test_other_inputs_and_outputs_are_refused_before_anything_runs(
-    tmp_path, content, change, message, engine
+    tmp_path, content, message, change
 ):
-    assert message in refused(write(tmp_path, changed(content, change)), engine)
+    assert message in refused(write(tmp_path, changed(content, change)), "auto")
 
 
 def test_other_outputs_of_an_ir_are_refused(tmp_path, content):
@@ -212,11 +193,11 @@ def test_an_ir_without_its_weights_is_told_so(tmp_path, content):
 
 
 def test_missing_files_are_named_with_the_command_that_makes_them(tmp_path, content):
-    assert "no such file; give another path, or `sgcp export`" in refused(
-        tmp_path / "m.onnx", "auto"
-    )
     (tmp_path / "n.onnx").mkdir()
-    assert "no such file" in refused(tmp_path / "n.onnx", "auto")
+    for name in ("m.onnx", "n.onnx"):
+        assert "no such file; give another path, or `sgcp export`" in refused(
+            tmp_path / name, "auto"
+        )
     write(tmp_path, content).with_suffix(".json").unlink()
     assert "sgcp export" in refused(tmp_path / "m.onnx", "auto")
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from networks import random_image, save_random
 
 import sgcp
-from sgcp.core.errors import SgcpError
 from sgcp.inference.labels import label_pixels
 from sgcp.inference.tta import STRIDE, InferenceOptions, softmax, windows
 
@@ -107,9 +106,3 @@ def test_places_seen_through_two_windows_do_not_count_twice():
 def test_probabilities_sum_to_one_however_large_the_scores():
     scores = np.array([[[1000.0]], [[0.0]], [[-1000.0]]], np.float32)
     assert softmax(scores).ravel().tolist() == [1, 0, 0]
-
-
-def test_exported_labels_cannot_be_averaged(segmenter, monkeypatch):
-    monkeypatch.setattr(segmenter.engine, "labels", True)
-    with pytest.raises(SgcpError, match="no scores to give"):
-        segmenter.segment(random_image(16, 16), options=InferenceOptions(flip=True))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from judge import assert_equal, judge, label_ids_of, train_ids_of
+from judge import assert_equal, judge, train_ids_of
 
 from sgcp.core.terminal import percent
 from sgcp.datasets.classes import IGNORE, camvid_classes, cityscapes_classes
@@ -299,7 +299,3 @@ def test_table_names_each_class_with_its_category():
 
 def test_percent_of_nothing_is_a_dash():
     assert (percent(float("nan")), percent(0.5)) == ("-", "50.00")
-
-
-def test_label_image_of_an_instance_image():
-    assert label_ids_of(np.array([7, 26001, 26])).tolist() == [7, 26, 26]

@@ -20,13 +20,11 @@ def model(project):
     return project
 
 
-def plain_scores(image):
-    return eager_scores(random_network(), random_card(), image)
-
-
-def plain_labels(image):
-    scores = torch.from_numpy(plain_scores(image))[None]
-    return resize_logits(scores, image.shape[:2]).argmax(1)[0].numpy()
+def plain(image):
+    """Scores and labels of eager PyTorch."""
+    scores = eager_scores(random_network(), random_card(), image)
+    labels = resize_logits(torch.from_numpy(scores)[None], image.shape[:2]).argmax(1)[0]
+    return scores, labels.numpy()
 
 
 def run(file, image):
@@ -37,41 +35,34 @@ def run(file, image):
     return sgcp.load(file, precision="fp32").engine.run(image)
 
 
+def described(file):
+    return json.loads(file.with_suffix(".json").read_text())
+
+
 @pytest.mark.parametrize("suffix", [".onnx", ".xml", ".pt2"])
 @pytest.mark.integration
-def test_scores_of_any_odd_size_are_those_of_pytorch(model, suffix):
-    text = model.ok("export", "model.safetensors", f"out{suffix}")
+def test_an_export_gives_what_pytorch_gives(model, suffix):
+    """Scores of any odd size, labels of a fixed one, and labels of any, small ones too."""
+    any_size, fixed = model.root / f"any{suffix}", model.root / f"fixed{suffix}"
+    text = model.ok("export", "model.safetensors", any_size.name)
     assert "against PyTorch: largest difference" in text
     for size in ((131, 201), (177, 130)):
         image = random_image(*size)
-        wanted = plain_scores(image)
-        found = run(model.root / f"out{suffix}", image)
-        assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()
-
-
-@pytest.mark.parametrize("suffix", [".onnx", ".xml", ".pt2"])
-@pytest.mark.integration
-def test_baked_labels_of_a_fixed_size_are_those_of_pytorch(model, suffix):
-    model.ok("export", "model.safetensors", f"out{suffix}", "--labels", "--size", "75", "93")
+        wanted, _ = plain(image)
+        assert np.abs(run(any_size, image) - wanted).max() < 1e-4 * np.abs(wanted).max()
     image = random_image(75, 93)
-    found = run(model.root / f"out{suffix}", image)
+    model.ok("export", "model.safetensors", fixed.name, "--labels", "--size", "75", "93")
+    found = run(fixed, image)
     assert found.dtype == np.uint8
-    assert (found == plain_labels(image)).mean() > 0.999
-    facts = json.loads((model.root / "out.json").read_text())["provenance"]["export"]
+    assert (found == plain(image)[1]).mean() > 0.999
+    facts = described(fixed)["provenance"]["export"]
     assert (facts["size"], facts["labels"], facts["int8"]) == ([75, 93], True, None)
-
-
-@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
-@pytest.mark.integration
-def test_small_images_and_onnx_runtime_too(model, suffix):
-    model.ok("export", "model.safetensors", f"out{suffix}", "--labels")
-    for size in ((1, 1), (33, 17)):
-        image = random_image(*size)
-        labels = sgcp.load(model.root / f"out{suffix}", precision="fp32").segment(image)
-        assert (labels == plain_labels(image)).mean() > 0.99
-    if suffix == ".onnx":
-        other = sgcp.load(model.root / "out.onnx", engine="onnxruntime").segment(image)
-        assert (other == labels).mean() > 0.99
+    if suffix != ".pt2":
+        model.ok("export", "model.safetensors", any_size.name, "--labels")
+        for size in ((1, 1), (33, 17)):
+            image = random_image(*size)
+            labels = sgcp.load(any_size, precision="fp32").segment(image)
+            assert (labels == plain(image)[1]).mean() > 0.99
 
 
 @pytest.mark.parametrize(("suffix", "swapped"), [(".onnx", ".onnx"), (".xml", ".bin")])
@@ -84,19 +75,26 @@ def test_graph_of_another_description_is_refused(model, suffix, swapped):
         sgcp.load(model.root / f"out{suffix}")
 
 
-@pytest.mark.integration
-def test_int8_says_what_it_costs(trained):
-    text = trained.ok("export", "data/models/sample", "street.xml", "--int8", "--images", "3")
-    facts = json.loads((trained.root / "street.json").read_text())["provenance"]["export"]["int8"]
-    assert facts["images"] == 3
-    assert "mIoU" in text
-    labels = sgcp.load(trained.root / "street.xml", precision="fp32").segment(random_image(64, 128))
-    plain = sgcp.load(trained.root / "data/models/sample", precision="fp32")
-    assert (labels == plain.segment(random_image(64, 128))).mean() > 0.5
-
-
 def int8_facts(file):
-    return json.loads(file.with_suffix(".json").read_text())["provenance"]["export"]["int8"]
+    return described(file)["provenance"]["export"]["int8"]
+
+
+@pytest.mark.integration
+def test_int8_says_what_it_costs_unless_the_model_learnt_what_would_be_scored(trained):
+    command = ("export", "data/models/sample", "street.xml", "--int8", "--images")
+    text = trained.ok(*command, "3")
+    assert int8_facts(trained.root / "street.xml")["images"] == 3
+    assert "mIoU" in text
+    image = random_image(64, 128)
+    labels = sgcp.load(trained.root / "street.xml", precision="fp32").segment(image)
+    plain = sgcp.load(trained.root / "data/models/sample", precision="fp32")
+    assert (labels == plain.segment(image)).mean() > 0.5
+    trained.set(sample__validate__split="train")
+    text = trained.ok(*command, "2")
+    assert "mIoU not measured: 4 of 4" in text
+    assert "% of the labels equal" in text
+    facts = int8_facts(trained.root / "street.xml")
+    assert (facts["images"], facts["split"], facts["scores"]) == (2, "train", None)
 
 
 @pytest.mark.integration
@@ -119,16 +117,6 @@ def test_int8_takes_its_ranges_from_any_folder_without_a_project(tmp_path):
     assert f"{100 * facts['equal_labels']:.2f} % of the labels equal" in text
     assert 0.5 < facts["equal_labels"] <= 1
     assert sgcp.load(tmp_path / "out.xml").segment(random_image(40, 48)).shape == (40, 48)
-
-
-@pytest.mark.integration
-def test_int8_of_a_model_that_learnt_what_would_be_scored_is_not_scored(trained):
-    trained.set(sample__validate__split="train")
-    text = trained.ok("export", "data/models/sample", "street.xml", "--int8", "--images", "2")
-    assert "mIoU not measured: 4 of 4" in text
-    assert "% of the labels equal" in text
-    facts = int8_facts(trained.root / "street.xml")
-    assert (facts["images"], facts["split"], facts["scores"]) == (2, "train", None)
 
 
 def test_a_graph_that_differs_is_not_written(model, monkeypatch):
@@ -165,13 +153,6 @@ def test_bad_input_is_one_message(model, arguments, message):
     assert not list(model.root.glob("out*"))
 
 
-def test_an_export_of_fixed_size_names_its_size(model):
-    model.ok("export", "model.safetensors", "out.onnx", "--size", "64", "96")
-    for engine in ("openvino", "onnxruntime"):
-        with pytest.raises(SgcpError, match="exported for 64x96, got 65x96"):
-            sgcp.load(model.root / "out.onnx", engine=engine).segment(random_image(65, 96))
-
-
 @pytest.fixture
 def shortened(project):
     """A model whose images are resized to a short side of 48 first."""
@@ -179,40 +160,30 @@ def shortened(project):
     return project
 
 
-def resize_of(file):
-    """Return the resizing that an export asks for in its description."""
-    return json.loads(file.with_suffix(".json").read_text())["preprocessing"]["resize"]
-
-
-@pytest.mark.parametrize("suffix", [".onnx", ".xml", ".pt2"])
-@pytest.mark.integration
-def test_an_export_says_how_images_are_resized_first(shortened, suffix):
-    file = shortened.root / f"any{suffix}"
-    text = shortened.ok("export", "model.safetensors", file.name)
-    assert "resize so that the short side is 48 (bilinear, antialiased) first" in text
-    assert resize_of(file) == {
-        "short_side": 48, "max_enlarged_pixels": 2**23, "filter": "bilinear", "antialias": True,
-    }  # fmt: skip
-
-
-def test_a_model_for_images_as_they_are_asks_for_no_resizing(model):
-    assert "resize" not in model.ok("export", "model.safetensors", "any.onnx")
-    assert resize_of(model.root / "any.onnx") is None
-
-
-def test_the_graph_itself_says_how_images_are_resized(shortened):
+def test_an_export_says_how_images_are_resized_first(shortened):
+    """On the terminal, in the JSON beside it, and in the graph."""
     import onnxruntime
     import openvino
 
-    shortened.ok("export", "model.safetensors", "a.onnx")
-    shortened.ok("export", "model.safetensors", "b.xml")
+    for name in ("a.onnx", "b.xml"):
+        text = shortened.ok("export", "model.safetensors", name)
+        assert "resize so that the short side is 48 (bilinear, antialiased) first" in text
+        resize = described(shortened.root / name)["preprocessing"]["resize"]
+        assert resize == {
+            "short_side": 48, "max_enlarged_pixels": 2**23, "filter": "bilinear", "antialias": True,
+        }  # fmt: skip
     session = onnxruntime.InferenceSession(shortened.root / "a.onnx")
     ir = openvino.Core().read_model(shortened.root / "b.xml")
     for said in (
         session.get_modelmeta().custom_metadata_map["preprocessing"],
         ir.get_rt_info("preprocessing").value,
     ):
-        assert json.loads(said)["resize"]["short_side"] == 48
+        assert json.loads(said)["resize"] == resize
+
+
+def test_a_model_for_images_as_they_are_asks_for_no_resizing(model):
+    assert "resize" not in model.ok("export", "model.safetensors", "any.onnx")
+    assert described(model.root / "any.onnx")["preprocessing"]["resize"] is None
 
 
 @pytest.mark.integration
@@ -235,7 +206,7 @@ def test_a_size_that_the_model_was_not_trained_for_is_warned_of(shortened):
     assert warning in text
     assert "--size 48 64 has the same proportions" in text
     assert read_card(shortened.root / "large.onnx").input_side is None
-    assert resize_of(shortened.root / "large.onnx")["height"] == 96
+    assert described(shortened.root / "large.onnx")["preprocessing"]["resize"]["height"] == 96
     text = shortened.ok("export", "model.safetensors", "right.onnx", "--size", "48", "64")
     assert warning not in text
 
