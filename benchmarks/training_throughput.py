@@ -48,6 +48,7 @@ from sgcp.training.run import Run, start
 
 ROOT = Path(__file__).parent.parent
 SIZE = (360, 480)
+COUNTED = ("images", "seconds", "waited")
 
 
 class Way(NamedTuple):
@@ -69,17 +70,16 @@ PARTS = {
     "transforms": "our transforms (torchvision's)",
 }
 AUTHORS = "authors' way"
-SHORT = {AUTHORS: None, "ours": Way(), "ours, bf16-mixed": Way(bf16=True)}
-LONG = {f"ours, less {text}": Way(part) for part, text in PARTS.items()}
-SHORT_COMPILED = {
+WAYS: dict[str, Way | None] = {
+    AUTHORS: None,
+    "ours": Way(),
+    "ours, bf16-mixed": Way(bf16=True),
+    **{f"ours, less {text}": Way(part) for part, text in PARTS.items()},
     "ours, compiled": Way(compiled=True),
     "ours, compiled, bf16-mixed": Way(compiled=True, bf16=True),
-}
-LONG_COMPILED = {
     "ours, compiled, less norms by moments": Way("moments", compiled=True),
     "ours, compiled, less doubling (pyramid.py)": Way("doubling", compiled=True),
 }
-WAYS: dict[str, Way | None] = {**SHORT, **LONG, **SHORT_COMPILED, **LONG_COMPILED}
 
 
 class Project(NamedTuple):
@@ -96,14 +96,12 @@ def torchvision_transform(settings: TrainSettings) -> Any:
     """Return the augmentation in torchvision's own steps, each over the whole image."""
     fill = {tv_tensors.Image: IMAGENET_MEAN_BYTES, tv_tensors.Mask: 255}
     jitter = settings.color_jitter
-    steps = v2.Compose(
-        [
-            v2.ScaleJitter(SIZE, settings.scale, antialias=True),
-            v2.RandomHorizontalFlip(settings.flip),
-            v2.RandomCrop(settings.crop, pad_if_needed=True, fill=fill),
-            v2.ColorJitter(jitter, jitter, jitter),
-        ]
-    )
+    steps = v2.Compose([
+        v2.ScaleJitter(SIZE, settings.scale, antialias=True),
+        v2.RandomHorizontalFlip(settings.flip),
+        v2.RandomCrop(settings.crop, pad_if_needed=True, fill=fill),
+        v2.ColorJitter(jitter, jitter, jitter),
+    ])  # fmt: skip
     return lambda image, label, _: steps(tv_tensors.Image(image), tv_tensors.Mask(label))
 
 
@@ -131,11 +129,11 @@ def our_epochs(project: Project, way: Way) -> Iterator[dict[str, Any]]:
     leave_out(run, without)
     progress = Progress("")
     while True:
-        before = progress.images, progress.seconds, progress.waited
+        before = [getattr(progress, name) for name in COUNTED]
         loop.train_one_epoch(run, data, progress, MagicMock(), MagicMock())
-        after = progress.images, progress.seconds, progress.waited
-        names = ("images", "seconds", "waited")
-        yield {n: b - a for n, a, b in zip(names, before, after, strict=True)}
+        yield {
+            name: getattr(progress, name) - old for name, old in zip(COUNTED, before, strict=True)
+        }
         progress.epoch, progress.step, progress.losses = progress.epoch + 1, 0, []
 
 
@@ -231,10 +229,11 @@ def main() -> None:
         project = open_project(options.folder, options.images, options.workers)
         print(json.dumps(measure(project, options.way, options.epochs)))
         return
-    ways = [*SHORT] + [*LONG] * (not options.short)
-    if options.compile:
-        ways += [*SHORT_COMPILED] + [*LONG_COMPILED] * (not options.short)
-    ways = options.only or ways
+    ways = options.only or [
+        name
+        for name, way in WAYS.items()
+        if way is None or (options.compile >= way.compiled and not (options.short and way.without))
+    ]
     results: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     with tempfile.TemporaryDirectory() as folder:
         make_project(Path(folder), options.archive)
