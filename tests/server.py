@@ -1,8 +1,7 @@
-"""A local server that speaks the Cityscapes site's protocol, and plain files beside it."""
+"""A local server that speaks the Cityscapes site's protocol."""
 
 import hashlib
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,20 +15,14 @@ USER, PASSWORD = "ada@example.org", "correct horse"
 
 @dataclass
 class Site:
-    """What the server offers and how it misbehaves."""
+    """What the server offers."""
 
     packages: dict[str, bytes]
     url: str = ""
     md5: dict[str, str] = field(default_factory=dict)
     """Wrong checksums to publish."""
-    cut_after: int | None = None
-    """Break the connection after this many bytes, once."""
-    ranges: bool = True
-    """Whether Range requests are honoured."""
-    wrong_range: bool = False
-    """Answer a range with another one."""
-    requests: list[tuple[str, str, str | None]] = field(default_factory=list)
-    """Method, path and Range header of each request."""
+    requests: list[str] = field(default_factory=list)
+    """The path of each request."""
 
 
 def handler_for(site: Site) -> type[BaseHTTPRequestHandler]:
@@ -54,7 +47,7 @@ def handler_for(site: Site) -> type[BaseHTTPRequestHandler]:
             return names[int(query["packageID"][0])]
 
         def do_POST(self) -> None:
-            site.requests.append(("POST", self.path, None))
+            site.requests.append(self.path)
             form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
             given = (form["username"][0], form["password"][0], form["submit"][0])
             if given == (USER, PASSWORD, "Login"):
@@ -63,13 +56,10 @@ def handler_for(site: Site) -> type[BaseHTTPRequestHandler]:
                 self.answer(200, b"<html>try again</html>", Content_Type="text/html")
 
         def do_GET(self) -> None:
-            site.requests.append(("GET", self.path, self.headers.get("Range")))
+            site.requests.append(self.path)
             path = urlparse(self.path).path
             if path == "/login":
                 self.answer(200, b"<html>log in</html>", Content_Type="text/html")
-            elif path.startswith("/plain/"):
-                name = path.removeprefix("/plain/")
-                self.file(site.packages[name]) if name in names else self.answer(404)
             elif "session=good" not in (self.headers.get("Cookie") or ""):
                 self.answer(302, Location="/login")
             elif path == "/downloads/":
@@ -83,33 +73,7 @@ def handler_for(site: Site) -> type[BaseHTTPRequestHandler]:
                 right = hashlib.md5(site.packages[name]).hexdigest()
                 self.answer(200, f"{site.md5.get(name, right)}  {name}\n".encode())
             elif path == "/file-handling/":
-                self.file(site.packages[self.package()])
-
-        def file(self, content: bytes) -> None:
-            start, wanted = 0, self.headers.get("Range")
-            if wanted and site.ranges:
-                start = int(wanted.removeprefix("bytes=").rstrip("-"))
-                if start >= len(content):
-                    self.answer(416, Content_Range=f"bytes */{len(content)}")
-                    return
-                shown = 0 if site.wrong_range else start
-                self.send_response(206)
-                self.send_header(
-                    "Content-Range", f"bytes {shown}-{len(content) - 1}/{len(content)}"
-                )
-            else:
-                self.send_response(200)
-            self.send_header("Content-Type", "application/zip")
-            self.send_header("Content-Length", str(len(content) - start))
-            self.end_headers()
-            body, cut = content[start:], site.cut_after
-            if cut is not None and len(body) > cut:
-                site.cut_after = None
-                self.wfile.write(body[:cut])
-                self.wfile.flush()
-                self.connection.shutdown(socket.SHUT_RDWR)
-                return
-            self.wfile.write(body)
+                self.answer(200, site.packages[self.package()], Content_Type="application/zip")
 
     return Handler
 

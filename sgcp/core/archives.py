@@ -80,13 +80,12 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 
 def extract(archive: Path, folder: Path, place: Placement) -> int:
-    """Unpack the members that ``place`` has a use for; complete files are skipped.
+    """Unpack the members that ``place`` has a use for, and return their number.
+
+    Files of the right size from an earlier try are kept.
 
     Args:
         place: maps a member's name to a path below ``folder``, or None.
-
-    Returns:
-        How many members ``place`` has a use for.
 
     Raises:
         SgcpError: not a zip, truncated or damaged; a name that leads out of the folder, a link, a
@@ -94,11 +93,8 @@ def extract(archive: Path, folder: Path, place: Placement) -> int:
     """
     with open_zip(archive) as content:
         members = _list_members(content, archive, place)
-        needed, free = (
-            sum(info.file_size for info in members.values()),
-            shutil.disk_usage(folder).free,
-        )
-        if needed > free:
+        needed = sum(info.file_size for info in members.values())
+        if needed > (free := shutil.disk_usage(folder).free):
             raise SgcpError(
                 f"{archive}: needs {needed / 1e9:.1f} GB unpacked, {free / 1e9:.1f} GB are free "
                 f"at {folder}; free some space or point the project at another disk"
@@ -114,7 +110,7 @@ def is_whole_zip(path: Path) -> bool:
     """Return whether a file is a zip whose every member has its checksum."""
     try:
         with open_zip(path) as content:
-            _refuse_bombs(content.infolist(), path)
+            _refuse_harmful(content.infolist(), path)
             return content.testzip() is None
     except SgcpError:
         return False
@@ -165,18 +161,15 @@ def _refuse_overlap(content: zipfile.ZipFile, archive: Path) -> None:
 def _list_members(
     content: zipfile.ZipFile, archive: Path, place: Placement
 ) -> dict[Path, zipfile.ZipInfo]:
+    """Return the members to unpack by their places."""
     members: dict[Path, zipfile.ZipInfo] = {}
     for info in content.infolist():
         name = info.filename
-        if name.endswith("/"):  # info.is_dir() fails on an empty name
+        if name.endswith("/") or name.startswith("__MACOSX/"):  # is_dir() fails on an empty name
             continue
         if is_unsafe(name):
             raise SgcpError(f"{archive}: member {name!r} leads out of the folder; not unpacked")
-        fault = fault_of(info)
-        target = None if name.startswith("__MACOSX/") else place(name)
-        if fault and (target or fault[0] == SPECIAL):
-            raise SgcpError(f"{archive}: member {name!r} {ADVICE[fault[0]].format(fault[1])}")
-        if target is None:
+        if (target := place(name)) is None:
             continue
         if target in members:
             raise SgcpError(
@@ -184,21 +177,18 @@ def _list_members(
                 f"{target}; not unpacked"
             )
         members[target] = info
-    _refuse_bombs(list(members.values()), archive)
+    _refuse_harmful(list(members.values()), archive)
     return members
 
 
-def _refuse_bombs(infos: Sequence[zipfile.ZipInfo], archive: Path) -> None:
-    """Refuse members that grow out of all proportion, singly or together."""
-    sizes = {f"member {info.filename!r}": (info.compress_size, info.file_size) for info in infos}
+def _refuse_harmful(infos: Sequence[zipfile.ZipInfo], archive: Path) -> None:
+    """Refuse members with a fault, and those that grow out of all proportion."""
     for info in infos:
         if fault := fault_of(info):
-            raise SgcpError(
-                f"{archive}: member {info.filename!r} {ADVICE[fault[0]].format(fault[1])}"
-            )
-    sizes["all together"] = (
-        sum(info.compress_size for info in infos), sum(info.file_size for info in infos)
-    )  # fmt: skip
+            advice = ADVICE[fault[0]].format(fault[1])
+            raise SgcpError(f"{archive}: member {info.filename!r} {advice}")
+    sizes = {f"member {info.filename!r}": (info.compress_size, info.file_size) for info in infos}
+    sizes["all together"] = (sum(i.compress_size for i in infos), sum(i.file_size for i in infos))
     for what, (before, after) in sizes.items():
         ratio = after / max(1, before)
         if ratio > MAX_RATIO and after > SUSPICIOUS_BYTES:

@@ -78,7 +78,8 @@ def fetch_packages(site: str, names: list[str], folder: Path) -> list[Path]:
     session = _log_in(site)
     paths = []
     try:
-        offered = _list_packages(session, site)
+        rows = parse_json(get_text(session, f"{site}/downloads/?list"))
+        offered = {str(row["name"]): quote(str(row["packageID"])) for row in rows}
         for name in names:
             if name not in offered:
                 raise SgcpError(f"{site}: does not offer {name} to this account; ask for access")
@@ -91,9 +92,3 @@ def fetch_packages(site: str, names: list[str], folder: Path) -> list[Path]:
     except (requests.RequestException, KeyError, TypeError, IndexError, ValueError) as error:
         raise SgcpError(f"{site}: unexpected answer ({error}); try again later") from None
     return paths
-
-
-def _list_packages(session: requests.Session, site: str) -> dict[str, str]:
-    """Return package id by name."""
-    rows = parse_json(get_text(session, f"{site}/downloads/?list"))
-    return {str(row["name"]): quote(str(row["packageID"])) for row in rows}

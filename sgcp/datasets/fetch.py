@@ -19,6 +19,7 @@ TIMEOUT = (20, 60)  # seconds to connect, and between two packets
 ATTEMPTS = 5
 MAX_ARCHIVE = 2**36  # published archives are shorter
 MAX_ANSWER = 2**20  # bytes of a list or a checksum
+LENGTH = r"([0-9]{1,18})"
 
 
 def fetch(
@@ -52,8 +53,19 @@ def fetch(
         except requests.RequestException as error:
             failures = 0 if _size(partial) > furthest else failures + 1
             furthest = max(furthest, _size(partial))
-            if failures >= ATTEMPTS or _is_refusal(error):
-                raise SgcpError(_explain(url, target, error)) from None
+            answer = error.response
+            # These answers will not change: 404, 403, circles, bad addresses.
+            refused = isinstance(error, ValueError) if answer is None else answer.status_code < 500
+            if failures >= ATTEMPTS or refused:
+                reason = f"cannot be reached ({type(error).__name__})"
+                if isinstance(error, requests.TooManyRedirects):
+                    reason = "redirects in a circle"
+                elif answer is not None:
+                    reason = f"the server answered {answer.status_code}"
+                raise SgcpError(
+                    f"{url}: {reason}; run the command again to resume, or get {target.name} by "
+                    "other means and give it with `--archive FILE`"
+                ) from None
             say(f"connection lost at {_size(partial):,} bytes, trying again")
             time.sleep(pause * 2**failures)
         except (ValueError, HTTPError) as error:  # an address that no library can take apart
@@ -90,58 +102,45 @@ def _fetch_rest(session: requests.Session, url: str, partial: Path, limit: int) 
     headers = {"Range": f"bytes={have}-"} if have else {}
     headers["Accept-Encoding"] = "identity"  # byte counts must be those of the file
     with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if have and response.status_code == requests.codes.requested_range_not_satisfiable:
-            total = response.headers.get("Content-Range", "").rpartition("/")[2]
-            if total == str(have):
+        status, stated = response.status_code, response.headers
+        if have and status == requests.codes.requested_range_not_satisfiable:
+            if stated.get("Content-Range", "").rpartition("/")[2] == str(have):
                 return
             partial.unlink()
             raise requests.ConnectionError("the partial download is longer than the file")
-        _refuse_other_than_file(response, url)
-        start, total_bytes = _extent(response, have, partial)
-        bound = min(limit, start + shutil.disk_usage(partial.parent).free)
-        if total_bytes is not None and total_bytes > bound:
-            raise SgcpError(f"{url}: {total_bytes:,} bytes, of which {bound:,} may be taken; "
-                            "free some space, or get the file by other means")  # fmt: skip
-        _write_body(response, partial, start, total_bytes, bound)
-    if total_bytes is not None and _size(partial) != total_bytes:
-        raise requests.ConnectionError(f"{_size(partial)} of {total_bytes} bytes arrived")
-
-
-def _refuse_other_than_file(response: requests.Response, url: str) -> None:
-    response.raise_for_status()
-    if response.status_code not in (requests.codes.ok, requests.codes.partial_content):
-        raise requests.HTTPError("neither a file nor a part of one", response=response)
-    if response.headers.get("Content-Type", "").lower().startswith("text/html"):
-        raise SgcpError(f"{url}: answered a web page, not a file; log-in or address is wrong")
-    encoding = response.headers.get("Content-Encoding", "identity").lower()
-    if encoding != "identity":
-        raise SgcpError(
-            f"{url}: answered in the encoding {encoding!r}, though the file as it is was asked "
-            "for; get it by other means and give it with `--archive FILE`"
-        )
-
-
-def _extent(response: requests.Response, have: int, partial: Path) -> tuple[int, int | None]:
-    """Return where the body begins in the file, and the file's length if the server states it."""
-    length = response.headers.get("Content-Length", "")
-    count = int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
-    if response.status_code != requests.codes.partial_content:
-        return 0, count
-    stated = re.fullmatch(
-        r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)",
-        response.headers.get("Content-Range", ""),
-    )
-    if stated is None or int(stated[1]) != have:
-        partial.unlink(missing_ok=True)
-        raise requests.ConnectionError("the server sent another range than asked for")
-    if stated[2] != "*":
-        return have, int(stated[2])
-    return have, None if count is None else have + count
+        response.raise_for_status()
+        if status not in (requests.codes.ok, requests.codes.partial_content):
+            raise requests.HTTPError("neither a file nor a part of one", response=response)
+        if stated.get("Content-Type", "").lower().startswith("text/html"):
+            raise SgcpError(f"{url}: answered a web page, not a file; log-in or address is wrong")
+        if (encoding := stated.get("Content-Encoding", "identity").lower()) != "identity":
+            raise SgcpError(
+                f"{url}: answered in the encoding {encoding!r}, though the file as it is was asked "
+                "for; get it by other means and give it with `--archive FILE`"
+            )
+        start, length = 0, re.fullmatch(LENGTH, stated.get("Content-Length", ""))
+        if status == requests.codes.partial_content:
+            form = rf"bytes {have}-[0-9]{{1,18}}/(?:{LENGTH}|\*)"
+            start, length = have, re.fullmatch(form, stated.get("Content-Range", ""))
+            if length is None:
+                partial.unlink(missing_ok=True)
+                raise requests.ConnectionError("the server sent another range than asked for")
+        total = int(length[1]) if length and length[1] else None
+        _write_body(response, partial, start, total, limit)
+    if total is not None and _size(partial) != total:
+        raise requests.ConnectionError(f"{_size(partial)} of {total} bytes arrived")
 
 
 def _write_body(
-    response: requests.Response, partial: Path, start: int, total: int | None, bound: int
+    response: requests.Response, partial: Path, start: int, total: int | None, limit: int
 ) -> None:
+    """Write what arrives from byte ``start`` on; more than fits or than ``limit`` is refused."""
+    bound = min(limit, start + shutil.disk_usage(partial.parent).free)
+    if total is not None and total > bound:
+        raise SgcpError(
+            f"{response.url}: {total:,} bytes, of which {bound:,} may be taken; free some space, "
+            "or get the file by other means"
+        )
     name = partial.name.removesuffix(PARTIAL)
     with (
         progress_bar(DownloadColumn(), TransferSpeedColumn()) as bar,
@@ -163,27 +162,6 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _is_refusal(error: requests.RequestException) -> bool:
-    """Return whether an answer will not change: 404, 403, circles, bad addresses."""
-    if error.response is not None:
-        return error.response.status_code < 500
-    return isinstance(error, ValueError)
-
-
-def _explain(url: str, target: Path, error: requests.RequestException) -> str:
-    if isinstance(error, requests.TooManyRedirects):
-        reason = "redirects in a circle"
-    elif error.response is not None:
-        reason = f"the server answered {error.response.status_code}"
-    else:
-        reason = f"cannot be reached ({type(error).__name__})"
-    return (
-        f"{url}: {reason}; run the command again to resume, or get {target.name} by other means "
-        "and give it with `--archive FILE`"
-    )
-
-
 def _file_md5(path: Path) -> str:
-    """Return a file's MD5 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()

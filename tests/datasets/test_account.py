@@ -101,13 +101,6 @@ def test_wrong_published_checksum_leaves_no_raw_folder(site, project, account):
     assert not (project.root / "data/raw/cityscapes").exists()
 
 
-def test_broken_connection_is_resumed(site, project, account, monkeypatch):
-    monkeypatch.setattr("sgcp.datasets.fetch.CHUNK", 512)
-    site.cut_after = 2000
-    project.ok("download", "cityscapes")
-    assert any(wanted for _, _, wanted in site.requests)
-
-
 def test_archives_and_folders_at_hand_need_no_account(site, project, packages, tmp_path):
     paths = []
     for name, content in packages.items():
