@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from threading import Lock
@@ -30,40 +31,28 @@ from sgcp.datasets.transforms import (
 from sgcp.media.images import read_image, read_label
 
 
+@dataclass(eq=False, repr=False)
 class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
     """Images (3, H, W) and labels (H, W) of one split, both uint8.
 
     A training sample is asked for by (epoch, index), so that its augmentation is a function of
     (seed, epoch, index) in whichever process it is made.
-
-    Args:
-        cache_bytes: decoded pairs up to this size are kept in memory. The first ones stay: in a
-            shuffled epoch, pushing out the oldest would find none of a split that does not fit.
-        mix: probability that half of the classes of another sample are laid over a sample.
     """
 
-    def __init__(
-        self,
-        items: Sequence[Item],
-        raw: Path,
-        prepared: Path,
-        num_classes: int,
-        transform: Transform | None = None,
-        seed: int = 0,
-        cache_bytes: int = 0,
-        mix: float = 0.0,
-    ) -> None:
-        self.items = items
-        self.raw = raw
-        self.prepared = prepared
-        self.num_classes = num_classes
-        self.transform = transform
-        self.seed = seed
-        self.cache_bytes = cache_bytes
-        self.mix = mix
-        self.cache: dict[int, tuple[Tensor, Tensor]] = {}
-        self.pool: ThreadPoolExecutor | None = None
-        self.lock: AbstractContextManager[object] = nullcontext()
+    items: Sequence[Item]
+    raw: Path
+    prepared: Path
+    num_classes: int
+    transform: Transform | None = None
+    seed: int = 0
+    cache_bytes: int = 0
+    """Decoded pairs up to this size are kept in memory. The first ones stay: in a shuffled epoch,
+    pushing out the oldest would find none of a split that does not fit."""
+    mix: float = 0.0
+    """Probability that half of the classes of another sample are laid over a sample."""
+    cache: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    pool: ThreadPoolExecutor | None = None
+    lock: AbstractContextManager[object] = field(default_factory=nullcontext)
 
     def use_threads(self) -> None:
         """Make a batch's samples on all cores at once, where no other process makes them.
@@ -200,17 +189,12 @@ class EpochSampler(Sampler[tuple[int, int]]):
     """
 
     def __init__(self, length: int, batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
-        self.length = length
-        self.batch = batch
-        self.seed = seed
-        self.rank = rank
-        self.world = world
+        self.length, self.batch, self.seed, self.rank, self.world = length, batch, seed, rank, world
         self.seek(epoch=0, step=0)
 
     def seek(self, epoch: int, step: int) -> None:
         """Let the next pass be that of ``epoch``, from its ``step`` on."""
-        self.epoch = epoch
-        self.step = step
+        self.epoch, self.step = epoch, step
 
     @property
     def take(self) -> int:
@@ -241,35 +225,32 @@ def train_loader(
         SgcpError: the batch exceeds the split, is no multiple of the processes, or leaves a
             process less than two images; or as ``_loader_context``.
     """
+    problem = ""
     if batch_size > len(dataset):
-        raise SgcpError(
-            f"train.batch_size: {batch_size} exceeds the {len(dataset)} images of the split"
+        problem = f"exceeds the {len(dataset)} images of the split"
+    elif batch_size % world:
+        problem = f"is no multiple of the {world} processes that share it"
+    elif batch_size // world < 2:
+        problem = (
+            f"leaves one image for each of {world} processes; batch norm needs two: set "
+            f"{2 * world} or more"
         )
-    if batch_size % world:
-        raise SgcpError(
-            f"train.batch_size: {batch_size} is no multiple of the {world} processes that share it"
-        )
-    if batch_size // world < 2:
-        raise SgcpError(
-            f"train.batch_size: {batch_size} leaves one image for each of {world} processes; batch "
-            f"norm needs two: set {2 * world} or more"
-        )
+    if problem:
+        raise SgcpError(f"train.batch_size: {batch_size} {problem}")
     context = _loader_context(workers)
     sampler = EpochSampler(len(dataset), batch_size, dataset.seed, rank, world)
     if workers == 0:
         dataset.use_threads()
-    return (
-        DataLoader(
-            dataset,
-            batch_sampler=BatchSampler(sampler, batch_size // world, drop_last=True),  # type: ignore[arg-type]
-            num_workers=workers,
-            multiprocessing_context=context,
-            worker_init_fn=_end_quietly,
-            persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        ),
-        sampler,
+    loader = DataLoader(
+        dataset,
+        batch_sampler=BatchSampler(sampler, batch_size // world, drop_last=True),  # type: ignore[arg-type]
+        num_workers=workers,
+        multiprocessing_context=context,
+        worker_init_fn=_end_quietly,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
     )
+    return loader, sampler
 
 
 def _end_quietly(_worker: int) -> None:

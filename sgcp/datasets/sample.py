@@ -25,6 +25,7 @@ from sgcp.datasets.cityscapes import prepare_cityscapes
 from sgcp.datasets.index import SPLITS, Dataset
 from sgcp.datasets.raw import MANIFEST
 from sgcp.datasets.source import DatasetSource, Inputs
+from sgcp.datasets.textures import TEXTURES, Brush
 from sgcp.media.images import UInt8, write_png
 
 CITIES = {"train": ("arcburg", "bridgeton"), "val": ("crossfield",), "test": ("dunham",)}
@@ -43,21 +44,18 @@ class Street:
         self.objects: list[dict[str, Any]] = []
         self.horizon = self.height * rng.uniform(0.38, 0.48)
 
-    def paint(self, label: str, points: Points, texture: textures.Texture) -> None:
+    def paint(self, label: str, points: Points) -> None:
         """Add one polygon: its pixels to the image, its corners to the annotation."""
-        corners = np.rint(points).astype(int)
-        corners[:, 0] = corners[:, 0].clip(0, self.width - 1)
-        corners[:, 1] = corners[:, 1].clip(0, self.height - 1)
-        polygon = [(int(x), int(y)) for x, y in corners]
+        limits = (self.width - 1, self.height - 1)
+        corners = np.rint(points).astype(int).clip(0, limits)
         mask_image = Image.new("1", (self.width, self.height))
-        ImageDraw.Draw(mask_image).polygon(polygon, fill=1)
-        mask = np.array(mask_image)
+        ImageDraw.Draw(mask_image).polygon(list(map(tuple, corners.tolist())), fill=1)
         x0, y0 = corners.min(axis=0)
         x1, y1 = corners.max(axis=0) + 1
-        patch = texture(self.rng, (int(y1 - y0), int(x1 - x0)), self.unit)  # (h, w, 3)
-        inside = mask[y0:y1, x0:x1]
+        inside = np.array(mask_image)[y0:y1, x0:x1]
+        patch = TEXTURES[label](Brush(self.rng, (int(y1 - y0), int(x1 - x0)), self.unit))
         self.image[y0:y1, x0:x1][inside] = patch[inside]
-        self.objects.append({"label": label, "polygon": [list(point) for point in polygon]})
+        self.objects.append({"label": label, "polygon": corners.tolist()})
 
     def finish(self) -> UInt8:
         """Light the scene, blur it as a lens does, add noise: (H, W, 3) uint8."""
@@ -112,18 +110,18 @@ SHAPES: dict[str, Points] = {
 def _paint_background(street: Street) -> None:
     """Sky, a row of buildings and trees on either side, the ground."""
     rng, width, height = street.rng, street.width, street.height
-    street.paint("sky", box(0, height - 1, width, height), textures.sky)
+    street.paint("sky", box(0, height - 1, width, height))
     ground = street.horizon + 6 * street.unit
     x = -20.0 * street.unit
     while x < width:
         span = rng.uniform(50, 120) * street.unit
         top = rng.uniform(0.35, 1.0) * street.horizon
         if rng.random() < 0.7:
-            street.paint("building", box(x, ground, span, top), textures.building)
+            street.paint("building", box(x, ground, span, top))
         else:
-            street.paint("vegetation", _blob(street, x, ground, span, top), textures.leaves)
+            street.paint("vegetation", _blob(street, x, ground, span, top))
         x += span * rng.uniform(0.8, 1.2)
-    street.paint("terrain", box(0, height - 1, width, height - street.horizon), textures.grass)
+    street.paint("terrain", box(0, height - 1, width, height - street.horizon))
 
 
 def _blob(street: Street, x: float, y: float, width: float, height: float) -> Points:
@@ -143,15 +141,14 @@ def _paint_ground(street: Street) -> None:
         breadth = rng.uniform(0.18, 0.3) * width
         points = [[vanishing + side * gap, top], [vanishing + side * gap * 3, top],
                   [foot + side * breadth, bottom], [foot, bottom]]  # fmt: skip
-        street.paint("sidewalk", np.array(points), textures.paving)
+        street.paint("sidewalk", np.array(points))
     road = [[vanishing - gap, top], [vanishing + gap, top], [right, bottom], [left, bottom]]
-    street.paint("road", np.array(road), textures.asphalt)
+    street.paint("road", np.array(road))
     for x in (0.0, vanishing + 50 * street.unit):
         label = str(rng.choice(["wall", "fence"]))
-        texture = textures.bricks if label == "wall" else textures.bars
         span = rng.uniform(0.6, 0.9) * (vanishing - 50 * street.unit)
         tall = rng.uniform(20, 34) * street.unit
-        street.paint(label, box(x, street.horizon + 14 * street.unit, span, tall), texture)
+        street.paint(label, box(x, street.horizon + 14 * street.unit, span, tall))
 
 
 def _paint_furniture(street: Street) -> None:
@@ -164,19 +161,19 @@ def _paint_furniture(street: Street) -> None:
         )
         tall, thick = rng.uniform(80, 120) * unit, rng.uniform(5, 8) * unit
         kind = rng.integers(0, 4)
-        street.paint("pole", box(x, foot, thick, tall), textures.metal)
+        street.paint("pole", box(x, foot, thick, tall))
         if kind in (0, 1):
             size = rng.uniform(22, 32) * unit
             sign = outline(x + (thick - size) / 2, foot - tall + size / 2, size, size,
                            str(rng.choice(["round", "triangle", "diamond"])))  # fmt: skip
-            street.paint("traffic sign", sign, textures.emblem)
+            street.paint("traffic sign", sign)
         elif kind == 2:
             lamp = box(x + thick / 2 - 8 * unit, foot - tall + 20 * unit, 16 * unit, 40 * unit)
-            street.paint("traffic light", lamp, textures.lamps)
+            street.paint("traffic light", lamp)
     if rng.random() < 0.6:
         x, span = rng.uniform(0, 0.8) * street.width, rng.uniform(40, 70) * unit
         bush = _blob(street, x, street.horizon + 30 * unit, span, rng.uniform(30, 50) * unit)
-        street.paint("vegetation", bush, textures.leaves)
+        street.paint("vegetation", bush)
 
 
 def _paint_traffic(street: Street) -> None:
@@ -198,29 +195,27 @@ def _paint_car(street: Street, x: float, foot: float, scale: float) -> None:
     wide, tall = street.rng.uniform(58, 76) * scale, street.rng.uniform(28, 34) * scale
     crowd = street.rng.random() < 0.1  # Cityscapes' label where cars cannot be told apart
     label = "cargroup" if crowd else "car"
-    street.paint(label, outline(x, foot, wide, tall, "car"), textures.car)
+    street.paint(label, outline(x, foot, wide, tall, "car"))
 
 
 def _paint_large(street: Street, x: float, foot: float, scale: float) -> None:
     kind = str(street.rng.choice(["truck", "bus", "train"]))
     wide, tall = street.rng.uniform(95, 150) * scale, street.rng.uniform(46, 62) * scale
-    texture = {"truck": textures.truck, "bus": textures.bus, "train": textures.train}[kind]
-    street.paint(kind, outline(x, foot, wide, tall, kind), texture)
+    street.paint(kind, outline(x, foot, wide, tall, kind))
 
 
 def _paint_two_wheeler(street: Street, x: float, foot: float, scale: float) -> None:
     kind = str(street.rng.choice(["bicycle", "motorcycle"]))
     wide, tall = street.rng.uniform(46, 58) * scale, street.rng.uniform(26, 32) * scale
-    texture = textures.spokes if kind == "bicycle" else textures.engine
-    street.paint(kind, outline(x, foot, wide, tall, kind), texture)
+    street.paint(kind, outline(x, foot, wide, tall, kind))
     if street.rng.random() < 0.75:
         seat = outline(x + wide * 0.25, foot - tall * 0.55, 26 * scale, 42 * scale, "rider")
-        street.paint("rider", seat, textures.stripes)
+        street.paint("rider", seat)
 
 
 def _paint_person(street: Street, x: float, foot: float, scale: float) -> None:
     tall = street.rng.uniform(56, 74) * scale
-    street.paint("person", outline(x, foot, tall * 0.4, tall, "person"), textures.clothes)
+    street.paint("person", outline(x, foot, tall * 0.4, tall, "person"))
 
 
 def _paint_void(street: Street) -> None:
@@ -228,9 +223,9 @@ def _paint_void(street: Street) -> None:
     rng, width, height, unit = street.rng, street.width, street.height, street.unit
     if rng.random() < 0.4:
         x, y = rng.uniform(0, 0.9) * width, rng.uniform(0.75, 0.9) * height
-        street.paint("static", box(x, y, 24 * unit, 18 * unit), textures.metal)
+        street.paint("static", box(x, y, 24 * unit, 18 * unit))
     hood = outline(0.15 * width, height + 14 * unit, 0.7 * width, 32 * unit, "round")
-    street.paint("ego vehicle", hood, textures.metal)
+    street.paint("ego vehicle", hood)
     street.objects.append(
         {"label": "out of roi", "polygon": [[0, 0], [width - 1, 0], [width - 1, 1], [0, 1]]}
     )

@@ -1,6 +1,7 @@
 """Joint augmentation of image and label for training, on bytes from the file to the batch."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -25,37 +26,25 @@ class View(NamedTuple):
     top: int
     """First row of the crop in the resized image; negative where the image is too small."""
     left: int
-    """First column."""
     mirrored: bool
 
 
+@dataclass(frozen=True)
 class TrainTransform:
-    """The authors' augmentation: scale, mirror, pad and crop; colour jitter beside it.
+    """The authors' augmentation: scale, mirror, pad and crop; colour jitter beside it."""
 
-    Args:
-        crop: (height, width) of what comes out.
-        scale: range of the resizing factor beyond that, drawn uniformly; the aspect ratio is kept.
-        min_short_side: the factor is raised where the short side would fall below this, pixels.
-        flip: probability of mirroring.
-        color_jitter: j: brightness, contrast and saturation change by factors 1 - j .. 1 + j.
-        input_side: short side, pixels, to which an image is resized first; None: its own.
-    """
-
-    def __init__(
-        self,
-        crop: tuple[int, int],
-        scale: tuple[float, float],
-        min_short_side: int,
-        flip: float,
-        color_jitter: float,
-        input_side: int | None = None,
-    ) -> None:
-        self.crop = crop
-        self.input_side = input_side
-        self.scale = scale
-        self.min_short_side = min_short_side
-        self.flip = flip
-        self.color_jitter = color_jitter
+    crop: tuple[int, int]
+    """(height, width) of what comes out."""
+    scale: tuple[float, float]
+    """Range of the resizing factor, drawn uniformly; the aspect ratio is kept."""
+    min_short_side: int
+    """The factor is raised where the short side would fall below this, pixels."""
+    flip: float
+    """Probability of mirroring."""
+    color_jitter: float
+    """j: brightness, contrast and saturation change by factors 1 - j .. 1 + j."""
+    input_side: int | None = None
+    """Short side, pixels, to which an image is resized first; None: its own."""
 
     def __call__(self, image: Tensor, label: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Return image (3, H, W) and label (H, W), both uint8, cropped alike from one random view.
@@ -80,24 +69,26 @@ class TrainTransform:
         if is_labelled(cut) or not is_labelled(label):
             return view, cut
         for _ in range(REDRAWN):
-            view = self.aim(label, self.draw_view(size, generator), generator)
+            view = self._aim(label, self.draw_view(size, generator), generator)
             cut = crop_label(label, view, self.crop)
             if is_labelled(cut):  # or the resizing lost every labelled pixel
                 break
         return view, cut
 
-    def aim(self, label: Tensor, view: View, generator: Generator) -> View:
+    def _aim(self, label: Tensor, view: View, generator: Generator) -> View:
         """Move a view's crop to a labelled pixel of label (H, W), drawn uniformly."""
-        resized = crop_label(label, view._replace(top=0, left=0, mirrored=False), view.size)
+        resized = crop_label(label, View(view.size, 0, 0, mirrored=False), view.size)
         places = (resized != IGNORE).nonzero()  # (N, 2)
         if not len(places):
             return view
-        starts = []
         place = places[integer(0, len(places) - 1, generator)].tolist()
-        for side, crop, at in zip(view.size, self.crop, place, strict=True):
-            low, high = min(0, side - crop), max(0, side - crop)
-            starts.append(integer(max(low, at - crop + 1), min(high, at), generator))
-        return view._replace(top=starts[0], left=starts[1])
+        top, left = (
+            integer(
+                max(min(0, side - crop), at - crop + 1), min(max(0, side - crop), at), generator
+            )
+            for side, crop, at in zip(view.size, self.crop, place, strict=True)
+        )
+        return view._replace(top=top, left=left)
 
     def draw_view(self, size: tuple[int, int], generator: Generator) -> View:
         """Draw scale, place and mirroring for an image of this (height, width)."""
