@@ -46,8 +46,8 @@ class Located:
     def key(self) -> str:
         """Identify the image within its split: its path below the split's folder, without ending.
 
-        ``berlin/berlin_000000_000019`` (Cityscapes), ``0001TP_006690`` (CamVid), ``a/0001`` (own);
-        in Unicode's composed form (NFC), as the same name may come from disks that decompose it.
+        ``berlin/berlin_000000_000019`` (Cityscapes), ``0001TP_006690`` (CamVid), ``a/0001``
+        (custom); in Unicode's composed form (NFC), since some disks decompose names.
         """
         parts = self.image.with_suffix("").parts
         below = parts[2:] if self.split in parts[1:2] else ()
@@ -78,7 +78,7 @@ class Item(Located):
     """One image of a split, prepared; ``split`` and ``key`` identify it."""
 
     sequence: str
-    """City (Cityscapes), recording (CamVid) or folder (own)."""
+    """City (Cityscapes), recording (CamVid) or folder (custom)."""
     height: int
     width: int
     image_digest: str
@@ -103,21 +103,12 @@ def find_collisions(images: Iterable[Located]) -> list[tuple[Located, Located]]:
     Letter case does not tell names apart: some disks and archives lose it.
     """
     first: dict[tuple[str, str], Located] = {}
-    pairs = []
-    for one in images:
-        name = (one.split, one.prediction.lower())
-        if name in first:
-            pairs.append((first[name], one))
-        else:
-            first[name] = one
-    return pairs
+    seen = ((first.setdefault((i.split, i.prediction.lower()), i), i) for i in images)
+    return [(one, other) for one, other in seen if one is not other]
 
 
 def refuse_collisions(images: Iterable[Located], folder: Path) -> None:
-    """Refuse images of one split whose predictions would be one file.
-
-    Args:
-        folder: that the images' paths start from.
+    """Refuse images below ``folder`` of which two of one split would have one prediction.
 
     Raises:
         SgcpError: naming two such images, and how many more there are.
@@ -240,15 +231,14 @@ def write_dataset(folder: Path, dataset: Dataset) -> None:
         values = (getattr(item, column) for column in COLUMNS)
         table.writerow(v.as_posix() if isinstance(v, Path) else v for v in values)
     write_text(folder / "index.csv", text.getvalue())
-    parts = {split: [i for i in dataset.items if i.split == split] for split in SPLITS}
-    counts = {
-        split: {
+    counts = {}
+    for split in SPLITS:
+        items = [item for item in dataset.items if item.split == split]
+        counts[split] = {
             "images": len(items),
             "labels": sum(bool(item.label) for item in items),
             "fingerprint": fingerprint_items(items),
         }
-        for split, items in parts.items()
-    }
     content = {
         "dataset": dataset.name,
         "edition": dataset.edition,
@@ -319,11 +309,11 @@ def spread(things: Sequence[Thing], count: int) -> list[Thing]:
 def trained_digests(
     items: Sequence[Item], before: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, str]:
-    """Return digest by name, as ``refuse_overlap`` and a model's description use them.
+    """Return the digest of each image by its origin, as a model's description lists them.
 
     Args:
-        before: of the images that the model was trained on before. They may be of another dataset
-            with the same names; both digests are kept then.
+        before: those that the model was trained on before. Another dataset may have the same names;
+            both digests are kept then.
     """
     digests = dict(before)
     for item in items:
@@ -341,9 +331,8 @@ def refuse_overlap(
     """Refuse to score images that were trained on, by name or by content.
 
     Args:
+        trained: as ``trained_digests`` returns; older models list an image by its file's stem.
         advice: what to do, for the error.
-        trained: digest of each image trained on, by ``Item.origin``; older models list any image by
-            its file's name without ending.
 
     Raises:
         SgcpError: naming how many images the two share, and one of them.

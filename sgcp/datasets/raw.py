@@ -1,17 +1,17 @@
-"""The raw folder: files linked from an existing folder, and what is remembered of their source."""
+"""The raw folder: files linked from an existing folder, and the records of where they came from."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sgcp.core.archives import Placement
 from sgcp.core.errors import SgcpError, printable
 from sgcp.core.files import json_digest, read_json
 
 if TYPE_CHECKING:
+    from sgcp.core.archives import Placement
     from sgcp.core.layout import Layout
 
 MANIFEST = "download.json"  # in the raw folder: its dataset, edition and number of files
@@ -48,55 +48,42 @@ class OnlyOnce:
         return target
 
 
-def resolve_folder(path: Path) -> Path:
-    """Return an existing folder's own address, ``~`` expanded and links followed.
+def resolve_source(root: Path, raw: Path) -> Path:
+    """Return a folder's own address, ``~`` expanded and links followed.
 
     Raises:
-        SgcpError: no such folder, user or name.
+        SgcpError: no such folder, user or name; or its files would be linked into itself.
     """
     try:
-        resolved = path.expanduser().resolve()
+        folder = root.expanduser().resolve()
     except (RuntimeError, ValueError) as error:  # no such user; links in a circle; a NUL
-        raise SgcpError(f"{str(path)!r}: no such folder ({error})") from None
-    if not resolved.is_dir():
-        raise SgcpError(f"{resolved}: no such folder")
-    return resolved
+        raise SgcpError(f"{str(root)!r}: no such folder ({error})") from None
+    if not folder.is_dir():
+        raise SgcpError(f"{folder}: no such folder")
+    target = raw.resolve()
+    if folder.is_relative_to(target) or target.is_relative_to(folder):
+        raise SgcpError(
+            f"{folder}: is or contains {raw}, where its files would go; name another folder"
+        )
+    return folder
 
 
-def link_folder(source: Path, folder: Path, place: Placement) -> int:
-    """Link every wanted file below ``source`` into ``folder``, a symbolic link each.
+def find_files(source: Path, place: Placement) -> dict[Path, Path]:
+    """Return every wanted file below a folder by its place."""
+    paths = sorted(walk_files(source))
+    return {to: path for path in paths if (to := place(path.relative_to(source).as_posix()))}
+
+
+def link_files(files: Mapping[Path, Path], folder: Path) -> None:
+    """Put a symbolic link to each file at its place below ``folder``.
 
     Links to files, not to folders: DVC reads through the former.
-
-    Returns:
-        The number of links.
-
-    Raises:
-        SgcpError: ``source`` is not a folder, or contains two files for one place.
     """
-    wanted = _wanted_files(source, place)
-    for target, path in wanted.items():
-        link = folder / target
+    for place, path in files.items():
+        link = folder / place
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(path)
-    return len(wanted)
-
-
-def _wanted_files(source: Path, place: Placement) -> dict[Path, Path]:
-    """Return every wanted file below ``source``, by where it belongs."""
-    source = resolve_folder(source)
-    wanted: dict[Path, Path] = {}
-    for path in sorted(walk_files(source)):
-        target = place(path.relative_to(source).as_posix())
-        if target is None:
-            continue
-        if target in wanted:
-            raise SgcpError(
-                f"{path} and {wanted[target]} are the same file {target}; name the folder of one"
-            )
-        wanted[target] = path
-    return wanted
 
 
 def walk_files(source: Path) -> Iterator[Path]:
@@ -126,17 +113,14 @@ def walk_files(source: Path) -> Iterator[Path]:
         yield from (path for path in paths if path.is_file())
 
 
-def describe_sources(
-    archives: Sequence[Path], root: Path | None, place: Placement
-) -> dict[str, Any]:
-    """Return where raw data comes from: a folder, archives, or, empty, the web.
+def describe_folder(root: Path, files: Mapping[Path, Path]) -> dict[str, Any]:
+    """Return what to record of a folder: a user's own grows, so each of its files counts."""
+    places = {str(place): str(path) for place, path in files.items()}
+    return {"root": printable(root.expanduser().absolute()), "files": json_digest(places)}
 
-    A user's own folder grows, so its files count too: each with its place in the raw data. An
-    archive counts by size and time.
-    """
-    if root is not None:
-        files = {str(to): str(path) for to, path in _wanted_files(root, place).items()}
-        return {"root": printable(root.expanduser().absolute()), "files": json_digest(files)}
+
+def describe_archives(archives: Sequence[Path]) -> dict[str, Any]:
+    """Return what to record of archives, each with its size and time; empty: of the web."""
     states = {path.resolve(): path.stat() for path in archives if path.is_file()}
     known = {printable(path): [s.st_size, s.st_mtime_ns] for path, s in states.items()}
     return {"archives": known} if archives else {}
@@ -144,7 +128,7 @@ def describe_sources(
 
 def recall_sources(layout: Layout) -> tuple[Path | None, list[Path]]:
     """Return the folder or archives of an earlier download, if they still exist."""
-    origin = _read(layout, layout.origin)
+    origin = _read(layout.origin)
     try:
         root = Path(origin["root"]) if "root" in origin else None
         archives = [Path(name) for name in origin.get("archives", {})]
@@ -155,13 +139,13 @@ def recall_sources(layout: Layout) -> tuple[Path | None, list[Path]]:
     return None, archives if all(path.is_file() for path in archives) else []
 
 
-def read_manifest(layout: Layout, identity: dict[str, Any]) -> dict[str, Any]:
+def read_manifest(layout: Layout, identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return the manifest of the raw folder; empty, unless it contains all of ``identity``."""
-    manifest = _read(layout, layout.raw / MANIFEST)
+    manifest = _read(layout.raw / MANIFEST)
     return manifest if manifest.items() >= identity.items() else {}
 
 
-def is_complete(layout: Layout, identity: dict[str, Any], origin: dict[str, Any]) -> bool:
+def is_complete(layout: Layout, identity: Mapping[str, Any], origin: Mapping[str, Any]) -> bool:
     """Return whether the raw folder has every file of an earlier download of the same data.
 
     Args:
@@ -169,36 +153,34 @@ def is_complete(layout: Layout, identity: dict[str, Any], origin: dict[str, Any]
         origin: where it must have come from; empty: anywhere.
     """
     manifest = read_manifest(layout, identity)
-    if not manifest or (origin and _read(layout, layout.origin) != origin):
+    if not manifest or (origin and _read(layout.origin) != origin):
         return False
     present = sum(path.is_file() for path in layout.raw.rglob("*")) - 1
     return bool(present == manifest.get("files"))
 
 
-def _read(layout: Layout, path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     try:
-        return read_json(path, made_by=f"sgcp download {layout.dataset}")
+        return read_json(path, made_by="sgcp download")
     except SgcpError:  # missing or damaged: download again
         return {}
 
 
-def list_files(raw: Path) -> dict[str, str | int]:
+def list_files(raw: Path) -> dict[Path, str | int]:
     """Return the files of a raw folder, each with its link's target, or its size."""
-    paths = (Path(place, name) for place, _, names in os.walk(raw) for name in names)
     return {
-        str(path.relative_to(raw)): os.readlink(path) if path.is_symlink() else path.stat().st_size
-        for path in paths
-        if path.name != MANIFEST
+        path.relative_to(raw): os.readlink(path) if path.is_symlink() else path.stat().st_size
+        for path in raw.rglob("*")
+        if (path.is_symlink() or path.is_file()) and path.name != MANIFEST
     }
 
 
-def describe_change(before: dict[str, str | int], after: dict[str, str | int]) -> str:
+def describe_change(before: Mapping[Path, str | int], after: Mapping[Path, str | int]) -> str:
     """Count the new, missing and changed files between two lists of a raw folder."""
-    shared = before.keys() & after.keys()
     counts = {
-        "new": len(after.keys() - shared),
-        "gone": len(before.keys() - shared),
-        "changed": sum(before[name] != after[name] for name in shared),
+        "new": len(after.keys() - before.keys()),
+        "gone": len(before.keys() - after.keys()),
+        "changed": sum(before[name] != after[name] for name in before.keys() & after.keys()),
     }
     words = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     return f" ({words})" if before and words else ""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sgcp.core.archives import Placement
 from sgcp.core.errors import SgcpError
@@ -49,10 +48,6 @@ class DatasetSource:
     """The environment variable that names an unpacked folder."""
     has_server: bool = False
     """Whether a public server, with Cityscapes' evaluator, scores predictions."""
-    page: str = "datasets"
-    """The page of docs about it."""
-    copy_key: str = "archives"
-    """The setting of ``download`` that names a copy on disk."""
     generate: Callable[[Path, Any, int | str], None] | None = None
     """Make the raw data, by settings and number of workers, where nothing is downloaded."""
     generator: Sequence[Path] = ()
@@ -65,14 +60,8 @@ def find_source(dataset: str) -> DatasetSource:
     return source
 
 
-def _plain_name(name: str) -> str:
-    """Refuse a name that leads out of the folder of downloads."""
-    if not re.fullmatch(r"[\w][\w. -]{0,199}", name):
-        raise ValueError(f"{name[:80]!r} is no plain file name")
-    return name
-
-
-PlainName = Annotated[str, AfterValidator(_plain_name)]
+# No name leads out of the folder of downloads.
+PlainName = Annotated[str, Field(pattern=r"^\w[\w. -]{0,199}$")]
 Checksum = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$")]
 SplitName = Annotated[str, Field(pattern=r"^(train|val|test)$")]
 Address = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
@@ -139,7 +128,7 @@ def read_edition(path: Path, edition: str) -> Edition:
     """Read one edition of a dataset.
 
     Raises:
-        SgcpError: the file is missing or damaged, or has no such edition.
+        SgcpError: as ``read_description``; or the file has no such edition.
     """
     editions = read_description(path).editions
     if edition not in editions:

@@ -22,16 +22,18 @@ from sgcp.datasets.foreign_layouts import explain_layout
 from sgcp.datasets.raw import (
     MANIFEST,
     OnlyOnce,
+    describe_archives,
     describe_change,
-    describe_sources,
+    describe_folder,
+    find_files,
     is_complete,
-    link_folder,
+    link_files,
     list_files,
     read_manifest,
     recall_sources,
-    resolve_folder,
+    resolve_source,
 )
-from sgcp.datasets.source import Archive, DatasetSource, Edition, find_source, read_edition
+from sgcp.datasets.source import Archive, DatasetSource, find_source, read_edition
 
 if TYPE_CHECKING:
     from sgcp.core.layout import Layout
@@ -75,28 +77,30 @@ def _get(
     root: Path | None,
 ) -> None:
     """Fill ``layout.raw`` from the first of ``root``, ``archives`` and the web."""
-    edition = read_edition(layout.source, settings.edition)
-    identity: dict[str, Any] = {"dataset": layout.dataset, "edition": settings.edition}
+    identity = {"dataset": layout.dataset, "edition": settings.edition}
     archives = archives or [Path(name) for name in settings.archives]
     if root is None and not archives:
         configured = getattr(settings, "root", None) or os.environ.get(source.root_variable)
         root = Path(configured) if configured else None
     if root is None and not archives and read_manifest(layout, identity):
         root, archives = recall_sources(layout)
-    if root is not None:
-        _refuse_own_folder(resolve_folder(root), layout.raw)
-    origin = describe_sources(archives, root, source.place)
+    place = OnlyOnce(source.place)
+    files: dict[Path, Path] = {}
+    if root is None:
+        origin = describe_archives(archives)
+    else:
+        files = find_files(resolve_source(root, layout.raw), place)
+        origin = describe_folder(root, files)
     if is_complete(layout, identity, origin):
         say(f"{layout.raw}: complete, nothing to do")
         return
-    place = OnlyOnce(source.place)
     before = list_files(layout.raw)
     with building_folder(layout.raw, json.dumps([identity, origin])) as folder:
+        link_files(files, folder)
         if root is not None:
-            link_folder(root, folder, place)
             source.check_part(root, place.taken)
         else:
-            for archive in archives or fetch_archives(edition, layout):
+            for archive in archives or fetch_archives(source, layout, settings.edition):
                 _unpack(archive, folder, place, source)
         source.check(folder, place, settings.edition)
         write_json(folder / MANIFEST, identity | {"files": len(place.taken)})
@@ -104,15 +108,6 @@ def _get(
     write_json(layout.origin, origin)
     shutil.rmtree(layout.downloads, ignore_errors=True)
     say(f"{layout.raw}: {len(place.taken)} files{describe_change(before, list_files(layout.raw))}")
-
-
-def _refuse_own_folder(root: Path, raw: Path) -> None:
-    """Refuse to link a folder into itself, which would leave links without files."""
-    target = raw.resolve()
-    if root.is_relative_to(target) or target.is_relative_to(root):
-        raise SgcpError(
-            f"{root}: is or contains {raw}, where its files would go; name another folder"
-        )
 
 
 def _generate(source: DatasetSource, layout: Layout, settings: Any, workers: int | str) -> None:
@@ -133,25 +128,23 @@ def _generate(source: DatasetSource, layout: Layout, settings: Any, workers: int
     say(f"{layout.raw}: {count} files")
 
 
-def fetch_archives(edition: Edition, layout: Layout) -> list[Path]:
+def fetch_archives(source: DatasetSource, layout: Layout, edition: str) -> list[Path]:
     """Download an edition's archives into ``layout.downloads``.
 
     Raises:
         SgcpError: it is not on the web, or cannot be fetched.
     """
-    if edition.site is not None:
-        return fetch_packages(edition.site, edition.packages, layout.downloads)
-    name = layout.dataset
-    source = find_source(name)
-    if not edition.archives:
+    name, published = layout.dataset, read_edition(layout.source, edition)
+    if published.site is not None:
+        return fetch_packages(published.site, published.packages, layout.downloads)
+    if not published.archives:
         raise SgcpError(
-            f"{name}: this edition is not downloaded. Name your copy: `sgcp download {name} "
-            f"--root DIR`, `--archive FILE`, or {name}.download.{source.copy_key} in params.yaml "
-            f"(docs/{source.page}.md)"
+            f"{name}: edition '{edition}' is not downloaded. Name your copy: `sgcp download {name} "
+            f"--root DIR`, `--archive FILE`, or {name}.download in params.yaml (docs/datasets.md)"
         )
     paths = []
     with requests.Session() as session:
-        for archive in edition.archives:
+        for archive in published.archives:
             paths.append(layout.downloads / archive.file)
             fetch(session, archive.url, paths[-1], archive.md5, limit=archive.size or MAX_ARCHIVE)
             _refuse_useless(paths[-1], archive, source)

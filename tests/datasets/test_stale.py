@@ -46,7 +46,7 @@ def digested(monkeypatch) -> list[Path]:
     compare = stale.is_as_described
 
     def record(file: stale.Known) -> bool:
-        found.append(Path(file.path))
+        found.append(file.path)
         return compare(file)
 
     monkeypatch.setattr(stale, "is_as_described", record)
@@ -184,14 +184,14 @@ def test_stamps_of_another_index_are_not_trusted(trained):
     path, layout = first(trained.root, f"{IMAGE}/*/*.png"), Layout(trained.root, "sample")
     mirror(path)
     content = json.loads(layout.stamps.read_text())
-    content["times"][f"raw/{path.relative_to(layout.raw)}"] = stale.status_of(str(path))
+    content["files"][f"raw/{path.relative_to(layout.raw)}"] = stale.status_of(path)
     layout.stamps.write_text(json.dumps(content))
     trained.ok("validate", "sample")
     layout.stamps.write_text(json.dumps(content | {"index": "another"}))
     assert f"{path.name} (changed)" in trained.fails("validate", "sample")
 
 
-@pytest.mark.parametrize("content", [None, b"", b"[]", b'{"index": 1}', b'{"times": [1]}'])
+@pytest.mark.parametrize("content", [None, b"", b"[]", b'{"index": 1}', b'{"files": [1]}'])
 def test_without_stamps_every_file_is_read_and_changes_are_noticed(trained, content, digested):
     layout = Layout(trained.root, "sample")
     layout.stamps.unlink()
