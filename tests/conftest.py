@@ -175,6 +175,14 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """The folder of a custom dataset."""
+    from customs import write_source
+
+    return write_source(tmp_path)
+
+
+@pytest.fixture
 def walled(tmp_path: Path) -> Project:
     """A tiny project with nothing beside it, so that what lands outside it is seen."""
     (tmp_path / "walls" / "project").mkdir(parents=True)

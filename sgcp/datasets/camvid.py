@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import read_text
 from sgcp.core.parallel import map_parallel
-from sgcp.datasets.classes import IGNORE, UNLISTED, camvid_classes, color_code, color_codes
+from sgcp.datasets.classes import IGNORE, ClassTable, camvid_classes, color_code
 from sgcp.datasets.foreign_layouts import (
     OTHER_IMAGES,
     OTHER_LABELS,
@@ -24,16 +21,19 @@ from sgcp.datasets.foreign_layouts import (
     ForeignLayout,
     explain_layout,
 )  # fmt: skip
-from sgcp.datasets.index import CAMVID_FRAME, SPLITS, Dataset, Item, Located, digest_file
-from sgcp.datasets.preparing import check_counts, convert_image, pair_files
+from sgcp.datasets.index import CAMVID_FRAME, SPLITS, Dataset, Item, digest_file
+from sgcp.datasets.preparing import RawImage, check_counts, convert_image, pair_files
 from sgcp.datasets.raw import OnlyOnce
 from sgcp.datasets.source import DatasetSource, Inputs
-from sgcp.media.images import UInt8, read_image, read_label
 
 COLOR_LISTS = ("label_colors.txt", "class_dict.csv")  # as Cambridge and Kaggle publish them
 MAX_COLORS, MAX_SPLIT = 2**16, 2**20  # bytes of a list of 32 colours, and of stems
 HEADINGS = ["name", "r", "g", "b"]  # of class_dict.csv
-SEGNET_VOID = 11  # the SegNet edition's twelfth index
+# The SegNet edition's label maps: train ids, and 11 for void.
+SEGNET_TABLE = ClassTable(
+    camvid_classes(), (*((i, i) for i in range(11)), (11, IGNORE), (IGNORE, IGNORE)),
+    colored=False, source="the segnet edition",
+)  # fmt: skip
 
 # Which of the 32 source classes become which of the 11; every class not named is ignored.
 # ``grouped`` is SegNet's merge. On 100 frames that both editions have, the share of a class's
@@ -41,32 +41,16 @@ SEGNET_VOID = 11  # the SegNet edition's twelfth index
 # Truck_Bus .964, Wall .960, VegetationMisc .943. The others are not in these frames and follow
 # convention.
 STRICT = {
-    "Sky": "Sky",
-    "Building": "Building",
-    "Column_Pole": "Pole",
-    "Road": "Road",
-    "Sidewalk": "Pavement",
-    "Tree": "Tree",
-    "SignSymbol": "SignSymbol",
-    "Fence": "Fence",
-    "Car": "Car",
-    "Pedestrian": "Pedestrian",
-    "Bicyclist": "Bicyclist",
-}
+    "Sky": "Sky", "Building": "Building", "Column_Pole": "Pole", "Road": "Road",
+    "Sidewalk": "Pavement", "Tree": "Tree", "SignSymbol": "SignSymbol", "Fence": "Fence",
+    "Car": "Car", "Pedestrian": "Pedestrian", "Bicyclist": "Bicyclist",
+}  # fmt: skip
 GROUPED = STRICT | {
-    "Bridge": "Building",
-    "Tunnel": "Building",
-    "Wall": "Building",
-    "LaneMkgsDriv": "Road",
-    "LaneMkgsNonDriv": "Road",
-    "ParkingBlock": "Pavement",
-    "RoadShoulder": "Pavement",
-    "VegetationMisc": "Tree",
-    "Misc_Text": "SignSymbol",
-    "TrafficLight": "SignSymbol",
-    "SUVPickupTruck": "Car",
-    "Truck_Bus": "Car",
-}
+    "Bridge": "Building", "Tunnel": "Building", "Wall": "Building", "LaneMkgsDriv": "Road",
+    "LaneMkgsNonDriv": "Road", "ParkingBlock": "Pavement", "RoadShoulder": "Pavement",
+    "VegetationMisc": "Tree", "Misc_Text": "SignSymbol", "TrafficLight": "SignSymbol",
+    "SUVPickupTruck": "Car", "Truck_Bus": "Car",
+}  # fmt: skip
 PROTOCOLS: Mapping[str, Mapping[str, str]] = {"strict": STRICT, "grouped": GROUPED}
 
 
@@ -103,29 +87,23 @@ EDITIONS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Frame(Located):
-    """One frame of any edition and its label map, below the raw folder."""
-
-    label: Path | None
-
-
 def raw_path(name: str) -> Path | None:
     """Return where a member of a CamVid archive or folder belongs below ``data/raw/camvid``.
 
     None if the project has no use for it, such as the SegNet repository's other images.
     """
-    if match := re.search(rf"(?:^|/)((?:train|val|test)(?:annot)?)/({CAMVID_FRAME}\.png)\Z", name):
-        return Path("CamVid", match[1], match[2])
-    if match := re.search(rf"(?:^|/)((?:train|val|test)_labels)/({CAMVID_FRAME}_L\.png)\Z", name):
-        return Path("CamVid", match[1], match[2])
-    if match := re.search(rf"(?:^|/)({CAMVID_FRAME}_L\.png)\Z", name):
-        return Path("LabeledApproved_full", match[1])
-    labels = re.search(r"(?:label|annot|mask)[^/]*/[^/]*\Z", name, re.IGNORECASE)
-    if not labels and (match := re.search(rf"(?:^|/)({CAMVID_FRAME}\.png)\Z", name)):
-        return Path("701_StillsRaw_full", match[1])
-    name = name.rpartition("/")[2]
-    return Path(name) if name in COLOR_LISTS else None
+    folder, _, file = name.rpartition("/")
+    folder = folder.rpartition("/")[2]
+    if file in COLOR_LISTS:
+        return Path(file)
+    if not (match := re.fullmatch(rf"{CAMVID_FRAME}(_L)?\.png", file)):
+        return None
+    if re.fullmatch(r"(?:train|val|test)" + ("_labels" if match[1] else "(?:annot)?"), folder):
+        return Path("CamVid", folder, file)
+    if match[1]:
+        return Path("LabeledApproved_full", file)
+    others = re.search(r"label|annot|mask", folder, re.IGNORECASE)
+    return None if others else Path("701_StillsRaw_full", file)
 
 
 def detect_edition(raw: Path) -> str:
@@ -183,43 +161,31 @@ def _split_by_folders(raw: Path) -> dict[str, list[str]]:
 
 def _find_frames(
     raw: Path, edition: Edition, splits: Mapping[str, Sequence[str]], allow_missing: bool
-) -> list[Frame]:
+) -> list[RawImage]:
     """List the frames of the splits that the raw folder has, with their labels.
 
     The test split may come without its labels; training and validation may not.
     """
-    frames: list[Frame] = []
-    wanted: dict[Path, Path] = {}
+    frames: list[RawImage] = []
     labels: list[Path] = []
     for split, stems in splits.items():
         images, annotations = (
             Path(folder.format(split=split)) for folder in (edition.images, edition.labels)
         )
-        places = {stem: annotations / f"{stem}{edition.suffix}.png" for stem in stems}
+        places = {images / f"{s}.png": annotations / f"{s}{edition.suffix}.png" for s in stems}
         found = [label for label in places.values() if (raw / label).is_file()]
-        here = [
-            Frame(split, image, label if found or split != "test" else None)
-            for stem, label in places.items()
-            if (raw / (image := images / f"{stem}.png")).is_file()
-        ]
-        frames += here
-        wanted |= {frame.image: frame.label for frame in here if frame.label}
         labels += found
-    pairs = pair_files("camvid", raw, wanted, labels, allow_missing, str(edition))
-    return [frame for frame in frames if frame.label is None or frame.image in pairs]
+        frames += [
+            RawImage(split, image, label if found or split != "test" else None)
+            for image, label in places.items()
+            if (raw / image).is_file()
+        ]
+    return pair_files("camvid", raw, frames, labels, allow_missing, str(edition))
 
 
-def _convert_frame(frame: Frame, raw: Path, out: Path, protocol: str, colors: Path | None) -> Item:
+def _convert_frame(frame: RawImage, raw: Path, out: Path, table: ClassTable) -> Item:
     """Write one frame's label map and return its row of the index."""
-
-    def read(source: Path) -> UInt8:
-        if colors is None:
-            return convert_indices(read_label(source), source)
-        return convert_colors(read_image(source), color_table(colors, protocol), source)
-
-    stem = frame.image.stem
-    target = Path("labels", frame.split, f"{stem}.png")
-    return convert_image(frame, frame.label, stem.split("_")[0], target, read, raw, out)[0]
+    return convert_image(frame, table.read, raw, out, frame.image.stem.split("_")[0])[0]
 
 
 def prepare_camvid(
@@ -258,8 +224,9 @@ def prepare_camvid(
         allow_missing,
     )
     colors = _find_colors(raw) if edition.colors else None
-    sources = {colors.relative_to(raw).as_posix(): digest_file(colors)} if colors else {}
-    convert = partial(_convert_frame, raw=raw, out=out, protocol=protocol, colors=colors)
+    sources = {colors.name: digest_file(colors)} if colors else {}
+    table = color_table(colors, protocol) if colors else SEGNET_TABLE
+    convert = partial(_convert_frame, raw=raw, out=out, table=table)
     items = map_parallel(convert, frames, workers, "labels")
     return Dataset("camvid", name, protocol, camvid_classes(), tuple(items), sources)
 
@@ -305,9 +272,10 @@ def read_colors(path: Path) -> dict[str, tuple[int, int, int]]:
     # A byte that is not UTF-8 appears in the message about its line.
     text = path.read_text(encoding="utf-8-sig", errors="backslashreplace")
     for number, line in enumerate(text.splitlines(), start=1):
-        name, *parts = _split_line(line, path.suffix)
-        if not line.strip() or (number == 1 and [name, *parts] == HEADINGS):
+        cells = line.replace(",", " ").split()
+        if not cells or (number == 1 and cells == HEADINGS):
             continue
+        name, *parts = cells if path.suffix == ".csv" else [cells[-1], *cells[:-1]]
         valid = len(parts) == 3 and all(re.fullmatch(r"[0-9]{1,3}", part) for part in parts)
         if not valid or max(map(int, parts)) > 255 or not re.fullmatch(r"\w+", name):
             raise SgcpError(f"{path}, line {number}: expected '{form}', got {line[:80]!r}")
@@ -319,104 +287,43 @@ def read_colors(path: Path) -> dict[str, tuple[int, int, int]]:
     return colors
 
 
-def _split_line(line: str, ending: str) -> list[str]:
-    """Return a line's name and what should be its colour."""
-    if ending == ".csv":
-        return [field.strip() for field in next(csv.reader([line]), [])] or [""]
-    parts = line.split()
-    return [*parts[3:4], *parts[:3], *parts[4:]] or [""]
-
-
-def color_table(colors_file: Path, protocol: str) -> UInt8:
-    """Return a table from 24-bit colour (R * 65536 + G * 256 + B) to train id, (2**24,) uint8.
+def color_table(path: Path, protocol: str) -> ClassTable:
+    """Return the train id of each colour of a list.
 
     Raises:
         SgcpError: the colours lack a class that the protocol names.
     """
-    colors = read_colors(colors_file)
-    absent = sorted(PROTOCOLS[protocol].keys() - colors.keys())
-    if absent:
-        raise SgcpError(f"{colors_file}: lacks {', '.join(absent)}, which the protocol needs")
-    # Kept by content: another project's file may have the same name.
-    return _fill_table(tuple(colors.items()), protocol)
-
-
-@cache
-def _fill_table(colors: tuple[tuple[str, tuple[int, int, int]], ...], protocol: str) -> UInt8:
-    mapping = PROTOCOLS[protocol]
-    train_ids = {item.name: item.train_id for item in camvid_classes()}
-    table = np.full(2**24, UNLISTED, dtype=np.uint8)
-    for name, (red, green, blue) in colors:
-        target = mapping.get(name)
-        code = color_code(red, green, blue)
-        table[code] = IGNORE if target is None else train_ids[target]
-    return table
-
-
-def convert_colors(rgb: UInt8, table: UInt8, source: Path) -> UInt8:
-    """Map colours (H, W, 3) to train ids (H, W).
-
-    Raises:
-        SgcpError: a colour that the list of colours lacks.
-    """
-    return _refuse_unlisted(table[color_codes(rgb)], rgb, source, "colour")
-
-
-def convert_indices(indices: UInt8, source: Path) -> UInt8:
-    """Map the SegNet edition's indices (H, W) to train ids (H, W): void, 11, becomes 255.
-
-    Raises:
-        SgcpError: an index beyond 11 other than 255.
-    """
-    table = np.full(256, UNLISTED, dtype=np.uint8)
-    table[:SEGNET_VOID] = np.arange(SEGNET_VOID)
-    table[[SEGNET_VOID, IGNORE]] = IGNORE
-    return _refuse_unlisted(table[indices], indices, source, "id")
-
-
-def _refuse_unlisted(label: UInt8, values: UInt8, source: Path, what: str) -> UInt8:
-    unlisted = label == UNLISTED
-    if unlisted.any():
-        y, x = np.argwhere(unlisted)[0].tolist()
-        value = values[y, x].tolist()
-        raise SgcpError(
-            f"{source}: unlisted {what} {value} at row {y}, column {x} "
-            f"({int(unlisted.sum())} such pixels); the label map is damaged or of another dataset"
-        )
-    return label
+    colors, target = read_colors(path), PROTOCOLS[protocol]
+    if absent := sorted(target.keys() - colors.keys()):
+        raise SgcpError(f"{path}: lacks {', '.join(absent)}, which the protocol needs")
+    ids = {item.name: item.train_id for item in camvid_classes()}
+    pairs = ((color_code(*c), ids.get(target.get(name, ""), IGNORE)) for name, c in colors.items())
+    return ClassTable(camvid_classes(), tuple(pairs), colored=True, source=path.name)
 
 
 LAYOUTS = (
     ForeignLayout(
-        "CamVid as fast.ai publishes it",
-        (rf"labels/{CAMVID_FRAME}_P\.png",),
+        "CamVid as fast.ai publishes it", rf"labels/{CAMVID_FRAME}_P\.png",
         "Its label maps contain the 32 classes by number: use the colours of "
-        "LabeledApproved_full.zip, with label_colors.txt",
-    ),
+        "LabeledApproved_full.zip, with label_colors.txt"),
     ForeignLayout(
-        "frames in another format",
-        (rf"{CAMVID_FRAME}(?:_L)?\.(?:jpe?g|webp|bmp|tiff?|gif)",),
+        "frames in another format", rf"{CAMVID_FRAME}(?:_L)?\.(?:jpe?g|webp|bmp|tiff?|gif)",
         "Frames and label maps are PNG files: get them again, since JPEG changes the colours of "
-        "label maps",
-    ),
+        "label maps"),
     ForeignLayout(
-        "label maps with other names",
-        (rf"[^/]*{OTHER_LABELS}[^/]*/[^/]*{CAMVID_FRAME}[^/]*\.png",),
+        "label maps with other names", rf"[^/]*{OTHER_LABELS}[^/]*/[^/]*{CAMVID_FRAME}[^/]*\.png",
         "The cambridge and kaggle editions call them FRAME_L.png; the segnet edition has FRAME.png "
-        "in trainannot, valannot and testannot",
-    ),
+        "in trainannot, valannot and testannot"),
     ForeignLayout(
         "archives that are not unpacked",
-        (r"[^/]*(?:701_StillsRaw|LabeledApproved|SegNet|camvid)[^/]*\.zip",),
-        "Give them by `--archive FILE...`, or unpack them",
-    ),
+        r"[^/]*(?:701_StillsRaw|LabeledApproved|SegNet|camvid)[^/]*\.zip",
+        "Give them by `--archive FILE...`, or unpack them"),
     ForeignLayout(
         "images that are not CamVid's frames",
-        (rf"(?:{SPLIT}/.+|{OTHER_IMAGES}/.+)\.(?:png|jpe?g)",),
+        rf"(?:{SPLIT}/.+|{OTHER_IMAGES}/.+)\.(?:png|jpe?g)",
         "Its frames have names such as 0016E5_07959.png; other images make a dataset of your own "
-        "(docs/custom-dataset.md)",
-    ),
-)
+        "(docs/custom-dataset.md)"),
+)  # fmt: skip
 
 
 def check_source(raw: Path, place: OnlyOnce, edition: str) -> None:
@@ -428,16 +335,17 @@ def check_source(raw: Path, place: OnlyOnce, edition: str) -> None:
     if not place.taken:
         found = explain_layout(LAYOUTS, place.skipped)
         raise SgcpError(f"camvid: the source has no file of this dataset: {found}")
-    problem = f"{raw}: its frames have no label maps"
+    found, problem = "", ""
     try:
         found = detect_edition(raw)
-        complete = not place.skipped or any(any(raw.glob(p)) for p in EDITIONS[found].parts)
+        if not any(any(raw.glob(part)) for part in EDITIONS[found].parts):
+            problem = f"{raw}: its frames have no label maps"
     except SgcpError as error:
-        if not place.skipped:
-            raise
-        problem, complete = str(error), False
-    if not complete:
-        raise SgcpError(f"{problem}. Besides, {explain_layout(LAYOUTS, place.skipped)}")
+        problem = str(error)
+    if problem and place.skipped:
+        problem, found = f"{problem}. Besides, {explain_layout(LAYOUTS, place.skipped)}", ""
+    if not found:
+        raise SgcpError(problem)
     if found != edition:
         raise SgcpError(
             f"camvid.download.edition: '{edition}' in params.yaml, but the source has the "

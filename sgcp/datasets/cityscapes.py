@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +23,11 @@ from sgcp.datasets.index import (
     SPLITS,
     Dataset,
     Item,
-    Located,
     digest_file,
     digest_pixels,
     refuse_collisions,
 )  # fmt: skip
-from sgcp.datasets.preparing import check_counts, pair_files
+from sgcp.datasets.preparing import RawImage, check_counts, pair_files
 from sgcp.datasets.raw import OnlyOnce
 from sgcp.datasets.source import DatasetSource, Inputs, read_edition
 from sgcp.media.images import read_image, read_label, write_png
@@ -51,13 +50,6 @@ LAYOUT = (
 )
 
 
-@dataclass(frozen=True)
-class Scene(Located):
-    """One image and its polygons; paths lie below the raw folder."""
-
-    polygons: Path | None
-
-
 def raw_path(name: str) -> Path | None:
     """Return where a member of a Cityscapes archive or folder belongs below the raw folder.
 
@@ -69,41 +61,33 @@ def raw_path(name: str) -> Path | None:
     return Path(match[1]) if match else None
 
 
-def _find_scenes(raw: Path, name: str, allow_missing: bool) -> list[Scene]:
+def _find_scenes(raw: Path, name: str, allow_missing: bool) -> list[RawImage]:
     """List the images of every split with their polygons; test polygons are dummies, left out."""
     if not (raw / IMAGES).is_dir():
         raise SgcpError(f"{raw}: has no leftImg8bit; run `sgcp download {name}` first")
-    images = {split: list_files(raw, f"{IMAGES}/{split}/*/*{IMAGE_ENDING}") for split in SPLITS}
-    polygons = [p for s in LABELLED for p in list_files(raw, f"{LABELS}/{s}/*/*{POLYGON_ENDING}")]
-    wanted = {image: _polygons_of(image) for split in LABELLED for image in images[split]}
-    pairs = pair_files(name, raw, wanted, polygons, allow_missing, LAYOUT, len(images["test"]))
-    return [
-        Scene(split, image, pairs.get(image))
+    scenes = [
+        RawImage(split, image, _polygons_of(image) if split in LABELLED else None)
         for split in SPLITS
-        for image in images[split]
-        if split not in LABELLED or image in pairs
+        for image in _list_files(raw, f"{IMAGES}/{split}/*/*{IMAGE_ENDING}")
     ]
+    polygons = [p for s in LABELLED for p in _list_files(raw, f"{LABELS}/{s}/*/*{POLYGON_ENDING}")]
+    return pair_files(name, raw, scenes, polygons, allow_missing, LAYOUT)
 
 
-def list_files(raw: Path, pattern: str) -> list[Path]:
+def _list_files(raw: Path, pattern: str) -> list[Path]:
     """Return the files below ``raw`` that match a pattern, sorted; dead links are no files."""
     return sorted(path.relative_to(raw) for path in raw.glob(pattern) if path.is_file())
 
 
 def _polygons_of(image: Path) -> Path:
     """Return where the polygons of an image are expected, below the raw folder."""
-    name = image.name.removesuffix(IMAGE_ENDING) + POLYGON_ENDING
-    return Path(LABELS, *image.parts[1:-1], name)
+    return Path(LABELS, *image.parts[1:-1], image.name.replace(IMAGE_ENDING, POLYGON_ENDING))
 
 
 def read_polygons(path: Path, size: tuple[int, int]) -> Annotation:
     """Read an annotation, refusing what cityscapesScripts cannot draw or misreads.
 
-    Deleted objects are kept as such: cityscapesScripts draws none, with any label and
-    polygon.
-
-    Args:
-        size: (height, width) of the image.
+    cityscapesScripts draws no deleted object: any label and polygon of one will do.
 
     Raises:
         SgcpError: not JSON of this form, another size; or, of an object to be drawn, an unknown
@@ -134,8 +118,9 @@ def read_polygons(path: Path, size: tuple[int, int]) -> Annotation:
     if sum(len(item["polygon"]) for item in kept) > MAX_POINTS:
         raise SgcpError(f"{path}: more than {MAX_POINTS:,} points; Cityscapes' images have fewer")
     annotation = Annotation()
-    drawn = {"imgHeight": size[0], "imgWidth": size[1], "objects": kept}
-    annotation.fromJsonText(json.dumps(drawn))
+    annotation.fromJsonText(
+        json.dumps({"imgHeight": size[0], "imgWidth": size[1], "objects": kept})
+    )
     return annotation
 
 
@@ -168,24 +153,22 @@ def _is_point(value: Any) -> bool:
     )
 
 
-def _convert_scene(scene: Scene, raw: Path, out: Path) -> tuple[Item, int]:
-    """Draw one scene's train-id map and map of segments, and digest its pixels."""
+def _convert_scene(scene: RawImage, raw: Path, out: Path) -> tuple[Item, int]:
+    """Draw one scene's train-id map and map of segments; return its row and deleted objects."""
     image = read_image(raw / scene.image)
-    height, width = image.shape[:2]
-    item = Item(
-        scene.split, scene.image, scene.image.parent.name, height, width, digest_pixels(image)
-    )
-    if scene.polygons is None:
+    size = (image.shape[0], image.shape[1])
+    city = scene.image.parent.name
+    item = Item(scene.split, scene.image, city, *size, digest_pixels(image))
+    if scene.label is None:
         return item, 0
-    name = scene.polygons.name.removesuffix(POLYGON_ENDING)
-    place = Path(scene.split, scene.polygons.parent.name)
-    label = Path("labels", place, name + LABEL_ENDING)
-    segments = Path("segments", place, name + SEGMENT_ENDING)
+    stem = scene.label.name.removesuffix(POLYGON_ENDING)
+    label = Path("labels", scene.split, city, stem + LABEL_ENDING)
+    segments = Path("segments", scene.split, city, stem + SEGMENT_ENDING)
     deleted = 0
     # Digested before it is read: a change in between must not go by unnoticed.
-    source_digest = digest_file(raw / scene.polygons)
+    source_digest = digest_file(raw / scene.label)
     if not ((out / label).is_file() and (out / segments).is_file()):
-        annotation = read_polygons(raw / scene.polygons, (height, width))
+        annotation = read_polygons(raw / scene.label, size)
         deleted = sum(bool(each.deleted) for each in annotation.objects)
         _draw_maps(annotation, out / label, out / segments)
     item = replace(
@@ -194,7 +177,7 @@ def _convert_scene(scene: Scene, raw: Path, out: Path) -> tuple[Item, int]:
         segments=segments,
         label_digest=digest_pixels(read_label(out / label)),
         segments_digest=digest_file(out / segments),
-        source=scene.polygons,
+        source=scene.label,
         source_digest=source_digest,
     )
     return item, deleted
@@ -250,65 +233,47 @@ def prepare_cityscapes(
 STRAY = rf"(?:^|/){IMAGES}/(?:train|val|test)/.+\.(?:png|jpe?g)\Z"  # images that are not read
 LAYOUTS = (
     ForeignLayout(
-        "Foggy Cityscapes",
-        (r"leftImg8bit[^/]*/.+_foggy(?:DBF)?_.+\.png",),
+        "Foggy Cityscapes", r"leftImg8bit[^/]*/.+_foggy(?:DBF)?_.+\.png",
         "Its images are named after those of Cityscapes: link those of one beta to "
-        "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png",
-    ),
+        "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png"),
     ForeignLayout(
-        "RainCityscapes",
-        (r"leftImg8bit[^/]*/.+_rain_.+\.png",),
+        "RainCityscapes", r"leftImg8bit[^/]*/.+_rain_.+\.png",
         "Its images are named after those of Cityscapes: link one of each to "
-        "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png",
-    ),
+        "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png"),
     ForeignLayout(
-        "ACDC or Dark Zurich",
-        (r"rgb_anon/.+_rgb_anon\.png",),
+        "ACDC or Dark Zurich", r"rgb_anon/.+_rgb_anon\.png",
         "It has label maps, not polygons: prepare it as a dataset of your own, with rgb_anon as "
-        "images and the PNGs that end in _gt_labelIds as labels (docs/custom-dataset.md)",
-    ),
+        "images and the PNGs that end in _gt_labelIds as labels (docs/custom-dataset.md)"),
     ForeignLayout(
-        "Cityscapes' coarse annotations",
-        (r"gtCoarse/.+_gtCoarse_polygons\.json",),
-        "Get the fine ones too: gtFine_trainvaltest.zip",
-    ),
+        "Cityscapes' coarse annotations", r"gtCoarse/.+_gtCoarse_polygons\.json",
+        "Get the fine ones too: gtFine_trainvaltest.zip"),
     ForeignLayout(
         "Cityscapes' label maps without their polygons",
-        (r"gtFine/.+_gtFine_(?:labelTrainIds|labelIds|instanceIds|color)\.png",),
-        "Label maps are drawn from the polygons, which gtFine_trainvaltest.zip has too",
-    ),
+        r"gtFine/.+_gtFine_(?:labelTrainIds|labelIds|instanceIds|color)\.png",
+        "Label maps are drawn from the polygons, which gtFine_trainvaltest.zip has too"),
     ForeignLayout(
-        "images in another format",
-        (r"leftImg8bit/.+\.(?:jpe?g|webp|bmp|tiff?)",),
+        "images in another format", r"leftImg8bit/.+\.(?:jpe?g|webp|bmp|tiff?)",
         "Images are PNG files: convert them, and keep their names "
-        "(`mogrify -format png leftImg8bit/*/*/*.jpg`)",
-    ),
+        "(`mogrify -format png leftImg8bit/*/*/*.jpg`)"),
     ForeignLayout(
         "images or polygons without a folder for their city",
-        (rf"(?:leftImg8bit|gtFine)/{SPLIT}/[^/]+\.(?:png|json)",),
-        "Put those of each city into a folder: leftImg8bit/train/aachen/...",
-    ),
+        rf"(?:leftImg8bit|gtFine)/{SPLIT}/[^/]+\.(?:png|json)",
+        "Put those of each city into a folder: leftImg8bit/train/aachen/..."),
     ForeignLayout(
         "images of another camera or depth",
-        (r"(?:rightImg8bit|leftImg16bit|rightImg16bit|leftImg8bit_sequence|disparity)/.+\.png",),
-        "The images of leftImg8bit_trainvaltest.zip are needed",
-    ),
+        r"(?:rightImg8bit|leftImg16bit|rightImg16bit|leftImg8bit_sequence|disparity)/.+\.png",
+        "The images of leftImg8bit_trainvaltest.zip are needed"),
     ForeignLayout(
         "a folder within leftImg8bit or gtFine",
-        (r".+_(?:leftImg8bit\.png|gtFine_polygons\.json)",),
-        "Name the folder that contains both leftImg8bit and gtFine",
-    ),
+        r".+_(?:leftImg8bit\.png|gtFine_polygons\.json)",
+        "Name the folder that contains both leftImg8bit and gtFine"),
     ForeignLayout(
-        "images with other names",
-        (r"leftImg8bit/.+\.png",),
-        "Name them NAME_leftImg8bit.png, and their polygons NAME_gtFine_polygons.json",
-    ),
+        "images with other names", r"leftImg8bit/.+\.png",
+        "Name them NAME_leftImg8bit.png, and their polygons NAME_gtFine_polygons.json"),
     ForeignLayout(
-        "archives that are not unpacked",
-        (r"[^/]*(?:leftImg8bit|gtFine)[^/]*\.zip",),
-        "Give them by `--archive FILE...`, or unpack them",
-    ),
-)
+        "archives that are not unpacked", r"[^/]*(?:leftImg8bit|gtFine)[^/]*\.zip",
+        "Give them by `--archive FILE...`, or unpack them"),
+)  # fmt: skip
 
 
 def check_source(raw: Path, place: OnlyOnce, edition: str) -> None:

@@ -3,31 +3,29 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sgcp.media.images import UInt8
+from sgcp.core.errors import SgcpError, shorten
+from sgcp.core.files import json_digest
+from sgcp.media.images import UInt8, read_label, read_label_colors
 
 IGNORE = 255  # train id of a pixel that is neither learned nor scored
+SHOWN = 5  # unlisted values that a message names
+UNLISTED = 254  # marks a colour or id that no table names
 CITYSCAPES_PROTOCOL = "cityscapes-19"
 
 # The order of the SegNet edition's own labels, for both protocols, with the colours of the
 # Cambridge edition's label_colors.txt for the classes of the same name.
 CAMVID_CLASSES = (
-    ("Sky", (128, 128, 128)),
-    ("Building", (128, 0, 0)),
-    ("Pole", (192, 192, 128)),
-    ("Road", (128, 64, 128)),
-    ("Pavement", (0, 0, 192)),
-    ("Tree", (128, 128, 0)),
-    ("SignSymbol", (192, 128, 128)),
-    ("Fence", (64, 64, 128)),
-    ("Car", (64, 0, 128)),
-    ("Pedestrian", (64, 64, 0)),
-    ("Bicyclist", (0, 128, 192)),
-)
+    ("Sky", (128, 128, 128)), ("Building", (128, 0, 0)), ("Pole", (192, 192, 128)),
+    ("Road", (128, 64, 128)), ("Pavement", (0, 0, 192)), ("Tree", (128, 128, 0)),
+    ("SignSymbol", (192, 128, 128)), ("Fence", (64, 64, 128)), ("Car", (64, 0, 128)),
+    ("Pedestrian", (64, 64, 0)), ("Bicyclist", (0, 128, 192)),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,10 +56,7 @@ def cityscapes_classes() -> tuple[SemanticClass, ...]:
 @cache
 def camvid_classes() -> tuple[SemanticClass, ...]:
     """Return the 11 classes of CamVid in the order of the SegNet edition."""
-    return tuple(
-        SemanticClass(index, index, name, color)
-        for index, (name, color) in enumerate(CAMVID_CLASSES)
-    )
+    return tuple(SemanticClass(i, i, name, color) for i, (name, color) in enumerate(CAMVID_CLASSES))
 
 
 def match_names(names: Sequence[str], classes: Sequence[SemanticClass]) -> list[int]:
@@ -107,9 +102,6 @@ def classes_from_json(content: Sequence[Any]) -> tuple[SemanticClass, ...]:
     return classes
 
 
-UNLISTED = 254  # marks a colour or id that no table names
-
-
 def color_code(red: int, green: int, blue: int) -> int:
     """Return a colour as one number of 24 bits."""
     return red << 16 | green << 8 | blue
@@ -123,3 +115,59 @@ def color_codes(rgb: UInt8) -> NDArray[np.intp]:
         codes <<= 8
         codes |= rgb[..., channel]
     return codes
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """The classes of a dataset and their values or colours in its label files."""
+
+    classes: tuple[SemanticClass, ...]
+    train_ids: tuple[tuple[int, int], ...]
+    """Pairs of a value, or ``color_code`` of a colour, and the train id that it becomes."""
+    colored: bool
+    """Whether label files contain colours; else values 0 .. 255."""
+    rest: int = UNLISTED
+    """What values of no row become: ``UNLISTED``, an error, or ``IGNORE``."""
+    source: str = "classes.csv"
+    """What lists the values or colours."""
+
+    @property
+    def protocol(self) -> str:
+        """A name for how labels become classes: another one where anything but paint differs."""
+        names = [item.name for item in self.classes]
+        return f"custom-{json_digest([names, sorted(self.train_ids), self.colored, self.rest])[:8]}"
+
+    @property
+    def void_ids(self) -> frozenset[int]:
+        """Values that a row lists as ignored; none where label files contain colours."""
+        ignored = (value for value, train_id in self.train_ids if train_id == IGNORE)
+        return frozenset(() if self.colored else ignored)
+
+    def read(self, path: Path) -> UInt8:
+        """Read a label file as train ids (H, W).
+
+        Raises:
+            SgcpError: missing or damaged, or values that are not listed: each with its pixels.
+        """
+        codes = color_codes(read_label_colors(path)) if self.colored else read_label(path)
+        label = _lookup(self)[codes]
+        if (unlisted := codes[label == UNLISTED]).size:
+            values, counts = np.unique(unlisted, return_counts=True)
+            shown = [
+                f"{f'#{value:06x}' if self.colored else value} ({-negative:,} pixels)"
+                for negative, value in sorted(zip((-counts).tolist(), values.tolist(), strict=True))
+            ]
+            raise SgcpError(
+                f"{path}: {'colour' if self.colored else 'value'} {shorten(shown, SHOWN)}, which "
+                f"{self.source} does not list; add what it means there, or mend the file"
+            )
+        return label
+
+
+@cache
+def _lookup(table: ClassTable) -> UInt8:
+    """Return the train id of each possible value."""
+    lookup = np.full(2**24 if table.colored else 256, table.rest, dtype=np.uint8)
+    for code, train_id in table.train_ids:
+        lookup[code] = train_id
+    return lookup

@@ -6,7 +6,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,20 +15,12 @@ import numpy as np
 from sgcp.core.errors import SgcpError, printable, shorten
 from sgcp.core.parallel import map_parallel
 from sgcp.core.terminal import warn
-from sgcp.datasets.classes import SemanticClass
-from sgcp.datasets.custom_classes import CLASSES, IGNORED, ClassTable, means_void, read_classes
+from sgcp.datasets.classes import ClassTable, SemanticClass
+from sgcp.datasets.custom_classes import CLASSES, IGNORED, means_void, read_classes
 from sgcp.datasets.custom_layouts import LAYOUTS
 from sgcp.datasets.foreign_layouts import explain_layout, is_hidden, other_split
-from sgcp.datasets.index import (
-    SPLITS,
-    Dataset,
-    Item,
-    Located,
-    digest_file,
-    refuse_collisions,
-    train_only,
-)  # fmt: skip
-from sgcp.datasets.preparing import convert_image, pair_files
+from sgcp.datasets.index import SPLITS, Dataset, Item, digest_file, refuse_collisions, train_only
+from sgcp.datasets.preparing import RawImage, convert_image, pair_files
 from sgcp.datasets.raw import OnlyOnce
 from sgcp.datasets.source import DatasetSource, Inputs
 
@@ -44,13 +35,6 @@ PAGE = "docs/custom-dataset.md"
 CLASS_LIST = (
     r"(?:^|/)[^/]*(?:class|categor|label_?map|palette)[^/]*\.(?:csv|tsv|txt|json|ya?ml|xlsx?)\Z"
 )
-
-
-@dataclass(frozen=True)
-class Entry(Located):
-    """One image and its label; paths lie below the raw folder."""
-
-    label: Path | None
 
 
 def raw_path(name: str) -> Path | None:
@@ -79,14 +63,7 @@ def raw_path(name: str) -> Path | None:
     return place
 
 
-def list_files(raw: Path, kind: str, split: str) -> list[Path]:
-    """Return the images of a split, sorted; dead links are included."""
-    folder = raw / kind / split
-    paths = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
-    return sorted(path.relative_to(raw) for path in paths if not path.is_dir())
-
-
-def find_images(raw: Path, allow_missing: bool) -> list[Entry]:
+def find_images(raw: Path, allow_missing: bool) -> list[RawImage]:
     """Pair the images of every split with their label maps, by name.
 
     A test split may come without label maps; training and validation may not.
@@ -98,23 +75,43 @@ def find_images(raw: Path, allow_missing: bool) -> list[Entry]:
         SgcpError: an image without label map, or the reverse; one name twice in a folder; an empty
             split.
     """
-    wanted: dict[Path, Path] = {}
-    labels: dict[str, Path] = {}
-    entries = []
+    labels: list[Path] = []
+    images = []
     for split in SPLITS:
-        images = list_files(raw, IMAGES, split)
-        found = _by_name(raw, list_files(raw, LABELS, split))
-        if found or split in LEARNED:
-            labels |= found
-            wanted |= {image: found.get(_name_of(image), _label_of(image)) for image in images}
-        else:
-            entries += [Entry(split, image, None) for image in images]
+        found: dict[str, Path] = {}
+        for path in _list_files(raw, LABELS, split):
+            if (other := found.setdefault(_name_of(path), path)) != path:
+                raise SgcpError(
+                    f"{raw / path} and {raw / other}: have one name, but for their ending or the "
+                    "form of their accents. Keep one"
+                )
+        labels += found.values()
+        for image in _list_files(raw, IMAGES, split):
+            expected = Path(LABELS, *image.parts[1:]).with_suffix(LABEL_ENDING)
+            label = found.get(_name_of(image), expected)
+            images.append(RawImage(split, image, label if found or split in LEARNED else None))
     layout = f"{IMAGES}/SPLIT/NAME.png or .jpg, and {LABELS}/SPLIT/NAME{LABEL_ENDING}"
-    pairs = pair_files("custom", raw, wanted, labels.values(), allow_missing, layout)
-    entries = [*(Entry(i.parts[1], i, label) for i, label in pairs.items()), *entries]
-    refuse_collisions(entries, raw)
-    _refuse_empty(raw, entries, allow_missing)
-    return entries
+    images = pair_files("custom", raw, images, labels, allow_missing, layout)
+    refuse_collisions(images, raw)
+    empty = [split for split in LEARNED if not any(image.split == split for image in images)]
+    if empty and not allow_missing:
+        without = {
+            "train": "To score a model without training one, run "
+            "`sgcp prepare custom --allow-missing`",
+            "val": train_only("custom"),
+        }
+        raise SgcpError(
+            f"{raw / IMAGES / empty[0]}: no image with a label map. Move some of the others here, "
+            "with their label maps; images of one drive or day all to the same split. "
+            + without[empty[0]]
+        )
+    return images
+
+
+def _list_files(raw: Path, kind: str, split: str) -> list[Path]:
+    """Return the images of a split, sorted; dead links are included."""
+    paths = (path for path in (raw / kind / split).rglob("*") if path.suffix.lower() in ENDINGS)
+    return sorted(path.relative_to(raw) for path in paths if not path.is_dir())
 
 
 def _name_of(path: Path) -> str:
@@ -125,70 +122,30 @@ def _name_of(path: Path) -> str:
     return unicodedata.normalize("NFC", Path(*path.parts[1:]).with_suffix("").as_posix())
 
 
-def _by_name(raw: Path, paths: Iterable[Path]) -> dict[str, Path]:
-    """Return files by ``_name_of``."""
-    found: dict[str, Path] = {}
-    for path in paths:
-        other = found.setdefault(_name_of(path), path)
-        if other != path:
-            raise SgcpError(
-                f"{raw / path} and {raw / other}: have one name, but for their ending or the form "
-                "of their accents. Keep one"
-            )
-    return found
-
-
-def _label_of(image: Path) -> Path:
-    """Return where the label map of an image belongs."""
-    return Path(LABELS, *image.parts[1:]).with_suffix(LABEL_ENDING)
-
-
-def _refuse_empty(raw: Path, entries: Sequence[Entry], allow_missing: bool) -> None:
-    """Refuse a dataset without images to learn from or to choose the best epoch by."""
-    found = {entry.split for entry in entries}
-    empty = [split for split in LEARNED if split not in found]
-    if not empty or allow_missing:
-        return
-    without = {
-        "train": "To score a model without training one, run `sgcp prepare custom --allow-missing`",
-        "val": train_only("custom"),
-    }
-    raise SgcpError(
-        f"{raw / IMAGES / empty[0]}: no image with a label map. Move some of the others here, with "
-        f"their label maps; images of one drive or day all to the same split. {without[empty[0]]}"
-    )
-
-
-def _convert_entry(
-    entry: Entry, raw: Path, out: Path, table: ClassTable
-) -> tuple[Item, frozenset[int]]:
+def _convert(image: RawImage, raw: Path, out: Path, table: ClassTable) -> tuple[Item, set[int]]:
     """Write one image's label map; return its row of the index and the train ids it contains."""
-    sequence = "/".join(entry.image.parts[2:-1])
-    target = _label_of(entry.image)
-    item, label = convert_image(entry, entry.label, sequence, target, table.read, raw, out)
-    return item, frozenset(() if label is None else np.unique(label).tolist())
+    item, label = convert_image(image, table.read, raw, out, "/".join(image.image.parts[2:-1]))
+    return item, set() if label is None else {*np.unique(label).tolist()}
 
 
-def _prepare_custom(raw: Path, out: Path, allow_missing: bool, workers: int | str) -> Dataset:
-    """Convert every labelled image into ``out/labels``."""
+def _prepare(inputs: Inputs, out: Path, settings: Any, workers: int | str) -> Dataset:
+    raw = inputs.raw
     sources = {CLASSES: digest_file(raw / CLASSES)}
     table = read_classes(raw / CLASSES)
-    entries = find_images(raw, allow_missing)
-    convert = partial(_convert_entry, raw=raw, out=out, table=table)
-    converted = map_parallel(convert, entries, workers, "labels")
+    images = find_images(raw, settings.allow_missing)
+    convert = partial(_convert, raw=raw, out=out, table=table)
+    converted = map_parallel(convert, images, workers, "labels")
     items = tuple(item for item, _ in converted)
     # Without a training split, as for a dataset that only scores, all its label maps count.
-    learned = "train" if any(item.split == "train" for item in items) else None
-    seen = frozenset[int]().union(
-        *(found for item, found in converted if learned in (None, item.split))
-    )
+    learned = ("train",) if any(item.split == "train" for item in items) else SPLITS
+    seen = set().union(*(found for item, found in converted if item.split in learned))
     _judge_classes(table.classes, seen)
     return Dataset(
         "custom", "folder", table.protocol, table.classes, items, sources, table.void_ids
     )
 
 
-def _judge_classes(classes: Sequence[SemanticClass], seen: frozenset[int]) -> None:
+def _judge_classes(classes: Sequence[SemanticClass], seen: set[int]) -> None:
     """Report classes without a pixel to learn from, and names that usually mean no class."""
     void = [item for item in classes if means_void(item.name)]
     if empty := [item.name for item in void if item.train_id not in seen]:
@@ -258,30 +215,15 @@ def _check_strays(names: Iterable[str]) -> None:
         strays[folder] += 1
         if match[3] and (split := other_split(match[3])):
             wrong[folder] = f"{match[2]}/{split}"
+    found = shorten(f"{printable(f)} ({strays[f]:,} files)" for f in sorted(wrong or strays))
     if wrong:
-        folder, right = next(iter(sorted(wrong.items())))
+        folder, right = min(wrong.items())
         raise SgcpError(
-            f"custom: {_count(strays, wrong)} would be left out: the splits are called "
-            f"{', '.join(SPLITS)}. Rename {folder} to {right}, and so on"
+            f"custom: {found} would be left out: the splits are called {', '.join(SPLITS)}. "
+            f"Rename {folder} to {right}, and so on"
         )
     if strays:
-        warn(f"note: left out, as only {', '.join(SPLITS)} are read: {_count(strays, strays)}")
+        warn(f"note: left out, as only {', '.join(SPLITS)} are read: {found}")
 
 
-def _count(strays: Counter[str], folders: Iterable[str]) -> str:
-    return shorten(f"{printable(f)} ({strays[f]:,} files)" for f in sorted(folders))
-
-
-def _prepare(inputs: Inputs, out: Path, settings: Any, workers: int | str) -> Dataset:
-    return _prepare_custom(inputs.raw, out, settings.allow_missing, workers)
-
-
-SOURCE = DatasetSource(
-    _prepare,
-    raw_path,
-    check_source,
-    _refuse_several,
-    layouts=LAYOUTS,
-    page="custom-dataset",
-    copy_key="root",
-)
+SOURCE = DatasetSource(_prepare, raw_path, check_source, _refuse_several, layouts=LAYOUTS)

@@ -14,121 +14,83 @@ MASKS = "Export one PNG label map for each image ('semantic segmentation masks')
 
 LAYOUTS = (
     ForeignLayout(
-        "Cityscapes",
-        (rf"leftImg8bit/.+/{IMAGE}",),
+        "Cityscapes", rf"leftImg8bit/.+/{IMAGE}",
         "Use `sgcp download cityscapes --root DIR`; with classes of your own, put the images into "
-        "images/SPLIT and label maps into labels/SPLIT",
-    ),
+        "images/SPLIT and label maps into labels/SPLIT"),
     ForeignLayout(
-        "CamVid",
-        (rf"(?:701_StillsRaw_full|{SPLIT}annot)/{IMAGE}",),
-        "Use `sgcp download camvid --archive FILE...`",
-    ),
+        "CamVid", rf"(?:701_StillsRaw_full|{SPLIT}annot)/{IMAGE}",
+        "Use `sgcp download camvid --archive FILE...`"),
     ForeignLayout(
-        "BDD100K",
-        (rf"images/10k/{SPLIT}/{IMAGE}",),
+        "BDD100K", rf"images/10k/{SPLIT}/{IMAGE}",
         "Copy or link images/10k/SPLIT to images/SPLIT and labels/sem_seg/masks/SPLIT to "
-        "labels/SPLIT",
-    ),
+        "labels/SPLIT"),
     ForeignLayout(
         "Mapillary Vistas",
-        (rf"(?:training|validation)/(?:v\d\.\d/)?(?:images|labels|instances|panoptic)/{IMAGE}",),
+        rf"(?:training|validation)/(?:v\d\.\d/)?(?:images|labels|instances|panoptic)/{IMAGE}",
         "Copy or link training/images to images/train and training/v1.2/labels (or v2.0) to "
-        "labels/train; validation likewise to val",
-    ),
+        "labels/train; validation likewise to val"),
     ForeignLayout(
-        "KITTI",
-        (rf"training/image_2/{IMAGE}",),
+        "KITTI", rf"training/image_2/{IMAGE}",
         "Copy training/image_2 to images/train and training/semantic to labels/train, and move "
-        "some of both to images/val and labels/val",
-    ),
+        "some of both to images/val and labels/val"),
     ForeignLayout(
-        "ADE20K",
-        (rf"images/training/{IMAGE}", rf"annotations/training/{IMAGE}"),
+        "ADE20K", rf"images/training/{IMAGE}",
         "Rename annotations to labels, and in both folders training to train, validation to val",
-    ),
+        rf"annotations/training/{IMAGE}"),
     ForeignLayout(
-        "MMSegmentation",
-        (rf"(?:img_dir|ann_dir)/(?:.+/)?{IMAGE}",),
-        "Rename img_dir to images and ann_dir to labels",
-    ),
+        "MMSegmentation", rf"(?:img_dir|ann_dir)/(?:.+/)?{IMAGE}",
+        "Rename img_dir to images and ann_dir to labels"),
     ForeignLayout(
-        "CVAT's 'Segmentation mask 1.1'",
-        (r"SegmentationClass/.+\.png", r"labelmap\.txt"),
+        "CVAT's 'Segmentation mask 1.1'", r"SegmentationClass/.+\.png",
         "Copy the images to images/SPLIT and the PNGs of SegmentationClass to labels/SPLIT, by the "
         "lists in ImageSets/Segmentation, and write the colours of labelmap.txt into classes.csv",
-    ),
+        r"labelmap\.txt"),
     ForeignLayout(
-        "Pascal VOC",
-        (r"SegmentationClass(?:PNG|Raw)?/.+\.png",),
+        "Pascal VOC", r"SegmentationClass(?:PNG|Raw)?/.+\.png",
         "Copy JPEGImages to images/SPLIT and SegmentationClass to labels/SPLIT, by the lists in "
-        "ImageSets/Segmentation",
-    ),
+        "ImageSets/Segmentation"),
     ForeignLayout(
-        "Roboflow's 'Semantic Segmentation Masks'",
-        (r"(?:train|valid|test)/.+_mask\.png",),
+        "Roboflow's 'Semantic Segmentation Masks'", r"(?:train|valid|test)/.+_mask\.png",
         "Copy train/NAME.jpg to images/train and train/NAME_mask.png to labels/train/NAME.png; "
-        "valid likewise to val; write the values of _classes.csv into classes.csv",
-    ),
+        "valid likewise to val; write the values of _classes.csv into classes.csv"),
     ForeignLayout(
-        "Label Studio's brush labels",
-        (r"task-\d+-annotation-.+\.png",),
+        "Label Studio's brush labels", r"task-\d+-annotation-.+\.png",
         "Its PNGs contain one class each: paint those of a task into one PNG named as the image, a "
-        "value for each class",
-    ),
+        "value for each class"),
     ForeignLayout(
-        "a split above its images and labels",
-        (rf"{ANY_SPLIT}/{OTHER_LABELS}/{IMAGE}",),
+        "a split above its images and labels", rf"{ANY_SPLIT}/{OTHER_LABELS}/{IMAGE}",
         "Swap the two levels: train/images becomes images/train, and its label maps labels/train; "
-        "the splits are train, val and test",
-    ),
+        "the splits are train, val and test"),
     ForeignLayout(
-        "a folder for each split and kind",
-        (rf"{ANY_SPLIT}_?{OTHER_LABELS}/{IMAGE}",),
-        "Move the images of train to images/train and their label maps to labels/train, and so on",
-    ),
+        "a folder for each split and kind", rf"{ANY_SPLIT}_?{OTHER_LABELS}/{IMAGE}",
+        "Move the images of train to images/train and their label maps to labels/train, and so on"),
     ForeignLayout(
-        "label maps in a folder of another name",
-        (rf"(?!labels/){OTHER_LABELS}/{IMAGE}",),
-        "Label maps belong into labels/SPLIT, as PNGs of the same names as the images",
-    ),
+        "label maps in a folder of another name", rf"(?!labels/){OTHER_LABELS}/{IMAGE}",
+        "Label maps belong into labels/SPLIT, as PNGs of the same names as the images"),
     ForeignLayout(
         "COCO",
-        (r"(?:_annotations\.coco|(?:.+_)?(?:instances|panoptic|stuff)_.+|coco.*|result)\.json",),
-        f"It contains polygons, not label maps. {MASKS}",
-    ),
+        r"(?:_annotations\.coco|(?:.+_)?(?:instances|panoptic|stuff)_.+|coco.*|result)\.json",
+        f"It contains polygons, not label maps. {MASKS}"),
     ForeignLayout(
         "YOLO",
-        (
-            rf"(?:(?:labels(?:/{ANY_SPLIT})?|{ANY_SPLIT}/labels|obj_\w+_data)/.+\.txt"
-            r"|(?:data|dataset)\.ya?ml|obj\.data)",
-        ),
-        f"It contains boxes or polygons, not label maps. {MASKS}",
-    ),
+        rf"(?:(?:labels(?:/{ANY_SPLIT})?|{ANY_SPLIT}/labels|obj_\w+_data)/.+\.txt"
+        r"|(?:data|dataset)\.ya?ml|obj\.data)",
+        f"It contains boxes or polygons, not label maps. {MASKS}"),
     ForeignLayout(
-        "Supervisely",
-        (r"ann/.+\.json", r"meta\.json"),
-        f"It contains objects in JSON, not label maps. {MASKS}",
-    ),
+        "Supervisely", r"ann/.+\.json",
+        f"It contains objects in JSON, not label maps. {MASKS}", r"meta\.json"),
     ForeignLayout(
         "other names of the splits",
-        (rf"(?:images|labels)/(?:{'|'.join(OTHER_SPLITS)}|{SPLIT}\d+)/{IMAGE}",),
-        "Rename the folders below images and labels to train, val and test",
-    ),
+        rf"(?:images|labels)/(?:{'|'.join(OTHER_SPLITS)}|{SPLIT}\d+)/{IMAGE}",
+        "Rename the folders below images and labels to train, val and test"),
     ForeignLayout(
-        "images without a split",
-        (r"(?:images|labels)/[^/]+\.(?:png|jpe?g)",),
+        "images without a split", r"(?:images|labels)/[^/]+\.(?:png|jpe?g)",
         "Divide them into images/train and images/val, and the label maps into labels/train and "
-        "labels/val",
-    ),
+        "labels/val"),
     ForeignLayout(
-        "annotations in JSON or XML, as labelme writes them",
-        (r".+\.(?:json|xml)",),
-        f"They contain polygons or boxes, not label maps. {MASKS}; labelme: `labelme2voc`",
-    ),
+        "annotations in JSON or XML, as labelme writes them", r".+\.(?:json|xml)",
+        f"They contain polygons or boxes, not label maps. {MASKS}; labelme: `labelme2voc`"),
     ForeignLayout(
-        "images in a folder of another name",
-        (rf"(?!images/){OTHER_IMAGES}/{IMAGE}",),
-        "Images belong into images/SPLIT",
-    ),
-)
+        "images in a folder of another name", rf"(?!images/){OTHER_IMAGES}/{IMAGE}",
+        "Images belong into images/SPLIT"),
+)  # fmt: skip

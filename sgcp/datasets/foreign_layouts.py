@@ -1,29 +1,23 @@
 """Layouts of other programs and datasets, to explain what a source has where it lacks files.
 
-Nothing is read from them. A layout has signs: regular expressions for a file's path, each of which
-must match some file, in any letter case.
+Nothing is read from them. A layout has a sign, or two: regular expressions for a file's path, each
+of which must match some file, in any letter case.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from sgcp.core.errors import printable, shorten
 
 IMAGE = r".+\.(?:png|jpe?g)"
 SPLIT = r"(?:train|val|test)"
 OTHER_SPLITS = {
-    "training": "train",
-    "valid": "val",
-    "validate": "val",
-    "validation": "val",
-    "dev": "val",
-    "eval": "val",
-    "testing": "test",
-    "tests": "test",
-}
+    "training": "train", "valid": "val", "validate": "val", "validation": "val", "dev": "val",
+    "eval": "val", "testing": "test", "tests": "test",
+}  # fmt: skip
 ANY_SPLIT = rf"(?:{SPLIT}|{'|'.join(OTHER_SPLITS)})\d*"
 OTHER_IMAGES = r"(?:images?|imgs?|pictures?|photos?|frames?|rgb|jpegimages)"
 OTHER_LABELS = (
@@ -33,18 +27,18 @@ OTHER_LABELS = (
 MOST = 4  # kinds of files that a message lists
 
 
-@dataclass(frozen=True)
-class ForeignLayout:
-    """A layout, its signs, and how to convert it."""
+class ForeignLayout(NamedTuple):
+    """A layout, its sign, and how to convert it."""
 
     name: str
-    signs: tuple[str, ...]
+    sign: str
     advice: str
+    second_sign: str = ""
 
     def find(self, names: Sequence[str]) -> list[str]:
         """Return a file for each sign; none at all where a sign has no file."""
         found = []
-        for sign in self.signs:
+        for sign in filter(None, (self.sign, self.second_sign)):
             wanted = re.compile(rf"(?:^|/){sign}\Z", re.IGNORECASE | re.DOTALL)
             if (name := next(filter(wanted.search, names), None)) is None:
                 return []
@@ -59,12 +53,7 @@ def explain_layout(layouts: Sequence[ForeignLayout], names: Iterable[str]) -> st
         if found := layout.find(shown):
             examples = ", ".join(map(printable, dict.fromkeys(found)))
             return f"it looks like {layout.name} (found {examples}). {layout.advice}"
-    return _describe_files(shown)
-
-
-def _describe_files(names: Iterable[str]) -> str:
-    """Count files by folder and ending, the most frequent first."""
-    paths = map(PurePosixPath, names)
+    paths = map(PurePosixPath, shown)
     kinds = Counter((str(path.parent), path.suffix.lower()) for path in paths)
     lines = [
         f"{count:,} {ending or 'other'} files in {printable(folder)}"

@@ -5,7 +5,7 @@ What is missing is refused, or left out and reported.
 
 import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sgcp.core.errors import SgcpError, shorten
@@ -16,44 +16,49 @@ from sgcp.media.images import UInt8, read_image, write_png
 MOST_COMPARED = 2000  # names that are compared letter by letter
 
 
+@dataclass(frozen=True)
+class RawImage(Located):
+    """An image of a split and the file that its label map is made from."""
+
+    label: Path | None
+    """Below the raw folder; None: the image needs none."""
+
+
 def pair_files(
     dataset: str,
     raw: Path,
-    wanted: Mapping[Path, Path],
+    images: Sequence[RawImage],
     labels: Collection[Path],
     allow_missing: bool,
     layout: str,
-    unlabelled: int = 0,
-) -> dict[Path, Path]:
-    """Return the images that have a label map, each with its label map.
+) -> list[RawImage]:
+    """Return the images whose label map exists, and those that need none.
 
-    All paths lie below ``raw``. Images without a label map and label maps without an image are
-    left out with ``allow_missing``, and reported.
+    Other images, and label maps without an image, are left out with ``allow_missing``.
 
     Args:
-        wanted: each image with the path at which its label map is expected.
-        labels: the label maps that exist.
+        images: each with the place at which its label map is expected.
+        labels: the label maps that exist, below ``raw``.
         layout: where images and label maps are looked for.
-        unlabelled: number of images of splits that need no label maps.
 
     Raises:
         SgcpError: no image has a label map; or some have none, or some label maps have no image,
             and ``allow_missing`` is off.
     """
     present = set(labels)
-    pairs = {image: label for image, label in wanted.items() if label in present}
-    bare = {image: label for image, label in wanted.items() if label not in present}
-    orphans = sorted(present - set(wanted.values()))
+    kept = [one for one in images if one.label is None or one.label in present]
+    bare = {one.image: one.label for one in images if one.label and one.label not in present}
+    orphans = sorted(present - {one.label for one in images})
     problems = []
     if bare:
         hint = f"expected {next(iter(bare.values()))}"
         problems.append(f"images without a label map: {len(bare)} ({shorten(bare)}; {hint})")
     if orphans:
         problems.append(f"label maps without an image: {len(orphans)} ({shorten(orphans)})")
-    near = compare_names(list(bare.values()), orphans)
-    if not pairs:
-        if unlabelled:
-            problems.append(f"test images, which need none: {unlabelled}")
+    near = compare_names(next(iter(bare.values())), orphans) if bare and orphans else ""
+    if not any(one.label for one in kept):
+        if kept:
+            problems.append(f"test images, which need none: {len(kept)}")
         found = "; ".join(problems) or "no images and no label maps"
         raise SgcpError(
             f"{raw}: no image has a label map. Looked for {layout}; found {found}.{near}"
@@ -65,23 +70,21 @@ def pair_files(
         )
     if problems:
         warn(f"{raw}: left out {'; '.join(problems)}")
-    return pairs
+    return kept
 
 
-def compare_names(expected: Sequence[Path], found: Sequence[Path]) -> str:
-    """Return a sentence about the names that are near those expected, and how to rename them."""
-    if not expected or not found:
-        return ""
-    first = expected[0]
-    longer = [path for path in found if first.stem in path.stem and path.parent == first.parent]
-    alike = {str(path).casefold(): path for path in found}
-    close = difflib.get_close_matches(str(first), map(str, found[:MOST_COMPARED]), n=1)
-    if near := alike.get(str(first).casefold()):
-        return f" {near} differs from {first} in letter case: rename it."
-    if longer:
-        more = " and ".join(f"'{part}'" for part in longer[0].stem.split(first.stem, 1) if part)
-        return f" {longer[0]} has {more} beside the name of the image: rename such files."
-    return f" The nearest to {first} is {close[0]}." if close else ""
+def compare_names(expected: Path, found: Sequence[Path]) -> str:
+    """Return a sentence about the name that is nearest to the one expected."""
+    for path in found:
+        if str(path).casefold() == str(expected).casefold():
+            return f" {path} differs from {expected} in letter case: rename it."
+    for path in found:
+        if expected.stem in path.stem and path.parent == expected.parent:
+            parts = filter(None, path.stem.split(expected.stem, 1))
+            more = " and ".join(f"'{part}'" for part in parts)
+            return f" {path} has {more} beside the name of the image: rename such files."
+    close = difflib.get_close_matches(str(expected), map(str, found[:MOST_COMPARED]), n=1)
+    return f" The nearest to {expected} is {close[0]}." if close else ""
 
 
 def check_counts(
@@ -92,55 +95,53 @@ def check_counts(
     Raises:
         SgcpError: images are missing and ``allow_missing`` is off.
     """
-    short = [
+    missing = ", ".join(
         f"{expected[split] - found[split]} of {expected[split]} {split} images"
         for split in expected
         if found[split] < expected[split]
-    ]
-    if not short:
-        return
-    missing = ", ".join(short)
-    if not allow_missing:
+    )
+    if missing and not allow_missing:
         raise SgcpError(
             f"{dataset}: {missing} are missing. Complete the download, or prepare the images "
             f"found: `sgcp prepare {dataset} --allow-missing`"
         )
-    warn(f"note: {dataset}: {missing} are missing")
+    if missing:
+        warn(f"note: {dataset}: {missing} are missing")
 
 
 def convert_image(
-    image: Located,
-    source: Path | None,
-    sequence: str,
-    target: Path,
-    read: Callable[[Path], UInt8],
-    raw: Path,
-    out: Path,
+    image: RawImage, read: Callable[[Path], UInt8], raw: Path, out: Path, sequence: str = ""
 ) -> tuple[Item, UInt8 | None]:
     """Write one image's label map; return its row of the index and the label map's train ids.
 
     Args:
-        source: its label map below ``raw``; None: there is none.
-        target: where the train ids go below ``out``.
-        read: returns the train ids (H, W) of a source.
+        read: returns the train ids (H, W) of a file.
+        sequence: the recording or folder that the image belongs to.
 
     Raises:
-        SgcpError: the two differ in size; or as ``read_image`` and ``read``.
+        SgcpError: image and label map differ in size; or as ``read_image`` and ``read``.
     """
     pixels = read_image(raw / image.image)
-    height, width = pixels.shape[:2]
-    item = Item(image.split, image.image, sequence, height, width, digest_pixels(pixels))
-    if source is None:
+    size = (pixels.shape[0], pixels.shape[1])
+    item = Item(image.split, image.image, sequence, *size, digest_pixels(pixels))
+    if image.label is None:
         return item, None
     # Digested before it is read: a change in between must be noticed.
-    source_digest = digest_file(raw / source)
-    label = read(raw / source)
-    if label.shape != (height, width):
+    source_digest = digest_file(raw / image.label)
+    label = read(raw / image.label)
+    if label.shape != size:
         raise SgcpError(
-            f"{raw / source}: {label.shape} differs from its image {(height, width)} "
+            f"{raw / image.label}: {label.shape} differs from its image {size} "
             "(height, width); a label map has a value for each pixel of its own image"
         )
+    target = Path("labels", image.split, f"{image.key}.png")
     if not (out / target).is_file():
         write_png(out / target, label)
-    described = {"label": target, "label_digest": digest_pixels(label)}
-    return replace(item, **described, source=source, source_digest=source_digest), label  # type: ignore[arg-type]
+    item = replace(
+        item,
+        label=target,
+        label_digest=digest_pixels(label),
+        source=image.label,
+        source_digest=source_digest,
+    )
+    return item, label

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from sgcp.datasets.camvid import color_table, convert_colors
+from sgcp.datasets.camvid import color_table
 from sgcp.datasets.classes import (
     IGNORE,
     camvid_classes,
@@ -58,8 +59,8 @@ NAMES = [
 def test_each_camvid_colour_becomes_its_class(tmp_path, protocol, column):
     path = tmp_path / "label_colors.txt"
     path.write_text("\n".join(f"{r} {g} {b}\t\t{name}" for name, r, g, b, *_ in ROWS))
-    rgb = np.array([[row[1:4] for row in ROWS]], np.uint8)
-    label = convert_colors(rgb, color_table(path, protocol), path)[0]
+    Image.fromarray(np.array([[row[1:4] for row in ROWS]], np.uint8)).save(tmp_path / "a.png")
+    label = color_table(path, protocol).read(tmp_path / "a.png")[0]
     assert dict(zip([row[0] for row in ROWS], label.tolist(), strict=True)) == {
         row[0]: row[column] for row in ROWS
     }

@@ -94,11 +94,14 @@ def test_protocol_tells_tables_apart_that_label_otherwise(tmp_path):
         ("name,values,color\nland,0,#00ff00\n", "1 classes; 2 to 254 are possible"),
         ("name,values,color\nignore,0,\n", "0 classes"),
         (MANY, "255 classes; 2 to 254 are possible"),
+        (VALUES.replace("sea", "Süd").encode("cp1252"), "at byte 36, line 3). Save it as UTF-8;"),
+        (VALUES.encode("utf-16"), "at byte 0, line 1). Save it as UTF-8;"),
+        (VALUES.encode("utf-16-le"), "zero bytes, as in UTF-16). Save it as UTF-8;"),
     ],
 )
 def test_table_that_says_nothing_or_contradicts_itself_is_refused(tmp_path, text, message):
     path = tmp_path / "classes.csv"
-    path.write_text(text)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(SgcpError) as caught:
         read_classes(path)
     assert message in str(caught.value)

@@ -5,23 +5,10 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from conftest import Project, make_project
-from customs import VALUES, halves, label, noise, pack, refused, save, take, write_source
+from customs import VALUES, halves, label, noise, pack, refused, save, take
 
 from sgcp.datasets.custom import raw_path
 from sgcp.datasets.index import read_dataset
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """A tiny project in a folder of its own, beside that of the images."""
-    (tmp_path / "project").mkdir()
-    return make_project(tmp_path / "project")
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return write_source(tmp_path)
 
 
 def test_files_are_linked_not_copied(project, source):
