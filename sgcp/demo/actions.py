@@ -22,6 +22,7 @@ import gradio as gr
 
 from sgcp.core.errors import DEBUG_VARIABLE, SgcpError, explain_os_error, printable
 from sgcp.demo.media import (
+    Facts,
     LabelledImage,
     Shares,
     StoppedError,
@@ -114,25 +115,15 @@ class Actions:
         running = asyncio.ensure_future(self.work(job.run))
         try:
             while not (await asyncio.wait({running}, timeout=TICK))[0]:
-                yield show(facts=video_progress(job), cancel=True)
-            made = running.result()
+                yield show(facts=_progress(job), cancel=True)
+            found = running.result()
         except StoppedError:
             yield show(facts="<p>Cancelled.</p>")
             return
         finally:
             job.stop.set()
-        yield show(
-            video=str(job.target),
-            facts=fact_list(
-                ("Frames", str(made.frames)),
-                ("Speed", f"{made.frames / made.seconds:.1f} frames/s"),
-                ("Whole", f"{made.seconds:.1f} s"),
-                ("Frame", size_text(made.size)),
-                ("Engine", job.engine),
-            ),
-            legend=legend_table(shares(job.counts, job.classes)),
-            shown=job.target,
-        )
+        legend = _legend(shares(job.counts, job.classes))
+        yield show(video=str(job.target), facts=_list(found), legend=legend, shown=job.target)
 
     async def restyle(self, view: str, strength: float, kept: LabelledImage | None) -> Updates:
         """Show the labelled image in another style."""
@@ -195,7 +186,7 @@ def explain(error: Exception, path: Path) -> gr.Error:
 
 def complaint(sentence: str) -> gr.Error:
     """Return an error for the page; the sentence is text, not HTML."""
-    return gr.Error(text(sentence), title="That did not work", print_exception=False)
+    return gr.Error(_escaped(sentence), title="That did not work", print_exception=False)
 
 
 def show(
@@ -218,33 +209,23 @@ def show(
 
 def show_image(made: LabelledImage, style: Style) -> Updates:
     """Return the page's updates for an image."""
-    shown, timing = made.folder / style.name(made.source.stem, ".png"), made.timing
+    shown = made.folder / style.name(made.source.stem, ".png")
     return show(
-        kept=made,
-        image=str(shown),
-        facts=fact_list(
-            ("Network", f"{timing.network:.1f} ms"),
-            ("Whole", f"{timing.whole:.1f} ms"),
-            ("Image", size_text(timing.size)),
-            ("Network input", size_text(timing.seen)),
-            ("Engine", timing.engine),
-        ),
-        legend=legend_table(shares(made.counts, made.classes)),
-        labels=made.labels,
-        shown=shown,
-    )
+        kept=made, image=str(shown), facts=_list(made.facts),
+        legend=_legend(shares(made.counts, made.classes)), labels=made.labels, shown=shown,
+    )  # fmt: skip
 
 
-def text(content: object) -> str:
-    """Return text escaped for HTML."""
+def _escaped(content: object) -> str:
     return escape(printable(content))
 
 
-def legend_table(found: Shares) -> str:
+def _legend(found: Shares) -> str:
     """Return a table of classes: colour, name, share of the pixels."""
     rows = "".join(
         f'<tr><td><span class="swatch" style="background:rgb{item.color}"></span></td>'
-        f'<th scope="row">{text(item.name)}</th><td class="number">{100 * share:.1f} %</td></tr>'
+        f'<th scope="row">{_escaped(item.name)}</th>'
+        f'<td class="number">{100 * share:.1f} %</td></tr>'
         for item, share in found
     )
     head = '<tr><th scope="col">Colour</th><th scope="col">Class</th>' \
@@ -252,21 +233,15 @@ def legend_table(found: Shares) -> str:
     return f'<table class="legend"><thead>{head}</thead><tbody>{rows}</tbody></table>'
 
 
-def fact_list(*pairs: tuple[str, str]) -> str:
-    """Return names and values as an HTML list."""
-    rows = (f"<div><dt>{name}</dt><dd>{text(value)}</dd></div>" for name, value in pairs)
+def _list(facts: Facts) -> str:
+    rows = (f"<div><dt>{name}</dt><dd>{_escaped(value)}</dd></div>" for name, value in facts)
     return f'<dl class="facts">{"".join(rows)}</dl>'
 
 
-def size_text(size: tuple[int, int]) -> str:
-    """Return (height, width) as text, width first."""
-    return f"{size[1]} x {size[0]} pixels"
-
-
-def video_progress(job: VideoJob) -> str:
-    """Return the progress of a video as a bar and a line."""
-    known = f'value="{job.done}" max="{job.total}"' if job.total else ""
-    of = f" of {job.total}" if job.total else ""
+def _progress(job: VideoJob) -> str:
+    known, of = "", ""
+    if job.total:
+        known, of = f'value="{job.done}" max="{job.total}"', f" of {job.total}"
     return (
         f'<progress {known} aria-label="Frames done"></progress>'
         f"<p>{job.done}{of} frames, {job.rate():.1f} frames/s</p>"

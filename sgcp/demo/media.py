@@ -20,7 +20,7 @@ from sgcp.datasets.label_files import train_ids_of, write_labels
 from sgcp.inference.segmenter import Segmenter
 from sgcp.inference.tta import resize_input
 from sgcp.media.images import UInt8, photo_size, read_label, read_photo, write_png
-from sgcp.media.video import VideoSummary, transform_video
+from sgcp.media.video import transform_video
 from sgcp.media.video_reader import VideoLimits, open_video
 from sgcp.reporting.panels import blend, colorize
 
@@ -28,6 +28,8 @@ VIEWS = {"Overlay": "overlay", "Labels": "colors", "Image": "image"}
 """What the page can show, and the suffix of its files; ``labels`` is the map of train ids."""
 Classes = tuple[SemanticClass, ...]
 Shares = list[tuple[SemanticClass, float]]
+Facts = tuple[tuple[str, str], ...]
+"""Names and values for the page."""
 
 # These bounds keep the server below 1 GB (benchmarks/demo_memory.py).
 MAX_PIXELS = 2**25  # of an image; decoding and encoding take some 12 bytes each
@@ -63,21 +65,6 @@ class Style:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """How long an image took, and on which engine."""
-
-    network: float
-    """Milliseconds from the network's input to a label for every pixel."""
-    whole: float
-    """Milliseconds from the file to the painted image."""
-    size: tuple[int, int]
-    """(height, width) of the image."""
-    seen: tuple[int, int]
-    """(height, width) of the network's input."""
-    engine: str
-
-
-@dataclass(frozen=True)
 class LabelledImage:
     """A result; its pixels are kept in files, since each tab of the browser holds one."""
 
@@ -86,7 +73,7 @@ class LabelledImage:
     classes: Classes
     counts: NDArray[np.int64]
     """Pixels by train id."""
-    timing: Timing
+    facts: Facts
 
     @property
     def labels(self) -> Path:
@@ -127,10 +114,14 @@ def label_image(path: Path, segmenter: Segmenter, style: Style, folder: Path) ->
         labels = segmenter.engine.label(seen, size)
         network = time.perf_counter() - start
     paint_bands(image, labels, segmenter.classes, style)
-    whole = read + time.perf_counter() - start
-    seen_size = seen.shape[0], seen.shape[1]
-    timing = Timing(1000 * network, 1000 * whole, size, seen_size, engine_name(segmenter))
-    made = LabelledImage(path, folder, segmenter.classes, count_pixels(labels), timing)
+    facts = (
+        ("Network", f"{1000 * network:.1f} ms"),
+        ("Whole", f"{1000 * (read + time.perf_counter() - start):.1f} ms"),
+        ("Image", _size_text(size)),
+        ("Network input", _size_text((seen.shape[0], seen.shape[1]))),
+        ("Engine", _engine_name(segmenter)),
+    )
+    made = LabelledImage(path, folder, segmenter.classes, count_pixels(labels), facts)
     write_labels(made.labels, labels, train_ids_of(segmenter.classes))
     del labels
     write_png(folder / style.name(path.stem, ".png"), image)
@@ -156,7 +147,7 @@ class VideoJob:
     """Pixels by train id, over all frames."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def run(self) -> VideoSummary:
+    def run(self) -> Facts:
         """Write the video.
 
         Raises:
@@ -173,7 +164,7 @@ class VideoJob:
         self.started = time.perf_counter()
         self._check_stop()
         segmenter = self.load()
-        self.classes, self.engine = segmenter.classes, engine_name(segmenter)
+        self.classes = segmenter.classes
 
         def paint(frame: UInt8) -> dict[str, UInt8]:
             self._check_stop()
@@ -183,13 +174,19 @@ class VideoJob:
                 self.counts += count_pixels(labels)
             return {"shown": self.style.paint(frame, labels, self.classes)}
 
-        return transform_video(
-            self.source, {"shown": self.target}, paint, segmenter.workers, self.advance,
+        made = transform_video(
+            self.source, {"shown": self.target}, paint, segmenter.workers, self._advance,
             limits=LIMITS,
         )  # fmt: skip
+        return (
+            ("Frames", str(made.frames)),
+            ("Speed", f"{made.frames / made.seconds:.1f} frames/s"),
+            ("Whole", f"{made.seconds:.1f} s"),
+            ("Frame", _size_text(made.size)),
+            ("Engine", _engine_name(segmenter)),
+        )
 
-    def advance(self, done: int, total: int | None) -> None:
-        """Record the progress."""
+    def _advance(self, done: int, total: int | None) -> None:
         self.done, self.total = done, total
         self._check_stop()
         if done > self.max_seconds * MAX_RATE:
@@ -204,9 +201,12 @@ class VideoJob:
         return self.done / max(time.perf_counter() - self.started, 1e-9)
 
 
-def engine_name(segmenter: Segmenter) -> str:
-    """Return the name and precision of a model's engine."""
+def _engine_name(segmenter: Segmenter) -> str:
     return f"{segmenter.engine.name}, {segmenter.engine.precision}"
+
+
+def _size_text(size: tuple[int, int]) -> str:
+    return f"{size[1]} x {size[0]} pixels"
 
 
 def network_size(segmenter: Segmenter, size: tuple[int, int]) -> tuple[int, int]:

@@ -40,12 +40,7 @@ def offered_engines(device: str) -> list[str]:
 
 
 class ModelCache:
-    """Load one model on offer at a time; for one thread.
-
-    Args:
-        models: what can be selected; nothing else is ever opened.
-        device: cpu or cuda.
-    """
+    """Load one of ``models`` at a time, and never another; for one thread."""
 
     def __init__(self, models: Sequence[str], device: str) -> None:
         self.models, self.engines, self.device = list(models), offered_engines(device), device

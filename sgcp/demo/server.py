@@ -72,15 +72,12 @@ def prepare_gradio(folder: Path) -> None:
 
 
 def serve(page: Any, listening: socket.socket, host: str, max_bytes: int, folder: Path) -> None:
-    """Serve until Ctrl-C or SIGTERM, and then end within moments.
+    """Serve until Ctrl-C or SIGTERM, then raise KeyboardInterrupt within moments.
 
     Args:
         host: as the user gave it.
         max_bytes: of one upload.
         folder: as for ``prepare_gradio``; only its files are served.
-
-    Raises:
-        KeyboardInterrupt: at the end.
     """
     import gradio
     import uvicorn
@@ -123,7 +120,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def _make_locked() -> tuple[Path, int]:
-    while True:  # until no other starting server has removed the still unlocked folder
+    while True:  # until no other starting server has removed the folder before it was locked
         folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         with suppress(FileNotFoundError):
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

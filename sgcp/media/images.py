@@ -35,7 +35,7 @@ MAX_PIXELS = 2**26  # 8192 x 8192; Cityscapes has 2**21
 MAX_BYTES = 2**28
 IMAGE_MODES = ("1", "L", "P", "RGB", "LA", "RGBA")
 LABEL_LAYOUTS = ("L", "P", "P;1", "P;2", "P;4")  # "L;4" would be stretched from 0..15 to 0..255
-# Chunks that may follow the pixels and contain an orientation.
+# Chunks that may follow the pixels and contain an orientation; a chance match only costs time.
 ORIENTING_CHUNKS = (b"eXIf", b"iTXt", b"zTXt", b"tEXt")
 PNG_HEADER = 33  # bytes: the signature and the chunk IHDR
 WHITE = (255, 255, 255, 255)
@@ -118,11 +118,10 @@ def read_label(path: Path) -> UInt8:
             )
         if (layout := _pixel_layout(image)) not in LABEL_LAYOUTS:
             raise SgcpError(f"{path}: grey levels stored as {layout}; save it with 8 bits a pixel")
-        if _is_plain(image, content, "L"):
-            return imagecodecs.png_decode(content)
-        _load(image, content)
-        _refuse_rotation(image, path)
-        return np.array(image)
+        if (pixels := _decode(image, content, "L")) is None:
+            _refuse_rotation(image, path)
+            pixels = np.array(image)
+        return pixels
 
 
 def read_photo(path: Path, doubt: Callable[[str], object] | None = None) -> UInt8:
@@ -142,13 +141,12 @@ def read_photo(path: Path, doubt: Callable[[str], object] | None = None) -> UInt
     """
     content = _read_bytes(path)
     with _opened(path, content, PHOTO_FORMATS) as image:
-        if _is_plain(image, content, "RGB"):
-            return imagecodecs.png_decode(content)
         # Of 16-bit colours Pillow keeps 8 bits.
         deep = ";16" in _pixel_layout(image) and not image.mode.startswith("I;16")
+        if (pixels := _decode(image, content, "RGB")) is not None:
+            return pixels
         if deep and (decode := DEEP_DECODERS.get(image.format or "")):
             _doubt_depth(str(path), decode(content), doubt)
-        _load(image, content)
         ImageOps.exif_transpose(image, in_place=True)
         try:
             return convert_photo(image, doubt, str(path))
@@ -325,9 +323,8 @@ def _read_rgb(path: Path, png_only: bool = False) -> UInt8:
     content = _read_bytes(path)
     with _opened(path, content) as image:
         _check_strict(image, path, png_only)
-        if _is_plain(image, content, "RGB"):
-            return imagecodecs.png_decode(content)
-        _load(image, content)
+        if (pixels := _decode(image, content, "RGB")) is not None:
+            return pixels
         _refuse_rotation(image, path)
         if image.has_transparency_data:
             if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
@@ -343,32 +340,23 @@ def _pixel_layout(image: Image.Image) -> str:
     return str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 
-def _is_plain(image: Image.Image, content: bytes, layout: str) -> bool:
-    """Return whether a file is a PNG of nothing but pixels, whose checksums are right.
+def _decode(image: Image.Image, content: bytes, layout: str) -> UInt8 | None:
+    """Decode an opened file whose bytes are ``content``, and refuse one with wrong checksums.
 
-    libpng decodes it in two thirds of Pillow's time (benchmarks/inference_parts.py), and refuses
-    rows that are missing.
+    libpng decodes a PNG of this layout and nothing but pixels in two thirds of Pillow's time
+    (benchmarks/inference_parts.py), and refuses rows that are missing. All others are decoded by
+    Pillow, which fills such rows with zeros: they remain in ``image``, and None is returned.
     """
-    if image.format != "PNG" or image.info.keys() - {"dpi"} or _pixel_layout(image) != layout:
-        return False
-    if any(kind in content for kind in ORIENTING_CHUNKS):  # a chance match only costs time
-        return False
-    _verify(content)
-    return True
-
-
-def _verify(content: bytes) -> None:
-    """Compare the checksums of every chunk: decoders skip some of them."""
-    with Image.open(io.BytesIO(content), formats=PHOTO_FORMATS) as image:
-        image.verify()
-
-
-def _load(image: Image.Image, content: bytes) -> None:
-    """Decode the pixels with Pillow, which fills rows that a PNG lacks with zeros."""
-    _verify(content)
+    with Image.open(io.BytesIO(content), formats=PHOTO_FORMATS) as again:
+        again.verify()  # every chunk: decoders skip some of them
+    png = image.format == "PNG"
+    plain = png and image.info.keys() <= {"dpi"} and _pixel_layout(image) == layout
+    if plain and not any(kind in content for kind in ORIENTING_CHUNKS):
+        return imagecodecs.png_decode(content)
     image.load()
-    if image.format == "PNG" and (image.info.get("interlace") or not np.asarray(image)[-1].any()):
+    if png and (image.info.get("interlace") or not np.asarray(image)[-1].any()):
         imagecodecs.png_decode(content)  # raises where rows are missing
+    return None
 
 
 def _refuse_rotation(image: Image.Image, path: Path) -> None:
@@ -413,9 +401,8 @@ def _doubt_depth(
 
 def _rgb_band(image: Image.Image) -> UInt8:
     if image.mode.startswith("I;16"):
-        deep = np.array(image).astype(np.uint32)  # 0 .. 65535
-        grey = ((deep + 128) // 257).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
+        grey = (np.asarray(image).astype(np.uint32) + 128) // 257
+        return np.repeat(grey[..., None].astype(np.uint8), 3, axis=2)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import threading
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,14 +34,15 @@ class Halves:
         return labels
 
 
-def video_job(folder, seconds=10.0, style=Style(), size=(48, 64)):
-    street = make_video(folder / "street.mp4", size=size)
+def video_job(folder, seconds=10.0, style=Style()):
+    street = make_video(folder / "street.mp4")
     return VideoJob(street, folder / "out.mp4", Halves, style, seconds)
 
 
 def test_a_video_gets_the_colours_and_their_shares(tmp_path):
     job = video_job(tmp_path, style=Style("Labels"))
-    assert job.run().frames == job.done == job.total == 12
+    assert ("Frames", "12") in job.run()
+    assert job.done == job.total == 12
     assert [(item.name, share) for item, share in media.shares(job.counts, job.classes)] == [
         ("Sky", 0.5),
         ("Building", 0.5),
@@ -51,30 +53,29 @@ def test_a_video_gets_the_colours_and_their_shares(tmp_path):
 
 def test_a_stopped_video_leaves_no_file(tmp_path):
     job = video_job(tmp_path)
-    advance = job.advance
+    advance = job._advance
 
     def stop_midway(done, total):
         if done == 3:
             job.stop.set()
         advance(done, total)
 
-    job.advance = stop_midway
+    job._advance = stop_midway
     with pytest.raises(StoppedError):
         job.run()
     assert [path.name for path in tmp_path.iterdir()] == ["street.mp4"]
 
 
-def test_a_long_video_is_refused_before_it_is_read(tmp_path):
-    job = video_job(tmp_path, seconds=0.1)
-    with pytest.raises(SgcpError, match=r"lasts 0\.5 s, .* 0\.1"):
-        job.run()
-    assert job.done == 0
-
-
-def test_large_frames_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr(media, "LIMITS", VideoLimits(pixels=48 * 64 - 1))
-    job = video_job(tmp_path)
-    with pytest.raises(SgcpError, match="frames of 64x48, and at most 3,071 pixels are read"):
+@pytest.mark.parametrize(
+    ("seconds", "pixels", "message"),
+    [(0.1, 2**22, r"lasts 0\.5 s, .* 0\.1"), (10, 48 * 64 - 1, "frames of 64x48, .* 3,071 pixels")],
+)
+def test_long_videos_and_large_frames_are_refused_before_they_are_decoded(
+    tmp_path, monkeypatch, seconds, pixels, message
+):
+    monkeypatch.setattr(media, "LIMITS", VideoLimits(pixels))
+    job = video_job(tmp_path, seconds)
+    with pytest.raises(SgcpError, match=message):
         job.run()
     assert job.done == 0
 
@@ -95,10 +96,8 @@ def test_what_the_network_sees_is_bounded(size):
 
 
 def test_bands_are_painted_and_counted_as_the_whole_image():
-    image, labels = (
-        random_image(600, 40),
-        (np.arange(600 * 40).reshape(600, 40) % 11).astype(np.uint8),
-    )
+    image = random_image(600, 40)
+    labels = (np.arange(600 * 40).reshape(600, 40) % 11).astype(np.uint8)
     whole = Style().paint(image.copy(), labels, Halves.classes)
     media.paint_bands(image, labels, Halves.classes, Style())
     assert np.array_equal(image, whole)
@@ -152,13 +151,13 @@ class Tab:
         asked = [str(self.source / name), model, "auto", "Overlay", 50, self.kept, request]
         return [updates async for updates in self.actions.label(*asked)]
 
-    async def label_two(self, first, second):
-        """Drop a second file while the first is slow; return what each shows."""
-        slow = asyncio.ensure_future(self.label(first, "slow"))
+    async def label_slowly(self, name, meanwhile):
+        """Label a file; once it is at work, start ``meanwhile``; return what is shown."""
+        slow = asyncio.ensure_future(self.label(name, "slow"))
         while not self.begun.is_set():
             await asyncio.sleep(0.01)
-        later = asyncio.ensure_future(self.label(second, "quick"))
-        while self.actions.turns["tab"] < 2:
+        later = asyncio.ensure_future(meanwhile())
+        while self.actions.turns.get("tab") == 1:
             await asyncio.sleep(0.01)
         self.go.set()
         return await slow, await later
@@ -173,7 +172,8 @@ def test_the_file_dropped_last_is_the_one_that_counts(tmp_path, monkeypatch, fir
     make_video(tmp_path / "a.mp4")
     make_video(tmp_path / "b.mp4")
     (tmp_path / "a.png").write_bytes(forge.png((8, 8)))
-    stale, shown = asyncio.run(tab.label_two(first, "b.mp4"))
+    second = partial(tab.label, "b.mp4", "quick")
+    stale, shown = asyncio.run(tab.label_slowly(first, second))
     assert stale == []
     assert shown[-1]["video"].endswith("b_overlay.mp4")
     assert list(tab.folder.iterdir()) == [Path(shown[-1]["video"]).parent]
@@ -194,15 +194,10 @@ def test_a_result_that_came_too_late_removes_nothing_that_is_shown(tmp_path, mon
     tab = Tab(tmp_path, monkeypatch)
     tab.waits_at = "label_image"
 
-    async def leave_midway():
-        slow = asyncio.ensure_future(tab.label("a.png", "slow"))
-        while not tab.begun.is_set():
-            await asyncio.sleep(0.01)
-        tab.actions.turns["tab"] += 1
-        tab.go.set()
-        return await slow
+    async def leave():
+        tab.actions.leave(SimpleNamespace(session_hash="tab"))
 
-    assert asyncio.run(leave_midway()) == []
+    assert asyncio.run(tab.label_slowly("a.png", leave))[0] == []
     assert list(tab.folder.iterdir()) == [tab.kept.folder]
 
 
@@ -216,7 +211,7 @@ def test_a_file_that_fails_leaves_what_is_shown(tmp_path, monkeypatch):
     assert list(tab.folder.iterdir()) == [tab.kept.folder]
 
 
-def test_a_image_with_a_video_s_name_is_labelled_as_a_image(tmp_path, monkeypatch):
+def test_an_image_with_a_video_s_name_is_labelled_as_an_image(tmp_path, monkeypatch):
     tab = Tab(tmp_path, monkeypatch)
     (tmp_path / "a.mp4").write_bytes(forge.png((8, 8)))
     make_video(tmp_path / "made.mp4").rename(tmp_path / "b.png")
@@ -227,9 +222,7 @@ def test_a_image_with_a_video_s_name_is_labelled_as_a_image(tmp_path, monkeypatc
 def test_a_full_disk_is_named_and_no_folder_of_the_server(tmp_path):
     full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "a_labels.png"))
     said = actions.explain(full, tmp_path / "a.png").message
-    assert (
-        said == "a_labels.png: No space left on device; free some space and run the command again"
-    )
+    assert said.startswith("a_labels.png: No space left on device")
 
 
 def test_a_bug_shows_its_traceback_to_those_who_ask(tmp_path, monkeypatch, capsys):
