@@ -33,7 +33,6 @@ class Pixels:
     bright: int
     """Grey level that 99 % of the pixels do not exceed."""
     constant: bool
-    """Whether all pixels are the same."""
     colored: bool
     """Whether a pixel is not grey."""
     outline: bytes

@@ -43,22 +43,21 @@ def read_comment(path: Path) -> str:
     try:
         with av.open(str(path)) as container:
             tags = {key.lower(): value for key, value in container.metadata.items()}
+            return tags.get("comment", "")
     except (av.FFmpegError, OSError):
         return ""
-    return tags.get("comment", "")
 
 
 @dataclass(frozen=True)
 class VideoSummary:
-    """What became of one video."""
+    """What was done to one video."""
 
     frames: int
-    """How many were painted, each once."""
     seconds: float
     """Wall-clock time that it took."""
     size: tuple[int, int]
     """(height, width) of a frame, upright."""
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[str, ...]
     """Streams of sound that the targets cannot contain, in words."""
 
 
@@ -82,7 +81,6 @@ def transform_video(
         progress: called in this thread with the frames done and how many there are, None where
             unknown.
         comment: stands in each target, as ``read_comment`` returns it.
-        limits: of its frames and of the threads for them.
 
     Raises:
         SgcpError: no video, one without frames, or one that ends before its end. No target is

@@ -144,7 +144,7 @@ class VideoReader:
         aspect = self.stream.sample_aspect_ratio or Fraction(0)
         return VideoForm(
             (height, width),
-            1 / aspect if aspect and _lies(*directions) else aspect,
+            1 / aspect if aspect and _turned(*directions) else aspect,
             self.stream.average_rate or OFTEN,
             self.stream.time_base,
             directions,
@@ -156,7 +156,7 @@ class VideoReader:
         if frame.colorspace == UNSPECIFIED and frame.height > STANDARD_LINES:
             size["src_colorspace"] = BT709
         image: Any = frame.reformat(format="rgb24", **size).to_ndarray()
-        return turn(image, *directions)
+        return _turn(image, *directions)
 
     def _declared_end(self) -> float:
         """Return the seconds at which the file should end at the earliest; 0: unknown."""
@@ -213,16 +213,14 @@ def _directions(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     return a, b, c, d
 
 
-def _lies(a: int, b: int, c: int, d: int) -> bool:
+def _turned(a: int, b: int, c: int, d: int) -> bool:
+    """Return whether width and height are exchanged."""
     return abs(b) > abs(a)
 
 
-def turn(image: UInt8, a: int, b: int, c: int, d: int) -> UInt8:
+def _turn(image: UInt8, a: int, b: int, c: int, d: int) -> UInt8:
     """Show (h, w, 3) where a point (x, y) belongs at (a x + c y, b x + d y), by right angles."""
-    if _lies(a, b, c, d):
+    right, down = a, d
+    if _turned(a, b, c, d):
         image, right, down = image.swapaxes(0, 1), c, b
-    else:
-        right, down = a, d
-    image = image[:, ::-1] if right < 0 else image
-    image = image[::-1] if down < 0 else image
-    return np.ascontiguousarray(image)
+    return np.ascontiguousarray(image[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1])

@@ -37,17 +37,13 @@ Curves = dict[str, pd.DataFrame]
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """One run's numbers and its model's description."""
+    """One run's numbers (``validate.json`` and its tables) and its model's description."""
 
     layout: Layout
     scores: dict[str, Any]
-    """``validate.json``."""
     classes: pd.DataFrame
-    """``per_class.csv``."""
     confusion: pd.DataFrame
-    """``confusion.csv``."""
     images: list[ImageScore]
-    """``per_image.csv``."""
     card: ModelCard
     weights: Path
     digest: str
@@ -67,7 +63,7 @@ class Earlier:
     source: str
     scores: dict[str, Any]
     differences: Sequence[str]
-    """Why its numbers are not comparable; empty where they are."""
+    """Why its numbers are not comparable."""
 
     @property
     def comparable(self) -> bool:
@@ -83,11 +79,9 @@ class Example:
     """``best``, ``median-2``, ..."""
     score: ImageScore
     image: UInt8
-    """(H, W, 3) RGB."""
+    """(H, W, 3) RGB; the others (H, W) train ids."""
     truth: UInt8
-    """(H, W) train ids."""
     prediction: UInt8
-    """(H, W) train ids."""
 
 
 def read_run(layout: Layout) -> FinishedRun:
@@ -178,19 +172,17 @@ def _read_unfinished(layout: Layout) -> tuple[str, Curves] | None:
 
 
 def _read_curves(layout: Layout, folder: Path) -> Curves:
-    paths = {name: folder / "plots" / "metrics" / f"{name}.tsv" for name in CURVES}
     again = f"run `sgcp train {layout.dataset}` again"
+    paths = {name: folder / "plots" / "metrics" / f"{name}.tsv" for name in CURVES}
     return {
-        name: read_table(path, ("step", name), again, "\t")
+        name: read_table(path, ("step", name), again)
         for name, path in paths.items()
         if path.exists()
     }
 
 
-def read_table(
-    path: Path, columns: Sequence[str], again: str, separator: str = ","
-) -> pd.DataFrame:
-    """Read a table that a stage wrote.
+def read_table(path: Path, columns: Sequence[str], again: str) -> pd.DataFrame:
+    """Read a table that a stage wrote, with tabs (``.tsv``) or commas between its columns.
 
     Args:
         columns: that it must have.
@@ -199,6 +191,7 @@ def read_table(
     Raises:
         SgcpError: missing, no table, or without one of ``columns``.
     """
+    separator = "\t" if path.suffix == ".tsv" else ","
     try:
         table = pd.read_csv(path, sep=separator, keep_default_na=False, na_values=[""], dtype=TYPES)
     except FileNotFoundError:

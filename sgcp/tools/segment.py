@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -135,8 +136,6 @@ def segment(
         jobs = _plan(given, out, outputs, settings)
         finished = set() if force else _finished(jobs)
         todo = [job for job in jobs if job.source not in finished]
-        if not force:
-            _refuse_existing(todo)
         segmenter = load(model, device, callers=cores())
 
         def paint(image: UInt8, kinds: Iterable[str]) -> dict[str, UInt8]:
@@ -174,7 +173,7 @@ def _plan(paths: Sequence[Path], out: Path, outputs: Outputs, settings: str) -> 
                 "--overlay on"
             )
     sources = {job.source.resolve() for job in jobs}
-    for path in (path for job in jobs for path in job.targets.values()):
+    for path in chain.from_iterable(job.targets.values() for job in jobs):
         if path.resolve() in sources:
             raise SgcpError(f"{path}: is both an input and an output. Choose another --out")
         if path.is_dir():
@@ -184,17 +183,15 @@ def _plan(paths: Sequence[Path], out: Path, outputs: Outputs, settings: str) -> 
 
 def _finished(jobs: Sequence[Job]) -> set[Path]:
     """Return the sources whose outputs an earlier run has written with the same settings."""
-    done = track(map_threads(Job.is_finished, jobs, usable_cores()), "checking", len(jobs))
-    return {job.source for job, yes in zip(jobs, done, strict=True) if yes}
-
-
-def _refuse_existing(jobs: Sequence[Job]) -> None:
-    targets = ((job, path) for job in jobs for path in job.targets.values())
+    done = list(track(map_threads(Job.is_finished, jobs, usable_cores()), "checking", len(jobs)))
+    todo = [job for job, yes in zip(jobs, done, strict=True) if not yes]
+    targets = ((job, path) for job in todo for path in job.targets.values())
     if foreign := [path for job, path in targets if path.exists() and not job.made(path)]:
         raise SgcpError(
             f"{shorten(foreign, 1)}: exists, and was not made by this model with these options "
             "from this image. Pass --force to overwrite it, or choose another --out"
         )
+    return {job.source for job in jobs} - {job.source for job in todo}
 
 
 Paint = Callable[[UInt8, Iterable[str]], dict[str, UInt8]]
@@ -217,8 +214,7 @@ def _label_images(jobs: Sequence[Job], paint: Paint, segmenter: Segmenter, log: 
 
     with progress_bar(MofNCompleteColumn(), Rate()) as bar:
         done = map_threads(label, jobs, segmenter.workers)
-        for _ in bar.track(done, total=len(jobs), description="segmenting"):
-            pass
+        list(bar.track(done, total=len(jobs), description="segmenting"))
 
 
 def _label_video(job: Job, paint: Paint, workers: int, log: Log) -> None:
