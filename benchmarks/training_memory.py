@@ -24,7 +24,7 @@ def step(dataset: str, recipe: str, batch: int) -> None:
     """Take two steps; print the peak memory in MiB, the seconds of the second, and the loss."""
     import torch
 
-    from sgcp.core.memory import keep_freed_memory
+    from sgcp.core.machine import keep_freed_memory
     from sgcp.models.network import Normalize, SGCPNet
     from sgcp.settings.load import load_params
     from sgcp.stages.train import launch

@@ -32,7 +32,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from sgcp.core.layout import Layout
-from sgcp.core.memory import keep_freed_memory
+from sgcp.core.machine import keep_freed_memory
 from sgcp.datasets.index import Dataset, read_dataset
 from sgcp.datasets.loader import SegmentationDataset, train_loader
 from sgcp.datasets.transforms import IMAGENET_MEAN_BYTES, TrainTransform
@@ -61,7 +61,7 @@ class Way(NamedTuple):
 
 
 PARTS = {
-    "memory": "kept memory (sgcp/core/memory.py)",
+    "memory": "kept memory (sgcp/core/machine.py)",
     "layout": "channels-last",
     "loss": "the banded loss",
     "moments": "norms by moments",

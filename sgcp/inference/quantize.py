@@ -15,7 +15,7 @@ import rich
 from numpy.typing import NDArray
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.processor import adds_int8_exactly
+from sgcp.core.machine import adds_int8_exactly
 
 if TYPE_CHECKING:
     import openvino

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.memory import peak_bytes
+from sgcp.core.machine import peak_bytes
 from sgcp.core.parallel import follow_parent
 from sgcp.core.terminal import track
 from sgcp.media.images import read_image

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import building_folder, code_digest, fingerprint
-from sgcp.core.memory import keep_freed_memory
+from sgcp.core.machine import keep_freed_memory
 from sgcp.core.terminal import say
 from sgcp.datasets.index import SPLITS, write_dataset
 from sgcp.datasets.source import Inputs, find_source

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.memory import return_freed_memory
+from sgcp.core.machine import return_freed_memory
 from sgcp.core.terminal import answer, say
 from sgcp.demo.model_cache import ModelCache, offered_models
 from sgcp.demo.server import (

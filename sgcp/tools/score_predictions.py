@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.findings import describe, group_by_kind
-from sgcp.core.memory import keep_freed_memory
+from sgcp.core.machine import keep_freed_memory
 from sgcp.core.parallel import each_parallel
 from sgcp.datasets.ground_truth import read_ground_truth
 from sgcp.datasets.index import read_dataset

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.layout import Layout
-from sgcp.core.memory import peak_bytes
+from sgcp.core.machine import peak_bytes
 from sgcp.datasets.classes import cityscapes_classes, classes_to_json
 from sgcp.models import build_network
 from sgcp.models.artifact import save_model

@@ -11,7 +11,7 @@ import openvino
 from numpy.typing import NDArray
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.processor import multiplies_bf16_quickly
+from sgcp.core.machine import multiplies_bf16_quickly
 from sgcp.inference.engines.base import (
     GRAPH_PIXELS,
     Engine,

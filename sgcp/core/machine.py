@@ -1,0 +1,86 @@
+"""What this machine's processor can do, and how a process uses its memory."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import resource
+import sys
+from functools import cache
+from pathlib import Path
+
+CPU_INFO = Path("/proc/cpuinfo")
+# Parameters of glibc's mallopt(3).
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -3, -4, -8
+
+
+@cache
+def cpu_info() -> dict[str, str]:
+    """Return what Linux reports of the first processor; nothing on other systems."""
+    if not CPU_INFO.is_file():
+        return {}
+    first = CPU_INFO.read_text().split("\n\n")[0]
+    rows = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in rows}
+
+
+def processor_name() -> str:
+    """Return the processor's name."""
+    return cpu_info().get("model name") or platform.processor() or platform.machine()
+
+
+def multiplies_bf16_quickly() -> bool:
+    """Return whether bf16 is faster than fp32: with AMX's units for tiles of a matrix.
+
+    AVX-512's instructions for bf16 alone do not pay for the conversions: on two cores with AMX
+    bf16 took 0.65 of the time of fp32, on two with those alone 1.47 (docs/speed.md).
+    """
+    return "amx_bf16" in cpu_info().get("flags", "").split()
+
+
+def adds_int8_exactly() -> bool:
+    """Return whether sums of products of bytes are kept in 32 bits, as VNNI and AMX do.
+
+    x86 without them adds two products in 16 bits, where large ones are cut off.
+    """
+    flags = cpu_info().get("flags", "").split()
+    return not flags or any(unit in flags for unit in ("avx512_vnni", "avx_vnni", "amx_int8"))
+
+
+def keep_freed_memory() -> bool:
+    """Let glibc keep freed memory in the process; return whether the setting took effect.
+
+    By default every large array is mapped anew and its pages cleared, each time.
+    ``benchmarks/training_throughput.py`` measures it. Worker processes inherit it.
+    """
+    return _set_glibc((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, 256 << 20))
+
+
+def return_freed_memory() -> bool:
+    """Let glibc return freed memory to the system; return whether the setting took effect.
+
+    By default it keeps arrays below 32 MiB, in eight heaps for each processor: a server's peaks
+    would add up.
+    """
+    return _set_glibc((M_MMAP_THRESHOLD, 1 << 18), (M_TRIM_THRESHOLD, 1 << 20), (M_ARENA_MAX, 2))
+
+
+def _set_glibc(*settings: tuple[int, int]) -> bool:
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    return all(mallopt(parameter, value) == 1 for parameter, value in settings)
+
+
+def peak_bytes() -> int:
+    """Return the most memory this process has held at once, in bytes."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # getrusage would count what the parent held before it started us
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
