@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sgcp.core.errors import SgcpError
 from sgcp.core.layout import Layout
 from sgcp.core.snapshot import Snapshot
+from sgcp.core.terminal import warn
 
 if TYPE_CHECKING:
     from sgcp.settings import Params
@@ -34,12 +35,20 @@ def open_project(
     section = params.dataset(name)
     recipe = recipe or params.recipe
     section.select(recipe)
+    networks = {one.network for one in section.recipes.values()}
     if changes and recipe in section.recipes:
         values = read_changes(changes, f"{name}.train.{recipe}")
         section = load_params(root / PARAMS_FILE, values).dataset(name)
         section.select(recipe, changes)
-    for one in section.recipes.values():
-        trust(one.network)
+        network = section.recipes[recipe].network
+        if ":" in network and network not in networks:
+            warn(
+                f"note: network {network} is allowed for this command alone. Write it into a "
+                "recipe of params.yaml before you validate the model"
+            )
+        networks.add(network)
+    for network in networks:
+        trust(network)
     snapshot = Snapshot()
     if stages:
         content = params.model_dump(mode="json", by_alias=True)

@@ -22,7 +22,7 @@ def find_function(name: str, registered: Mapping[str, str], kind: str) -> Callab
         kind: of the function, for messages: the setting that names it.
 
     Raises:
-        SgcpError: no such name, module or function.
+        SgcpError: no such name, module or function; or the module fails while it is imported.
     """
     module, colon, function = registered.get(name, name).partition(":")
     if not colon:
@@ -31,14 +31,17 @@ def find_function(name: str, registered: Mapping[str, str], kind: str) -> Callab
             "as package.module:function"
         )
     if name not in registered and os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # a console script does not look there
+        sys.path.append(os.getcwd())  # a console script does not search it
     try:
         found = getattr(import_module(module), function)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError) as error:  # TypeError: a relative name
         raise SgcpError(
             f"{kind}: '{name}' cannot be imported: {error}. Start sgcp in the folder of "
             "the module, or install it"
-        ) from None
+        ) from error
+    except (Exception, SystemExit) as error:  # a SyntaxError, or whatever the module raises
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SgcpError(f"{kind}: '{name}' fails on import: {reason}. Correct {module}") from error
     if not callable(found):
         raise SgcpError(f"{kind}: '{name}' is no function")
     return found

@@ -22,12 +22,11 @@ NETWORKS = {
     "linknet": "sgcp.models.baselines:linknet",
 }
 _TRUSTED: set[str] = set()
-
 _HOMES = {"SGCPNet": "network", "read_authors_checkpoint": "authors"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch when the network is asked for: a model's description can be read without."""
+    """Import torch only when the network is used: a model's description is read without it."""
     if name in _HOMES:
         return getattr(import_module(f"sgcp.models.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'sgcp.models' has no attribute '{name}'")
@@ -37,7 +36,7 @@ def trust(network: str) -> None:
     """Allow model files to name this function (``package.module:function``) as their network.
 
     A model file is data that may come from anywhere, and calling what it names would run code. The
-    network that ``params.yaml`` names is trusted.
+    commands trust the networks of the recipes in ``params.yaml``.
     """
     _TRUSTED.add(network)
 
@@ -57,8 +56,8 @@ def build_network(name: str, num_classes: int, encoder: str = "sgcp") -> "nn.Mod
     """
     if ":" in name and name not in _TRUSTED:
         raise SgcpError(
-            f"network: '{name}' is code outside sgcp, which is not run because a model file names "
-            f"it. Set train.network in params.yaml, or call sgcp.models.trust({name!r})"
+            f"network: '{name}' is code outside sgcp, which runs only if params.yaml names it. "
+            f"Set train.network of a recipe to it, or call sgcp.models.trust({name!r})"
         )
     build = find_function(name, NETWORKS, "network")
     network: nn.Module = build(num_classes, encoder) if name == SGCPNET else build(num_classes)

@@ -29,11 +29,7 @@ class LRASPP(nn.Module):
 
 
 def linknet(num_classes: int) -> nn.Module:
-    """Return LinkNet (Chaurasia and Culurciello, 2017) on MobileNetV3-Small: scores at full size.
-
-    Raises:
-        SgcpError: segmentation-models-pytorch is not installed.
-    """
+    """Return LinkNet (Chaurasia and Culurciello, 2017) on MobileNetV3-Small."""
     try:
         import segmentation_models_pytorch
     except ImportError:

@@ -32,18 +32,13 @@ Mean = Annotated[float, Field(ge=0, le=1)]
 Deviation = Annotated[float, Field(ge=1e-3, le=10)]  # images are divided by it
 
 
-def check_provenance(provenance: dict[str, Any]) -> dict[str, Any]:
-    """Refuse a part that loading a model reads and that is no object.
-
-    Raises:
-        ValueError: ``export`` is none.
-    """
-    if not isinstance(provenance.get("export") or {}, dict):
+def _check_provenance(provenance: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(provenance.get("export") or {}, dict):  # loading a model reads it
         raise ValueError("export: should be an object")
     return provenance
 
 
-Provenance = Annotated[dict[str, Any], AfterValidator(check_provenance)]
+Provenance = Annotated[dict[str, Any], AfterValidator(_check_provenance)]
 
 
 class ClassRow(TypedDict):
@@ -60,7 +55,7 @@ class ModelCard:
     """What a model's numbers mean: its classes in order, its input, where it comes from."""
 
     classes: Annotated[list[ClassRow], Field(min_length=1, max_length=MAX_CLASSES)]
-    """A row a class, in order of train id."""
+    """In order of train id."""
     dataset: str
     edition: str
     protocol: str
@@ -84,10 +79,10 @@ class ModelCard:
 
     def to_json(self, *weights: bytes) -> dict[str, Any]:
         """Return the content of the JSON file beside files of weights with these contents."""
-        digest = {DIGEST: hashlib.sha256(b"".join(weights)).hexdigest()} if weights else {}
         content = dataclasses.asdict(self)
-        architecture = ARCHITECTURE if self.network == SGCPNET else self.network
-        del content["network"]
+        network = content.pop("network")
+        digest = {DIGEST: hashlib.sha256(b"".join(weights)).hexdigest()} if weights else {}
+        architecture = ARCHITECTURE if network == SGCPNET else network
         return {"format": FORMAT, "architecture": architecture} | digest | content
 
 
@@ -115,18 +110,16 @@ def weights_path(path: Path) -> Path:
     """Return the file of weights that a path means: itself, or ``model.safetensors`` in a folder.
 
     Raises:
-        SgcpError: another kind of file, none, or a far too long one.
+        SgcpError: no file, another kind of file, or a far too long one.
     """
-    if not path.exists():
-        raise SgcpError(f"{path}: no such file or folder; give the path of a model")
     path = path / "model.safetensors" if path.is_dir() else path
+    if not path.is_file():
+        raise SgcpError(f"{path}: no such file; give the folder of a model, or its .safetensors")
     if path.suffix != ".safetensors":
         raise SgcpError(
             f"{path}: expected a .safetensors file or its folder; an authors' .pth.tar is turned "
             "into one by `sgcp import-checkpoint FILE OUT`"
         )
-    if not path.is_file():
-        raise SgcpError(f"{path}: no such file; give the folder of a model, or its .safetensors")
     if path.stat().st_size > MAX_BYTES:
         raise SgcpError(f"{path}: {path.stat().st_size:,} bytes, far more than this network has")
     return path
@@ -136,12 +129,11 @@ def stage_model(layout: "Layout") -> Path:
     """Return the weights that ``train`` wrote.
 
     Raises:
-        SgcpError: there are none: train first, or finish an interrupted training.
+        SgcpError: there are none.
     """
-    path = layout.model / "model.safetensors"
+    path, command = layout.model / "model.safetensors", f"run `sgcp train {layout.dataset}`"
     if path.is_file():
         return weights_path(path)
-    command = f"run `sgcp train {layout.dataset}`"
     if layout.unfinished_curves.is_dir():
         raise SgcpError(f"{path}: not found: training was interrupted; {command} to finish it")
     raise SgcpError(f"{path}: not found; {command} first")
@@ -151,18 +143,16 @@ def model_digest(weights: Path) -> str:
     """Return the SHA-256 of a model's files, one after the other: what its numbers belong to.
 
     These are the weights (of an OpenVINO graph ``.xml`` and ``.bin``) and the JSON beside them:
-    ``cat model.safetensors model.json | sha256sum``. A missing file adds nothing: whoever loads the
-    model refuses it.
+    ``cat model.safetensors model.json | sha256sum``. A missing file adds nothing: loading the model
+    refuses it.
     """
     return _digest_files(weights, ".json")
 
 
 def _digest_files(weights: Path, *beside: str) -> str:
-    digest = hashlib.sha256()
-    for ending in (weights.suffix, *((".bin",) if weights.suffix == ".xml" else ()), *beside):
-        path = weights.with_suffix(ending)
-        digest.update(path.read_bytes() if path.is_file() else b"")
-    return digest.hexdigest()
+    graph = [".bin"] if weights.suffix == ".xml" else []
+    paths = [weights.with_suffix(ending) for ending in (weights.suffix, *graph, *beside)]
+    return hashlib.sha256(b"".join(p.read_bytes() for p in paths if p.is_file())).hexdigest()
 
 
 def read_card(weights: Path, made_by: str = "sgcp train") -> ModelCard:

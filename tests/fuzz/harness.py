@@ -13,7 +13,7 @@ import atheris
 with atheris.instrument_imports(
     include=["json", "zipfile", "ruamel", "safetensors", "PIL.PngImagePlugin", "PIL.ImageFile",
              "sgcp.core", "sgcp.datasets", "sgcp.media", "sgcp.models.artifact",
-             "sgcp.models.tensors", "sgcp.settings"],
+             "sgcp.models.authors", "sgcp.settings"],
 ):  # fmt: skip
     from readers import READERS
 

@@ -14,14 +14,12 @@ import torch
 from conftest import Project
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import random_card, save_random
 from safetensors.torch import load_file, save_file
 
 import sgcp
 from sgcp.core.errors import SgcpError
-from sgcp.datasets.classes import camvid_classes, classes_to_json
-from sgcp.models import SGCPNet, tensors
 from sgcp.models.artifact import load_model, save_model
-from sgcp.models.card import ModelCard
 from sgcp.training.checkpoints import MAGIC
 
 
@@ -84,11 +82,15 @@ def test_checkpoint_that_does_not_fit_is_one_message(project: Project, authors, 
     assert forge.snapshot(project.root) == before
 
 
-def test_tensor_given_under_two_names_is_refused(project: Project, authors):
-    authors["conv3.bias"] = authors[BIAS] + 1
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("conv3.bias", "holds 'lateral3.bias' twice"), ("layer4.bias", "not an SGCPNet checkpoint")],
+)
+def test_tensor_of_another_name_is_refused(project: Project, authors, name, message):
+    authors[name] = authors[BIAS] + 1
     torch.save(authors, project.root / "bad.pth")
     text = project.fails("import-checkpoint", "bad.pth", "out", "--classes", "camvid")
-    assert "holds 'lateral3.bias' twice" in text
+    assert message in text
 
 
 def hostile_files() -> dict[str, bytes]:
@@ -106,6 +108,7 @@ def hostile_files() -> dict[str, bytes]:
         "absurd memo": b"\x80\x02Nr\xff\xff\xff\xff.",
         "nested without end": b"\x80\x02" + b"(" * 10_000 + b"." * 2,
         "old tar": b"pickle".ljust(257, b"\0") + b"ustar\x0000",
+        "cut short": forge.zip_bytes(members, method=zipfile.ZIP_STORED)[:-4],
         "text": b"<html>moved</html>",
         "nothing": b"",
         "a list": pickle.dumps([1, 2], 2),
@@ -126,7 +129,7 @@ def test_hostile_checkpoint_runs_nothing(project: Project, name, recwarn):
 def test_checkpoint_that_unpacks_to_more_than_a_network_is_not_read(
     project: Project, monkeypatch, limit
 ):
-    monkeypatch.setattr(tensors, "MAX_BYTES", limit)
+    monkeypatch.setattr("sgcp.models.authors.MAX_CHECKPOINT_BYTES", limit)
     bomb = forge.zip_bytes([("archive/data.pkl", b"N."), ("archive/data/0", bytes(10**6))])
     (project.root / "bad.pth").write_bytes(bomb)
     assert f"more than {limit:,} bytes" in project.fails("import-checkpoint", "bad.pth", "out")
@@ -165,11 +168,8 @@ def whole(tmp_path_factory) -> Path:
 
     Without the digest of its weights, which whoever forges a model would forge too.
     """
-    folder = tmp_path_factory.mktemp("model")
-    network = SGCPNet(11)
-    card = ModelCard(classes_to_json(camvid_classes()), "camvid", "segnet", "grouped")
-    save_model(network, network.state_dict(), card, folder / "model.safetensors")
-    (folder / "model.json").write_text(json.dumps(card.to_json()))
+    folder = save_random(tmp_path_factory.mktemp("model")).parent
+    (folder / "model.json").write_text(json.dumps(random_card().to_json()))
     return folder
 
 
@@ -191,13 +191,9 @@ def refused(folder: Path, name: str) -> str:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.half(), "lateral3.bias: of torch.float16"),
         (lambda t: t.double(), "lateral3.bias: of torch.float64"),
-        (lambda t: t.int(), "lateral3.bias: of torch.int32"),
         (lambda t: t.bool(), "lateral3.bias: of torch.bool"),
-        (lambda t: t * float("nan"), "lateral3.bias: holds NaN"),
         (lambda t: t * 0 + 3e38, "scores are not finite"),
-        (lambda t: t[:3].contiguous(), "shape (3,)"),
     ],
 )
 def test_weights_of_another_type_or_value_are_never_cast(model: Path, change, message):
@@ -219,6 +215,8 @@ ENTRY = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
 @pytest.mark.parametrize(
     "content",
     [
+        b"",
+        bytes(4),
         header({}, 2**63),
         header({}, 2**40),
         header({}, 99_000_000),
@@ -264,6 +262,20 @@ ROW = {"train_id": 0, "label_id": 0, "name": "Sky", "color": [0, 0, 0]}
         ({"std": [1e-300, 0.2, 0.2]}, "std"),
         ({"mean": [124.0, 116.0, 104.0]}, "mean"),
         ({"mean": [float("nan")] * 3}, "NaN"),
+        ({"format": 99}, "not a model description"),
+        ({"format": ...}, "not a model description"),
+        ({"architecture": "ResNet"}, "unknown 'ResNet'"),
+        ({"mean": [1, 2]}, "mean"),
+        ({"mean": "grey"}, "mean"),
+        ({"mean": ["1", "2", "3"]}, "mean"),
+        ({"trained_on": [1]}, "trained_on"),
+        ({"provenance": None}, "provenance"),
+        ({"provenance": {"export": 5}}, "export"),
+        ({"encoder": "resnet"}, "encoder"),
+        ({"classes": []}, "classes"),
+        ({"classes": 5}, "classes"),
+        ({"classes": [None] * 11}, "classes"),
+        ({"classes": [ROW | {"label_id": 999}] * 11}, "classes"),
         ({"classes": [ROW] * 11}, "a class stands there twice"),
         ({"classes": [ROW] * 1000}, "classes"),
         ({"classes": [ROW | {"name": str(n), "train_id": n} for n in range(256)]}, "classes"),
@@ -275,12 +287,6 @@ def test_description_that_would_falsify_numbers_is_refused(model: Path, change, 
     content = {key: value for key, value in content.items() if value is not ...}
     path.write_text(json.dumps(content))
     assert message in refused(model, "model.json")
-
-
-@pytest.mark.parametrize("text", ['{"format": 1, "format": 1}', "[" * 10_000, "NaN", "{}"])
-def test_description_that_is_no_json_is_refused(model: Path, text):
-    (model / "model.json").write_text(text)
-    refused(model, "model.json")
 
 
 def test_model_and_description_are_written_together(whole: Path, tmp_path: Path, monkeypatch):
@@ -305,34 +311,22 @@ def test_model_and_description_are_written_together(whole: Path, tmp_path: Path,
         save_model(network, network.state_dict(), card, target)
     assert forge.snapshot(tmp_path) == before
     monkeypatch.undo()
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(SgcpError, match="is a folder where a file belongs"):
+        save_model(network, network.state_dict(), card, tmp_path / "folder.safetensors")
+    assert not (tmp_path / "folder.safetensors").exists()
     fail_at("model.json.partial", "replace")  # as a kill would, between the two names
     with pytest.raises(OSError, match="No space left"):
         save_model(network, network.state_dict(), card, target)
     assert "model.json: not found" in refused(tmp_path, "model.json")
 
 
-def test_import_over_a_folder_keeps_the_pair_that_was_there(project: Project, shared: Path):
-    source = shared / "reference" / "camvid11.pth.tar"
-    project.ok("import-checkpoint", source, "out", "--classes", "camvid")
-    (project.root / "other").mkdir()
-    (project.root / "other/model.json").mkdir()
-    before = forge.snapshot(project.root)
-    assert "is a folder where a file belongs" in project.fails(
-        "import-checkpoint", source, "other", "--classes", "camvid"
-    )
-    assert forge.snapshot(project.root) == before
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory) -> Path:
-    """A folder for weights that are spoilt at random."""
-    return tmp_path_factory.mktemp("small")
-
-
 @settings(deadline=None, max_examples=30)
 @given(data=st.data())
-def test_any_damage_to_the_weights_is_an_error_or_no_change(whole: Path, small: Path, data):
+def test_any_damage_to_the_weights_is_an_error_or_no_change(whole: Path, data):
     """What changes nothing may load: a byte of padding, or one weight by a little."""
+    small = whole.with_name("small")
+    small.mkdir(exist_ok=True)
     content = bytearray((whole / "model.safetensors").read_bytes())
     length = 8 + struct.unpack("<Q", content[:8])[0]
     for _ in range(data.draw(st.integers(1, 3))):
