@@ -62,15 +62,10 @@ class Snapshot:
             known = {**(params or {}), "recipe": recipe, "item": {"dataset": dataset}}
             self._keys, files = dependencies(root, stages, known)
             self._paths = [root / name for name in files]
-        self._settings = select(params or {}, self._keys)
-        self._files = digest_files(self._paths)
+        self._settings, self._files = select(params, self._keys), digest_files(self._paths)
 
     def use(self, changed_data: Callable[[], list[Change]]) -> None:
-        """Compare images and labels too.
-
-        Args:
-            changed_data: returns those that no longer match the index.
-        """
+        """Compare images and labels too: ``changed_data`` returns those that differ now."""
         self._changed_data = changed_data
 
     def check(self) -> None:
@@ -108,28 +103,19 @@ class Snapshot:
         """Return what differs now, one line each; empty for a call from Python without a root."""
         if self.root is None:
             return []
-        changed_data = [str(change) for change in self._changed_data()]
-        return [*self._changed_settings(self.root / PARAMS), *self._changed_files(), *changed_data]
-
-    def _changed_settings(self, path: Path) -> list[str]:
+        lines = []
         try:
-            now = select(read_yaml(path), self._keys)
+            settings = select(read_yaml(self.root / PARAMS), self._keys)
         except (OSError, ValueError) as error:
-            return [f"{path}: cannot be read any more ({error})"]
-        before = self._settings
-        return [
-            f"{key}: {_value(before, key)} when the run began, {_value(now, key)} now"
-            for key in sorted(before.keys() | now.keys())
-            if key not in before or key not in now or before[key] != now[key]
-        ]
-
-    def _changed_files(self) -> list[str]:
-        before, now = self._files, digest_files(self._paths)
-        return [
-            f"{path} ({'missing' if path not in now else 'changed' if path in before else 'new'})"
-            for path in sorted(before.keys() | now.keys())
-            if before.get(path) != now.get(path)
-        ]
+            lines, settings = [f"{PARAMS}: cannot be read any more ({error})"], self._settings
+        for key in _differing(self._settings, settings):
+            before, now = (json.dumps(values.get(key)) for values in (self._settings, settings))
+            lines.append(f"{key}: {before} when the run began, {now} now")
+        files = digest_files(self._paths)
+        for path in _differing(self._files, files):
+            what = "new" if path not in self._files else "changed" if path in files else "missing"
+            lines.append(str(Change(str(path), what)))
+        return lines + [str(change) for change in self._changed_data()]
 
 
 def dependencies(
@@ -144,11 +130,12 @@ def dependencies(
     """
     try:
         graph = read_yaml(root / GRAPH)["stages"]
-        entries = [graph[stage] for stage in stages if stage in graph]
         keys, deps, *outs = (
-            [name for entry in entries for name in _names(entry.get(kind))]
+            # Entries with options are maps of one key.
+            [entry if isinstance(entry, str) else next(iter(entry))
+             for stage in stages if stage in graph for entry in graph[stage].get(kind) or ()]
             for kind in ("params", "deps", "outs", "metrics", "plots")
-        )
+        )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SgcpError(f"{root / GRAPH}: damaged ({error})") from None
     files = []
@@ -159,11 +146,6 @@ def dependencies(
         elif not name.startswith("data/raw/") and not any(dep in names for names in outs):
             files.append(name)
     return [fill_in(key, known) for key in keys], files
-
-
-def _names(entries: Iterable[Any] | None) -> list[str]:
-    """Return the names of a list in ``dvc.yaml``; some entries are maps with options."""
-    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries or ()]
 
 
 def fill_in(text: str, known: Mapping[str, Any]) -> str:
@@ -177,20 +159,14 @@ def fill_in(text: str, known: Mapping[str, Any]) -> str:
 
 
 def select(params: Any, keys: Iterable[str]) -> dict[str, Any]:
-    """Return the settings at or below some keys, each by its full name."""
+    """Return the settings at or below some keys, by their full names; None for a missing one."""
     found: dict[str, Any] = {}
-
-    def add(name: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                add(f"{name}.{key}", inner)
-        else:
-            found[name] = value
-
     for key in keys:
-        section = _lookup(params, key)
-        if section is not None:
-            add(key, section)
+        value = _lookup(params, key)
+        if isinstance(value, Mapping):
+            found |= select(params, [f"{key}.{name}" for name in value])
+        else:
+            found[key] = value
     return found
 
 
@@ -200,8 +176,8 @@ def _lookup(content: Any, name: str) -> Any:
     return content
 
 
-def _value(settings: Mapping[str, Any], key: str) -> str:
-    return json.dumps(settings[key]) if key in settings else "absent"
+def _differing(before: Mapping[Any, Any], now: Mapping[Any, Any]) -> list[Any]:
+    return [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
 
 
 def digest_files(paths: Iterable[Path]) -> dict[Path, str]:
