@@ -19,16 +19,12 @@ from sgcp.datasets.index import fingerprint_items, read_dataset
 from sgcp.datasets.label_files import ids_of, write_labels
 from sgcp.datasets.stale import refuse_stale
 from sgcp.inference.segmenter import inference_options, load_segmenter, translation
-from sgcp.media.images import UInt8, read_image
+from sgcp.media.images import read_image
 from sgcp.models.card import model_digest, stage_model
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sgcp.core.layout import Layout
-    from sgcp.datasets.classes import SemanticClass
     from sgcp.datasets.index import Item
-    from sgcp.inference.segmenter import Segmenter
     from sgcp.settings import MachineSettings, PredictSettings
 
 
@@ -47,13 +43,14 @@ def predict(layout: Layout, settings: PredictSettings, machine: MachineSettings)
         part = items[rank::processes]
         weights = stage_model(layout)
         model = load_segmenter(weights, machine, settings.precision)
-        to_label_ids = label_id_table(model, dataset.classes)
+        ids = np.array([one.label_id for one in dataset.classes], dtype=np.uint8)
+        to_label_ids = ids[translation(model, dataset.classes)]  # from the model's train ids
         refuse_stale(layout, dataset, part, labels=False)
         meaning = replace(ids_of(dataset.classes, dataset.name), model=model_digest(weights))
         views = inference_options(settings)
 
         def label(item: Item) -> None:
-            target = folder / prediction_name(item)
+            target = folder / f"{item.prediction}.png"
             if not target.is_file():
                 image = read_image(layout.raw / item.image)
                 labels = model.segment(image, settings.input_size, views)
@@ -63,8 +60,10 @@ def predict(layout: Layout, settings: PredictSettings, machine: MachineSettings)
         with ExitStack() as stack:
             folder = layout.predictions.with_name(layout.predictions.name + PARTIAL)
             if rank == 0:  # it alone locks, clears and renames the folder
-                key = run_key(weights, settings, items)
-                stack.enter_context(building_folder(layout.predictions, key))
+                code = code_digest("datasets", "inference", "media", "models")
+                parts = [settings.model_dump(mode="json"), model_digest(weights),
+                         fingerprint_items(items), code]  # fmt: skip
+                stack.enter_context(building_folder(layout.predictions, json.dumps(parts)))
             _wait_for_all(processes)
             for _ in track(map_threads(label, part, model.workers), "predicting", len(part)):
                 pass
@@ -86,7 +85,7 @@ def _joined_processes() -> Iterator[tuple[int, int]]:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     rank = torch.distributed.get_rank()
-    output.set(quiet=output.quiet or rank > 0)
+    output.quiet = output.quiet or rank > 0
     try:
         yield rank, processes
     finally:
@@ -107,21 +106,3 @@ def _wait_for_all(processes: int) -> None:
         torch.distributed.barrier()
     except RuntimeError:
         raise SystemExit("another process ended. Run the command again to continue") from None
-
-
-def prediction_name(item: Item) -> str:
-    """Return a prediction's path, as those who score it find it."""
-    return f"{item.prediction}.png"
-
-
-def label_id_table(model: Segmenter, classes: tuple[SemanticClass, ...]) -> UInt8:
-    """Return a table (K,) from the model's train ids to the ids that submissions carry."""
-    ids = np.array([item.label_id for item in classes], dtype=np.uint8)
-    return ids[translation(model, classes)]
-
-
-def run_key(weights: Path, settings: PredictSettings, items: list[Item]) -> str:
-    """Identify model, settings and images: another run's half is not gone on with."""
-    images = fingerprint_items(items)
-    code = code_digest("datasets", "inference", "media", "models")
-    return json.dumps([settings.model_dump(mode="json"), model_digest(weights), images, code])

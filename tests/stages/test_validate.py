@@ -17,12 +17,10 @@ from conftest import Project
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from sgcp.datasets.classes import camvid_classes
-from sgcp.datasets.index import Dataset, Item, score_needs
 from sgcp.datasets.label_files import read_meaning
 from sgcp.inference import segmenter
+from sgcp.media.images import read_label
 from sgcp.stages import validate
-from sgcp.stages.validate import describe_unseen
 
 PREDICTIONS = "data/predictions/sample"
 
@@ -67,38 +65,40 @@ def test_metrics_carry_their_protocol_split_and_size(kept):
         assert curves[key] == content[key], key
 
 
-def test_score_of_the_best_epoch_is_the_one_seen_in_training(kept):
+def test_scores_agree_with_their_tables_and_with_the_best_epoch_of_training(kept):
     """Training's validation and the stage count the same pixels the same way."""
-    path = kept.root / "metrics/sample/train/plots/metrics/miou.tsv"
-    history = pd.read_csv(path, sep="\t")["miou"]
-    assert metrics(kept)["miou"] == pytest.approx(history.max(), abs=1e-9)
-
-
-def test_tables_agree_with_the_metrics(kept):
-    folder = kept.root / "metrics/sample"
+    folder, content = kept.root / "metrics/sample", metrics(kept)
+    history = pd.read_csv(folder / "train/plots/metrics/miou.tsv", sep="\t")["miou"]
+    assert content["miou"] == pytest.approx(history.max(), abs=1e-9)
     per_class = pd.read_csv(folder / "per_class.csv")
-    assert per_class["iou"].mean() == pytest.approx(metrics(kept)["miou"])
+    assert per_class["iou"].mean() == pytest.approx(content["miou"])
     confusion = pd.read_csv(folder / "confusion.csv")
     assert len(confusion) == 19 * 19
     right = confusion[confusion["actual"] == confusion["predicted"]]["pixels"].sum()
-    accuracy = right / confusion["pixels"].sum()
-    assert accuracy == pytest.approx(metrics(kept)["pixel_accuracy"])
+    assert right / confusion["pixels"].sum() == pytest.approx(content["pixel_accuracy"])
 
 
-def test_panels_and_predictions_are_of_the_best_and_the_worst_image(trained):
+def test_panels_show_what_was_scored_each_image_segmented_once(trained, monkeypatch):
+    segmented, segment = [], segmenter.Segmenter.segment
+
+    def record(self, *given):
+        segmented.append(segment(self, *given))
+        return segmented[-1]
+
+    monkeypatch.setattr(segmenter.Segmenter, "segment", record)
+    trained.ok("validate", "sample")
+    assert len(segmented) == 2
     folder = trained.root / "data/panels/sample"
     names = {f"{place}{end}" for place in ("best", "worst") for end in (".png", ".prediction.png")}
     assert {path.name for path in folder.iterdir()} == names
     assert Image.open(folder / "best.png").mode == "RGB"
+    shown = [read_label(folder / f"{place}.prediction.png") for place in ("best", "worst")]
+    assert all(any((one == other).all() for other in segmented) for one in shown)
     with Image.open(folder / "best.prediction.png") as image:
         meaning = read_meaning(image.info)
-        assert image.size == (128, 64)
         assert image.getpalette()[:3] == [128, 64, 128]  # road, in its colour
     assert meaning.model == metrics(trained)["model"]["sha256"]
     assert meaning.classes["sidewalk"] == 1
-    trained.set(sample__validate__panels=0)
-    trained.ok("validate", "sample")
-    assert not list(folder.iterdir())
 
 
 def test_panels_of_other_settings_do_not_stay(trained, monkeypatch):
@@ -109,12 +109,12 @@ def test_panels_of_other_settings_do_not_stay(trained, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(validate, "write_prediction", interrupt)
         assert trained.run("validate", "sample").exit_code == 130
-    assert [path.name for path in trained.root.glob("data/panels/*.partial/*.png")] == [
-        "best-1.png"
-    ]
-    trained.set(sample__validate__panels=1)
-    trained.ok("validate", "sample")
-    assert len(list((trained.root / "data/panels/sample").iterdir())) == 4
+    partial = trained.root / "data/panels/sample.partial"
+    assert [path.name for path in partial.glob("*.png")] == ["best-1.png"]
+    for panels, files in ((1, 4), (0, 0)):
+        trained.set(sample__validate__panels=panels)
+        trained.ok("validate", "sample")
+        assert len(list((trained.root / "data/panels/sample").iterdir())) == files
 
 
 def test_settings_of_params_change_the_tracked_scores(trained):
@@ -127,31 +127,12 @@ def test_settings_of_params_change_the_tracked_scores(trained):
     assert after["miou"] != before["miou"]
 
 
-def test_unseen_and_labelled_images_alone_are_scored(trained):
-    assert "without labels" in trained.fails("validate", "sample", "--split", "test")
+def test_unseen_and_labelled_images_alone_are_scored(kept):
+    assert "without labels" in kept.fails("validate", "sample", "--split", "test")
     for options in ([], ["--model", "data/models/sample"]):
-        text = trained.fails("validate", "sample", "--split", "train", *options)
+        text = kept.fails("validate", "sample", "--split", "train", *options)
         assert "were trained on" in text
-        assert "`--split val` has none of them" in text
-    card = trained.root / "data/models/sample/model.json"
-    content = json.loads(card.read_text())
-    rows = pd.read_csv(trained.root / "data/prepared/sample/index.csv")
-    scored = rows[rows["split"] == "val"]
-    content["trained_on"] |= dict(zip(scored["image"], scored["image_digest"], strict=True))
-    card.write_text(json.dumps(content))
-    text = trained.fails("validate", "--model", "data/models/sample")
-    assert "'test' has none of them, but it has no labels here" in text
-
-
-def test_split_without_an_image_is_not_offered():
-    items = tuple(
-        Item(split, Path(f"images/{split}/a.png"), "", 4, 6, split, Path("a.png"))
-        for split in ("train", "test")
-    )
-    dataset = Dataset("custom", "folder", "custom-1", camvid_classes(), items)
-    seen = {item.origin: item.image_digest for item in items}
-    assert describe_unseen({"train/a": "train"}, dataset) == "`--split test` has none of them"
-    assert describe_unseen(seen, dataset) == score_needs("custom")
+        assert "Choose another split" in text
 
 
 def test_scores_of_another_split_go_beside_the_tracked_ones(trained):
