@@ -65,30 +65,20 @@ def finish(root: Path, stage: str) -> tuple[int, float]:
     return int((root / "changes.txt").read_text()), seconds
 
 
-def kill_at_change(root: Path, stage: str, number: int) -> bool:
-    """Run a stage and kill it just before its ``number``-th change of the file system.
+def kill_at_change(
+    root: Path, stage: str, number: int | None, seconds: float | None = None
+) -> bool:
+    """Run a stage; kill it just before its ``number``-th change of the file system, or in time.
 
     Returns:
-        Whether it got so far: a second run has less to do.
+        Whether it was killed: a second run has less to do.
     """
     process = context.Process(target=run, args=(root, stage, number))
-    process.start()
-    process.join()
-    assert process.exitcode in (0, -signal.SIGKILL), (root / "log.txt").read_text()[-2000:]
-    return process.exitcode != 0
-
-
-def kill_after(root: Path, stage: str, seconds: float) -> bool:
-    """Run a stage and kill it after some time.
-
-    Returns:
-        Whether it was killed, and not done by then.
-    """
-    process = context.Process(target=run, args=(root, stage, None))
     process.start()
     process.join(seconds)
     process.kill()
     process.join()
+    assert process.exitcode in (0, -signal.SIGKILL), (root / "log.txt").read_text()[-2000:]
     return process.exitcode != 0
 
 
@@ -100,7 +90,10 @@ def kill_somewhere(root: Path, stage: str, rng: random.Random, whole: tuple[int,
         landed, place = kill_at_change(root, stage, number), f"change {number} of {changes}"
     else:
         moment = rng.uniform(0, seconds)
-        landed, place = kill_after(root, stage, moment), f"{moment:.3f} s of {seconds:.3f} s"
+        landed, place = (
+            kill_at_change(root, stage, None, moment),
+            f"{moment:.3f} s of {seconds:.3f} s",
+        )
     return place if landed else f"{place}, too late"
 
 

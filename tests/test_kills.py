@@ -10,12 +10,12 @@ from pathlib import Path
 
 import kills
 import pytest
-from conftest import Project, make_project
+from conftest import make_project
 from test_pipeline import PROGRAMS, new_clone
 
 pytestmark = pytest.mark.integration
 
-KILLS = {"fast": 2, "slow": 12}
+SEEDS = [0, 1, *(pytest.param(None, marks=pytest.mark.slow, id=f"random{n}") for n in range(12))]
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,11 @@ def stations(tmp_path_factory) -> dict[str, tuple[Path, Path, tuple[int, float]]
     return found
 
 
-def interrupt(stations, stage: str, tmp_path: Path, seed: int, must_land: bool = False) -> None:
-    """Kill a stage once to three times, over nothing or over an older result, then finish it."""
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("stage", kills.STAGES)
+def test_killed_stage_ends_as_an_uninterrupted_one(stations, stage, tmp_path, seed):
+    """Killed once to three times, over nothing or over an older result; then finished."""
+    seed = int.from_bytes(os.urandom(4)) if seed is None else seed
     rng = random.Random(seed)
     before, after, whole = stations[stage]
     root = tmp_path / "project"
@@ -43,28 +46,13 @@ def interrupt(stations, stage: str, tmp_path: Path, seed: int, must_land: bool =
     start = before if stage == "download" else rng.choice([before, after])
     shutil.copytree(start, root, symlinks=True)
     moments = [kills.kill_somewhere(root, stage, rng, whole) for _ in range(rng.randint(1, 3))]
-    while must_land and all("too late" in moment for moment in moments):
+    while all("too late" in moment for moment in moments):
         moments.append(kills.kill_somewhere(root, stage, rng, whole))
     kills.finish(root, stage)
     left, expected = kills.tree(root), kills.tree(after)
     assert left.keys() == expected.keys(), (seed, moments)
     wrong = [name for name in expected if left[name] != expected[name]]
     assert not wrong, (seed, moments, wrong)
-
-
-@pytest.mark.parametrize("seed", range(KILLS["fast"]))
-@pytest.mark.parametrize("stage", kills.STAGES)
-def test_killed_stage_ends_as_an_uninterrupted_one(stations, stage, tmp_path, seed):
-    interrupt(stations, stage, tmp_path, seed, must_land=True)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("_round", range(KILLS["slow"]))
-@pytest.mark.parametrize("stage", kills.STAGES)
-def test_killed_stage_ends_as_an_uninterrupted_one_at_random_moments(
-    stations, stage, tmp_path, _round
-):
-    interrupt(stations, stage, tmp_path, int.from_bytes(os.urandom(4)))
 
 
 @pytest.mark.slow
@@ -106,15 +94,3 @@ def test_killed_dvc_repro_goes_on_to_the_same_end(tmp_path):
     assert kills.tree(broken.root) == kills.tree(whole.root), seed
     for clone in (whole, broken):
         assert "up to date" in clone.call("dvc", "repro")
-
-
-def test_kills_come_where_they_are_asked_for(stations, tmp_path):
-    """The harness itself: a stage killed before its first change has changed nothing."""
-    before, _, (changes, _) = stations["package-submission"]
-    assert changes > 5
-    shutil.copytree(before, tmp_path / "project", symlinks=True)
-    assert kills.kill_at_change(tmp_path / "project", "package-submission", 1)
-    assert kills.tree(tmp_path / "project") == kills.tree(before)
-    project = Project(tmp_path / "project")
-    assert kills.kill_at_change(project.root, "package-submission", changes // 2)
-    assert kills.tree(project.root) != kills.tree(before)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sgcp.core.errors import SgcpError
+from sgcp.core.errors import SgcpError, shorten
 from sgcp.core.files import json_digest, read_json
 from sgcp.core.terminal import percent, say
 from sgcp.datasets.index import Dataset, fingerprint_items, read_dataset
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from sgcp.core.layout import Layout
     from sgcp.settings import MachineSettings, TrainSettings
 
-# Keys of a metrics file that describe how and on which data a recipe was scored.
-HOW = ("input_size", "flip", "scales", "window", "engine", "precision", "images")
-DATA = ("dataset", "edition", "protocol", "class_order")
+# Keys of a metrics file, beside its means, that describe how and on which data it was scored.
+KEPT = (
+    "iou", "split", "split_fingerprint", "dataset", "edition", "protocol", "class_order",
+    "input_size", "flip", "scales", "window", "engine", "precision", "images",
+)  # fmt: skip
 
 
 def bundle(
@@ -71,15 +73,16 @@ def bundle(
 
 
 def _commit(root: Path) -> str:
-    """Return the checked-out commit.
+    """Return the checked-out commit; refuse code or settings that changed since."""
 
-    Raises:
-        SgcpError: there is none, or code or settings have changed since.
-    """
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.rstrip()
+
     try:
-        changed = _git(root, "status", "--porcelain", "--", "sgcp", "params.yaml",
-                       "constraints.txt", ":(exclude)sgcp/weights")  # fmt: skip
-        commit = _git(root, "rev-parse", "HEAD")
+        changed = git("status", "--porcelain", "--", "sgcp", "params.yaml", "constraints.txt",
+                      ":(exclude)sgcp/weights")  # fmt: skip
+        commit = git("rev-parse", "HEAD")
     except (OSError, subprocess.CalledProcessError):
         raise SgcpError(
             f"{root.resolve()}: has no git commit, which the weights must name. Clone the project "
@@ -87,32 +90,21 @@ def _commit(root: Path) -> str:
         ) from None
     if changed:
         raise SgcpError(
-            f"not committed: {', '.join(line[3:] for line in changed.splitlines()[:5])}. Commit "
-            "first: bundled weights name the commit that made them"
+            f"not committed: {shorten(line[3:] for line in changed.splitlines())}. Commit first: "
+            "bundled weights name the commit that made them"
         )
     return commit
 
 
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.rstrip()
-
-
 def _read_choice(layout: Layout, dataset: Dataset, settings: TrainSettings) -> dict[str, Any]:
-    """Return the recipe's score on the split that it was chosen on.
-
-    Raises:
-        SgcpError: there is none, or it is of another recipe, model or data.
-    """
+    """Return the recipe's score on the split that it was chosen on; refuse any other score."""
     scores = read_json(layout.scores, made_by=f"sgcp validate {layout.dataset}")
     advice = "Train and validate the recipe first"
     if scores.get("model", {}).get("settings") != json_digest(settings.model_dump(mode="json")):
         raise SgcpError(f"{layout.scores}: of a model with other settings. {advice}")
     refuse_other_model(layout.scores, scores, model_digest(stage_model(layout)))
-    now = dataset.provenance() | {
-        "split_fingerprint": fingerprint_items(dataset.split(scores["split"]))
-    }
+    split = dataset.split(scores["split"])
+    now = dataset.provenance() | {"split_fingerprint": fingerprint_items(split)}
     if differing := [key for key, value in now.items() if scores.get(key) != value]:
         raise SgcpError(f"{layout.scores}: of other data ({', '.join(differing)}). {advice}")
-    kept = (*MEANS, "iou", "split", "split_fingerprint", *DATA, *HOW)
-    return {key: scores[key] for key in kept if key in scores}
+    return {key: scores[key] for key in (*MEANS, *KEPT) if key in scores}

@@ -36,24 +36,27 @@ def compare(sources: Sequence[str], anyway: bool) -> dict[str, Any]:
         if not anyway:
             raise SgcpError(f"{text}\nPass --anyway to show them, marked")
         warn(text)
+    first, files = contents[0], []
     for source, content in zip(sources, contents, strict=True):
         scored = content["protocol"]
         trained = (content.get("model") or {}).get("protocol", scored)
         if trained != scored:
             warn(f"note: {source}: trained with protocol {trained}, scored with {scored}")
-    for table in _tables(sources, contents, marked=bool(differences)):
-        answer(table)
-    first = contents[0]
-    files = []
-    for source, content in zip(sources, contents, strict=True):
-        entry = {"file": source, "metrics": content}
+        entry: dict[str, Any] = {"file": source, "metrics": content}
         if not differences:
             means = {key: _minus(content[key], first.get(key)) for key in MEANS if key in content}
-            iou = {
-                name: _minus(iou, first["iou"].get(name)) for name, iou in content["iou"].items()
-            }
+            iou = {name: _minus(x, first["iou"].get(name)) for name, x in content["iou"].items()}
             entry["difference_from_first"] = {**means, "iou": iou}
         files.append(entry)
+    title = "NOT COMPARABLE, see above" if differences else "in per cent; difference from the first"
+    for start in range(1, len(sources), BESIDE):
+        numbers = [0, *range(start, min(start + BESIDE, len(sources)))]
+        view = Table("", title=title if start == 1 else None, title_justify="left")
+        for number in numbers:
+            view.add_column(f"[{number + 1}]", justify="right", no_wrap=True)
+        _add_rows(view, [contents[number] for number in numbers], marked=bool(differences))
+        answer(view)
+    answer("\n".join(f"[{number}] {source}" for number, source in enumerate(sources, start=1)))
     return {"comparable": not differences, "differences": list(differences), "files": files}
 
 
@@ -61,38 +64,18 @@ def _minus(value: float | None, first: float | None) -> float | None:
     return None if value is None or first is None else value - first
 
 
-def _tables(
-    sources: Sequence[str], contents: Sequence[dict[str, Any]], marked: bool
-) -> list[Table]:
-    """Return tables with a row per mean and class, in per cent, differences in points."""
-    others = range(1, len(sources))
-    tables: list[Table] = []
-    for start in others[::BESIDE]:
-        numbers = [0, *others[start - 1 : start - 1 + BESIDE]]
-        view = Table("", title_justify="left", caption_justify="left")
-        for number in numbers:
-            view.add_column(f"[{number + 1}]", justify="right", no_wrap=True)
-        chosen = [contents[number] for number in numbers]
-        for key, name in MEANS.items():
-            values = [content.get(key) for content in chosen]
-            if any(value is not None for value in values):
-                view.add_row(name, *_cells(values, marked))
+def _add_rows(view: Table, contents: Sequence[dict[str, Any]], marked: bool) -> None:
+    """Add a row per mean and class, in per cent; differences in points unless ``marked``."""
+    means = {name: [content.get(key) for content in contents] for key, name in MEANS.items()}
+    means = {name: values for name, values in means.items() if any(v is not None for v in values)}
+    classes = dict.fromkeys(name for content in contents for name in content["iou"])
+    shares = {name: [content["iou"].get(name) for content in contents] for name in classes}
+    for rows in (means, shares):
+        for name, values in rows.items():
+            texts = [percent(value) for value in values]
+            for index, value in enumerate(values[1:], start=1):
+                difference = _minus(value, values[0])
+                if difference is not None and not marked:
+                    texts[index] += f" ({100 * difference:+.2f})"
+            view.add_row(name, *texts)
         view.add_section()
-        for name in dict.fromkeys(name for content in chosen for name in content["iou"]):
-            view.add_row(name, *_cells([content["iou"].get(name) for content in chosen], marked))
-        tables.append(view)
-    tables[0].title = (
-        "NOT COMPARABLE, see above" if marked else "in per cent; difference from the first"
-    )
-    tables[-1].caption = "\n".join(f"[{n}] {source}" for n, source in enumerate(sources, start=1))
-    return tables
-
-
-def _cells(values: Sequence[float | None], marked: bool) -> list[str]:
-    """Return a row of shares; all but the first with their difference, unless ``marked``."""
-    texts = [percent(value) for value in values]
-    for index, value in enumerate(values[1:], start=1):
-        difference = _minus(value, values[0])
-        if difference is not None and not marked:
-            texts[index] += f" ({100 * difference:+.2f})"
-    return texts

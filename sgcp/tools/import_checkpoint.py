@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import file_sha256
 from sgcp.core.terminal import say
-from sgcp.datasets.classes import SemanticClass, camvid_classes, cityscapes_classes, classes_to_json
+from sgcp.datasets.classes import camvid_classes, cityscapes_classes, classes_to_json
 from sgcp.models.artifact import save_model
 from sgcp.models.authors import read_authors_checkpoint
 from sgcp.models.card import ModelCard
@@ -28,16 +28,31 @@ def import_checkpoint(
 
     Args:
         out: folder for ``model.safetensors`` and ``model.json``, or a ``.safetensors`` file.
-        order: class order of the outputs, a key of ``ORDERS``. None: Cityscapes for 19 outputs;
-            11 outputs need it, as the file does not state it.
+        order: class order of the outputs, ``cityscapes``, ``camvid`` or ``camvid-authors``; None:
+            Cityscapes. 11 outputs need it, as the file does not state it.
         trained_size: (height, width) of the training images, if known.
 
     Raises:
         SgcpError: the file is no SGCPNet checkpoint, or the order does not fit it.
     """
     network = read_authors_checkpoint(source)
-    order, classes = _choose_classes(network.num_classes, order)
+    count = network.num_classes
+    if order is None and count == len(AUTHORS_CAMVID):
+        raise SgcpError(
+            "the checkpoint has 11 classes of unknown order. Pass --classes camvid-authors (the "
+            "authors' preparation: alphabetical, Bicyclist 0 ... Tree 10) or --classes camvid "
+            "(Sky 0 ... Bicyclist 10)"
+        )
+    order = order or "cityscapes"
     cityscapes = order == "cityscapes"
+    classes = cityscapes_classes() if cityscapes else camvid_classes()
+    if order == "camvid-authors":
+        ours = {item.name: item for item in classes}
+        classes = tuple(
+            replace(ours[name], train_id=index) for index, name in enumerate(AUTHORS_CAMVID)
+        )
+    if len(classes) != count:
+        raise SgcpError(f"--classes {order}: {len(classes)} classes, the checkpoint has {count}")
     card = ModelCard(
         classes=classes_to_json(classes),
         dataset="cityscapes" if cityscapes else "camvid",
@@ -52,34 +67,4 @@ def import_checkpoint(
     )
     target = out if out.suffix == ".safetensors" else out / "model.safetensors"
     save_model(network, network.state_dict(), card, target)
-    say(f"{target}: SGCPNet, {network.num_classes} classes, order '{order}'")
-
-
-def _choose_classes(count: int, order: str | None) -> tuple[str, tuple[SemanticClass, ...]]:
-    if order is None and count == len(AUTHORS_CAMVID):
-        raise SgcpError(
-            "the checkpoint has 11 classes of unknown order. Pass --classes camvid-authors (the "
-            "authors' preparation: alphabetical, Bicyclist 0 ... Tree 10) or --classes camvid "
-            "(Sky 0 ... Bicyclist 10)"
-        )
-    order = order or "cityscapes"
-    classes = ORDERS[order]()
-    if len(classes) != count:
-        raise SgcpError(f"--classes {order}: {len(classes)} classes, the checkpoint has {count}")
-    return order, classes
-
-
-def authors_camvid_classes() -> tuple[SemanticClass, ...]:
-    """Return the CamVid classes as the authors number them."""
-    ours = {item.name: item for item in camvid_classes()}
-    return tuple(
-        SemanticClass(index, ours[name].label_id, name, ours[name].color)
-        for index, name in enumerate(AUTHORS_CAMVID)
-    )
-
-
-ORDERS: dict[str, Callable[[], tuple[SemanticClass, ...]]] = {
-    "cityscapes": cityscapes_classes,
-    "camvid": camvid_classes,
-    "camvid-authors": authors_camvid_classes,
-}
+    say(f"{target}: SGCPNet, {count} classes, order '{order}'")

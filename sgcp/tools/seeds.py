@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.files import read_json, write_json
+from sgcp.core.files import read_json, to_json, write_json
 from sgcp.core.terminal import answer, percent, say
 from sgcp.datasets.index import read_dataset, refuse_overlap, score_needs, trained_digests
 from sgcp.metrics.results import MEANS
@@ -41,28 +41,25 @@ def train_seeds(
     if count < 2:
         raise SgcpError("--seeds: two or more are needed for a standard deviation")
     machine = one_process(machine, "--seeds")
-    dataset, before = read_dataset(layout.prepared), read_initialization(layout, settings.train)
+    dataset, initial = read_dataset(layout.prepared), read_initialization(layout, settings.train)
     scored = dataset.split(settings.validate_.split, instead=score_needs(dataset.name))
-    refuse_overlap(trained_digests(dataset.split(settings.train.split), before.trained_on), scored)
-    seeds = [settings.train.seed + index for index in range(count)]
-    results = []
-    for seed in seeds:
+    learned = dataset.split(settings.train.split)
+    refuse_overlap(trained_digests(learned, initial.trained_on), scored)
+    first = settings.train.seed
+    results = {}
+    for seed in range(first, first + count):
         place = replace(layout, beside=f"seeds/{seed}")
-        recipe = settings.train.model_copy(update={"seed": seed})
-        run_once(place, recipe, machine, settings.validate_)
-        results.append(read_json(place.scores, made_by="sgcp train --seeds"))
-    summary = summarize(seeds, results)
+        run_once(place, settings.train.model_copy(update={"seed": seed}), machine,
+                 settings.validate_)  # fmt: skip
+        results[seed] = read_json(place.scores, made_by="sgcp train --seeds")
+    summary = summarize(results)
     write_json(layout.seeds, summary)
     answer(render_seeds(summary))
     return summary
 
 
 def one_process(machine: MachineSettings, who: str) -> MachineSettings:
-    """Return settings for one device: runs one after another cannot share a process group.
-
-    Raises:
-        SgcpError: several processes are requested.
-    """
+    """Return settings for one device: runs one after another cannot share a process group."""
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started > 1 or machine.num_nodes > 1 or machine.devices not in ("auto", 1):
         raise SgcpError(
@@ -79,18 +76,13 @@ def run_once(
     scoring: ValidateSettings | None = None,
 ) -> None:
     """Train, and score if ``scoring``, unless a run with the same settings, code and data has."""
-    digests = read_initialization(layout, settings).digests
-    done: dict[str, Any] = {
-        "run": run_fingerprint(read_dataset(layout.prepared), settings, digests)
-    }
+    dataset, initial = read_dataset(layout.prepared), read_initialization(layout, settings)
+    done: dict[str, Any] = {"run": run_fingerprint(dataset, settings, initial.digests)}
     if scoring:
         done["scoring"] = scoring.model_dump(mode="json")
     mark = layout.model.parent / "finished.json"
-    try:
-        finished = read_json(mark, made_by="") == done
-    except SgcpError:
-        finished = False
-    if finished and (scoring is None or layout.scores.is_file()):
+    scored = scoring is None or layout.scores.is_file()
+    if scored and mark.is_file() and mark.read_text(encoding="utf-8") == to_json(done):
         say(f"seed {settings.seed}: finished already")
         return
     say(f"seed {settings.seed}: training")
@@ -101,47 +93,42 @@ def run_once(
     write_json(mark, done)
 
 
-def summarize(seeds: Sequence[int], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return mean, standard deviation (of a sample, n - 1) and values of every number."""
-    summary: dict[str, Any] = {"seeds": list(seeds)}
-    for key, value in results[0].items():
-        if key == "model":  # its epoch may differ
-            continue
+def summarize(results: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """Return mean, standard deviation (of a sample, n - 1) and values of every number, by seed."""
+    summary: dict[str, Any] = {"seeds": list(results)}
+    runs = list(results.values())
+    for key, value in runs[0].items():
         if key in MEANS:
-            summary[key] = _statistics([result[key] for result in results])
-        elif isinstance(value, dict):
-            summary[key] = {
-                name: _statistics([result[key][name] for result in results]) for name in value
-            }
-        else:
+            summary[key] = _statistics([run[key] for run in runs])
+        elif isinstance(value, dict) and key != "model":
+            summary[key] = {name: _statistics([run[key][name] for run in runs]) for name in value}
+        elif key != "model":  # its epoch may differ
             summary[key] = value
     return summary
 
 
-def _statistics(values: Sequence[float | None]) -> dict[str, Any]:
+def _statistics(values: list[float | None]) -> dict[str, Any]:
     numbers = [value for value in values if value is not None]
     complete = len(numbers) == len(values)
     return {
         "mean": statistics.fmean(numbers) if complete else None,
         "std": statistics.stdev(numbers) if complete else None,
-        "values": list(values),
+        "values": values,
     }
 
 
 def render_seeds(summary: dict[str, Any]) -> Table:
     """Return mean and standard deviation for the terminal, in per cent."""
-    seeds = ", ".join(map(str, summary["seeds"]))
-    title = (
-        f"{summary['dataset']} '{summary['split']}', protocol {summary['protocol']}, seeds {seeds}"
-    )
+    what = f"{summary['dataset']} '{summary['split']}', protocol {summary['protocol']}"
+    title = f"{what}, seeds {', '.join(map(str, summary['seeds']))}"
     view = Table("", title=title, title_justify="left")
     for name in ("mean %", "std", "lowest", "highest"):
         view.add_column(name, justify="right", no_wrap=True)
     means = {key: summary[key] for key in ("miou", "miiou", "pixel_accuracy") if key in summary}
     for rows in (means, summary["iou"]):
         for name, row in rows.items():
-            values = row["values"] if row["mean"] is not None else [None]
-            numbers = (row["mean"], row["std"], min(values), max(values))
+            values: Sequence[float | None] = row["values"] if row["mean"] is not None else [None]
+            numbers = (row["mean"], row["std"], min(values), max(values))  # type: ignore[type-var]
             view.add_row(MEANS.get(name, name), *map(percent, numbers))
         view.add_section()
     return view

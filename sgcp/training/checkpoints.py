@@ -47,14 +47,6 @@ class Progress:
     images: int = 0
     """Images trained on in that time, by all processes together."""
 
-    def speed(self) -> str:
-        """Return how fast the run was, in words."""
-        seconds = max(self.seconds, 1e-9)
-        return (
-            f"{self.seconds:.0f} s, {self.images / seconds:.1f} images/s, "
-            f"{self.waited / seconds:.1%} of it waiting for data"
-        )
-
 
 class Checkpoints:
     """Two files in rotation, with checksums: if a power cut corrupts one, the other is used.
@@ -69,12 +61,9 @@ class Checkpoints:
     def __init__(
         self, fabric: Fabric, folder: Path, parts: dict[str, Any], fingerprint: str, seconds: float
     ) -> None:
-        self.fabric = fabric
-        self.folder = folder
-        self.parts = parts
-        self.fingerprint = fingerprint
-        self.seconds = seconds
-        self.next = 0
+        self.fabric, self.parts = fabric, parts
+        self.paths = [folder / name for name in NAMES]  # the next one to overwrite stands first
+        self.fingerprint, self.seconds = fingerprint, seconds
         self.saved_at = time.monotonic()
 
     def restore(self) -> Progress:
@@ -82,13 +71,12 @@ class Checkpoints:
 
         The first process reads for all, so machines need not share a disk.
         """
-        content = self._read_newest() if self.fabric.is_global_zero else None
-        content = self.fabric.broadcast(content)
+        content = self.fabric.broadcast(self._read_newest() if self.fabric.is_global_zero else None)
         if content is None:
             return Progress(self.fingerprint)
         for name, part in self.parts.items():
             part.load_state_dict(content[name])
-        restore_random(content["random"])
+        _restore_random(content["random"])
         return Progress(**content["progress"])
 
     def save(self, progress: Progress) -> None:
@@ -96,37 +84,35 @@ class Checkpoints:
         self.saved_at = time.monotonic()
         if self.fabric.is_global_zero:
             states = {name: part.state_dict() for name, part in self.parts.items()}
-            content = states | {"random": random_states(), "progress": vars(progress)}
-            write_bytes(self.folder / NAMES[self.next], pack(content))
-            self.next = 1 - self.next
-
-    def clear(self) -> None:
-        """Remove both files; only the first process does."""
-        if self.fabric.is_global_zero:
-            for name in NAMES:
-                (self.folder / name).unlink(missing_ok=True)
+            content = states | {"random": _random_states(), "progress": vars(progress)}
+            write_bytes(self.paths[0], pack(content))
+            self.paths.reverse()
 
     def save_if_due(self, progress: Progress) -> None:
         """Write the state if the last one is old enough."""
         if time.monotonic() - self.saved_at >= self.seconds:
             self.save(progress)
 
+    def clear(self) -> None:
+        """Remove both files; only the first process does."""
+        if self.fabric.is_global_zero:
+            for path in self.paths:
+                path.unlink(missing_ok=True)
+
     def _read_newest(self) -> dict[str, Any] | None:
-        newest: tuple[int, int] = (-1, -1)
-        found = None
-        for index, name in enumerate(NAMES):
-            path = self.folder / name
-            if not path.is_file():
-                continue
+        states: dict[Path, dict[str, Any]] = {}
+        for path in [path for path in self.paths if path.is_file()]:
             content = unpack(path.read_bytes())
             if content is None:
                 say(f"{path}: corrupt or written by an older version; ignored")
-                continue
-            progress = content["progress"]
-            position = (progress["epoch"], progress["step"])
-            if progress["fingerprint"] == self.fingerprint and position > newest:
-                newest, found, self.next = position, content, 1 - index
-        return found
+            elif content["progress"]["fingerprint"] == self.fingerprint:
+                states[path] = content
+        if not states:
+            return None
+        progress = {path: state["progress"] for path, state in states.items()}
+        newest = max(states, key=lambda path: (progress[path]["epoch"], progress[path]["step"]))
+        self.paths.sort(key=newest.__eq__)  # the other one is overwritten next
+        return states[newest]
 
 
 def pack(content: dict[str, Any]) -> bytes:
@@ -138,10 +124,7 @@ def pack(content: dict[str, Any]) -> bytes:
 
 
 def unpack(content: bytes) -> dict[str, Any] | None:
-    """Read what ``pack`` wrote; None if a byte of it is lost or changed, or it holds objects.
-
-    No code of it runs.
-    """
+    """Read what ``pack`` wrote, running no code; None if a byte differs or it holds objects."""
     line, _, body = content.partition(b"\n")
     if line != MAGIC + hashlib.sha256(body).hexdigest().encode():
         return None
@@ -152,7 +135,7 @@ def unpack(content: bytes) -> dict[str, Any] | None:
     return state if isinstance(state, dict) and isinstance(state.get("progress"), dict) else None
 
 
-def random_states() -> dict[str, Any]:
+def _random_states() -> dict[str, Any]:
     """Return the state of every random generator that a training step may draw from."""
     name, keys, *rest = np.random.get_state(legacy=True)
     return {
@@ -163,8 +146,7 @@ def random_states() -> dict[str, Any]:
     }
 
 
-def restore_random(states: dict[str, Any]) -> None:
-    """Set what ``random_states`` returned; GPUs only where as many are there."""
+def _restore_random(states: dict[str, Any]) -> None:
     random.setstate(states["python"])
     np.random.set_state(tuple(states["numpy"]))
     torch.set_rng_state(states["torch"])

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import file_sha256
+from sgcp.core.terminal import say
 from sgcp.models import build_network
 from sgcp.models.artifact import load_model
-from sgcp.models.authors import load_encoder_weights, read_authors_checkpoint
+from sgcp.models.authors import (
+    load_encoder_weights,
+    read_authors_checkpoint,
+    read_checkpoint_tensors,
+)
 from sgcp.models.card import weights_path
 from sgcp.models.network import SGCPNet
-from sgcp.models.tensors import load_strictly, read_checkpoint_tensors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,30 +31,17 @@ CITYSCAPES_CLASSES = 19  # they have one order only
 
 
 @dataclass(frozen=True)
-class InitialModel:
-    """A trained model to start from."""
-
-    path: Path
-    network: SGCPNet
-    classes: list[str] | None
-    """Their names in order; None: an authors' checkpoint does not name them."""
-    trained_on: dict[str, str] = field(default_factory=dict)
-    """Images that it was trained on: digest of the pixels by name."""
-
-
-@dataclass(frozen=True)
 class Initialization:
     """What a run starts from, read before it begins."""
 
-    model: InitialModel | None
-    """None: random weights, except those of ``encoder_weights``."""
-    digests: dict[str, str | None]
-    """SHA-256 of the files; None for those that are not used."""
-
-    @property
-    def trained_on(self) -> dict[str, str]:
-        """Images that the initial model was trained on: digest by name."""
-        return self.model.trained_on if self.model else {}
+    network: SGCPNet | None = None
+    """A trained one; None: random weights, except those of ``encoder_weights``."""
+    classes: list[str] | None = None
+    """Its classes in order; None: an authors' checkpoint does not name them."""
+    trained_on: dict[str, str] = field(default_factory=dict)
+    """Images that it was trained on: digest of the pixels by name."""
+    digests: dict[str, str | None] = field(default_factory=dict)
+    """SHA-256 of the files that the settings name; None for those that they do not."""
 
 
 def read_initialization(layout: Layout, settings: TrainSettings) -> Initialization:
@@ -67,49 +58,44 @@ def read_initialization(layout: Layout, settings: TrainSettings) -> Initializati
         )
     if weights is not None and not Path(weights).is_file():
         read_checkpoint_tensors(Path(weights))  # explains the problem, and never reads a device
-    initial = read_initial_model(Path(model)) if model else None
-    return Initialization(
-        initial,
-        {
-            "encoder_weights_sha256": file_sha256(Path(weights)) if weights else None,
-            "init_sha256": file_sha256(_weights_file(initial.path)) if initial else None,
-        },
-    )
+    initial, init_digest = Initialization(), None
+    if model is not None:
+        initial, path = read_initial_model(Path(model)), Path(model)
+        init_digest = file_sha256(weights_path(path) if path.is_dir() else path)
+    encoder_digest = file_sha256(Path(weights)) if weights else None
+    digests = {"encoder_weights_sha256": encoder_digest, "init_sha256": init_digest}
+    return replace(initial, digests=digests)
 
 
-def read_initial_model(path: Path) -> InitialModel:
+def read_initial_model(path: Path) -> Initialization:
     """Read one of our models, by its folder or ``.safetensors``, or an authors' ``.pth.tar``.
 
     Raises:
         SgcpError: missing, damaged, or of another network than SGCPNet.
     """
     if not path.is_dir() and path.suffix != ".safetensors":
-        return InitialModel(path, read_authors_checkpoint(path), None)
+        return Initialization(read_authors_checkpoint(path))
     network, card = load_model(path)
     if not isinstance(network, SGCPNet):
         raise SgcpError(f"train.init: {path} is of the network '{card.network}', not sgcpnet")
-    return InitialModel(path, network, [row["name"] for row in card.classes], card.trained_on)
+    return Initialization(network, [row["name"] for row in card.classes], card.trained_on)
 
 
-def _weights_file(path: Path) -> Path:
-    return weights_path(path) if path.is_dir() else path
-
-
-def make_network(
-    dataset: Dataset, settings: TrainSettings, initialization: Initialization
-) -> tuple[nn.Module, str]:
-    """Build the network of the settings; return it and a line about its initial weights."""
+def make_network(dataset: Dataset, settings: TrainSettings, initial: Initialization) -> nn.Module:
+    """Build the network of the settings, with its initial weights."""
     names = [item.name for item in dataset.classes]
     network = build_network(settings.network, len(names), settings.encoder)
     if settings.encoder_weights is not None:
         load_encoder_weights(cast("SGCPNet", network), settings.encoder_weights)
-    if initialization.model is None:
-        return network, ""
-    fresh = start_from(cast("SGCPNet", network), names, initialization.model)
-    return network, f"starting from {settings.init}; {fresh} of {len(names)} classes start anew"
+    if initial.network is not None:
+        fresh = start_from(cast("SGCPNet", network), names, initial.network, initial.classes)
+        say(f"starting from {settings.init}; {fresh} of {len(names)} classes start anew")
+    return network
 
 
-def start_from(network: SGCPNet, classes: Sequence[str], initial: InitialModel) -> int:
+def start_from(
+    network: SGCPNet, classes: Sequence[str], other: SGCPNet, names: Sequence[str] | None
+) -> int:
     """Copy the weights of another model; of its classifier, the rows of classes of the same name.
 
     An authors' checkpoint names no classes: 19 are Cityscapes' and the classifier is copied; of the
@@ -118,29 +104,25 @@ def start_from(network: SGCPNet, classes: Sequence[str], initial: InitialModel) 
 
     Args:
         classes: names of the classes of ``network``, in order.
+        names: those of ``other``; None: unknown.
 
     Returns:
         The number of classes whose weights stay random.
-
-    Raises:
-        SgcpError: the two have different encoders.
     """
-    path, theirs = initial.path, initial.network
-    if theirs.encoder_name != network.encoder_name:
+    if other.encoder_name != network.encoder_name:
         raise SgcpError(
-            f"{path}: has the encoder '{theirs.encoder_name}', train.encoder is "
+            f"train.init: has the encoder '{other.encoder_name}', train.encoder is "
             f"'{network.encoder_name}'. Make them the same"
         )
-    names = initial.classes
-    if names is None and theirs.num_classes == network.num_classes == CITYSCAPES_CLASSES:
-        names = list(classes)
+    if names is None and other.num_classes == network.num_classes == CITYSCAPES_CLASSES:
+        names = classes
     row_of = {name: row for row, name in enumerate(names or [])}
     kept = [index for index, name in enumerate(classes) if name in row_of]
-    tensors = theirs.state_dict()
+    tensors = other.state_dict()
     for key, own in network.classifier.state_dict(prefix="classifier.").items():
         head = own.clone()
         for index in kept:
             head[index] = tensors[key][row_of[classes[index]]]
         tensors[key] = head
-    load_strictly(network, tensors, path)
+    network.load_state_dict(tensors)
     return len(classes) - len(kept)

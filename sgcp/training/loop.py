@@ -8,22 +8,29 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from torch.nn import functional as F
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.parallel import map_threads
 from sgcp.datasets.loader import EpochSampler, Loader, SegmentationDataset, batches
 from sgcp.datasets.transforms import is_labelled
+from sgcp.inference.predict import Predictor
+from sgcp.metrics.confusion import count_pairs
+from sgcp.metrics.iou import mean_iou, share
+from sgcp.models.card import input_size
 from sgcp.training.checkpoints import Checkpoints, Progress
 from sgcp.training.run import Run
-from sgcp.training.validation import evaluate
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from sgcp.training.log import Reporter
 
-# Reading a loss waits for the device; a GPU is let run ahead by this many steps.
+# Reading a loss waits for the device; a GPU may run ahead by this many steps.
 LOSSES_READ_EVERY = {"cpu": 1, "cuda": 16}
+READERS = 4  # threads that decode validation images while the network predicts
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class Data:
     train: Loader
     sampler: EpochSampler
     validate: SegmentationDataset | None
-    """None: nothing is left to be scored."""
+    """None: no split is scored."""
 
 
 def fit(
@@ -41,12 +48,12 @@ def fit(
     data: Data,
     checkpoints: Checkpoints,
     reporter: Reporter,
-    after_epoch: Callable[[], None],
+    after_epoch: Callable[[], object],
 ) -> Progress:
     """Train from where the checkpoints stand, or from the beginning, to the last epoch.
 
     Args:
-        after_epoch: is called after each epoch; where it refuses to go on, no checkpoint is left.
+        after_epoch: is called after each epoch; if it raises an SgcpError, no checkpoint stays.
 
     Returns:
         The finished run; ``run.learnt`` holds the weights of the last epoch.
@@ -62,10 +69,11 @@ def fit(
         if data.validate is not None and due:
             checkpoints.save(progress)  # validation may take long
             reporter.validating(progress)
-            row |= evaluate(
-                run.fabric, run.learnt, run.normalize, data.validate, settings.input_side
-            )
-            keep_best(progress, run.learnt, row["miou"])
+            row |= evaluate(run, data.validate)
+            if row["miou"] > progress.best_miou:  # the first of equals stays
+                progress.best_miou, progress.best_epoch = row["miou"], progress.epoch + 1
+                weights = run.learnt.state_dict()
+                progress.best_weights = {key: value.cpu().clone() for key, value in weights.items()}
         progress.history.append(row)
         progress.epoch, progress.step, progress.losses = progress.epoch + 1, 0, []
         checkpoints.save_if_due(progress)
@@ -89,7 +97,7 @@ def train_one_epoch(
     labelled: list[bool] = []
     clock = Clock(progress)
     for image, label in clock.waiting_for(batches(data.train)):
-        progress.lr = run.schedule.get_last_lr()[-1]
+        progress.lr = float(run.schedule.get_last_lr()[-1])
         unread.append(train_one_step(run, image, label))
         labelled.append(is_labelled(label))
         progress.step += 1
@@ -97,16 +105,17 @@ def train_one_epoch(
             continue
         losses = zip(torch.stack(unread).tolist(), labelled, strict=True)
         progress.losses += [loss if known else None for loss, known in losses]
-        clock.tick(len(unread) * len(image) * run.fabric.world_size)
+        images = len(image) * run.fabric.world_size
+        clock.tick(len(unread) * images)
         unread.clear()
         labelled.clear()
-        images = progress.step * len(image) * run.fabric.world_size
-        reporter.step(images, progress.losses[-1], clock.read()["images_per_second"])
+        speed = clock.read()["images_per_second"]
+        reporter.step(progress.step * images, progress.losses[-1], speed)
         checkpoints.save_if_due(progress)
     try:
         row = mean_loss(run.fabric, data, progress)
     except SgcpError:
-        checkpoints.clear()  # going on from here would end here
+        checkpoints.clear()  # a resumed run would fail again
         raise
     return row | {"lr": progress.lr, **clock.read()}
 
@@ -126,12 +135,12 @@ def train_one_step(run: Run, image: torch.Tensor, label: torch.Tensor) -> torch.
 
 
 class Clock:
-    """Where the time of an epoch goes; what it adds to ``progress`` spans all sessions of a run."""
+    """Time the rest of an epoch, adding to ``progress``, which spans all sessions of a run."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
+        self.before = progress.images, progress.seconds, progress.waited
         self.last = time.perf_counter()
-        self.seconds, self.waited, self.images = 0.0, 0.0, 0
 
     def waiting_for(self, batches: Iterable[Any]) -> Iterator[Any]:
         """Yield each batch, counting how long it was waited for."""
@@ -139,9 +148,7 @@ class Clock:
         while True:
             before = time.perf_counter()
             batch = next(iterator, None)
-            seconds = time.perf_counter() - before
-            self.waited += seconds
-            self.progress.waited += seconds
+            self.progress.waited += time.perf_counter() - before
             if batch is None:
                 return
             yield batch
@@ -149,22 +156,25 @@ class Clock:
     def tick(self, images: int) -> None:
         """Count ``images`` as done by now."""
         now = time.perf_counter()
-        seconds, self.last = now - self.last, now
-        self.seconds += seconds
-        self.images += images
-        self.progress.seconds += seconds
+        self.progress.seconds += now - self.last
         self.progress.images += images
+        self.last = now
 
     def read(self) -> dict[str, float]:
         """Return the epoch's speed and the share of its time spent waiting for data."""
-        seconds = self.seconds or math.inf
-        return {"images_per_second": self.images / seconds, "waiting": self.waited / seconds}
+        progress = self.progress
+        images, seconds, waited = self.before
+        passed = progress.seconds - seconds or math.inf
+        return {
+            "images_per_second": (progress.images - images) / passed,
+            "waiting": (progress.waited - waited) / passed,
+        }
 
 
 def mean_loss(fabric: Fabric, data: Data, progress: Progress) -> dict[str, float]:
-    """Return the epoch's ``loss``: the mean of the steps that had a labelled pixel; {} if none had.
+    """Return the epoch's ``loss``, the same in all processes.
 
-    All processes return the same.
+    It is the mean of the steps that had a labelled pixel, and missing if none had.
 
     Raises:
         SgcpError: it is not finite, or no image of the split can give a labelled pixel.
@@ -184,12 +194,34 @@ def mean_loss(fabric: Fabric, data: Data, progress: Progress) -> dict[str, float
             "everywhere, or train.scale shrinks their labels away. Check the labels in "
             "data/prepared and train.scale"
         )
-    return {}  # the labelled images are those that this epoch leaves out
+    return {}  # this epoch leaves out the labelled images
 
 
-def keep_best(progress: Progress, network: torch.nn.Module, miou: float) -> None:
-    """Remember the weights if they are the best so far; the first of equals stays."""
-    if miou > progress.best_miou:
-        progress.best_miou, progress.best_epoch = miou, progress.epoch + 1
-        weights = network.state_dict()
-        progress.best_weights = {key: value.cpu().clone() for key, value in weights.items()}
+def evaluate(run: Run, dataset: SegmentationDataset) -> dict[str, float]:
+    """Score ``run.learnt`` on single images, over all processes, at the labels' own size.
+
+    Raises:
+        SgcpError: no pixel of the split is scored.
+    """
+    fabric, network = run.fabric, run.learnt.eval()
+    if fabric.world_size > 1:  # every process scores with the statistics of the first
+        for buffer in network.buffers():
+            torch.distributed.broadcast(buffer, src=0)
+    predictor = Predictor(network, run.normalize)
+    classes = dataset.num_classes
+    confusion = np.zeros((classes, classes), np.int64)
+    mine = range(fabric.global_rank, len(dataset), fabric.world_size)
+    for image, label in map_threads(dataset.__getitem__, mine, READERS):
+        image, size = image[None], (label.shape[0], label.shape[1])
+        network_size = input_size(*size, run.settings.input_side)
+        if network_size != size:
+            image = F.interpolate(image, network_size, mode="bilinear", antialias=True)
+        prediction = predictor(fabric.to_device(image), size)[0].cpu().numpy()
+        confusion += count_pairs(label.numpy(), prediction, 256)[:classes, :classes]
+    on_device = torch.from_numpy(confusion).to(fabric.device)
+    total: Any = fabric.all_reduce(on_device, reduce_op="sum")
+    counts = total.cpu().numpy()
+    miou = mean_iou(counts)
+    if math.isnan(miou):
+        raise SgcpError("train.validate_split: the split has no scored pixel; choose another")
+    return {"miou": miou, "pixel_accuracy": float(share(counts.trace(), counts.sum()))}

@@ -1,20 +1,25 @@
-"""The loss of a training step: cross-entropy, an extra loss, and auxiliary heads."""
+"""The loss of a training step: weighted cross-entropy, an extra loss, and auxiliary heads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sgcp.core.plugins import find_function
 from sgcp.datasets.classes import IGNORE
 from sgcp.inference.predict import resize_logits
+from sgcp.models.encoder import CHANNELS
+from sgcp.models.pyramid import WIDTH
 from sgcp.training.kernels.banded_cross_entropy import segmentation_loss
 
 if TYPE_CHECKING:
+    from sgcp.models.network import SGCPNet
     from sgcp.settings import TrainSettings
 
 # Extra losses that `train.extra_loss` names: functions of the probabilities (N, K) and the true
@@ -25,8 +30,6 @@ LOSSES = {
 }
 INNER = 4  # auxiliary heads are judged by every fourth pixel of every fourth row
 SAMPLED = 8  # an extra loss by every eighth: Lovász-Softmax, which sorts, takes 18 ms, not 76
-
-ExtraLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Objective:
@@ -40,11 +43,8 @@ class Objective:
     """
 
     def __init__(self, settings: TrainSettings, class_weights: Tensor | None) -> None:
-        self.smoothing = settings.label_smoothing
-        self.auxiliary = settings.auxiliary
-        self.class_weights = class_weights
-        self.weight = settings.extra_loss_weight
-        self.extra: ExtraLoss | None = None
+        self.settings, self.class_weights = settings, class_weights
+        self.extra: Callable[[Tensor, Tensor], Tensor] | None = None
         if settings.extra_loss is not None:
             self.extra = find_function(settings.extra_loss, LOSSES, "train.extra_loss")
 
@@ -56,17 +56,66 @@ class Objective:
             label: (B, H, W) uint8 train ids.
         """
         logits, inner = output if isinstance(output, tuple) else (output, [])
-        loss = self.cross_entropy(logits, label)
+        loss = self._cross_entropy(logits, label)
         if self.extra:
-            loss = loss + self.weight * self.extra(*labelled(logits, thin_out(label, SAMPLED)))
+            extra = self.extra(*labelled(logits, thin_out(label, SAMPLED)))
+            loss = loss + self.settings.extra_loss_weight * extra
         if inner:
-            losses = [self.cross_entropy(scores, thin_out(label, INNER)) for scores in inner]
-            loss = loss + self.auxiliary * torch.stack(losses).mean()
+            losses = [self._cross_entropy(scores, thin_out(label, INNER)) for scores in inner]
+            loss = loss + self.settings.auxiliary * torch.stack(losses).mean()
         return loss
 
-    def cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Return the cross-entropy at the label's size."""
-        return segmentation_loss(logits, label, self.smoothing, self.class_weights)
+    def _cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
+        return segmentation_loss(logits, label, self.settings.label_smoothing, self.class_weights)
+
+
+class Supervised(nn.Module):
+    """A network with a head on c4 and c5 and on the p3 of its first unit; for training only.
+
+    Args:
+        network: scored and kept without the heads, which hold none of its parameters.
+    """
+
+    def __init__(self, network: SGCPNet) -> None:
+        super().__init__()
+        self.network = network
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(width, WIDTH, 1, bias=False),
+                nn.BatchNorm2d(WIDTH),
+                nn.ReLU(),
+                nn.Conv2d(WIDTH, network.num_classes, 1),
+            )
+            for width in (CHANNELS[1], CHANNELS[2], WIDTH)
+        )
+
+    def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the logits of ``network`` and those of the heads, at strides 16, 32 and 8."""
+        features = self.network.encoder(image)
+        pyramid = self.network.first_unit(features)
+        inner = (features.c4, features.c5, pyramid.p3)
+        scores = [head(x) for head, x in zip(self.heads, inner, strict=True)]
+        return self.network.classifier(self.network.top_down(pyramid)), scores
+
+
+def count_pixels(labels: Iterable[NDArray[np.uint8]], num_classes: int) -> NDArray[np.int64]:
+    """Return how many pixels of label maps (H, W) each class has: (K,)."""
+    counts = np.zeros(IGNORE + 1, dtype=np.int64)
+    for label in labels:
+        counts += np.bincount(label.ravel(), minlength=len(counts))
+    return counts[:num_classes]
+
+
+def class_weights(counts: NDArray[np.int64], balance: float) -> Tensor:
+    """Return weights (K,): the power -``balance`` of a class's share of pixels, 1 for a mean pixel.
+
+    With 0 every pixel weighs the same, with 1 every class. A class without pixels weighs nothing.
+    """
+    if not counts.any():
+        return torch.zeros(len(counts))
+    shares = counts / counts.sum()
+    weights = np.where(shares > 0, np.maximum(shares, 1e-12) ** -balance, 0.0)
+    return torch.from_numpy(weights / (weights @ shares)).float()
 
 
 def thin_out(label: Tensor, step: int) -> Tensor:
@@ -75,12 +124,7 @@ def thin_out(label: Tensor, step: int) -> Tensor:
 
 
 def labelled(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the probabilities (N, K) and classes (N,) of the labelled pixels.
-
-    Args:
-        logits: (B, K, h, w), resized to the label.
-        label: (B, H, W) uint8 train ids.
-    """
+    """Return probabilities (N, K) and classes (N,) of the labelled pixels of label (B, H, W)."""
     scores = resize_logits(logits.float(), (label.shape[-2], label.shape[-1]))
     chosen = label != IGNORE
     return scores.softmax(1).permute(0, 2, 3, 1)[chosen], label[chosen].long()
@@ -111,11 +155,8 @@ def lovasz_softmax(probabilities: Tensor, truth: Tensor) -> Tensor:
 def dice(probabilities: Tensor, truth: Tensor) -> Tensor:
     """Return 1 - mean soft Dice over the classes in ``truth``; 0 where there is none.
 
-    Milletari et al., 2016, "V-Net", section 3: 2 sum(p g) / (sum(p^2) + sum(g^2)).
-
-    Args:
-        probabilities: (N, K), of each pixel.
-        truth: (N,) int64 classes, none ignored.
+    Milletari et al., 2016, "V-Net", section 3: 2 sum(p g) / (sum(p^2) + sum(g^2)); arguments as of
+    ``lovasz_softmax``.
     """
     belongs = F.one_hot(truth, probabilities.shape[1]).to(probabilities.dtype)  # (N, K)
     total = belongs.sum(0)

@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -38,49 +38,67 @@ def write_models(
     dataset: Dataset,
     learned: list[Item],
     network: nn.Module,
-    beginning: Initialization,
+    initial: Initialization,
     settings: TrainSettings,
     progress: Progress,
 ) -> None:
-    """Write ``last`` and, as ``settings.keep`` says, ``model``, with their descriptions."""
-    last = network.state_dict()
-    chosen = progress.best_weights if settings.keep == "best" else last
-    epoch = progress.best_epoch if settings.keep == "best" else settings.epochs
+    """Write ``last`` and, as ``settings.keep`` says, ``model``, with their descriptions.
+
+    The descriptions contain nothing that differs between equal runs.
+    """
 
     def card(epoch: int) -> ModelCard:
+        provenance = {
+            "trained_by": "sgcp train",
+            "recipe": settings.recipe,
+            **initial.digests,
+            "epoch": epoch,
+            "settings": json.loads(settings.model_dump_json()),
+            "versions": {
+                "sgcp": version("sgcp"),
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+            "train_split_fingerprint": fingerprint_items(learned),
+        }
         return ModelCard(
             classes=classes_to_json(dataset.classes),
             network=settings.network,
             encoder=settings.encoder,
             trained_size=settings.crop,
             input_side=settings.input_side,
-            trained_on=trained_digests(learned, beginning.trained_on),
-            provenance=describe_run(settings, epoch, beginning.digests)
-            | {"train_split_fingerprint": fingerprint_items(learned)},
+            trained_on=trained_digests(learned, initial.trained_on),
+            provenance=provenance,
             dataset=dataset.name,
             edition=dataset.edition,
             protocol=dataset.protocol,
         )
 
+    last = network.state_dict()
+    best = settings.keep == "best"
+    weights, epoch = progress.best_weights if best else last, settings.epochs
+    kept = progress.best_epoch if best else epoch
     with building_folder(layout.model, key="train") as folder:
-        save_model(network, chosen, card(epoch), folder / "model.safetensors")
-        save_model(network, last, card(settings.epochs), folder / "last.safetensors")
+        save_model(network, weights, card(kept), folder / "model.safetensors")
+        save_model(network, last, card(epoch), folder / "last.safetensors")
         layout.snapshot.check()
-    best = (
+    score = (
         f" (mIoU {progress.best_miou:.4f} at best on '{settings.validate_split}', epoch "
         f"{progress.best_epoch})"
     )
+    seconds = max(progress.seconds, 1e-9)
     say(
-        f"kept epoch {epoch} of {settings.epochs}{best if settings.validate_split else ''}, "
-        f"{progress.speed()}"
+        f"kept epoch {kept} of {epoch}{score if settings.validate_split else ''}, {seconds:.0f} s, "
+        f"{progress.images / seconds:.1f} images/s, {progress.waited / seconds:.1%} of it waiting "
+        "for data"
     )
 
 
 def place_curves(layout: Layout) -> None:
     """Copy the curves of the run that made ``layout.model`` to ``layout.curves``.
 
-    Their metrics file gets the model's digest: after a kill between model and curves, the older
-    curves are told from the new model's.
+    Their metrics file gets the model's digest: after a kill between model and curves, older curves
+    are recognised as such.
     """
     building = layout.curves.with_name(layout.curves.name + PARTIAL)
     remove_folder(building)
@@ -90,33 +108,3 @@ def place_curves(layout: Layout) -> None:
     write_json(metrics, read_json(metrics, made_by="sgcp train") | digest)
     os.sync()
     replace_folder(building, layout.curves)
-
-
-def describe_splits(learned: list[Item], scored: list[Item]) -> dict[str, Any]:
-    """Return what the curves were measured on, for their metrics file."""
-    learnt = {"train_split_fingerprint": fingerprint_items(learned)}
-    if not scored:
-        return learnt
-    return learnt | {
-        "split": scored[0].split,
-        "split_fingerprint": fingerprint_items(scored),
-        "scored_size": [scored[0].height, scored[0].width],
-    }
-
-
-def describe_run(
-    settings: TrainSettings, epoch: int, begun_with: dict[str, str | None]
-) -> dict[str, Any]:
-    """Return where a model comes from, without anything that differs between equal runs."""
-    return {
-        "trained_by": "sgcp train",
-        "recipe": settings.recipe,
-        **begun_with,
-        "epoch": epoch,
-        "settings": json.loads(settings.model_dump_json()),
-        "versions": {
-            "sgcp": version("sgcp"),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
-    }

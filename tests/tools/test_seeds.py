@@ -78,7 +78,7 @@ def test_number_that_a_run_lacks_is_null_and_shown_as_a_dash():
     runs = [{"dataset": "x", "split": "val", "protocol": "p", "miou": 0.5, "miiou": None,
              "pixel_accuracy": 0.9, "iou": {"road": 0.5, "sky": value}, "model": {"epoch": 1}}
             for value in (0.25, None)]  # fmt: skip
-    summary = summarize([1, 2], runs)
+    summary = summarize(dict(zip((1, 2), runs, strict=True)))
     assert summary["miou"] == {"mean": 0.5, "std": 0.0, "values": [0.5, 0.5]}
     assert summary["miiou"]["mean"] is summary["iou"]["sky"]["std"] is None
     assert "model" not in summary

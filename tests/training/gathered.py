@@ -1,13 +1,10 @@
 """``sgcp train`` with batch norm over all processes' images, recording the loss of each step.
 
-    python -m torch.distributed.run ... gathered.py OUT [own | gradients | data]
+    python -m torch.distributed.run ... gathered.py OUT
 
 torch has synchronised batch norm for GPUs alone, so that two CPU processes normalise by half the
 batch each, and their curve is close to that of one process but not the same. Here the statistics
 are gathered, and then it must be the same, up to rounding.
-
-The last argument breaks one thing: ``own`` leaves each process its own statistics, ``gradients``
-are not averaged, ``data`` is the same for every process.
 """
 
 import json
@@ -19,7 +16,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
 
-from sgcp.datasets import loader
+from sgcp.cli.project import open_project
 from sgcp.stages import train
 from sgcp.training import loop
 
@@ -48,7 +45,7 @@ def gather(module: nn.Module) -> nn.Module:
     return module
 
 
-def main(out: str, broken: str = "") -> None:
+def main(out: str) -> None:
     torch.set_default_dtype(torch.float64)  # lest rounding grow, in a few steps, to a thousandth
     losses: list[float] = []
     make, step, begin = train.make_network, loop.train_one_step, train.start
@@ -60,38 +57,15 @@ def main(out: str, broken: str = "") -> None:
 
     def start(*arguments):
         run = begin(*arguments)
-        if run.heads is not None and broken != "own":
+        if run.heads is not None:
             gather(run.heads)
-        if broken == "gradients":
-            run.wrapped.module.require_backward_grad_sync = False
-            run.wrapped._forward_module.require_backward_grad_sync = False
         return run
 
-    if broken != "own":
-
-        def gathering(*arguments):
-            network, told = make(*arguments)
-            return gather(network), told
-
-        train.make_network = gathering
+    train.make_network = lambda *arguments: gather(make(*arguments))
     loop.train_one_step, train.start = record, start
-    if broken == "data":
-        iterate = loader.EpochSampler.__iter__
-
-        def same(sampler):
-            sampler.rank = 0
-            return iterate(sampler)
-
-        loader.EpochSampler.__iter__ = same
-    train.train(*json_project())
-    Path(out, f"losses-{os.environ.get('RANK', 0)}.json").write_text(json.dumps(losses))
-
-
-def json_project():
-    from sgcp.cli.project import open_project
-
     params, section, layout = open_project("sample")
-    return layout, section.train, params.machine
+    train.train(layout, section.train, params.machine)
+    Path(out, f"losses-{os.environ.get('RANK', 0)}.json").write_text(json.dumps(losses))
 
 
 if __name__ == "__main__":

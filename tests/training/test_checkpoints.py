@@ -11,30 +11,35 @@ from sgcp.training.checkpoints import NAMES, Checkpoints, Progress, pack, unpack
 
 
 @pytest.fixture
-def fabric() -> Fabric:
-    return Fabric(accelerator="cpu", devices=1)
+def keeper(tmp_path):
+    """Return checkpoints of a network, in one folder."""
+    fabric = Fabric(accelerator="cpu", devices=1)
+
+    def make(network, fingerprint="run", seconds=0.0, **parts) -> Checkpoints:
+        return Checkpoints(fabric, tmp_path, {"network": network, **parts}, fingerprint, seconds)
+
+    return make
 
 
-def checkpoints(fabric, folder, network, fingerprint="run", seconds=0.0) -> Checkpoints:
-    return Checkpoints(fabric, folder, {"network": network}, fingerprint, seconds)
+@pytest.fixture
+def network():
+    return torch.nn.Linear(2, 2)
 
 
-def test_newest_of_two_files_is_restored(fabric, tmp_path):
-    network = torch.nn.Linear(2, 2)
-    first = checkpoints(fabric, tmp_path, network)
+def test_newest_of_two_files_is_restored(keeper, network, tmp_path):
+    first = keeper(network)
     for step in range(1, 6):
         torch.nn.init.constant_(network.weight, step)
         first.save(Progress("run", epoch=1, step=step))
     assert {path.name for path in tmp_path.iterdir()} == set(NAMES)
     other = torch.nn.Linear(2, 2)
-    assert checkpoints(fabric, tmp_path, other).restore().step == 5
+    assert keeper(other).restore().step == 5
     assert (other.weight == 5).all()
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
-def test_corrupt_file_is_reported_and_the_other_is_used(fabric, tmp_path, capsys, damage):
-    network = torch.nn.Linear(2, 2)
-    first = checkpoints(fabric, tmp_path, network)
+def test_corrupt_file_is_reported_and_the_other_is_used(keeper, network, tmp_path, capsys, damage):
+    first = keeper(network)
     first.save(Progress("run", step=1))
     first.save(Progress("run", step=2))
     path = tmp_path / NAMES[1]
@@ -42,42 +47,34 @@ def test_corrupt_file_is_reported_and_the_other_is_used(fabric, tmp_path, capsys
     if damage == "flip":
         content[len(content) // 2] ^= 1
     path.write_bytes(content[: {"cut": -1, "flip": None, "empty": 0}[damage]])
-    second = checkpoints(fabric, tmp_path, network)
+    second = keeper(network)
     assert second.restore().step == 1
     assert "b.ckpt: corrupt" in capsys.readouterr().out
-    second.save(Progress("run", step=3))  # over the torn file, not over the good one
+    second.save(Progress("run", step=3))  # over the corrupt file, not over the good one
     assert unpack((tmp_path / NAMES[0]).read_bytes())["progress"]["step"] == 1
     assert unpack(path.read_bytes())["progress"]["step"] == 3
 
 
-def test_two_corrupt_files_start_anew(fabric, tmp_path):
-    for name in NAMES:
-        (tmp_path / name).write_bytes(b"PK\x03\x04 torn")
-    progress = checkpoints(fabric, tmp_path, torch.nn.Linear(2, 2)).restore()
-    assert (progress.epoch, progress.step) == (0, 0)
+def test_checkpoint_of_another_run_is_not_restored(keeper, network):
+    keeper(network).save(Progress("run", epoch=3))
+    other = torch.nn.Linear(2, 2)
+    before = other.weight.clone()
+    assert keeper(other, "another").restore().epoch == 0
+    assert torch.equal(other.weight, before)
 
 
-def test_checkpoint_of_another_run_is_left_alone(fabric, tmp_path):
-    checkpoints(fabric, tmp_path, torch.nn.Linear(2, 2)).save(Progress("run", epoch=3))
-    network = torch.nn.Linear(2, 2)
-    before = network.weight.clone()
-    assert checkpoints(fabric, tmp_path, network, "another").restore().epoch == 0
-    assert torch.equal(network.weight, before)
-
-
-def test_random_generators_go_on_where_they_were(fabric, tmp_path):
+def test_random_generators_resume(keeper, network):
     def draw():
         return random.random(), np.random.rand(), torch.rand(1).item()
 
-    network = torch.nn.Linear(2, 2)
-    checkpoints(fabric, tmp_path, network).save(Progress("run", step=1))
+    keeper(network).save(Progress("run", step=1))
     expected = draw()
     draw()
-    checkpoints(fabric, tmp_path, network).restore()
+    keeper(network).restore()
     assert draw() == expected
 
 
-def test_optimizer_and_schedule_go_on_where_they_were(fabric, tmp_path):
+def test_optimizer_and_schedule_resume(keeper):
     def make():
         torch.manual_seed(0)
         network = torch.nn.Linear(3, 1)
@@ -85,34 +82,29 @@ def test_optimizer_and_schedule_go_on_where_they_were(fabric, tmp_path):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (step + 1))
         return {"network": network, "optimizer": optimizer, "schedule": schedule}
 
-    def step(parts, number):
-        x = torch.full((2, 3), float(number))
-        parts["network"](x).pow(2).sum().backward()
-        parts["optimizer"].step()
-        parts["optimizer"].zero_grad()
-        parts["schedule"].step()
+    def take_steps(parts, *numbers):
+        for number in numbers:
+            parts["network"](torch.full((2, 3), float(number))).pow(2).sum().backward()
+            parts["optimizer"].step()
+            parts["optimizer"].zero_grad()
+            parts["schedule"].step()
 
-    whole = make()
-    for number in range(4):
-        step(whole, number)
-    begun = make()
-    step(begun, 0)
-    step(begun, 1)
-    Checkpoints(fabric, tmp_path, begun, "run", 0).save(Progress("run", step=2))
-    resumed = make()
-    assert Checkpoints(fabric, tmp_path, resumed, "run", 0).restore().step == 2
-    step(resumed, 2)
-    step(resumed, 3)
+    whole, begun, resumed = make(), make(), make()
+    take_steps(whole, 0, 1, 2, 3)
+    take_steps(begun, 0, 1)
+    keeper(**begun).save(Progress("run", step=2))
+    assert keeper(**resumed).restore().step == 2
+    take_steps(resumed, 2, 3)
     assert torch.equal(resumed["network"].weight, whole["network"].weight)
     assert resumed["schedule"].get_last_lr() == whole["schedule"].get_last_lr()
 
 
-def test_state_is_written_when_due_alone(fabric, tmp_path):
-    keeper = checkpoints(fabric, tmp_path, torch.nn.Linear(2, 2), seconds=3600)
-    keeper.save_if_due(Progress("run", step=1))
+def test_state_is_written_only_when_due(keeper, network, tmp_path):
+    checkpoints = keeper(network, seconds=3600)
+    checkpoints.save_if_due(Progress("run", step=1))
     assert not list(tmp_path.iterdir())
-    keeper.seconds = 0
-    keeper.save_if_due(Progress("run", step=1))
+    checkpoints.seconds = 0
+    checkpoints.save_if_due(Progress("run", step=1))
     assert len(list(tmp_path.iterdir())) == 1
 
 

@@ -39,7 +39,7 @@ def no_compiler(request, monkeypatch, tmp_path):
         yield
 
 
-def test_auto_goes_on_without_a_compiler_and_says_so_in_one_line(
+def test_failure_without_a_compiler_is_one_line_and_ends_only_a_run_that_asked_for_it(
     fabric, network, no_compiler, capfd
 ):
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -51,9 +51,6 @@ def test_auto_goes_on_without_a_compiler_and_says_so_in_one_line(
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert all(parameter.grad is None for parameter in network.parameters())
-
-
-def test_compiling_that_is_asked_for_fails_with_one_message(fabric, network, no_compiler):
     with pytest.raises(SgcpError, match=r"machine\.compile: true, but compiling failed") as caught:
         compile_network(fabric, network, SHAPE, 1, True)
     assert len(str(caught.value)) < 400

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sgcp.models import SGCPNet
-from sgcp.models.blocks import ConvNorm
+from sgcp.models.encoder import ConvNorm
 from sgcp.training.kernels import fused_conv_bn, use_kernels
 from sgcp.training.kernels.fused_conv_bn import FusedConvNorm
 

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from sgcp.models.blocks import InvertedResidual
+from sgcp.models.encoder import InvertedResidual
 from sgcp.training.kernels.depthwise import DepthwiseConv2d, is_replaceable
 from sgcp.training.kernels.fused_conv_bn import FusedConvNorm
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ def segmentation_loss(
 def plain_loss(
     logits: Tensor, label: Tensor, label_smoothing: float, class_weights: Tensor | None = None
 ) -> Tensor:
-    """Return the same in torch's own words; what the banded way is tested against."""
+    """Return the same in torch's own operations; the banded loss is tested against it."""
     scores = resize_logits(logits, (label.shape[-2], label.shape[-1]))
     losses = F.cross_entropy(
         scores, label.long(), ignore_index=IGNORE, label_smoothing=label_smoothing, reduction="none"
@@ -75,11 +75,7 @@ class BandedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        logits: Tensor,
-        label: Tensor,
-        label_smoothing: float,
-        class_weights: Tensor | None,
+        ctx: Any, logits: Tensor, label: Tensor, label_smoothing: float, weights: Tensor | None
     ) -> Tensor:
         """Take logits (B, K, h, w) and label (B, H, W); return the loss, a scalar."""
         across = resizing_matrix(logits.shape[-1], label.shape[-1], logits)  # (W, w)
@@ -87,7 +83,7 @@ class BandedCrossEntropy(torch.autograd.Function):
         below = (logits - logits.amax(1, keepdim=True)).contiguous()
         deep = bool(below.amin() < DEEPEST)
         truths = label.masked_fill(label == IGNORE, 0).long()
-        weights = pixel_weights(label, class_weights, logits)
+        weights = pixel_weights(label, weights, logits)
         gradient = torch.empty_like(below)
         total = torch.zeros((), dtype=torch.float64)
         for image, truth, weight, image_gradient in zip(
@@ -109,20 +105,16 @@ class BandedCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, loss_gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        """Hand on the gradient that the forward pass computed."""
+        """Return the gradient that the forward pass computed."""
         (gradient,) = ctx.saved_tensors
         return gradient * loss_gradient, None, None, None
 
 
 def score_band(scores: Tensor, truth: Tensor, weight: Tensor, label_smoothing: float) -> Tensor:
-    """Return the summed loss of scores (K, R, W); turn them into its gradient.
+    """Return the summed loss of scores (K, R, W), near 0 at their highest; make them its gradient.
 
-    With p the softmax and t the smoothed one-hot truth, the gradient is p - t; 0 where ignored.
-
-    Args:
-        scores: near 0 at their highest.
-        truth: (R, W) int64 classes; any where ignored.
-        weight: (R, W), of each pixel; 0 where ignored.
+    With p the softmax and t the smoothed one-hot truth (R, W), the gradient is p - t, times the
+    weight (R, W), which is 0 where the truth is ignored.
     """
     truth, weight = truth.unsqueeze(0), weight.unsqueeze(0)
     expected = scores.gather(0, truth)
@@ -138,19 +130,11 @@ def score_band(scores: Tensor, truth: Tensor, weight: Tensor, label_smoothing: f
     return loss
 
 
-class Band(NamedTuple):
-    """Some rows of the label, and what they are computed from."""
+def row_bands(logits: Tensor, label: Tensor) -> list[tuple[slice, slice, Tensor]]:
+    """Cut label (B, H, W) into bands of about ``BAND`` scores.
 
-    rows: slice
-    """Of the label."""
-    sources: slice
-    """Rows of the logits that these lie between."""
-    down: Tensor
-    """(rows, sources): their shares."""
-
-
-def row_bands(logits: Tensor, label: Tensor) -> list[Band]:
-    """Cut the rows of label (B, H, W) into bands of about ``BAND`` scores."""
+    Each: rows of the label, rows of the logits between which they lie, and their shares.
+    """
     height, width = label.shape[-2:]
     matrix = resizing_matrix(logits.shape[-2], height, logits)  # (H, h)
     step = max(1, BAND // (logits.shape[1] * width))
@@ -159,7 +143,7 @@ def row_bands(logits: Tensor, label: Tensor) -> list[Band]:
         rows = slice(first, min(first + step, height))
         used = matrix[rows].any(0).nonzero()
         sources = slice(int(used[0]), int(used[-1]) + 1)
-        bands.append(Band(rows, sources, matrix[rows, sources].contiguous()))
+        bands.append((rows, sources, matrix[rows, sources].contiguous()))
     return bands
 
 

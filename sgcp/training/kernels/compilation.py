@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -29,7 +27,7 @@ def compile_network(
     """Return the network compiled, or itself.
 
     Tried out at once, forward and backward, so that a run is compiled from its first step to its
-    last or not at all; parameters, gradients and statistics are left as they were.
+    last or not at all; parameters, gradients and statistics stay unchanged.
 
     Args:
         network: on its device; takes images of ``shape``, always.
@@ -38,23 +36,25 @@ def compile_network(
         wanted: ``auto`` compiles long runs on one process, and goes on without where it fails.
 
     Raises:
-        SgcpError: it was wanted for certain and failed.
+        SgcpError: ``wanted`` is true, and compiling failed.
     """
-    alone = fabric.world_size == 1
-    if wanted is False or (wanted == "auto" and not (alone and steps >= PAYS_FROM_STEPS)):
+    pays = fabric.world_size == 1 and steps >= PAYS_FROM_STEPS
+    if wanted is False or (wanted == "auto" and not pays):
         return network
-    if fabric.is_global_zero:
-        say("compiling the network, a minute or two")
+    say("compiling the network, a minute or two")
     reason = ""
     for _ in range(ATTEMPTS):
         compiled = torch.compile(network, dynamic=False)
+        logging.disable(logging.CRITICAL)  # torch's warnings are pages long
         try:
-            with silent_compiler():
-                try_out(fabric, network, compiled, shape)
+            try_out(fabric, network, compiled, shape)
             return compiled
         except Exception as error:  # a missing compiler, a broken one, a full disk: a dozen types
-            reason = first_line(error)
+            text = str(error).strip().partition("\n")[0]
+            reason = f"{type(error).__name__}: {text}"[:160]
             torch._dynamo.reset()
+        finally:
+            logging.disable(logging.NOTSET)
     if wanted is True:
         raise SgcpError(
             f"machine.compile: true, but compiling failed ({reason}); install a C++ compiler "
@@ -80,21 +80,3 @@ def try_out(
         network.zero_grad()
         for name, buffer in network.named_buffers():
             buffer.copy_(before[name])
-
-
-def first_line(error: Exception) -> str:
-    """Return what an error says, short: compilers print pages."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}"[:160] if lines else type(error).__name__
-
-
-@contextmanager
-def silent_compiler() -> Iterator[None]:
-    """Keep torch's own warnings about compiling to itself; what matters is said in one line."""
-    logger = logging.getLogger("torch")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -1,4 +1,4 @@
-"""Depthwise convolution whose weights learn as quickly on a CPU as its neighbours'."""
+"""Depthwise convolution with fast gradients on a CPU."""
 
 from typing import Any
 
@@ -19,12 +19,10 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve x (B, C, H, W)."""
-        if (
-            self.training
-            and x.device.type == "cpu"
-            and x.is_contiguous(memory_format=torch.channels_last)
-        ):
-            dtype = convolved_in(x)
+        on_cpu = self.training and x.device.type == "cpu"
+        if on_cpu and x.is_contiguous(memory_format=torch.channels_last):
+            autocast = torch.is_autocast_enabled("cpu") and x.dtype != torch.float64
+            dtype = torch.get_autocast_dtype("cpu") if autocast else x.dtype
             if dtype.itemsize == 2 or self.kernel_size == (5, 5):
                 y: Tensor = QuickDepthwise.apply(x.to(dtype), self.weight, self.stride[0])
                 return y
@@ -43,13 +41,6 @@ def is_replaceable(module: nn.Module) -> bool:
         and module.padding_mode == "zeros"
         and module.bias is None
     )
-
-
-def convolved_in(x: Tensor) -> torch.dtype:
-    """Return the type in which a convolution of x computes on a CPU, autocast or not."""
-    if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
-        return torch.get_autocast_dtype("cpu")
-    return x.dtype
 
 
 class QuickDepthwise(torch.autograd.Function):
@@ -77,16 +68,16 @@ class QuickDepthwise(torch.autograd.Function):
         wide = gradient.to(dtype), x.to(dtype), weight.to(dtype)
         for_x, size = ctx.needs_input_grad[0], weight.shape[-1]
         if size == NARROW:
-            x_gradient, weight_gradient = gradients(*wide, ctx.stride, 1, (for_x, True))
+            x_gradient, weight_gradient = _gradients(*wide, ctx.stride, 1, (for_x, True))
         else:
-            x_gradient, _ = gradients(*wide, ctx.stride, size // 2, (for_x, False))
-            weight_gradient = by_columns(*wide, ctx.stride)
+            x_gradient, _ = _gradients(*wide, ctx.stride, size // 2, (for_x, False))
+            weight_gradient = _by_columns(*wide, ctx.stride)
         if for_x:
             x_gradient = x_gradient.to(x.dtype)
         return x_gradient, weight_gradient.to(weight.dtype), None
 
 
-def gradients(
+def _gradients(
     gradient: Tensor, x: Tensor, weight: Tensor, stride: int, across: int, mask: tuple[bool, bool]
 ) -> Any:
     """Return torch's gradients of x and weight where ``mask`` has them; padded ``across`` in x."""
@@ -97,27 +88,12 @@ def gradients(
     )[:2]  # fmt: skip
 
 
-def by_columns(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+def _by_columns(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """Return the gradient of weight (C, 1, 5, 5), three columns at a time."""
     result = torch.empty_like(weight)
     for first, before, after in ((0, 2, 0), (5 - NARROW, 0, 2)):
         columns = slice(first, first + NARROW)
         part = weight[..., columns].contiguous()
-        moved = pad_columns(x, before, after)
-        result[..., columns] = gradients(gradient, moved, part, stride, 0, (False, True))[1]
+        moved = F.pad(x, (before, after))
+        result[..., columns] = _gradients(gradient, moved, part, stride, 0, (False, True))[1]
     return result
-
-
-def pad_columns(x: Tensor, before: int, after: int) -> Tensor:
-    """Put columns of zeros on either side of x; ``F.pad`` would clear all of the result first."""
-    width = x.shape[-1]
-    padded = torch.empty(
-        (*x.shape[:-1], before + width + after),
-        dtype=x.dtype,
-        device=x.device,
-        memory_format=torch.channels_last,
-    )
-    padded[..., :before] = 0
-    padded[..., before + width :] = 0
-    padded[..., before : before + width] = x
-    return padded

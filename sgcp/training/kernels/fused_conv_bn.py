@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from sgcp.models.blocks import ConvNorm
+from sgcp.models.encoder import ConvNorm
 
 
 class FusedConvNorm(ConvNorm):
