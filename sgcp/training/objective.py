@@ -43,7 +43,8 @@ class Objective:
     """
 
     def __init__(self, settings: TrainSettings, class_weights: Tensor | None) -> None:
-        self.settings, self.class_weights = settings, class_weights
+        self.class_weights, self.smoothing = class_weights, settings.label_smoothing
+        self.extra_weight, self.auxiliary_weight = settings.extra_loss_weight, settings.auxiliary
         self.extra: Callable[[Tensor, Tensor], Tensor] | None = None
         if settings.extra_loss is not None:
             self.extra = find_function(settings.extra_loss, LOSSES, "train.extra_loss")
@@ -59,14 +60,14 @@ class Objective:
         loss = self._cross_entropy(logits, label)
         if self.extra:
             extra = self.extra(*labelled(logits, thin_out(label, SAMPLED)))
-            loss = loss + self.settings.extra_loss_weight * extra
+            loss = loss + self.extra_weight * extra
         if inner:
             losses = [self._cross_entropy(scores, thin_out(label, INNER)) for scores in inner]
-            loss = loss + self.settings.auxiliary * torch.stack(losses).mean()
+            loss = loss + self.auxiliary_weight * torch.stack(losses).mean()
         return loss
 
     def _cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
-        return segmentation_loss(logits, label, self.settings.label_smoothing, self.class_weights)
+        return segmentation_loss(logits, label, self.smoothing, self.class_weights)
 
 
 class Supervised(nn.Module):
