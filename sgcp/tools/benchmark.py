@@ -15,7 +15,7 @@ from rich.table import Table
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import write_json
-from sgcp.core.processor import processor_name
+from sgcp.core.machine import processor_name
 from sgcp.core.terminal import answer, say
 from sgcp.datasets.index import read_dataset, spread
 from sgcp.inference.engines.base import cores
