@@ -70,11 +70,7 @@ def _log_in(site: str) -> requests.Session:
 
 
 def fetch_packages(site: str, names: list[str], folder: Path) -> list[Path]:
-    """Download packages by name, resumed and MD5-checked; return their paths.
-
-    Raises:
-        SgcpError: no credentials, refused, a package not offered to this account, wrong checksum.
-    """
+    """Download packages by name, resumed and MD5-checked; return their paths."""
     session = _log_in(site)
     paths = []
     try:
@@ -86,7 +82,7 @@ def fetch_packages(site: str, names: list[str], folder: Path) -> list[Path]:
             package = f"packageID={offered[name]}"
             md5 = get_text(session, f"{site}/md5-sum/?{package}").split()[0]
             if not re.fullmatch(r"[0-9a-fA-F]{32}", md5):
-                raise ValueError(f"{md5[:40]!r} is no MD5")
+                raise ValueError(f"{md5[:40]!r} is not an MD5 checksum")
             paths.append(folder / name)
             fetch(session, f"{site}/file-handling/?{package}", paths[-1], md5)
     except (requests.RequestException, KeyError, TypeError, IndexError, ValueError) as error:

@@ -107,11 +107,7 @@ def raw_path(name: str) -> Path | None:
 
 
 def detect_edition(raw: Path) -> str:
-    """Return the edition, by the folders that only one edition has.
-
-    Raises:
-        SgcpError: none, several, or one that lacks a folder or its list of colours.
-    """
+    """Return the edition, by the folders that only one edition has."""
     found = {
         name: paths[0].relative_to(raw)
         for name, edition in EDITIONS.items()
@@ -123,7 +119,7 @@ def detect_edition(raw: Path) -> str:
     if not found and (raw / "CamVid").is_dir():
         return "segnet"  # frames alone, which both folders of splits have: pair_files refuses them
     if not found:
-        raise SgcpError(f"{raw}: holds no CamVid; run `sgcp download camvid` first")
+        raise SgcpError(f"{raw}: contains no CamVid data; run `sgcp download camvid` first")
     name = next(iter(found))
     missing = [part for part in EDITIONS[name].parts if not any(raw.glob(part))]
     if (colors := EDITIONS[name].colors) and _find_colors(raw) is None:
@@ -201,10 +197,6 @@ def prepare_camvid(
     Args:
         splits: the published splits. The kaggle edition has its own, its folders; the published
             ones tell whether it is complete.
-
-    Raises:
-        SgcpError: the edition, a frame or a label is not as published; or frames or labels are
-            missing and ``allow_missing`` is off.
     """
     name = detect_edition(raw)
     edition = EDITIONS[name]
@@ -242,9 +234,9 @@ def _read_split(path: Path) -> list[str]:
     if not stems:
         raise SgcpError(f"{path}: an empty split")
     if odd := [stem for stem in stems if not re.fullmatch(r"\w[\w.-]*", stem)]:
-        raise SgcpError(f"{path}: {odd[0][:80]!r} is no stem of an image's name")
+        raise SgcpError(f"{path}: {odd[0][:80]!r} is not the name of an image")
     if len(set(stems)) < len(stems):
-        raise SgcpError(f"{path}: a stem stands there twice")
+        raise SgcpError(f"{path}: an image is listed twice")
     return stems
 
 
@@ -260,14 +252,10 @@ def read_colors(path: Path) -> dict[str, tuple[int, int, int]]:
 
     ``label_colors.txt`` has lines ``R G B<tabs>Name``; ``class_dict.csv``, ``Name,R,G,B`` below a
     line of headings.
-
-    Raises:
-        SgcpError: missing, far too long, a line that is not of this form, or a colour or name
-            given twice.
     """
     colors: dict[str, tuple[int, int, int]] = {}
     if not path.is_file() or path.stat().st_size > MAX_COLORS:
-        raise SgcpError(f"{path}: no list of colours; get it again")
+        raise SgcpError(f"{path}: not a list of colours; get it again")
     form = "Name,R,G,B" if path.suffix == ".csv" else "R G B Name"
     # A byte that is not UTF-8 appears in the message about its line.
     text = path.read_text(encoding="utf-8-sig", errors="backslashreplace")
@@ -288,11 +276,7 @@ def read_colors(path: Path) -> dict[str, tuple[int, int, int]]:
 
 
 def color_table(path: Path, protocol: str) -> ClassTable:
-    """Return the train id of each colour of a list.
-
-    Raises:
-        SgcpError: the colours lack a class that the protocol names.
-    """
+    """Return the train id of each colour of a list."""
     colors, target = read_colors(path), PROTOCOLS[protocol]
     if absent := sorted(target.keys() - colors.keys()):
         raise SgcpError(f"{path}: lacks {', '.join(absent)}, which the protocol needs")
@@ -327,11 +311,7 @@ LAYOUTS = (
 
 
 def check_source(raw: Path, place: OnlyOnce, edition: str) -> None:
-    """Refuse a source that is not of this edition.
-
-    Raises:
-        SgcpError: as ``detect_edition``, with what else the source has; or another edition.
-    """
+    """Refuse a source that is not of this edition."""
     if not place.taken:
         found = explain_layout(LAYOUTS, place.skipped)
         raise SgcpError(f"camvid: the source has no file of this dataset: {found}")

@@ -88,10 +88,6 @@ def read_polygons(path: Path, size: tuple[int, int]) -> Annotation:
     """Read an annotation, refusing what cityscapesScripts cannot draw or misreads.
 
     cityscapesScripts draws no deleted object: any label and polygon of one will do.
-
-    Raises:
-        SgcpError: not JSON of this form, another size; or, of an object to be drawn, an unknown
-            label or a polygon of fewer than two points; or more points than any image has.
     """
     from cityscapesscripts.helpers.annotation import Annotation
 
@@ -136,9 +132,9 @@ def _problem(label: Any, polygon: Any, deleted: Any) -> str:
         name2label.get(label) or name2label.get(label.removesuffix("group"))
     )
     if not known:
-        return f"unlisted label {str(label)[:80]!r}; it is no class of Cityscapes"
+        return f"unlisted label {str(label)[:80]!r}; it is not a class of Cityscapes"
     if not isinstance(polygon, list) or not all(_is_point(point) for point in polygon):
-        return f"a polygon of '{label}' is no list of [x, y] within {FAR:,.0f} pixels"
+        return f"a polygon of '{label}' is not a list of [x, y] within {FAR:,.0f} pixels"
     if len(polygon) < 2 and known.id >= 0:  # a negative id, of licence plates, is never drawn
         return f"a polygon of '{label}' has fewer than two points"
     return ""
@@ -165,7 +161,7 @@ def _convert_scene(scene: RawImage, raw: Path, out: Path) -> tuple[Item, int]:
     label = Path("labels", scene.split, city, stem + LABEL_ENDING)
     segments = Path("segments", scene.split, city, stem + SEGMENT_ENDING)
     deleted = 0
-    # Digested before it is read: a change in between must not go by unnoticed.
+    # Digested before it is read: a change in between must be noticed.
     source_digest = digest_file(raw / scene.label)
     if not ((out / label).is_file() and (out / segments).is_file()):
         annotation = read_polygons(raw / scene.label, size)
@@ -207,15 +203,7 @@ def prepare_cityscapes(
     allow_missing: bool,
     workers: int | str,
 ) -> Dataset:
-    """Convert every labelled scene into ``out/labels``.
-
-    Args:
-        expected: images a split, as published.
-
-    Raises:
-        SgcpError: an image or annotation is not as published, some are missing, or two images of a
-            split have one name.
-    """
+    """Convert every labelled scene into ``out/labels``."""
     scenes = _find_scenes(raw, name, allow_missing)
     refuse_collisions(scenes, raw)
     found = {split: sum(scene.split == split for scene in scenes) for split in expected}
@@ -277,11 +265,7 @@ LAYOUTS = (
 
 
 def check_source(raw: Path, place: OnlyOnce, edition: str) -> None:
-    """Refuse a source that lacks images or polygons; report images that are not read.
-
-    Raises:
-        SgcpError: naming what is missing and what the source has instead.
-    """
+    """Refuse a source that lacks images or polygons; report images that are not read."""
     parts = {path.parts[0] for path in place.taken}
     wanted = {IMAGES: f"NAME{IMAGE_ENDING}", LABELS: f"NAME{POLYGON_ENDING}"}
     if lacks := [f"{part}/SPLIT/CITY/{name}" for part, name in wanted.items() if part not in parts]:

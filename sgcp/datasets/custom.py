@@ -28,7 +28,7 @@ IMAGES, LABELS = "images", "labels"
 LABEL_ENDING = ".png"
 ENDINGS = (LABEL_ENDING, ".jpg", ".jpeg")
 FOREIGN = (".bmp", ".gif", ".heic", ".jp2", ".tif", ".tiff", ".webp")  # images, but not read
-LEARNED = ("train", "val")  # splits that must have labels
+LABELLED = ("train", "val")  # splits that must have labels
 SHOWN = 5  # classes of one message
 PAGE = "docs/custom-dataset.md"
 # A file that may list classes, where classes.csv is missing.
@@ -41,9 +41,6 @@ def raw_path(name: str) -> Path | None:
     """Return where a file of a user's folder or archive belongs below the raw folder.
 
     None if it is no image: notes, hidden files, what file managers leave.
-
-    Raises:
-        SgcpError: an image of a form that is not read; left out, it would not be missed.
     """
     match = re.search(
         rf"(?:^|/)((?:({IMAGES}|{LABELS})/(?:train|val|test)/|{CLASSES}\Z)[\s\S]*)\Z", name
@@ -67,13 +64,6 @@ def find_images(raw: Path, allow_missing: bool) -> list[RawImage]:
     """Pair the images of every split with their label maps, by name.
 
     A test split may come without label maps; training and validation may not.
-
-    Args:
-        allow_missing: leave out files without a counterpart, and report them.
-
-    Raises:
-        SgcpError: an image without label map, or the reverse; one name twice in a folder; an empty
-            split.
     """
     labels: list[Path] = []
     images = []
@@ -89,11 +79,11 @@ def find_images(raw: Path, allow_missing: bool) -> list[RawImage]:
         for image in _list_files(raw, IMAGES, split):
             expected = Path(LABELS, *image.parts[1:]).with_suffix(LABEL_ENDING)
             label = found.get(_name_of(image), expected)
-            images.append(RawImage(split, image, label if found or split in LEARNED else None))
+            images.append(RawImage(split, image, label if found or split in LABELLED else None))
     layout = f"{IMAGES}/SPLIT/NAME.png or .jpg, and {LABELS}/SPLIT/NAME{LABEL_ENDING}"
     images = pair_files("custom", raw, images, labels, allow_missing, layout)
     refuse_collisions(images, raw)
-    empty = [split for split in LEARNED if not any(image.split == split for image in images)]
+    empty = [split for split in LABELLED if not any(image.split == split for image in images)]
     if empty and not allow_missing:
         without = {
             "train": "To score a model without training one, run "
@@ -137,8 +127,8 @@ def _prepare(inputs: Inputs, out: Path, settings: Any, workers: int | str) -> Da
     converted = map_parallel(convert, images, workers, "labels")
     items = tuple(item for item, _ in converted)
     # Without a training split, as for a dataset that only scores, all its label maps count.
-    learned = ("train",) if any(item.split == "train" for item in items) else SPLITS
-    seen = set().union(*(found for item, found in converted if item.split in learned))
+    judged = ("train",) if any(item.split == "train" for item in items) else SPLITS
+    seen = set().union(*(found for item, found in converted if item.split in judged))
     _judge_classes(table.classes, seen)
     return Dataset(
         "custom", "folder", table.protocol, table.classes, items, sources, table.void_ids
@@ -179,12 +169,7 @@ def _refuse_several(source: Path, taken: Mapping[Path, str]) -> None:
 
 
 def check_source(raw: Path, place: OnlyOnce, edition: str) -> None:
-    """Refuse a source that lacks a part; mention images that none of the splits takes.
-
-    Raises:
-        SgcpError: naming what is missing and what there is instead; or a folder that is meant as
-            a split but has another name.
-    """
+    """Refuse a source that lacks a part; mention images that none of the splits takes."""
     parts = {path.parts[0] for path in place.taken}
     missing = [f"{kind}/SPLIT" for kind in (IMAGES, LABELS) if kind not in parts]
     if missing:

@@ -32,11 +32,7 @@ MAX_NAME = 80  # characters
 
 
 def read_classes(path: Path) -> ClassTable:
-    """Read ``classes.csv``: a header, then a row a class in the order of train ids.
-
-    Raises:
-        SgcpError: missing, no such table, or an empty or contradictory row.
-    """
+    """Read ``classes.csv``: a header, then a row a class in the order of train ids."""
     builder = _Builder()
     try:
         for number, row in _read_rows(read_text(path, MAX_TABLE)):
@@ -95,9 +91,9 @@ class _Builder:
         name, values, paint = row
         name = unicodedata.normalize("NFC", IGNORED if name.casefold() == IGNORED else name)
         if not name or len(name) > MAX_NAME or not name.isprintable():
-            raise ValueError(f"{name[:MAX_NAME]!r} is no name of a class")
+            raise ValueError(f"{name[:MAX_NAME]!r} is not a class name")
         if name in self.names:
-            raise ValueError(f"the name '{name}' stands there twice")
+            raise ValueError(f"the name '{name}' is listed twice")
         self.names.add(name)
         texts = values.split()
         if name == IGNORED and REST in texts:
@@ -132,7 +128,7 @@ class _Builder:
         elif re.fullmatch(r"[0-9]{1,3}", text) and int(text) < 256:
             code = int(text)
         else:
-            raise ValueError(f"{text[:80]!r} is no value of a label file: 0 to 255, or #rrggbb")
+            raise ValueError(f"{text[:80]!r} is not a label value: 0 to 255, or #rrggbb")
         if code in self.owners:
             raise ValueError(f"'{text}' belongs to '{self.owners[code]}' already")
         self.owners[code] = name
@@ -160,6 +156,6 @@ def means_void(name: str) -> bool:
 def _parse_color(text: str) -> tuple[int, int, int]:
     """Return the RGB bytes of ``#rrggbb``."""
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
-        raise ValueError(f"{text[:80]!r} is no colour; write it as #rrggbb")
+        raise ValueError(f"{text[:80]!r} is not a colour; write it as #rrggbb")
     red, green, blue = bytes.fromhex(text[1:])
     return red, green, blue

@@ -69,7 +69,7 @@ def fetch(
             say(f"connection lost at {_size(partial):,} bytes, trying again")
             time.sleep(pause * 2**failures)
         except (ValueError, HTTPError) as error:  # an address that no library can take apart
-            raise SgcpError(f"{url}: leads to no valid address ({error})") from None
+            raise SgcpError(f"{url}: redirects to an invalid address ({error})") from None
     if md5 is not None and _file_md5(partial) != md5.lower():
         partial.unlink()
         raise SgcpError(
@@ -80,12 +80,7 @@ def fetch(
 
 
 def get_text(session: requests.Session, url: str) -> str:
-    """Return a short answer as text; redirects are not followed.
-
-    Raises:
-        SgcpError: it is longer than any answer that is read here.
-        requests.RequestException: unreachable or refused.
-    """
+    """Return a short answer as text; redirects are not followed."""
     content = b""
     with session.get(url, allow_redirects=False, stream=True, timeout=TIMEOUT) as response:
         response.raise_for_status()
@@ -138,7 +133,7 @@ def _write_body(
     bound = min(limit, start + shutil.disk_usage(partial.parent).free)
     if total is not None and total > bound:
         raise SgcpError(
-            f"{response.url}: {total:,} bytes, of which {bound:,} may be taken; free some space, "
+            f"{response.url}: {total:,} bytes, more than the limit of {bound:,}; free some space, "
             "or get the file by other means"
         )
     name = partial.name.removesuffix(PARTIAL)
@@ -151,8 +146,8 @@ def _write_body(
             if file.tell() + len(chunk) > bound:
                 partial.unlink()
                 raise SgcpError(
-                    f"{response.url}: goes on after {bound:,} bytes, more than the file or this "
-                    "disk holds; what arrived was removed: get the file by other means"
+                    f"{response.url}: continues after {bound:,} bytes, more than the file or this "
+                    "disk holds; the partial download was removed: get the file by other means"
                 )
             file.write(chunk)
             bar.advance(task, len(chunk))

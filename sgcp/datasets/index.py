@@ -108,11 +108,7 @@ def find_collisions(images: Iterable[Located]) -> list[tuple[Located, Located]]:
 
 
 def refuse_collisions(images: Iterable[Located], folder: Path) -> None:
-    """Refuse images below ``folder`` of which two of one split would have one prediction.
-
-    Raises:
-        SgcpError: naming two such images, and how many more there are.
-    """
+    """Refuse images below ``folder`` of which two of one split would have one prediction."""
     if not (pairs := find_collisions(images)):
         return
     one, other = pairs[0]
@@ -155,11 +151,7 @@ def digest_pixels(pixels: UInt8) -> str:
 
 
 def digest_file(path: Path) -> str:
-    """Digest a file's bytes.
-
-    Raises:
-        SgcpError: there is no such file.
-    """
+    """Digest a file's bytes."""
     try:
         return file_sha256(path)[:DIGEST_LENGTH]
     except OSError as error:
@@ -296,7 +288,7 @@ def _item_from_row(values: list[str]) -> Item:
 def _inside(name: str) -> Path:
     path = Path(name)
     if path.is_absolute() or not path.name or ".." in path.parts or "\0" in name:
-        raise ValueError(f"index.csv or dataset.json: {name} is no file of the folder")
+        raise ValueError(f"index.csv or dataset.json: {name} is not a file of the folder")
     return path
 
 
@@ -349,5 +341,5 @@ def refuse_overlap(
         name = one.origin if same == one.origin else f"{one.origin}, the same pixels as {same}"
         raise SgcpError(
             f"{len(shared)} of {len(evaluated)} images to score were trained on (such as "
-            f"{name}): the number would mean nothing. {advice}"
+            f"{name}): the score would be meaningless. {advice}"
         )

@@ -59,20 +59,12 @@ def ids_coincide(train_ids: Mapping[int, int]) -> bool:
 def write_labels(
     path: Path, labels: UInt8, meaning: Meaning, text: Mapping[str, str] = NO_TEXT
 ) -> None:
-    """Write a label map (H, W) as a PNG of mode L with its meaning, whole or not at all.
-
-    Args:
-        text: further text of the file, by keyword.
-    """
+    """Write a label map (H, W) as a PNG of mode L with its meaning, whole or not at all."""
     write_png(path, labels, {KEYWORD: meaning.to_text(), **text})
 
 
 def read_meaning(text: Mapping[str, str]) -> Meaning | None:
-    """Return the meaning of a label map's values; None where it has none that is readable.
-
-    Args:
-        text: of its PNG, by keyword.
-    """
+    """Return the meaning of a label map's values; None where it has none that is readable."""
     try:
         content = parse_json(text.get(KEYWORD, ""))
         encoding, classes = content["encoding"], content["classes"].items()

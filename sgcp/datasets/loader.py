@@ -80,7 +80,7 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
             pair = lay_over(pair, self.transform(*other, generator), generator)
         return pair
 
-    def can_teach(self, epoch: int) -> bool:
+    def has_labels(self, epoch: int) -> bool:
         """Return whether any image of the split gives a labelled pixel in this epoch."""
         return any(is_labelled(self[epoch, index][1]) for index in range(len(self)))
 
@@ -128,11 +128,7 @@ LONGEST_FOLDER = 75  # bytes; a socket's path has 107 at most, "/pymp-12345678/l
 
 
 def batches(loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield what a loader yields; a worker's error arrives without the traceback before it.
-
-    Raises:
-        SgcpError: as ``SegmentationDataset.read``.
-    """
+    """Yield what a loader yields; a worker's error arrives without the traceback before it."""
     try:
         yield from loader
     except SgcpError as error:
@@ -142,11 +138,7 @@ def batches(loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
 
 @contextmanager
 def explaining_killed_workers() -> Iterator[None]:
-    """Turn what torch raises where a loader process was killed, at any place, into one message.
-
-    Raises:
-        SgcpError: a loader process was killed.
-    """
+    """Turn what torch raises where a loader process was killed, at any place, into one message."""
     try:
         yield
     except RuntimeError as error:

@@ -90,11 +90,7 @@ def compare_names(expected: Path, found: Sequence[Path]) -> str:
 def check_counts(
     dataset: str, found: Mapping[str, int], expected: Mapping[str, int], allow_missing: bool
 ) -> None:
-    """Refuse fewer images than published, or report how many are missing from each split.
-
-    Raises:
-        SgcpError: images are missing and ``allow_missing`` is off.
-    """
+    """Refuse fewer images than published, or report how many are missing from each split."""
     missing = ", ".join(
         f"{expected[split] - found[split]} of {expected[split]} {split} images"
         for split in expected
@@ -117,9 +113,6 @@ def convert_image(
     Args:
         read: returns the train ids (H, W) of a file.
         sequence: the recording or folder that the image belongs to.
-
-    Raises:
-        SgcpError: image and label map differ in size; or as ``read_image`` and ``read``.
     """
     pixels = read_image(raw / image.image)
     size = (pixels.shape[0], pixels.shape[1])

@@ -28,11 +28,7 @@ class OnlyOnce:
         """Names without a place, to explain what is missing."""
 
     def __call__(self, name: str) -> Path | None:
-        """Return where a file belongs, None if it is not needed.
-
-        Raises:
-            SgcpError: a second file for one place, or a name that the index cannot contain.
-        """
+        """Return where a file belongs, None if it is not needed."""
         target = self.place(name)
         if target is None:
             self.skipped.append(name)
@@ -49,11 +45,7 @@ class OnlyOnce:
 
 
 def resolve_source(root: Path, raw: Path) -> Path:
-    """Return a folder's own address, ``~`` expanded and links followed.
-
-    Raises:
-        SgcpError: no such folder, user or name; or its files would be linked into itself.
-    """
+    """Return a folder's own address, ``~`` expanded and links followed."""
     try:
         folder = root.expanduser().resolve()
     except (RuntimeError, ValueError) as error:  # no such user; links in a circle; a NUL
@@ -90,9 +82,6 @@ def walk_files(source: Path) -> Iterator[Path]:
     """Yield every regular file below a folder, following links but entering no folder in itself.
 
     Datasets are often assembled from links to other disks. Folders without permission are skipped.
-
-    Raises:
-        SgcpError: more than ``MAX_FOLDERS`` folders.
     """
     todo: list[tuple[Path, frozenset[tuple[int, int]]]] = [(source, frozenset())]
     entered = 0

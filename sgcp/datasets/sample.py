@@ -266,12 +266,7 @@ def _write_label_images(polygons: Path) -> None:
 def generate_sample(
     folder: Path, seed: int, size: tuple[int, int], counts: dict[str, int], workers: int | str
 ) -> None:
-    """Write the whole sample below ``folder``, the same bytes for the same arguments.
-
-    Args:
-        size: (height, width), pixels.
-        counts: images a split.
-    """
+    """Write the whole sample below ``folder``, the same bytes for the same arguments."""
     tasks = [
         (folder, seed, split, index, size) for split in counts for index in range(counts[split])
     ]

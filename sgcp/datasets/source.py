@@ -107,11 +107,7 @@ class Description(_Strict):
 
 
 def read_description(path: Path) -> Description:
-    """Read ``pipeline/datasets/DATASET.yaml``.
-
-    Raises:
-        SgcpError: missing or not of the expected form.
-    """
+    """Read ``pipeline/datasets/DATASET.yaml``."""
     try:
         return Description.model_validate(read_yaml(path))
     except FileNotFoundError:

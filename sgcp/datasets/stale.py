@@ -183,15 +183,7 @@ def refuse_stale(
 
 
 def refuse_changed_raw(layout: Layout, dataset: Dataset, before: Stamps) -> None:
-    """Refuse raw files that changed while ``prepare`` read them.
-
-    Args:
-        dataset: as prepared from them.
-        before: how they were before it began.
-
-    Raises:
-        SgcpError: naming the files.
-    """
+    """Refuse raw files that changed while ``prepare`` read them."""
     files = _known_files(layout, dataset, dataset.items, images=True, labels=True)
     raw = [file for file in files if file.key.startswith(f"{RAW}/")]
     changes, _ = _find_changes(layout, dataset, raw, before)

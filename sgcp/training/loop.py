@@ -188,7 +188,7 @@ def mean_loss(fabric: Fabric, data: Data, progress: Progress) -> dict[str, float
                 "the loss is not finite: the run diverged; lower train.lr, warm up longer"
             )
         return {"loss": total / steps}
-    if not data.train.dataset.can_teach(progress.epoch):  # type: ignore[attr-defined]
+    if not data.train.dataset.has_labels(progress.epoch):  # type: ignore[attr-defined]
         raise SgcpError(
             "no crop has a labelled pixel: the label maps of the training split are ignored "
             "everywhere, or train.scale shrinks their labels away. Check the labels in "

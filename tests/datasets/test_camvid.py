@@ -35,7 +35,7 @@ def test_classes_that_the_protocol_needs_are_named_where_they_lack(colors_file):
     )
     with pytest.raises(SgcpError, match=r"label_colors\.txt: lacks Car, Sky, which the protocol"):
         camvid.color_table(colors_file, "strict")
-    with pytest.raises(SgcpError, match="no list of colours"):
+    with pytest.raises(SgcpError, match="not a list of colours"):
         camvid.read_colors(colors_file.parent)
 
 

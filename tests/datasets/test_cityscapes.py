@@ -75,12 +75,12 @@ SQUARE = [[0, 0], [9, 0], [9, 9]]
     [
         ({"objects": [{"label": "unicorn", "polygon": SQUARE}]}, "unlisted label 'unicorn'"),
         ({"objects": [{"label": "car", "polygon": [[1, 1]]}]}, "fewer than two points"),
-        ({"objects": [{"label": "car", "polygon": [[1, "x"]]}]}, "no list of"),
+        ({"objects": [{"label": "car", "polygon": [[1, "x"]]}]}, "not a list of"),
         ({"objects": [{"polygon": SQUARE}]}, "not a Cityscapes annotation"),
         ({"objects": 3}, "not a Cityscapes annotation"),
         ({"objects": [{"label": ["car"], "polygon": SQUARE}]}, "unlisted label"),
-        ({"objects": [{"label": "car", "polygon": ["12", "34"]}]}, "no list of"),
-        ({"objects": [{"label": "car", "polygon": [[10**400, 0], [1, 1]]}]}, "no list of"),
+        ({"objects": [{"label": "car", "polygon": ["12", "34"]}]}, "not a list of"),
+        ({"objects": [{"label": "car", "polygon": [[10**400, 0], [1, 1]]}]}, "not a list of"),
         (
             {"objects": [{"label": "car", "polygon": [[float("nan"), 0], [1, 1]]}]},
             "NaN is no",

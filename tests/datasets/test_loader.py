@@ -274,14 +274,14 @@ def test_batch_beyond_the_split_and_uneven_batches_are_refused(items, tmp_path):
         train_loader(dataset(items, tmp_path), 3, 0, world=2)
 
 
-def test_an_epoch_can_teach_if_one_of_its_own_crops_is_labelled(items, tmp_path):
+def test_an_epoch_has_labels_if_one_of_its_own_crops_is_labelled(items, tmp_path):
     labelled = sample_generator(1, 3, 5).initial_seed()  # epoch 3, image 5
 
     def transform(image, label, generator):
         return image, label if generator.initial_seed() == labelled else label | IGNORE
 
     data = dataset(items, tmp_path, transform)
-    assert [data.can_teach(epoch) for epoch in range(5)] == [False, False, False, True, False]
+    assert [data.has_labels(epoch) for epoch in range(5)] == [False, False, False, True, False]
 
 
 def test_label_without_class_and_other_size_are_refused(items, tmp_path):

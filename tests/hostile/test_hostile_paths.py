@@ -173,7 +173,7 @@ def test_split_that_names_other_folders_is_refused(walled: Project, frames: Path
     walled.ok("download", "camvid", "--root", frames)
     (walled.root / "pipeline/splits/camvid/train.txt").write_text(f"0001TP_006690\n{stem}\n")
     before = forge.snapshot(walled.root.parent)
-    assert f"train.txt: {stem!r} is no stem" in walled.fails("prepare", "camvid")
+    assert f"train.txt: {stem!r} is not the name of an image" in walled.fails("prepare", "camvid")
     assert forge.snapshot(walled.root.parent) == before
 
 

@@ -80,7 +80,7 @@ def get(address: str, target: Path, md5: str | None = None, **options) -> None:
 # One answer, what is said then, and how often the server was asked.
 LIARS = {
     "too long": (answer(length=10**6), "cannot be reached", 5),
-    "absurdly long": (answer(length=10**17), "may be taken; free some space", 1),
+    "absurdly long": (answer(length=10**17), "more than the limit of", 1),
     "unfinished chunks": (
         answer(b"5\r\nhello\r\nff\r\nx", length=None, Transfer_Encoding="chunked"),
         "cannot be reached", 6,
@@ -101,7 +101,7 @@ LIARS = {
         answer(b"", "302 Found", Location="file:///etc/passwd"), "cannot be reached", 1,
     ),
     "redirect to no address": (
-        answer(b"", "302 Found", Location="http://[::1"), "leads to no valid address", 1,
+        answer(b"", "302 Found", Location="http://[::1"), "redirects to an invalid address", 1,
     ),
     "redirect to nowhere": (answer(b"", "304 Not Modified"), "the server answered 304", 1),
     "no content": (answer(b"", "204 No Content", length=None), "the server answered 204", 1),

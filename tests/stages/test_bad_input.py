@@ -98,7 +98,7 @@ def test_empty_and_doubled_splits_are_refused(project: Project, archive: Path):
     path.write_text("")
     assert "an empty split" in project.fails("prepare", "camvid")
     path.write_text("a\na\n")
-    assert "stands there twice" in project.fails("prepare", "camvid")
+    assert "listed twice" in project.fails("prepare", "camvid")
     assert not (project.root / "data/prepared/camvid").exists()
 
 
