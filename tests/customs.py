@@ -58,7 +58,7 @@ def refused(project: Project, source: Path) -> str:
     if result.exit_code:
         stage, folder = "download", project.root / "data/raw"
     text = project.fails(stage, "custom", *(("--root", source) if stage == "download" else ()))
-    assert not folder.exists() or not list(folder.glob("own*"))
+    assert not folder.exists() or not list(folder.glob("custom*"))
     return text
 
 

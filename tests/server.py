@@ -1,93 +1,60 @@
-"""A local server that speaks the Cityscapes site's protocol."""
+"""A local server that answers as it is told, byte for byte."""
 
-import hashlib
-import json
+import itertools
+import re
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-from urllib.parse import parse_qs, urlparse
 
 USER, PASSWORD = "ada@example.org", "correct horse"
 
 
-@dataclass
-class Site:
-    """What the server offers."""
-
-    packages: dict[str, bytes]
-    url: str = ""
-    md5: dict[str, str] = field(default_factory=dict)
-    """Wrong checksums to publish."""
-    requests: list[str] = field(default_factory=list)
-    """The path of each request."""
-
-
-def handler_for(site: Site) -> type[BaseHTTPRequestHandler]:
-    names = sorted(site.packages)
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-        def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def package(self) -> str:
-            query = parse_qs(urlparse(self.path).query)
-            return names[int(query["packageID"][0])]
-
-        def do_POST(self) -> None:
-            site.requests.append(self.path)
-            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            given = (form["username"][0], form["password"][0], form["submit"][0])
-            if given == (USER, PASSWORD, "Login"):
-                self.answer(302, Location="/downloads/", Set_Cookie="session=good; Path=/")
-            else:
-                self.answer(200, b"<html>try again</html>", Content_Type="text/html")
-
-        def do_GET(self) -> None:
-            site.requests.append(self.path)
-            path = urlparse(self.path).path
-            if path == "/login":
-                self.answer(200, b"<html>log in</html>", Content_Type="text/html")
-            elif "session=good" not in (self.headers.get("Cookie") or ""):
-                self.answer(302, Location="/login")
-            elif path == "/downloads/":
-                rows = [
-                    {"name": n, "packageID": i, "size": "1MB", "thirdparty": "0"}
-                    for i, n in enumerate(names)
-                ]
-                self.answer(200, json.dumps(rows).encode(), Content_Type="application/json")
-            elif path == "/md5-sum/":
-                name = self.package()
-                right = hashlib.md5(site.packages[name]).hexdigest()
-                self.answer(200, f"{site.md5.get(name, right)}  {name}\n".encode())
-            elif path == "/file-handling/":
-                self.answer(200, site.packages[self.package()], Content_Type="application/zip")
-
-    return Handler
+def answer(body: bytes, status: str = "200 OK", length: object = ..., **headers) -> bytes:
+    """Return one HTTP answer, as wrong as its headers say."""
+    lines = [f"HTTP/1.1 {status}", "Connection: close"]
+    if length is not None:
+        lines.append(f"Content-Length: {len(body) if length is ... else length}")
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
 @contextmanager
-def serve(site: Site) -> Iterator[Site]:
-    """Serve on the loopback interface until the block ends."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(site))
-    server.handle_error = lambda *_: None  # cut connections are meant
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+def serving(*answers: bytes | Iterable[bytes]) -> Iterator[tuple[str, list[bytes]]]:
+    """Give each connection the next answer, the last one again and again, byte for byte.
+
+    Yields:
+        The address, and the requests so far.
+    """
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    script = itertools.chain(answers, itertools.repeat(answers[-1]))
+    requested: list[bytes] = []
+
+    def serve() -> None:
+        for reply in script:
+            try:
+                connection = listener.accept()[0]
+            except OSError:
+                return
+            with connection:
+                head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+                if length := re.search(rb"Content-Length: (\d+)", head):
+                    while len(body) < int(length[1]):  # of a form
+                        body += connection.recv(65536)
+                requested.append(head + b"\r\n\r\n" + body)
+                pieces = [reply] if isinstance(reply, bytes) else reply
+                try:
+                    for piece in pieces:
+                        connection.sendall(piece.replace(b"ADDRESS", address.encode()))
+                except OSError:  # the other side has had enough
+                    continue
+
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    site.url = f"http://127.0.0.1:{server.server_port}"
     try:
-        yield site
+        yield address, requested
     finally:
-        server.shutdown()
-        server.server_close()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(10)

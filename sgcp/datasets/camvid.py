@@ -107,7 +107,7 @@ def raw_path(name: str) -> Path | None:
 
 
 def detect_edition(raw: Path) -> str:
-    """Return the edition, by the folders that only one edition has."""
+    """Return the edition, by the folders that only it has; refuse one that lacks a part."""
     found = {
         name: paths[0].relative_to(raw)
         for name, edition in EDITIONS.items()
@@ -121,20 +121,13 @@ def detect_edition(raw: Path) -> str:
     if not found:
         raise SgcpError(f"{raw}: contains no CamVid data; run `sgcp download camvid` first")
     name = next(iter(found))
-    missing = [part for part in EDITIONS[name].parts if not any(raw.glob(part))]
-    if (colors := EDITIONS[name].colors) and _find_colors(raw) is None:
-        missing.append(colors)
-    if missing:
+    parts = filter(None, (*EDITIONS[name].parts, EDITIONS[name].colors))
+    if missing := [part for part in parts if not any(raw.glob(part))]:
         raise SgcpError(
             f"{raw}: the {name} edition lacks {', '.join(missing)}. Give all its parts together: "
             "`sgcp download camvid --archive ...`"
         )
     return name
-
-
-def _find_colors(raw: Path) -> Path | None:
-    """Return the list of colours that the raw folder has."""
-    return next((raw / name for name in COLOR_LISTS if (raw / name).is_file()), None)
 
 
 def _split_by_folders(raw: Path) -> dict[str, list[str]]:
@@ -215,7 +208,7 @@ def prepare_camvid(
         {group: len(published) for group, published in groups.items()},
         allow_missing,
     )
-    colors = _find_colors(raw) if edition.colors else None
+    colors = raw / edition.colors if edition.colors else None
     sources = {colors.name: digest_file(colors)} if colors else {}
     table = color_table(colors, protocol) if colors else SEGNET_TABLE
     convert = partial(_convert_frame, raw=raw, out=out, table=table)

@@ -69,8 +69,7 @@ def is_hidden(name: str) -> bool:
 
 def other_split(folder: str) -> str | None:
     """Return the split that a folder with another name means, None if it means none."""
-    match = re.fullmatch(rf"({ANY_SPLIT}?)", folder, re.IGNORECASE)
-    if match is None or folder in ("train", "val", "test"):
-        return None
+    splits = ("train", "val", "test")
     name = re.sub(r"\d+$", "", folder.lower())
-    return OTHER_SPLITS.get(name, name)
+    split = OTHER_SPLITS.get(name, name)
+    return split if split in splits and folder not in splits else None

@@ -2,7 +2,6 @@
 
 import shutil
 from pathlib import Path
-from zipfile import ZipFile
 
 import pytest
 from customs import VALUES, halves, label, noise, pack, refused, save, take
@@ -33,14 +32,11 @@ def test_folder_of_any_name_is_kept(project, source):
     assert (label(project, "train/day.partial/a") == halves(1, 0)).all()
 
 
-def test_folder_above_and_a_zip_of_it_work_too(project, source, tmp_path):
+def test_folder_above_and_a_zip_of_it_work_too(project, source):
     (source / "images/train/notes.txt").write_text("mine")
     (source / "images/train/._a.png").write_bytes(b"of a file manager")
     assert len(take(project, source.parent).items) == 5
-    with ZipFile(tmp_path / "own.zip", "w") as archive:
-        for path in source.rglob("*.*"):
-            archive.write(path, Path("top", path.relative_to(source)))
-    project.ok("download", "custom", "--archive", tmp_path / "own.zip")
+    project.ok("download", "custom", "--archive", pack(source, "top"))
     assert not (project.root / "data/raw/custom/images/train/a.png").is_symlink()
     project.ok("prepare", "custom")
 

@@ -2,11 +2,7 @@
 
 import gzip
 import hashlib
-import itertools
-import socket
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import forge
@@ -15,7 +11,7 @@ import requests
 from conftest import Project, set_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from server import PASSWORD, USER
+from server import PASSWORD, USER, answer, serving
 
 from sgcp.core.errors import SgcpError
 from sgcp.datasets import fetch as fetching
@@ -26,52 +22,6 @@ BODY = forge.zip_bytes([("CamVid/train/0001TP_006690.png", forge.png((4, 3)))])
 MD5 = hashlib.md5(BODY).hexdigest()
 
 
-def answer(body: bytes = BODY, status: str = "200 OK", length: object = ..., **headers) -> bytes:
-    """Return one HTTP answer, as wrong as its headers say."""
-    lines = [f"HTTP/1.1 {status}", "Connection: close"]
-    if length is not None:
-        lines.append(f"Content-Length: {len(body) if length is ... else length}")
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
-
-
-@contextmanager
-def serving(*answers: bytes | Iterable[bytes]) -> Iterator[tuple[str, list[bytes]]]:
-    """Give each connection the next answer, the last one again and again, byte for byte.
-
-    Yields:
-        The address, and the requests so far.
-    """
-    listener = socket.create_server(("127.0.0.1", 0))
-    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    script = itertools.chain(answers, itertools.repeat(answers[-1]))
-    requested: list[bytes] = []
-
-    def serve() -> None:
-        for reply in script:
-            try:
-                connection = listener.accept()[0]
-            except OSError:
-                return
-            with connection:
-                requested.append(connection.recv(65536))
-                pieces = [reply] if isinstance(reply, bytes) else reply
-                try:
-                    for piece in pieces:
-                        connection.sendall(piece.replace(b"ADDRESS", address.encode()))
-                except OSError:  # the other side has had enough
-                    continue
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield address, requested
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(10)
-
-
 def get(address: str, target: Path, md5: str | None = None, **options) -> None:
     with requests.Session() as session:
         fetch(session, f"{address}/a.zip", target, md5, pause=0, **options)
@@ -79,8 +29,8 @@ def get(address: str, target: Path, md5: str | None = None, **options) -> None:
 
 # One answer, what is said then, and how often the server was asked.
 LIARS = {
-    "too long": (answer(length=10**6), "cannot be reached", 5),
-    "absurdly long": (answer(length=10**17), "more than the limit of", 1),
+    "too long": (answer(BODY, length=10**6), "cannot be reached", 5),
+    "absurdly long": (answer(BODY, length=10**17), "more than the limit of", 1),
     "unfinished chunks": (
         answer(b"5\r\nhello\r\nff\r\nx", length=None, Transfer_Encoding="chunked"),
         "cannot be reached", 6,
@@ -91,7 +41,7 @@ LIARS = {
     "thousands of headers": (
         b"HTTP/1.1 200 OK\r\n" + b"X: 1\r\n" * 5000 + b"\r\n", "cannot be reached", 5,
     ),
-    "two lengths": (answer(length="5, 6"), "cannot be reached", 1),
+    "two lengths": (answer(BODY, length="5, 6"), "cannot be reached", 1),
     "packed": (answer(gzip.compress(BODY), Content_Encoding="gzip"), "encoding 'gzip'", 1),
     "log-in page": (answer(b"<html>", Content_Type="Text/HTML; x=y"), "answered a web page", 1),
     "redirect in a circle": (
@@ -124,7 +74,7 @@ def test_lying_server_is_one_message_and_leaves_no_file(tmp_path: Path, name):
 
 @pytest.mark.parametrize("length", ["-5", "\xb2", "1e3", "9" * 5000, None])
 def test_length_that_is_no_number_is_not_believed(tmp_path: Path, length):
-    with serving(answer(length=length)) as (address, _):
+    with serving(answer(BODY, length=length)) as (address, _):
         get(address, tmp_path / "a.zip")
     assert (tmp_path / "a.zip").read_bytes() == BODY
 
@@ -151,7 +101,7 @@ def test_body_longer_than_the_file_can_be_is_cut_off_and_removed(tmp_path: Path,
 
 def test_download_larger_than_the_disk_is_refused_at_once(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 100}))
-    with serving(answer()) as (address, _), pytest.raises(SgcpError, match="free some space"):
+    with serving(answer(BODY)) as (address, _), pytest.raises(SgcpError, match="free some space"):
         get(address, tmp_path / "a.zip")
 
 
@@ -166,13 +116,13 @@ def beyond(total: int) -> bytes:
 
 # What an earlier try left, and the answers.
 TRIES = {
-    "first": (b"", [answer()]),
+    "first": (b"", [answer(BODY)]),
     "broken connection": (b"", [answer(BODY[:60], length=len(BODY)), part(60, len(BODY))]),
     "part of the file": (BODY[:50], [part(50, len(BODY))]),
     "all of the file": (BODY, [beyond(len(BODY))]),
-    "more than the file": (BODY + b"more", [beyond(len(BODY)), answer()]),
-    "server without ranges": (b"x" * 50, [answer()]),
-    "another range than asked for": (b"x" * 50, [part(0, len(BODY)), answer()]),
+    "more than the file": (BODY + b"more", [beyond(len(BODY)), answer(BODY)]),
+    "server without ranges": (b"x" * 50, [answer(BODY)]),
+    "another range than asked for": (b"x" * 50, [part(0, len(BODY)), answer(BODY)]),
 }
 
 
@@ -192,7 +142,7 @@ def test_file_arrives_whole_whatever_an_earlier_try_left(tmp_path: Path, name, m
 
 
 def test_wrong_checksum_leaves_nothing(tmp_path: Path):
-    with serving(answer()) as (address, _), pytest.raises(SgcpError, match="wrong checksum"):
+    with serving(answer(BODY)) as (address, _), pytest.raises(SgcpError, match="wrong checksum"):
         get(address, tmp_path / "a.zip", "0" * 32)
     assert not list(tmp_path.iterdir())
 
