@@ -113,7 +113,8 @@ def test_refusal_of_the_site_is_one_message(packages, project, replies, message)
     assert not (project.root / "data/raw/cityscapes").exists()
 
 
-def test_archives_and_folders_at_hand_need_no_account(project, packages, tmp_path):
+def test_archives_and_folders_at_hand_need_no_account(project, packages, tmp_path, monkeypatch):
+    monkeypatch.delenv("CITYSCAPES_USERNAME")
     paths = []
     for name, content in packages.items():
         paths += ["--archive", tmp_path / name]
@@ -132,6 +133,7 @@ def test_existing_folder_is_found_by_its_variable(project, packages, tmp_path, m
     for content in packages.values():
         zipfile.ZipFile(io.BytesIO(content)).extractall(tmp_path / "existing")
     monkeypatch.setenv("CITYSCAPES_DATASET", str(tmp_path / "existing"))
+    monkeypatch.delenv("CITYSCAPES_USERNAME")
     project.ok("download", "cityscapes")
     assert Path(project.root / "data/raw/cityscapes/gtFine").is_dir()
 
