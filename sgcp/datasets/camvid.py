@@ -220,10 +220,8 @@ def _read_split(path: Path) -> list[str]:
     """Read the stems of a published split."""
     try:
         stems = read_text(path, MAX_SPLIT).split()
-    except FileNotFoundError:
-        raise SgcpError(f"{path}: no such file; it comes with the project") from None
-    except ValueError as error:
-        raise SgcpError(f"{path}: no list of stems ({error}); it comes with the project") from None
+    except (FileNotFoundError, ValueError) as error:
+        raise SgcpError(f"{path}: no list of images ({error}); it comes with the project") from None
     if not stems:
         raise SgcpError(f"{path}: an empty split")
     if odd := [stem for stem in stems if not re.fullmatch(r"\w[\w.-]*", stem)]:
@@ -316,7 +314,7 @@ def check_source(raw: Path, place: OnlyOnce, edition: str) -> None:
     except SgcpError as error:
         problem = str(error)
     if problem and place.skipped:
-        problem, found = f"{problem}. Besides, {explain_layout(LAYOUTS, place.skipped)}", ""
+        raise SgcpError(f"{problem}. Besides, {explain_layout(LAYOUTS, place.skipped)}")
     if not found:
         raise SgcpError(problem)
     if found != edition:
