@@ -243,7 +243,7 @@ def only_writer(target: Path, patience: float | None = None) -> Iterator[None]:
     deadline = time.monotonic() + (PATIENCE if patience is None else patience)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        while not _try_lock(descriptor):
+        while try_lock(descriptor) is False:
             if time.monotonic() > deadline:
                 raise HeldError(
                     f"{target}: another sgcp is writing there. Wait for it, or stop it "
@@ -255,15 +255,16 @@ def only_writer(target: Path, patience: float | None = None) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool | None:
+    """Return whether an open file is locked now, until closed; None: its disk has no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
-        # Some network file systems have no locks: there is nothing to wait for.
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
             raise
+        return None
     return True
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import ipaddress
 import logging
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.files import try_lock
 
 GRACE = 1  # seconds for open connections at the end
 BACKLOG = 64
@@ -124,7 +124,7 @@ def _make_locked() -> tuple[Path, int]:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         with suppress(FileNotFoundError):
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            if _lock(descriptor) is not False and folder.exists():
+            if try_lock(descriptor) is not False and folder.exists():
                 return folder, descriptor
             os.close(descriptor)
 
@@ -133,18 +133,7 @@ def _remove_unlocked(folder: Path) -> None:
     with suppress(OSError):  # another user's, or just removed
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            if os.fstat(descriptor).st_uid == os.geteuid() and _lock(descriptor):
+            if os.fstat(descriptor).st_uid == os.geteuid() and try_lock(descriptor):
                 shutil.rmtree(folder, ignore_errors=True)
         finally:
             os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool | None:
-    """Return whether the lock was free; None: the file system has no locks."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True

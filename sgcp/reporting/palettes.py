@@ -6,19 +6,12 @@ for trichromats and for three kinds of dichromats. So the first ones of any numb
 the most different. ``tests/reporting/test_palettes.py`` checks the distances.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
-from sgcp.datasets.classes import IGNORE
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sgcp.datasets.classes import SemanticClass
-    from sgcp.media.images import UInt8
+from sgcp.datasets.classes import IGNORE, SemanticClass
+from sgcp.media.images import UInt8
 
 # Okabe and Ito's colours with a contrast of 3 to 1 on white and on dark pages, for lines and bars.
 SERIES = ("#0072b2", "#d55e00", "#009e73")
@@ -52,11 +45,7 @@ def official(classes: Sequence[SemanticClass]) -> UInt8:
 
 
 def safe(count: int) -> UInt8:
-    """Return colours (K, 3) uint8 that stay apart for the colour-blind, none of them near black.
-
-    Args:
-        count: K, at most 254.
-    """
+    """Return up to 254 colours (K, 3) uint8, apart for the colour-blind too, and from black."""
     colors = np.frombuffer(bytes.fromhex("".join(SAFE.split())), dtype=np.uint8)
     return colors.reshape(-1, 3)[:count]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,16 +12,12 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from sgcp.core.files import write_bytes
-from sgcp.datasets.classes import IGNORE
+from sgcp.datasets.classes import IGNORE, SemanticClass
 from sgcp.datasets.label_files import KEYWORD, Meaning
 from sgcp.media.images import NO_TEXT, UInt8
 from sgcp.reporting.palettes import lookup, official
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from sgcp.datasets.classes import SemanticClass
     from sgcp.metrics.iou import ImageScore
 
 MAX_WIDTH = 640  # of one image in a panel, pixels

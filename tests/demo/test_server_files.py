@@ -46,7 +46,7 @@ def test_only_folders_of_killed_servers_are_removed(temporary, monkeypatch):
 
 
 def test_a_folder_removed_before_it_was_locked_is_not_used(temporary, monkeypatch):
-    lock, removed = server._lock, []
+    lock, removed = server.try_lock, []
 
     def lock_too_late(descriptor):
         if not removed:
@@ -54,7 +54,7 @@ def test_a_folder_removed_before_it_was_locked_is_not_used(temporary, monkeypatc
             removed[0].rmdir()
         return lock(descriptor)
 
-    monkeypatch.setattr(server, "_lock", lock_too_late)
+    monkeypatch.setattr(server, "try_lock", lock_too_late)
     with temporary_folder() as folder:
         assert folder.is_dir()
         assert folder not in removed
