@@ -43,21 +43,6 @@ class Options:
     """Of a video."""
     open_browser: bool = False
 
-    def check(self) -> None:
-        """Refuse numbers out of range.
-
-        Raises:
-            SgcpError: naming the option.
-        """
-        if not 0 <= self.port <= 65535:
-            raise SgcpError(f"--port: expected 0 .. 65535, got {self.port}")
-        if not 1 <= self.max_megabytes <= MAX_MEGABYTES:
-            raise SgcpError(
-                f"--max-megabytes: expected 1 .. {MAX_MEGABYTES}, got {self.max_megabytes}"
-            )
-        if not 0 < self.max_seconds < float("inf"):
-            raise SgcpError(f"--max-seconds: expected more than 0, got {self.max_seconds}")
-
 
 def demo(given: Sequence[str], project: Path | None, accelerator: str, options: Options) -> None:
     """Serve the page until Ctrl-C.
@@ -70,7 +55,7 @@ def demo(given: Sequence[str], project: Path | None, accelerator: str, options: 
         SgcpError: Gradio is not installed, an option is wrong, a model is missing, or the port is
             taken.
     """
-    options.check()
+    _check(options)
     if find_spec("gradio") is None:
         raise SgcpError(f"sgcp demo needs Gradio, which is not installed. {INSTALL}")
     models = ModelCache(offered_models(given, project), choose_device(accelerator))
@@ -108,3 +93,13 @@ def demo(given: Sequence[str], project: Path | None, accelerator: str, options: 
     if busy:  # a running network cannot be stopped, and Python would wait for its thread
         sys.stdout.flush()
         os._exit(0)
+
+
+def _check(options: Options) -> None:
+    if not 0 <= options.port <= 65535:
+        raise SgcpError(f"--port: expected 0 .. 65535, got {options.port}")
+    if not 1 <= options.max_megabytes <= MAX_MEGABYTES:
+        got = options.max_megabytes
+        raise SgcpError(f"--max-megabytes: expected 1 .. {MAX_MEGABYTES}, got {got}")
+    if not 0 < options.max_seconds < float("inf"):
+        raise SgcpError(f"--max-seconds: expected more than 0, got {options.max_seconds}")

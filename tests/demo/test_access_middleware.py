@@ -157,7 +157,7 @@ def answers(app):
     return said
 
 
-def test_the_browser_must_ask_nobody_else_whatever_the_application_says():
+def test_headers_that_keep_the_browser_local_replace_those_of_the_application():
     async def app(scope, receive, send):
         kept = [(b"content-type", b"text/html"), (b"Content-Security-Policy", b"default-src *")]
         await send({"type": "http.response.start", "status": 200, "headers": kept})

@@ -89,7 +89,7 @@ def test_large_images_are_refused_before_they_are_decoded(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("size", [(4096, 8192), (1, 2**23), (2**23, 1), (720, 40_000)])
-def test_what_the_network_sees_is_bounded(size):
+def test_the_size_of_the_networks_input_is_bounded(size):
     height, width = media.network_size(Halves(), size)
     assert 1 <= height * width <= media.NETWORK_PIXELS
     assert media.network_size(Halves(), (1024, 2048)) == (1024, 2048)
@@ -104,7 +104,7 @@ def test_bands_are_painted_and_counted_as_the_whole_image():
     assert np.array_equal(media.count_pixels(labels), np.bincount(labels.ravel(), minlength=256))
 
 
-def test_the_largest_share_comes_first_and_what_does_not_occur_has_none():
+def test_shares_are_of_the_classes_that_occur_the_largest_first():
     counts = np.zeros(256, np.int64)
     counts[[2, 4, 7]] = 1, 6, 3
     found = media.shares(counts, Halves.classes)
@@ -225,7 +225,7 @@ def test_a_full_disk_is_named_and_no_folder_of_the_server(tmp_path):
     assert said.startswith("a_labels.png: No space left on device")
 
 
-def test_a_bug_shows_its_traceback_to_those_who_ask(tmp_path, monkeypatch, capsys):
+def test_a_bug_prints_its_traceback_only_in_debug_mode(tmp_path, monkeypatch, capsys):
     def explain_a_bug():
         try:
             [].pop()

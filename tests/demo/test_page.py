@@ -29,7 +29,7 @@ def call(page, place=None, value=None, **more):
     return is_call(page, {"data": data, "fn_index": 0, "session_hash": "tab"} | more)
 
 
-def test_what_the_page_sends_is_taken(page):
+def test_calls_of_the_page_are_accepted(page):
     assert call(page)
     assert call(page, 0, None)
     assert call(page, 4, 12.5)

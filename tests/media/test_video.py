@@ -112,7 +112,7 @@ def test_sound_that_mp4_cannot_hold_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_turned_videos_are_seen_and_written_upright(tmp_path, turn):
+def test_rotated_videos_are_read_and_written_upright(tmp_path, turn):
     source = make_video(tmp_path / "a.mp4", rotation=turn, aspect=Fraction(4, 3))
     seen = []
     transform(source, lambda frame: seen.append(frame) or keep(frame), workers=1)
@@ -204,7 +204,7 @@ def only_sound(path):
         (only_sound, "no video in it"),
     ],
 )
-def test_what_is_no_video_is_refused(tmp_path, make, message):
+def test_other_files_are_refused(tmp_path, make, message):
     make_video(tmp_path / "other.mp4")
     make(tmp_path / "a.mp4")
     assert message in refused(tmp_path / "a.mp4")
@@ -217,14 +217,14 @@ def test_huge_frames_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["http:a.mp4", "%d.mp4", "concat:b|c.mp4", "\udcff.mp4", "-.mp4"])
-def test_names_are_names(tmp_path, name, monkeypatch):
+def test_a_name_is_never_an_address_or_a_pattern(tmp_path, name, monkeypatch):
     make_video(tmp_path / "a.mp4")
     (tmp_path / "a.mp4").replace(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     assert transform(Path(name)).frames == 12
 
 
-def test_a_failing_painter_leaves_what_was_there(tmp_path):
+def test_an_error_while_painting_keeps_the_earlier_file(tmp_path):
     source = make_video(tmp_path / "a.mp4")
     (tmp_path / "o.mp4").write_bytes(b"of another time")
     calls = []
@@ -241,7 +241,7 @@ def test_a_failing_painter_leaves_what_was_there(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "o.mp4"]
 
 
-def test_what_ffmpeg_does_not_write_is_said(tmp_path, monkeypatch):
+def test_an_error_of_ffmpeg_names_the_target(tmp_path, monkeypatch):
     def refuse(*_):
         raise av.error.ArgumentError(22, "times run backwards")
 
@@ -252,7 +252,7 @@ def test_what_ffmpeg_does_not_write_is_said(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
-def test_another_shape_or_suffix_is_a_mistake(tmp_path):
+def test_another_shape_or_suffix_is_refused(tmp_path):
     source = make_video(tmp_path / "a.mp4")
     with pytest.raises(ValueError, match="painted"):
         transform(source, lambda frame: {"overlay": frame[:10], "labels": frame[..., 0]})
@@ -274,7 +274,7 @@ print(sorted(path.name for path in folder.iterdir()))
 """
 
 
-def test_a_full_disk_is_not_the_videos_fault(tmp_path):
+def test_a_full_disk_is_an_os_error(tmp_path):
     make_video(tmp_path / "a.mp4", 60)
     said = run_python(FULL_DISK.replace("FOLDER", repr(str(tmp_path))))
     assert said.splitlines() == ["OSError File too large", "['a.mp4']"]
@@ -331,7 +331,7 @@ def test_memory_does_not_grow_with_length(tmp_path):
     assert peaks[1] - peaks[0] < 50, peaks
 
 
-def test_a_size_that_changes_midway_does_not(tmp_path):
+def test_frames_keep_the_size_of_the_first(tmp_path):
     """A frame whose size changes midway is seen at the size of the first."""
     parts = [make_video(tmp_path / f"{h}.ts", 5, (h, 64)) for h in (48, 96)]
     source = tmp_path / "a.ts"
@@ -349,7 +349,7 @@ def test_a_size_that_changes_midway_does_not(tmp_path):
         ("half", ("a.png",), False), ("half", ("a.mov",), True),  # damaged: by its name
     ],
 )  # fmt: skip
-def test_content_tells_videos_from_images_and_then_the_name(tmp_path, content, names, video):
+def test_videos_are_recognized_by_content_then_by_name(tmp_path, content, names, video):
     contents = {
         "image": forge.png((8, 8)),
         "video": make_video(tmp_path / "made.mp4").read_bytes(),

@@ -50,7 +50,7 @@ def test_official_colours_are_those_of_the_classes():
 
 
 @pytest.mark.parametrize(("count", "least"), [(2, 0.25), (8, 0.14), (11, 0.12), (19, 0.09)])
-def test_safe_colours_stay_apart_in_every_sight(count, least):
+def test_safe_colours_stay_apart_in_every_colour_vision(count, least):
     """From each other and from black, by several just noticeable differences."""
     colors = safe(count)
     assert colors.shape == (count, 3)
@@ -64,7 +64,7 @@ def test_safe_colours_are_further_apart_than_official_ones(classes):
     assert ours > 4 * theirs
 
 
-def test_as_many_classes_as_labels_can_tell_apart_get_different_colours():
+def test_254_classes_have_different_colours():
     assert len(np.unique(safe(254), axis=0)) == 254
 
 

@@ -52,7 +52,7 @@ def edit(project: Project, name: str = METRICS, **values) -> None:
     (project.root / name).write_text(json.dumps(content | values))
 
 
-def test_page_is_one_file_that_asks_nobody_and_links_to_files(reported):
+def test_page_is_one_file_without_requests_and_its_links_exist(reported):
     text = page(reported)
     assert len(text.encode()) < 5 * 2**20
     markup = re.sub(r"<script[^>]*>.*?</script>", "<script>", text, flags=re.DOTALL)
@@ -159,7 +159,7 @@ def test_chosen_images_are_best_median_and_worst_and_none_comes_twice(size, coun
     assert [image.image for _, image in choose_images(equal, 1)] == ["a", "b", "c"]
 
 
-def test_difference_from_an_earlier_run_stands_at_each_class(trained, monkeypatch):
+def test_difference_from_an_earlier_run_is_shown_for_each_class(trained, monkeypatch):
     scores = json.loads((trained.root / METRICS).read_text())
     iou = scores["iou"] | {"road": scores["iou"]["road"] - 0.1}
     edit(trained, "other.json", miou=scores["miou"] - 0.0123, iou=iou)

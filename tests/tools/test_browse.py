@@ -1,6 +1,7 @@
 """`sgcp browse`: numbers against a count by brute force, and every planted fault is found."""
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -102,7 +103,7 @@ def test_one_split_alone_is_shown_and_all_are_compared(project, folder):
     assert val["suspicions"] == everything["suspicions"]
 
 
-def test_page_of_one_split_says_what_it_leaves_out(project, folder):
+def test_page_of_one_split_names_the_split(project, folder):
     page = project.root / "data/browse/sample/index.html"
     assert "nothing looks wrong, all splits looked at" in project.ok(*BROWSE, "--split", "val")
     val = page.read_text()
@@ -134,7 +135,17 @@ def mostly_void(label):
     return label
 
 
-FAULTS = {
+def change(path: Path, function) -> None:
+    array = (read_label if "prepared" in path.parts else read_image)(path)
+    write_png(path, np.ascontiguousarray(function(array)))
+
+
+def without_cars(folder: Folder, split: str, numbers: range) -> None:
+    for number in numbers:
+        change(folder.label(split, number), lambda label: np.minimum(label, 1))
+
+
+IMAGES = {
     "constant": lambda rgb: np.full_like(rgb, 90),
     "black": lambda rgb: (rgb // 20).astype(np.uint8),
     "white": lambda rgb: (255 - rgb // 20).astype(np.uint8),
@@ -142,32 +153,35 @@ FAULTS = {
     "grey": lambda rgb: rgb[..., :1].repeat(3, -1),
     "odd-size": lambda rgb: rgb[:, :-8],
 }
-
-
-LABEL_FAULTS = {
+LABELS = {
     "unknown-ids": lambda label: np.where(label == 2, 77, label).astype(np.uint8),
     "misfit": lambda label: label[:, :-1],
     "unlabelled": mostly_void,
     "one-class": lambda label: np.zeros_like(label),
 }
+OTHERS = {
+    "twice": (lambda f: shutil.copy(f.image("val", 0), f.image("val", 1)), "val_00"),
+    "across-splits": (lambda f: shutil.copy(f.image("val", 0), f.image("test", 1)), "val_00"),
+    "label-twice": (lambda f: shutil.copy(f.label("train", 1), f.label("train", 8)), "train_01"),
+    "untrained": (lambda f: without_cars(f, "train", range(16)), "car"),
+    "lone-class": (
+        lambda f: [without_cars(f, *part) for part in (("train", range(1, 16)), ("val", range(6)))],
+        "train_00",
+    ),
+}
 
 
-@pytest.mark.parametrize("kind", FAULTS | LABEL_FAULTS)
-def test_faulty_image_or_label_is_found(folder, kind):
-    path, array = folder.image("test", 1), read_image(folder.image("test", 1))
-    if kind in LABEL_FAULTS:
-        path = folder.label("train", 1)
-        array = read_label(path)
-    write_png(path, np.ascontiguousarray((FAULTS | LABEL_FAULTS)[kind](array)))
+@pytest.mark.parametrize("kind", IMAGES | LABELS | OTHERS)
+def test_fault_is_found(folder, kind):
+    if kind in IMAGES:
+        change(folder.image("test", 1), IMAGES[kind])
+    elif kind in LABELS:
+        change(folder.label("train", 1), LABELS[kind])
+    else:
+        OTHERS[kind][0](folder)
     folder.index_again()
-    assert problems(folder) == [(kind, path.stem)]
-
-
-@pytest.mark.parametrize(("split", "kind"), [("val", "twice"), ("test", "across-splits")])
-def test_same_pixels_twice_are_found(folder, split, kind):
-    write_png(folder.image(split, 1), read_image(folder.image("val", 0)))
-    folder.index_again()
-    assert problems(folder) == [(kind, "val_00")]
+    name = "test_01" if kind in IMAGES else "train_01" if kind in LABELS else OTHERS[kind][1]
+    assert problems(folder) == [(kind, name)]
 
 
 def test_neighbouring_frame_in_another_split_is_found(folder):
@@ -181,12 +195,6 @@ def test_neighbouring_frame_in_another_split_is_found(folder):
     write_png(folder.image("val", 1), read_image(folder.image("val", 1))[:, ::-1].copy())
     folder.index_again()
     assert problems(folder) == []
-
-
-def test_label_saved_for_two_images_is_found(folder):
-    write_png(folder.label("train", 8), read_label(folder.label("train", 1)))
-    folder.index_again()
-    assert problems(folder) == [("label-twice", "train_01")]
 
 
 def test_missing_and_damaged_files_are_found_and_the_rest_is_counted(project, folder):
@@ -227,25 +235,6 @@ def test_missing_label_of_a_labelled_split_is_found(folder):
     first, *others = folder.dataset.items
     folder.index_again(replace(first, label=None), *others)
     assert problems(folder) == [("no-label", "train_00")]
-
-
-def without_cars(folder: Folder, split: str, numbers: range) -> None:
-    for number in numbers:
-        path = folder.label(split, number)
-        write_png(path, np.minimum(read_label(path), 1))
-
-
-def test_class_of_one_label_alone_is_found(folder):
-    without_cars(folder, "train", range(1, 16))
-    without_cars(folder, "val", range(6))
-    folder.index_again()
-    assert problems(folder) == [("lone-class", "train_00")]
-
-
-def test_class_that_train_lacks_is_found(folder):
-    without_cars(folder, "train", range(16))
-    folder.index_again()
-    assert problems(folder) == [("untrained", "car")]
 
 
 # What is written.
@@ -292,9 +281,7 @@ def test_before_preparation_and_with_wrong_options_nothing_is_written(project: P
 
 
 @pytest.mark.parametrize("name", ["contact-sheet.png", "index.html"])
-def test_run_interrupted_as_files_get_their_names_leaves_no_old_beside_new(
-    project, folder, monkeypatch, name
-):
+def test_interrupted_run_leaves_no_old_file_beside_a_new_one(project, folder, monkeypatch, name):
     """The page is missing then, which ``write_together`` renames last."""
     project.ok(*BROWSE)
     place = project.root / "data/browse/sample"

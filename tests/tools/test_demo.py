@@ -53,7 +53,7 @@ def test_wrong_options_are_refused(tmp_path, arguments, message):
     assert message in Project(tmp_path).fails("demo", *arguments)
 
 
-def test_what_is_missing_or_taken_is_named(tmp_path, monkeypatch):
+def test_a_taken_port_and_a_missing_gradio_are_named(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert f"--port: {port} is taken" in Project(tmp_path).fails("demo", "--port", port)
@@ -80,7 +80,7 @@ def opened(monkeypatch):
     return addresses
 
 
-def test_the_address_is_printed_though_quiet(tmp_path, opened):
+def test_the_address_is_printed_even_with_quiet(tmp_path, opened):
     text = Project(tmp_path).ok("--quiet", "demo", "--port", "0", "--device", "cpu")
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/ .*\n", text)
     assert not opened
@@ -105,7 +105,7 @@ def test_models_on_offer_are_given_bundled_and_trained(tmp_path):
     assert offered_models([], None) == ["camvid"]
 
 
-def test_nothing_but_what_is_on_offer_is_opened(tmp_path):
+def test_only_models_and_engines_on_offer_are_opened(tmp_path):
     models = ModelCache(["camvid"], "cpu")
     for model, engine in (("/etc/passwd", "auto"), ("camvid", "tensorrt")):
         with pytest.raises(SgcpError, match="not on offer"):
@@ -169,7 +169,7 @@ def test_malformed_requests_are_refused_in_one_line_and_print_nothing(tmp_path):
         assert demo.interrupt() == (0, "ended; dropped files are removed\n")
 
 
-def test_what_a_killed_server_left_goes_when_the_next_one_starts(tmp_path):
+def test_files_of_a_killed_server_are_removed_by_the_next(tmp_path):
     with serving(tmp_path) as demo:
         left = Path(demo.upload("street.png", forge.png((8, 8))))
         demo.process.kill()

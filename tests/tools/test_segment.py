@@ -182,7 +182,7 @@ def test_a_second_run_skips_what_is_finished(drive):
 
 
 @pytest.mark.parametrize("changed", ["options", "model", "image", "labels", "video"])
-def test_outputs_made_otherwise_are_neither_skipped_nor_overwritten(drive, changed):
+def test_outputs_of_other_settings_are_neither_skipped_nor_overwritten(drive, changed):
     source, target = "street.jpg", "street_labels.png"
     if changed == "video":
         source, target = "drive.mp4", "drive_overlay.mp4"
