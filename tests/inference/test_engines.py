@@ -94,13 +94,25 @@ def test_threads_sharing_an_engine_change_nothing(models, name, few_sizes):
     assert all((a == b).mean() > 0.999 for a, b in zip(found, wanted, strict=True))
 
 
-def test_sizes_beyond_the_memory_for_graphs_share_one(models, few_sizes):
+def test_sizes_beyond_the_memory_for_graphs_share_one_until_others_are_out_of_use(
+    models, few_sizes, monkeypatch
+):
+    from sgcp.inference.engines import openvino_engine
+
+    monkeypatch.setattr(openvino_engine, "PATIENCE", 4)
     runner = engine(models["sgcp"], "openvino")
-    first = runner.scores(random_image(32, 40))
-    for width in (48, 56, 64):
-        runner.scores(random_image(32, width))
-    assert list(runner.graphs) == [(32, 40, 3), (32, 48, 3), (-1, -1, 3)]
-    assert np.array_equal(runner.scores(random_image(32, 40)), first)
+    with ThreadPoolExecutor(1) as pool:  # its thread lives, and holds nothing
+        image = random_image(32, 40)
+        scores = pool.submit(runner.scores, image).result()
+        first = weakref.ref(runner.graphs[32, 40, 3])
+        for width in (48, 56, 64):
+            runner.scores(random_image(32, width))
+        assert list(runner.graphs) == [(32, 40, 3), (32, 48, 3), (-1, -1, 3)]
+        assert np.array_equal(runner.scores(image), scores)
+        for width in (48, 56, 56, 56, 56, 56):
+            runner.scores(random_image(32, width))
+        assert list(runner.graphs) == [(-1, -1, 3), (32, 56, 3)]
+        assert first() is None
 
 
 def test_one_large_size_has_a_graph_of_its_own(models, few_sizes):
@@ -110,36 +122,14 @@ def test_one_large_size_has_a_graph_of_its_own(models, few_sizes):
     assert list(runner.graphs) == [(64, 96, 3), (-1, -1, 3)]
 
 
-def test_sizes_out_of_use_give_way_though_a_thread_that_ran_them_lives(
-    models, few_sizes, monkeypatch
-):
-    from sgcp.inference.engines import openvino_engine
-
-    monkeypatch.setattr(openvino_engine, "PATIENCE", 2)
-    runner = engine(models["sgcp"], "openvino")
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(runner.scores, random_image(32, 40)).result()
-        first = weakref.ref(runner.graphs[32, 40, 3])
-        for width in (48, 56, 56, 56):
-            runner.scores(random_image(32, width))
-        assert list(runner.graphs) == [(-1, -1, 3), (32, 56, 3)]
-        assert first() is None
-
-
 @pytest.mark.parametrize("name", ENGINES)
-def test_scores_outlive_the_next_call(models, name):
-    runner = engine(models["sgcp"], name)
-    first = runner.scores(random_image(40, 48, seed=1))
-    copy = first.copy()
-    runner.scores(random_image(40, 48, seed=2))
-    assert np.array_equal(first, copy)
-
-
-@pytest.mark.parametrize("name", ENGINES)
-def test_arrays_of_any_layout_are_read_right(models, name):
+def test_arrays_of_any_layout_are_read_right_and_scores_outlive_the_next_call(models, name):
     runner = engine(models["sgcp"], name)
     image = random_image(40, 60)
-    wanted = runner.scores(image)
+    scores = runner.scores(image)
+    wanted = scores.copy()
+    runner.scores(random_image(40, 60, seed=2))
+    assert np.array_equal(scores, wanted)
     frozen = image.copy()
     frozen.setflags(write=False)
     mirrored = np.ascontiguousarray(image[:, ::-1])[:, ::-1]  # negative strides

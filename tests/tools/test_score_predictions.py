@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from PIL import Image
 
 from sgcp.datasets.classes import SemanticClass, camvid_classes, cityscapes_classes
 from sgcp.datasets.index import Dataset, Item, digest_pixels, write_dataset
-from sgcp.datasets.label_files import ids_of, train_ids_of, write_labels
+from sgcp.datasets.label_files import Meaning, ids_of, train_ids_of, write_labels
 from sgcp.media.images import write_png
 
 SIZE = (48, 64)
@@ -86,17 +85,24 @@ class Bench:
             array[wrong] = rng.integers(0, count, wrong.sum())
         return arrays
 
-    def write(self, arrays: Sequence[np.ndarray], save: Callable | None = None) -> None:
-        """Write a prediction for each scene into ``predictions``."""
+    def write(
+        self,
+        arrays: Sequence[np.ndarray],
+        palette: np.ndarray | None = None,
+        meaning: Meaning | None = None,
+        stems: Sequence[str] = STEMS,
+    ) -> None:
+        """Write a prediction for each scene into ``predictions``, perhaps as files of ours."""
         folder = self.project.root / "predictions"
         folder.mkdir(exist_ok=True)
-        for stem, array in zip(STEMS, arrays, strict=True):
-            (save or save_array)(folder / f"{stem}.png", array)
-
-    def write_ours(self, arrays: Sequence[np.ndarray], describe: Callable, classes=None) -> None:
-        """Write label maps that describe their values."""
-        meaning = describe(classes or self.classes, self.name)
-        self.write(arrays, lambda path, array: write_labels(path, array, meaning))
+        for stem, array in zip(stems, arrays, strict=True):
+            path, image = folder / f"{stem}.png", Image.fromarray(array)
+            if palette is not None:
+                image.putpalette(palette.ravel().tolist())
+            if meaning:
+                write_labels(path, array, meaning)
+            else:
+                image.save(path)
 
     def score(self, *options: str) -> float:
         """Score them; return the mIoU."""
@@ -114,16 +120,6 @@ class Bench:
         )
         assert not [*(self.project.root / "metrics").rglob("validate.json")]
         return text
-
-
-def save_array(path: Path, array: np.ndarray) -> None:
-    Image.fromarray(array).save(path)
-
-
-def save_palette(palette: np.ndarray, path: Path, array: np.ndarray) -> None:
-    image = Image.fromarray(array)
-    image.putpalette(palette.ravel().tolist())
-    image.save(path)
 
 
 @pytest.fixture
@@ -167,13 +163,9 @@ def test_void_written_as_the_next_train_id_is_named(bench):
 
 def test_most_files_decide_which_other_encoding_is_named(bench):
     bench = bench("cityscapes")
-    paint = partial(save_palette, np.roll(bench.colors, 1, axis=0))
-
-    def save(path: Path, array: np.ndarray) -> None:
-        (paint if path.stem == STEMS[0] else save_array)(path, array)
-
     first, *others = bench.train_ids()
-    bench.write([(first + 1) % 19, *others], save)
+    bench.write([(first + 1) % 19], np.roll(bench.colors, 1, axis=0), stems=STEMS[:1])
+    bench.write(others, stems=STEMS[1:])
     assert f"{STEMS[1]}.png and 1 more: values look like train ids" in bench.refuses()
 
 
@@ -232,7 +224,7 @@ def test_impossible_label_ids_are_named_and_explained(bench, case, values, named
 def test_colours_are_refused_as_ids_and_scored_as_colours(bench, case, mode):
     bench = bench(case)
     painted = [bench.colors[train_ids] for train_ids in bench.train_ids()]
-    bench.write(painted, lambda path, rgb: Image.fromarray(rgb).convert(mode).save(path))
+    bench.write([np.array(Image.fromarray(rgb).convert(mode)) for rgb in painted])
     for options in ([], IDS, TRAIN_IDS):
         assert "add `--encoding colors`" in bench.refuses(*options)
     assert bench.score(*COLORS) == 1
@@ -263,9 +255,7 @@ def test_palette_of_class_colours_with_indices_of_its_own_is_refused_and_scored(
     order = np.random.default_rng(3).permutation(len(bench.classes)).astype(np.uint8)
     palette = np.empty_like(bench.colors)
     palette[order] = bench.colors
-    bench.write(
-        [order[train_ids] for train_ids in bench.train_ids()], partial(save_palette, palette)
-    )
+    bench.write([order[train_ids] for train_ids in bench.train_ids()], palette)
     assert "look like class colours: mIoU would be 100.0 %" in bench.refuses()
     assert bench.score(*COLORS) == 1
 
@@ -274,10 +264,10 @@ def test_palette_is_ignored_where_its_indices_are_label_ids_and_train_ids_are_re
     bench = bench("cityscapes")
     palette = np.zeros((256, 3), np.uint8)
     palette[bench.label_ids] = bench.colors
-    bench.write(bench.train_ids(), partial(save_palette, bench.colors))
+    bench.write(bench.train_ids(), bench.colors)
     assert "look like train ids" in bench.refuses()
     assert bench.score(*TRAIN_IDS) == 1
-    bench.write(bench.ids(), partial(save_palette, palette))
+    bench.write(bench.ids(), palette)
     assert bench.score() == bench.score(*COLORS) == 1
 
 
@@ -287,14 +277,12 @@ def test_palette_without_a_colour_for_every_pixel_is_ignored(bench, transparent)
     bench = bench("custom")
     palette = np.zeros((256, 3), np.uint8)
     palette[bench.label_ids] = bench.colors
-
-    def save(path: Path, array: np.ndarray) -> None:
-        image = Image.fromarray(array)
-        if transparent or path.stem == STEMS[0]:
-            image.putpalette(palette.ravel().tolist())
-        image.save(path, **({"transparency": 0} if transparent else {}))
-
-    bench.write(bench.ids(), save)
+    bench.write(bench.ids())
+    stems = STEMS if transparent else STEMS[:1]
+    bench.write(bench.ids()[: len(stems)], palette, stems=stems)
+    for stem in stems * transparent:
+        path = bench.project.root / f"predictions/{stem}.png"
+        Image.open(path).save(path, transparency=0)
     assert bench.score() == 1
 
 
@@ -310,7 +298,7 @@ def test_values_are_no_colours_and_sixteen_bits_are_refused_in_every_encoding(be
 @pytest.mark.parametrize("case", CASES)
 def test_train_ids_of_ours_are_refused_as_label_ids_however_weak(bench, case):
     bench = bench(case)
-    bench.write_ours(bench.noisy(0), train_ids_of)
+    bench.write(bench.noisy(0), meaning=train_ids_of(bench.classes))
     assert "Use `--encoding train-ids`" in bench.refuses()
     bench.score(*TRAIN_IDS)
 
@@ -318,7 +306,7 @@ def test_train_ids_of_ours_are_refused_as_label_ids_however_weak(bench, case):
 @pytest.mark.parametrize("case", CASES)
 def test_label_ids_of_ours_are_refused_in_other_encodings(bench, case):
     bench = bench(case)
-    bench.write_ours(bench.ids(), ids_of)
+    bench.write(bench.ids(), meaning=ids_of(bench.classes, bench.name))
     assert all("Use `--encoding ids`" in bench.refuses(*way) for way in (TRAIN_IDS, COLORS))
     assert bench.score() == 1
 
@@ -332,14 +320,15 @@ def test_classes_of_ours_in_another_order_are_matched_by_name(bench, case):
         for n, k in enumerate(order)
     ]
     places = np.argsort(order).astype(np.uint8)
-    bench.write_ours([places[train_ids] for train_ids in bench.train_ids()], train_ids_of, classes)
+    arrays = [places[train_ids] for train_ids in bench.train_ids()]
+    bench.write(arrays, meaning=train_ids_of(classes))
     assert bench.score(*TRAIN_IDS) == 1
 
 
 @pytest.mark.parametrize("describe", [ids_of, train_ids_of])
 def test_ours_are_of_both_encodings_where_train_ids_are_label_ids(bench, describe):
     bench = bench("camvid")
-    bench.write_ours(bench.train_ids(), describe)
+    bench.write(bench.train_ids(), meaning=describe(bench.classes, bench.name))
     assert "read as class colours" in bench.refuses(*COLORS)
     assert bench.score() == bench.score(*TRAIN_IDS) == 1
 
@@ -348,9 +337,9 @@ def test_other_classes_and_values_of_ours_are_refused(bench):
     bench = bench("custom")
     arrays = bench.train_ids()
     arrays[1][0, :2] = 200
-    bench.write_ours(arrays, train_ids_of)
+    bench.write(arrays, meaning=train_ids_of(bench.classes))
     assert f"{STEMS[1]}.png: values [200]" in bench.refuses(*TRAIN_IDS)
-    bench.write_ours(bench.train_ids(), train_ids_of, camvid_classes())
+    bench.write(bench.train_ids(), meaning=train_ids_of(camvid_classes()))
     assert "Use `--encoding train-ids`" in bench.refuses()
     text = bench.refuses(*TRAIN_IDS)
     assert "predicts other classes than this dataset's" in text
@@ -360,20 +349,15 @@ def test_other_classes_and_values_of_ours_are_refused(bench):
 def test_files_of_others_and_of_ours_may_stand_in_one_folder(bench):
     bench = bench("custom")
     bench.write(bench.ids())
-    path = bench.project.root / f"predictions/{STEMS[1]}.png"
-    write_labels(path, bench.ids()[1], ids_of(bench.classes, "custom"))
+    bench.write(bench.ids()[1:2], meaning=ids_of(bench.classes, "custom"), stems=STEMS[1:2])
     assert bench.score() == 1
 
 
 @pytest.mark.parametrize("ours", [False, True])
 def test_colours_among_values_are_counted_and_no_option_is_offered(bench, ours):
     bench = bench("custom")
-    if ours:
-        bench.write_ours(bench.ids(), ids_of)
-    else:
-        bench.write(bench.ids())
-    path = bench.project.root / f"predictions/{STEMS[1]}.png"
-    save_array(path, bench.colors[bench.train_ids()[1]])
+    bench.write(bench.ids(), meaning=ids_of(bench.classes, "custom") if ours else None)
+    bench.write([bench.colors[bench.train_ids()[1]]], stems=STEMS[1:2])
     for options in ([], IDS, COLORS):
         text = bench.refuses(*options)
         assert f"1 of 3 are colour images (such as predictions/{STEMS[1]}.png)" in text
@@ -384,9 +368,8 @@ def test_colours_among_values_are_counted_and_no_option_is_offered(bench, ours):
 
 def test_label_ids_and_train_ids_of_ours_in_one_folder_are_counted(bench):
     bench = bench("custom")
-    bench.write_ours(bench.ids(), ids_of)
-    path = bench.project.root / f"predictions/{STEMS[2]}.png"
-    write_labels(path, bench.train_ids()[2], train_ids_of(bench.classes, "custom"))
+    bench.write(bench.ids(), meaning=ids_of(bench.classes, "custom"))
+    bench.write(bench.train_ids()[2:], meaning=train_ids_of(bench.classes), stems=STEMS[2:])
     for options in (IDS, TRAIN_IDS):
         text = bench.refuses(*options)
         assert f"1 of 3 contain train ids (such as predictions/{STEMS[2]}.png)" in text
