@@ -227,9 +227,11 @@ def refuse_other_model(source: Path, scores: Mapping[str, Any], digest: str) -> 
     """Refuse scores, read from ``source``, that are not of the model with this ``model_digest``."""
     scored = scores.get("model")
     found = scored.get("sha256") if isinstance(scored, dict) else None
+    again = f"run `sgcp validate {scores['dataset']}` again"
+    if not found:
+        raise SgcpError(f"{source}: does not name the model that it scored; {again}")
     if found != digest:
-        fault = "scores of another model" if found else "does not name the model that it scored"
-        raise SgcpError(f"{source}: {fault}; run `sgcp validate {scores['dataset']}` again")
+        raise SgcpError(f"{source}: scores of another model; {again}")
 
 
 def read_metrics(source: str, folder: Path = Path()) -> dict[str, Any]:
