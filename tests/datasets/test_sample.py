@@ -5,7 +5,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from sgcp.datasets.sample import generate_sample, make_scene
+from sgcp.datasets.sample import generate_sample
 from sgcp.metrics.iou import mean_iou
 from sgcp.settings.load import load_params
 
@@ -69,35 +69,25 @@ def colour_features(images):
     return (quantised[..., 0] << 10) | (quantised[..., 1] << 5) | quantised[..., 2]
 
 
+def score(guess, truth):
+    """Return the mIoU of guessed train ids."""
+    scored = truth != 255
+    confusion = np.zeros((19, 19), np.int64)
+    np.add.at(confusion, (truth[scored], guess[scored]), 1)
+    return mean_iou(confusion)
+
+
 def test_a_colour_threshold_does_not_solve_it(scenes):
     """The most frequent class of each colour, learnt on train, scored on val."""
     (train_images, train_labels), (val_images, val_labels) = scenes
     votes = np.zeros((1 << 15, 19), np.int64)
     scored = train_labels != 255
     np.add.at(votes, (colour_features(train_images)[scored], train_labels[scored]), 1)
-    guess = votes.argmax(1)[colour_features(val_images)]
-    scored = val_labels != 255
-    confusion = np.zeros((19, 19), np.int64)
-    np.add.at(confusion, (val_labels[scored], guess[scored]), 1)
-    assert mean_iou(confusion) < 0.10
+    assert score(votes.argmax(1)[colour_features(val_images)], val_labels) < 0.10
 
 
 def test_a_map_of_places_does_not_solve_it(scenes):
     """The most frequent class of each pixel position, learnt on train, scored on val."""
     (_, train_labels), (_, val_labels) = scenes
     counts = np.stack([(train_labels == k).sum(0) for k in range(19)])
-    guess = np.broadcast_to(counts.argmax(0), val_labels.shape)
-    scored = val_labels != 255
-    confusion = np.zeros((19, 19), np.int64)
-    np.add.at(confusion, (val_labels[scored], guess[scored]), 1)
-    assert mean_iou(confusion) < 0.20
-
-
-def test_objects_hide_each_other():
-    image, annotation = make_scene(3, 0, 0, SIZE)
-    assert image.shape == (*SIZE, 3)
-    assert image.dtype == np.uint8
-    labels = [item["label"] for item in annotation["objects"]]
-    assert labels[0] == "sky"
-    assert labels[-1] == "out of roi"
-    assert len(labels) > 15
+    assert score(np.broadcast_to(counts.argmax(0), val_labels.shape), val_labels) < 0.20

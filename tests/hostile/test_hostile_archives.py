@@ -168,6 +168,35 @@ def test_member_declared_empty_is_not_taken_for_whole(good: Project, method):
     assert forge.snapshot(good.root) == before
 
 
+@pytest.fixture
+def unpack(tmp_path: Path):
+    """Unpack the PNGs of an archive; returns their number and the folder."""
+    (tmp_path / "out").mkdir()
+
+    def run(*members: tuple[str, bytes]) -> tuple[int, Path]:
+        (tmp_path / "a.zip").write_bytes(forge.zip_bytes([*members]))
+        out = tmp_path / "out"
+        wanted = extract(tmp_path / "a.zip", out, lambda n: Path(n) if n[-4:] == ".png" else None)
+        return wanted, out
+
+    return run
+
+
+def test_wanted_members_alone_are_unpacked_and_whole_files_of_an_earlier_try_kept(unpack):
+    count, out = unpack(("x/a.png", b"old"), ("x/b.exe", b"2"))
+    assert count == 1
+    assert [path.name for path in out.rglob("*.*")] == ["a.png"]
+    unpack(("x/a.png", b"new"))  # of the same length, as after an interruption
+    assert (out / "x/a.png").read_bytes() == b"old"
+
+
+def test_too_little_space_is_said_before_unpacking(unpack, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 3}))
+    with pytest.raises(SgcpError, match="are free"):
+        unpack(("a.png", b"12345"))
+    assert not list((tmp_path / "out").iterdir())
+
+
 @settings(deadline=None, max_examples=150)
 @given(
     flips=st.lists(st.tuples(st.integers(0, len(ARCHIVE) - 1), st.integers(1, 255)), max_size=3),

@@ -134,6 +134,12 @@ def test_city_that_no_index_can_name_stops_prepare(project: Project):
     assert not (project.root / "data/prepared/sample").exists()
 
 
+def test_folders_behind_links_are_entered(tmp_path: Path, frames: Path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/x").symlink_to(frames / "CamVid")
+    assert [*find_files(tmp_path / "root", Path)] == [Path("x/train/0001TP_006690.png")]
+
+
 def test_links_in_circles_are_entered_once(tmp_path: Path, frames: Path):
     for name in ("a", "b"):  # two of them would be 2**40 folders
         (frames / "CamVid" / name).symlink_to(frames)
