@@ -10,9 +10,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from rich.progress import MofNCompleteColumn, ProgressColumn, Task
-from rich.text import Text
-
 from sgcp.core.errors import SgcpError, printable, shorten
 from sgcp.core.files import code_digest, file_sha256, json_digest
 from sgcp.core.parallel import map_threads, usable_cores
@@ -212,13 +209,13 @@ def _label_images(jobs: Sequence[Job], paint: Paint, segmenter: Segmenter, log: 
             else:
                 write_png(job.targets[kind], content, {KEYWORD: job.key})
 
-    with progress_bar(MofNCompleteColumn(), Rate()) as bar:
+    with progress_bar() as bar:
         done = map_threads(label, jobs, segmenter.workers)
         list(bar.track(done, total=len(jobs), description="segmenting"))
 
 
 def _label_video(job: Job, paint: Paint, workers: int, log: Log) -> None:
-    with progress_bar(MofNCompleteColumn(), Rate()) as bar:
+    with progress_bar() as bar:
         task = bar.add_task(printable(display_name(job.source.name)), total=None)
         try:
             summary = transform_video(
@@ -280,11 +277,3 @@ def _summarize(
         "left_out": left_out,
         "notes": [*notes, *doubts],
     }
-
-
-class Rate(ProgressColumn):
-    """Images or frames a second."""
-
-    def render(self, task: Task) -> Text:
-        """Return the text of the column."""
-        return Text(f"{task.speed or 0:.1f}/s")
