@@ -12,14 +12,10 @@ from sgcp.inference.segmenter import BUNDLED, Segmenter, find_model, load
 
 
 def offered_models(given: Sequence[str], project: Path | None) -> list[str]:
-    """Return the models on offer, as ``sgcp.load`` takes them; the first is selected.
-
-    Args:
-        given: models that the user named; they come first.
-        project: root of the current project, whose ``data/models`` are added.
+    """Return the models on offer: ``given`` by the user, bundled, and in the project's data/models.
 
     Raises:
-        SgcpError: a named model does not exist, or there is none at all.
+        SgcpError: a given model does not exist, or there is none at all.
     """
     for name in given:
         find_model(name)
