@@ -27,16 +27,13 @@ from sgcp.speed.timing import time_by_turns
 ROOT = Path(__file__).parent.parent
 PROGRAMS = Path(sys.executable).parent
 ROUNDS = 3
-OURS = (
-    "sgcp", "validate", "cityscapes", "--predictions", "predictions", "--name", "scored",
-)  # fmt: skip
+OURS = ["sgcp", "validate", "cityscapes", "--predictions", "predictions", "--name", "scored"]
 
 
 def make_project(folder: Path, images: int) -> None:
     """Fill a project with Cityscapes-form scenes, prepared, and predictions of its val split."""
-    for name in ("params.yaml", "pipeline"):
-        source = ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    shutil.copytree(ROOT / "pipeline", folder / "pipeline")
+    shutil.copy(ROOT / "params.yaml", folder)
     raw = folder / "data/raw/cityscapes"
     generate_sample(raw, 3, (1024, 2048), {"train": 1, "val": images, "test": 1}, "auto")
     rng = np.random.default_rng(0)
@@ -82,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument(
-        "--keep", type=Path, help="folder for the scenes, used again if it is there"
+        "--keep", type=Path, help="folder for the scenes; an existing one is reused"
     )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

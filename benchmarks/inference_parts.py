@@ -7,7 +7,6 @@ normalising inside the graph, graphs of fixed and of any size, and exporting by 
 """
 
 import argparse
-import io
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -52,13 +51,6 @@ def labelling(scores: np.ndarray, size: tuple[int, int]) -> Ways:
         "torch: resize, max().indices": lambda: resized().max(1).indices.byte(),
         "ours": lambda: label_pixels(scores, size),
     }
-
-
-def encode_with_pillow(labels: np.ndarray) -> bytes:
-    """Write a label map as Pillow does."""
-    buffer = io.BytesIO()
-    Image.fromarray(labels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 class PixelByPixel(InferenceGraph):
@@ -131,7 +123,7 @@ def main() -> None:
             },
             "labels from scores": labelling(scores, size),
             "write labels": {
-                "Pillow": lambda: (folder / "pillow.png").write_bytes(encode_with_pillow(labels)),
+                "Pillow": lambda: Image.fromarray(labels).save(folder / "pillow.png"),
                 "ours": lambda: write_png(folder / "ours.png", labels),
             },
         }

@@ -37,12 +37,9 @@ def no_counts(protocol: Protocol) -> Counts:
 
 
 def count_pairs(rows: NDArray[np.integer], columns: UInt8, size: int) -> NDArray[np.int64]:
-    """Count pixels by the values of two maps of one shape: (size, 256).
+    """Count pixels by the values of two maps of one shape, uint8 or uint16: (size, 256).
 
     Counts runs of equal pairs, in half the time of counting pixels.
-
-    Args:
-        rows: uint8 or uint16, below ``size``.
     """
     wide = np.uint16 if size <= 256 else np.uint32
     codes = np.left_shift(rows, 8, dtype=wide).ravel() | columns.ravel()
@@ -78,11 +75,7 @@ def count_image(
 
 
 def count_segments(truth: GroundTruth, prediction: UInt8, protocol: Protocol) -> NDArray[np.int64]:
-    """Count the pixels (S, 256) of an image by segment and predicted value, in any encoding.
-
-    Raises:
-        ValueError: sizes differ, or the ground truth has a train id without a class.
-    """
+    """Count the pixels (S, 256) of an image by segment and predicted value, in any encoding."""
     if truth.segments.shape != prediction.shape:
         raise ValueError(
             f"size {prediction.shape}, expected {truth.segments.shape} (height, width)"

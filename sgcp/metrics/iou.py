@@ -79,9 +79,7 @@ def square(counts: Counts, protocol: Protocol) -> NDArray[np.int64]:
 def class_iou(confusion: NDArray[np.int64], true: NDArray[np.int64]) -> Floats:
     """Return (K,) IoU of a (K, K) confusion matrix with true classes in rows.
 
-    Args:
-        true: (K,) pixels of each class in the ground truth; more than its row where ids without a
-            class are predicted.
+    ``true`` (K,) pixels of a class are more than its row where ids without a class are predicted.
     """
     right = np.diag(confusion)
     return share(right, true + confusion.sum(axis=0) - right)
@@ -140,7 +138,6 @@ class ImageScore:
     image: str
     """Its key."""
     miou: float
-    """Mean IoU over the classes in its ground truth or its prediction."""
     pixel_accuracy: float
     labelled: int
     """Scored pixels."""
