@@ -81,7 +81,7 @@ def _list_files(raw: Path, pattern: str) -> list[Path]:
 
 def _polygons_of(image: Path) -> Path:
     """Return where the polygons of an image are expected, below the raw folder."""
-    return Path(LABELS, *image.parts[1:-1], image.name.replace(IMAGE_ENDING, POLYGON_ENDING))
+    return Path(LABELS, *image.parts[1:-1], image.name.removesuffix(IMAGE_ENDING) + POLYGON_ENDING)
 
 
 def read_polygons(path: Path, size: tuple[int, int]) -> Annotation:
@@ -113,10 +113,9 @@ def read_polygons(path: Path, size: tuple[int, int]) -> Annotation:
     ]
     if sum(len(item["polygon"]) for item in kept) > MAX_POINTS:
         raise SgcpError(f"{path}: more than {MAX_POINTS:,} points; Cityscapes' images have fewer")
+    drawn = {"imgHeight": size[0], "imgWidth": size[1], "objects": kept}
     annotation = Annotation()
-    annotation.fromJsonText(
-        json.dumps({"imgHeight": size[0], "imgWidth": size[1], "objects": kept})
-    )
+    annotation.fromJsonText(json.dumps(drawn))
     return annotation
 
 

@@ -60,7 +60,7 @@ def raw_path(name: str) -> Path | None:
     return place
 
 
-def find_images(raw: Path, allow_missing: bool) -> list[RawImage]:
+def _find_images(raw: Path, allow_missing: bool) -> list[RawImage]:
     """Pair the images of every split with their label maps, by name.
 
     A test split may come without label maps; training and validation may not.
@@ -122,7 +122,7 @@ def _prepare(inputs: Inputs, out: Path, settings: Any, workers: int | str) -> Da
     raw = inputs.raw
     sources = {CLASSES: digest_file(raw / CLASSES)}
     table = read_classes(raw / CLASSES)
-    images = find_images(raw, settings.allow_missing)
+    images = _find_images(raw, settings.allow_missing)
     convert = partial(_convert, raw=raw, out=out, table=table)
     converted = map_parallel(convert, images, workers, "labels")
     items = tuple(item for item, _ in converted)
