@@ -76,9 +76,6 @@ def pair_files(
 def compare_names(expected: Path, found: Sequence[Path]) -> str:
     """Return a sentence about the name that is nearest to the one expected."""
     for path in found:
-        if str(path).casefold() == str(expected).casefold():
-            return f" {path} differs from {expected} in letter case: rename it."
-    for path in found:
         if expected.stem in path.stem and path.parent == expected.parent:
             parts = filter(None, path.stem.split(expected.stem, 1))
             more = " and ".join(f"'{part}'" for part in parts)
