@@ -56,8 +56,9 @@ def build_network(name: str, num_classes: int, encoder: str = "sgcp") -> "nn.Mod
     """
     if ":" in name and name not in _TRUSTED:
         raise SgcpError(
-            f"network: '{name}' is code outside sgcp, which runs only if params.yaml names it. "
-            f"Set train.network of a recipe to it, or call sgcp.models.trust({name!r})"
+            f"network: '{name}' is code outside sgcp, which a model file alone cannot run. The "
+            "stages run it if a recipe in params.yaml names it as network; in Python, call "
+            f"sgcp.models.trust({name!r})"
         )
     build = find_function(name, NETWORKS, "network")
     network: nn.Module = build(num_classes, encoder) if name == SGCPNET else build(num_classes)

@@ -13,12 +13,7 @@ from sgcp.core.files import building_folder, json_digest
 from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import track, warn
 from sgcp.datasets.ground_truth import read_ground_truth
-from sgcp.datasets.index import (
-    fingerprint_items,
-    read_dataset,
-    refuse_overlap,
-    score_needs,
-)
+from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap, score_needs
 from sgcp.datasets.label_files import train_ids_of
 from sgcp.datasets.stale import refuse_stale
 from sgcp.inference.segmenter import BUNDLED, find_model, inference_options, load_segmenter

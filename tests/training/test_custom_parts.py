@@ -80,8 +80,8 @@ def test_model_file_runs_no_code_that_params_yaml_does_not_name(custom: Project,
     output = custom.ok("train", "sample", *changes)
     assert output.index("Write it into a recipe") < output.index("epoch 1/1")
     models._TRUSTED.clear()
-    assert "runs only if params.yaml names it" in custom.fails("validate", "sample")
-    with pytest.raises(SgcpError, match="runs only if"):
+    assert "a model file alone cannot run" in custom.fails("validate", "sample")
+    with pytest.raises(SgcpError, match="a model file alone"):
         sgcp.load(MODEL, engine="torch")
     models.trust("my_parts:network")
     assert sgcp.load(MODEL, engine="torch").card.network == "my_parts:network"
