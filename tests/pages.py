@@ -89,15 +89,12 @@ def anchors(path: Path) -> set[str]:
 
 def first_cells(path: Path) -> list[Token]:
     """Return the code in the first column of a page's tables, without the header."""
-    found, column, in_cell = [], 0, False
+    found, column = [], 0
     for token in tokens(path):
-        if token.type == "tr_open":
+        if token.type in ("tr_open", "table_close"):
             column = 0
-        elif token.type == "td_open":
-            column, in_cell = column + 1, True
-        elif token.type == "td_close":
-            in_cell = False
-        elif token.type == "code_inline" and in_cell and column == 1:
+        column += token.type == "td_open"
+        if token.type == "code_inline" and column == 1:
             found.append(token)
     return found
 
@@ -121,7 +118,7 @@ def shell_lines(path: Path) -> Iterator[list[str]]:
     for command in [*commands, *code_spans(path)]:
         try:
             words = shlex.split(command, comments=True)
-        except ValueError:  # a quote that goes on over several lines, or a piece of a message
+        except ValueError:  # a quotation mark is open: a piece of a message
             continue
         yield from split_commands(words)
 

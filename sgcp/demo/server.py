@@ -30,25 +30,21 @@ def listen(host: str, port: int) -> socket.socket:
         SgcpError: the port is taken or not allowed, or the host is not an address of this machine.
     """
     try:
-        family, kind, proto, _, address = socket.getaddrinfo(
+        family, *_, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listening = socket.socket(family, kind, proto)
     except (OSError, UnicodeError) as error:
         raise SgcpError(f"--host: '{host}' is not an address of this machine ({error})") from None
+    dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()  # :: means 0.0.0.0 too
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(BACKLOG)
+        return socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=dual)
     except OSError as error:
-        listening.close()
         if error.errno == errno.EADDRINUSE:
             raise SgcpError(
                 f"--port: {port} is taken by another program. --port 0 takes a free one"
             ) from None
         what = f"--host {host} --port {port}"
         raise SgcpError(f"{what}: cannot listen there ({error.strerror or error})") from None
-    return listening
 
 
 def is_everywhere(listening: socket.socket) -> bool:

@@ -89,9 +89,8 @@ def walk(node):
     """Yield every object of nested JSON."""
     if isinstance(node, dict):
         yield node
-    for child in (
-        node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    ):
+        node = list(node.values())
+    for child in node if isinstance(node, list) else ():
         yield from walk(child)
 
 
