@@ -137,7 +137,7 @@ def test_odd_sizes_are_padded_by_their_edge(tmp_path, size):
 
 
 def test_colours_survive(tmp_path):
-    """Red stays red: painted, written, and read by whoever heeds what the file says."""
+    """Red stays red for players that read the colour space of the file."""
     source = make_video(tmp_path / "a.mp4", 3, (600, 64))
     red = np.full((600, 64, 3), (220, 20, 60), np.uint8)
     transform_video(source, {"x": tmp_path / "o.mp4"}, lambda _: {"x": red})
