@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from threading import Lock
@@ -50,9 +50,11 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
     pushing out the oldest would find none of a split that does not fit."""
     mix: float = 0.0
     """Probability that half of the classes of another sample are laid over a sample."""
-    cache: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    pool: ThreadPoolExecutor | None = None
-    lock: AbstractContextManager[object] = field(default_factory=nullcontext)
+
+    def __post_init__(self) -> None:
+        self.cache: dict[int, tuple[Tensor, Tensor]] = {}
+        self.pool: ThreadPoolExecutor | None = None
+        self.lock: AbstractContextManager[object] = nullcontext()
 
     def use_threads(self) -> None:
         """Make a batch's samples on all cores at once, where no other process makes them.
