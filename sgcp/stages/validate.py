@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,18 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numpy as np
 
+from sgcp.core.errors import SgcpError
 from sgcp.core.files import building_folder, json_digest
 from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import track, warn
 from sgcp.datasets.ground_truth import read_ground_truth
-from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap, score_needs
+from sgcp.datasets.index import (
+    SPLITS,
+    fingerprint_items,
+    read_dataset,
+    refuse_overlap,
+    score_needs,
+)
 from sgcp.datasets.label_files import train_ids_of
 from sgcp.datasets.stale import refuse_stale
 from sgcp.inference.segmenter import BUNDLED, find_model, inference_options, load_segmenter
@@ -25,6 +33,8 @@ from sgcp.models.card import model_digest, stage_model
 from sgcp.reporting.panels import choose_images, panel, write_prediction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sgcp.core.layout import Layout
     from sgcp.datasets.index import Dataset, Item
     from sgcp.inference.segmenter import Segmenter
@@ -57,8 +67,7 @@ def validate(
             missing or damaged.
     """
     dataset = read_dataset(layout.prepared)
-    advice = score_needs(dataset.name)
-    items = dataset.split(settings.split, instead=advice)
+    items = dataset.split(settings.split, instead=score_needs(dataset.name))
     origin: dict[str, Any] = {}
     if model is None:
         weights = stage_model(layout)
@@ -68,7 +77,8 @@ def validate(
         layout, origin["source"] = place_beside(layout, "models", Path(model), name or bundled)
     segmenter = load_segmenter(weights, machine, settings.precision)
     digest = model_digest(weights)
-    refuse_overlap(segmenter.card.trained_on, items, f"Choose another split. {advice}")
+    trained_on = segmenter.card.trained_on
+    refuse_overlap(trained_on, items, advise_split(trained_on, dataset))
     refuse_stale(layout, dataset, items)
     scorer = Scorer(layout, dataset, segmenter, settings.input_size, inference_options(settings))
 
@@ -97,6 +107,17 @@ def validate(
         )
     origin |= describe_model(segmenter, items, settings, digest)
     return write_scores(layout.scores, dataset, items, tally, origin)
+
+
+def advise_split(trained_on: Mapping[str, str], dataset: Dataset) -> str:
+    """Name a split of which no image was trained on, or say what to do without one."""
+    for name in SPLITS:
+        items = [item for item in dataset.items if item.split == name]
+        with suppress(SgcpError):
+            refuse_overlap(trained_on, items)
+            if items and all(item.label for item in items):
+                return f"`--split {name}` has none of them"
+    return score_needs(dataset.name)
 
 
 def write_panel(

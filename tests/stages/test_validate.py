@@ -132,7 +132,7 @@ def test_unseen_and_labelled_images_alone_are_scored(kept):
     for options in ([], ["--model", "data/models/sample"]):
         text = kept.fails("validate", "sample", "--split", "train", *options)
         assert "were trained on" in text
-        assert "Choose another split" in text
+        assert "`--split val` has none of them" in text
 
 
 def test_options_by_hand_are_scored_beside_the_tracked_scores(trained):
