@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sgcp.core.environment import prepare_libraries
+
 if TYPE_CHECKING:
     from sgcp.core.errors import SgcpError
     from sgcp.datasets.index import read_dataset
@@ -20,6 +22,8 @@ HOMES = {
     "load": "inference.segmenter",
     "read_dataset": "datasets.index",
 }
+
+prepare_libraries()
 
 
 def __getattr__(name: str) -> Any:

@@ -9,8 +9,8 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from platformdirs import user_cache_path
 
+from sgcp.core.environment import cache_folder
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import code_digest, file_sha256, write_bytes
 from sgcp.inference.engines.base import Engine
@@ -103,7 +103,7 @@ def cache_onnx(path: Path) -> None:
 def _cached_file(path: Path) -> Path:
     model = file_sha256(path) + file_sha256(path.with_suffix(".json"))
     key = hashlib.sha256((model + code_digest("inference", "models")).encode()).hexdigest()
-    return user_cache_path("sgcp") / "graphs" / key
+    return cache_folder() / "graphs" / key
 
 
 def _read_cached(file: Path) -> bytes | None:
