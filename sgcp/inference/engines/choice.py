@@ -9,7 +9,6 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-
 from sgcp.core.environment import cache_folder
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import code_digest, file_sha256, write_bytes
