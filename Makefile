@@ -50,7 +50,7 @@ format: $(INSTALLED)
 clean:  ## Removes the environment; data and results stay.
 	rm -rf $(VENV) *.egg-info mutants .mypy_cache .ruff_cache .pytest_cache
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt sgcp/inference/_labels.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)

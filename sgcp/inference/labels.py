@@ -5,8 +5,8 @@ So a class that wins at all four corners wins everywhere between them, and only 
 disagree need arithmetic: one in eight on street scenes. There two winners of corners are the
 candidates; a third class that is nowhere above one of them, or above their mean, cannot win.
 
-At 1024x2048 this takes about a fifteenth of the time of resizing all scores and taking the argmax
-in torch: ``benchmarks/inference_parts.py``.
+``_labels.c`` does the same in C, with the same bytes, where it could be compiled at installation.
+``benchmarks/inference_parts.py`` times both beside resizing all scores and taking the argmax.
 """
 
 from functools import lru_cache
@@ -15,6 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgcp.media.images import UInt8
+
+try:
+    from sgcp.inference import _labels as compiled
+except ImportError:  # no C compiler
+    compiled = None  # type: ignore[assignment]
 
 Float32 = NDArray[np.float32]
 Int = NDArray[np.intp]
@@ -36,10 +41,19 @@ def label_pixels(scores: Float32, size: tuple[int, int]) -> UInt8:
     Returns:
         (height, width) uint8.
     """
+    if scores.shape[1:] == size:
+        return _best_class(scores)
     rows, columns = axis_between(scores.shape[1], size[0]), axis_between(scores.shape[2], size[1])
+    if compiled is None:
+        return _label_in_numpy(scores, rows, columns)
+    labels = np.empty(size, np.uint8)
+    scores = np.ascontiguousarray(scores, np.float32)
+    compiled.label_pixels(scores, *scores.shape, *rows.buffers, *columns.buffers, labels)
+    return labels
+
+
+def _label_in_numpy(scores: Float32, rows: "Axis", columns: "Axis") -> UInt8:
     best = _best_class(scores)
-    if best.shape == size:
-        return best
     corners = [side[:, at] for side in (best[rows.lower], best[rows.upper]) for at in columns.sides]
     low, high = np.minimum.reduce(corners), np.maximum.reduce(corners)  # (cells down, across)
     labels = np.repeat(np.repeat(low, columns.pixels, 1), rows.pixels, 0)
@@ -47,10 +61,11 @@ def label_pixels(scores: Float32, size: tuple[int, int]) -> UInt8:
     for start in range(0, len(mixed), PIECE):
         cells = mixed[start : start + PIECE]
         down, across = np.divmod(cells, low.shape[1])
-        shares = rows.share.take(down, 1), columns.share.take(across, 1)  # (P, M), (Q, M)
+        shares = rows.shares.take(down, 1), columns.shares.take(across, 1)  # (P, M), (Q, M)
         around = _gather(scores, rows, columns, down, across)
         found = _label_cells(around, low.flat[cells], high.flat[cells], shares)
-        places = (rows.places.take(down, 1) * size[1])[:, None] + columns.places.take(across, 1)
+        lines = rows.places.take(down, 1)[:, None] * labels.shape[1]
+        places = lines + columns.places.take(across, 1)
         labels.reshape(-1)[places] = found
     return labels
 
@@ -62,19 +77,23 @@ class Axis:
         lower, upper: (cells,) the two scores around each cell; ``sides`` is both.
         pixels: (cells,) how many pixels lie in it.
         places: (most, cells) which; where a cell has fewer than the most, its last one again.
-        share: (most, cells) weight of ``upper`` there.
+        shares: (most, cells) weight of ``upper`` there.
+        buffers: the same for C: ``lower``, ``upper``, each cell's first pixel (and the end of the
+            last), the weight of ``upper`` at each pixel.
     """
 
     def __init__(self, source: int, target: int) -> None:
         place = (np.arange(target) + 0.5) * (source / target) - 0.5  # centres of pixels
         place = place.clip(0, source - 1)
-        lower = place.astype(np.intp)
+        lower = place.astype(np.int64)
+        share = (place - lower).astype(np.float32)
         self.lower, first, self.pixels = np.unique(lower, return_index=True, return_counts=True)
         self.upper = np.minimum(self.lower + 1, source - 1)
         self.sides = (self.lower, self.upper)
         most = np.arange(self.pixels.max())[:, None]
         self.places: Int = first + np.minimum(most, self.pixels - 1)
-        self.share: Float32 = (place - lower).astype(np.float32)[self.places]
+        self.shares: Float32 = share[self.places]
+        self.buffers = (*self.sides, np.append(first, target).astype(np.int64), share)
 
 
 axis_between = lru_cache(maxsize=64)(Axis)

@@ -1,6 +1,8 @@
 """Labels from stride-8 scores, against torch's resizing and argmax of all of them."""
 
+import shutil
 import tracemalloc
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -9,9 +11,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from sgcp.inference.labels import label_pixels
+from sgcp.inference import labels as module
 
 ROUNDING = 1e-5  # of the range of the scores
+
+
+def label(scores, size):
+    """Return labels, after comparing those of C with those of numpy."""
+    labels = module.label_pixels(scores, size)
+    with patch.object(module, "compiled", None):
+        assert np.array_equal(module.label_pixels(scores, size), labels)
+    return labels
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="has no C compiler")
+def test_labels_are_compiled_where_there_is_a_compiler():
+    assert module.compiled is not None
 
 
 def resized(scores, size):
@@ -23,7 +38,7 @@ def resized(scores, size):
 
 def differences(scores, size):
     """Where labels differ from the plain way: by how much they score less, over the range."""
-    labels = label_pixels(scores, size)
+    labels = label(scores, size)
     assert labels.shape == size
     assert labels.dtype == np.uint8
     plain = resized(scores, size)
@@ -86,30 +101,30 @@ def test_ties_of_whole_numbers_change_no_label_that_counts(seed, classes, source
 def test_equal_classes_take_the_lower_index(tied):
     scores = np.zeros((7, 4, 5), np.float32)
     scores[list(tied)] = 1.5
-    assert (label_pixels(scores, (31, 40)) == tied[0]).all()
-    assert (label_pixels(np.zeros((7, 4, 5), np.float32), (31, 40)) == 0).all()
+    assert (label(scores, (31, 40)) == tied[0]).all()
+    assert (label(np.zeros((7, 4, 5), np.float32), (31, 40)) == 0).all()
 
 
 def test_a_class_that_wins_at_no_corner_may_win_between_them():
     """Second everywhere, best in the middle: two candidates a cell would miss it."""
     scores = np.array([[[1.0, -1.0]], [[0.2, 0.2]], [[-1.0, 1.0]]], np.float32)
-    labels = label_pixels(scores, (1, 16))
+    labels = label(scores, (1, 16))
     assert 1 in labels
     assert (labels == resized(scores, (1, 16)).argmax(0)).all()
 
 
 def test_255_classes_are_told_apart():
     scores = np.eye(255, dtype=np.float32).reshape(255, 15, 17)
-    assert (label_pixels(scores, (15, 17)).ravel() == np.arange(255)).all()
+    assert (label(scores, (15, 17)).ravel() == np.arange(255)).all()
 
 
 def test_no_full_size_scores_are_made():
     """19 float maps of this size take 159 MB, a single one 8 MB."""
     scores = smooth(np.random.default_rng(0), 19, (128, 256))
     size = (1024, 2048)
-    label_pixels(scores, size)  # tables of the axes are kept
+    label(scores, size)  # tables of the axes are kept
     tracemalloc.start()
-    label_pixels(scores, size)
+    label(scores, size)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 19 * size[0] * size[1] * 4 / 4
