@@ -60,20 +60,13 @@ def address_of(host: str, listening: socket.socket) -> str:
     return f"http://{shown}:{listening.getsockname()[1]}/"
 
 
-def prepare_gradio(folder: Path) -> None:
-    """Set what Gradio reads at import: no analytics, files in our folder."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    os.environ["HF_HUB_OFFLINE"] = "1"
-
-
 def serve(page: Any, listening: socket.socket, host: str, max_bytes: int, folder: Path) -> None:
     """Serve until Ctrl-C or SIGTERM, then raise KeyboardInterrupt within moments.
 
     Args:
         host: as the user gave it.
         max_bytes: of one upload.
-        folder: as for ``prepare_gradio``; only its files are served.
+        folder: of Gradio's files, the only ones that are served.
     """
     import gradio
     import uvicorn

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -72,8 +71,7 @@ def quantize(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep NNCF from a line for every node, from bars, and from telling the web that it is used."""
-    os.environ.setdefault("NNCF_CI", "1")  # its only switch: no usage statistics are sent
+    """Keep NNCF from a line for every node, and from bars."""
     logging.disable(logging.WARNING)
     console = rich.get_console()  # on which it draws its bars
     before, console.quiet = console.quiet, True

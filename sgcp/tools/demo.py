@@ -20,7 +20,6 @@ from sgcp.demo.server import (
     address_of,
     is_everywhere,
     listen,
-    prepare_gradio,
     serve,
     temporary_folder,
 )
@@ -66,7 +65,7 @@ def demo(given: Sequence[str], project: Path | None, accelerator: str, options: 
         temporary_folder() as folder,
     ):
         return_freed_memory()
-        prepare_gradio(folder)
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)  # read when Gradio is imported
         from sgcp.demo.actions import Actions
         from sgcp.demo.media import LIMITS, MAX_PIXELS
         from sgcp.demo.page import build_page

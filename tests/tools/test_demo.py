@@ -74,7 +74,7 @@ def opened(monkeypatch):
 
     addresses = []
     monkeypatch.setattr("sgcp.tools.demo.serve", end)
-    monkeypatch.setattr("sgcp.tools.demo.prepare_gradio", lambda folder: None)
+    monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)  # undone at the end
     monkeypatch.setattr("sgcp.tools.demo.threading.Timer", AtOnce)
     monkeypatch.setattr("sgcp.tools.demo.webbrowser.open", addresses.append)
     return addresses
