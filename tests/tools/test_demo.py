@@ -74,7 +74,7 @@ def opened(monkeypatch):
 
     addresses = []
     monkeypatch.setattr("sgcp.tools.demo.serve", end)
-    monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)  # undone at the end
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # so that what the command sets is undone
     monkeypatch.setattr("sgcp.tools.demo.threading.Timer", AtOnce)
     monkeypatch.setattr("sgcp.tools.demo.webbrowser.open", addresses.append)
     return addresses
