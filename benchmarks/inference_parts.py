@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import openvino
@@ -20,9 +21,9 @@ from PIL import Image
 from torch.nn import functional as F
 
 import sgcp
+from sgcp.inference import labels
 from sgcp.inference.engines.openvino_engine import HINTS
 from sgcp.inference.graph import InferenceGraph, to_onnx
-from sgcp.inference.labels import label_pixels
 from sgcp.media.images import read_image, write_png
 from sgcp.models.artifact import load_model
 from sgcp.speed.timing import time_by_turns
@@ -46,10 +47,15 @@ def labelling(scores: np.ndarray, size: tuple[int, int]) -> Ways:
     def resized() -> torch.Tensor:
         return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False)
 
+    def without_c() -> np.ndarray:
+        with patch.object(labels, "compiled", None):
+            return labels.label_pixels(scores, size)
+
     return {
         "torch: resize, argmax": lambda: resized().argmax(1).byte(),
         "torch: resize, max().indices": lambda: resized().max(1).indices.byte(),
-        "ours": lambda: label_pixels(scores, size),
+        "ours, numpy": without_c,
+        "ours": lambda: labels.label_pixels(scores, size),
     }
 
 
@@ -112,7 +118,7 @@ def main() -> None:
     size = (image.shape[0], image.shape[1])
     segmenter = sgcp.load(options.model)
     scores = segmenter.engine.scores(image)
-    labels = segmenter.segment(image)
+    found = segmenter.segment(image)
     print(f"{size[0]}x{size[1]}, {segmenter.engine.name} {segmenter.engine.precision}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -123,8 +129,8 @@ def main() -> None:
             },
             "labels from scores": labelling(scores, size),
             "write labels": {
-                "Pillow": lambda: Image.fromarray(labels).save(folder / "pillow.png"),
-                "ours": lambda: write_png(folder / "ours.png", labels),
+                "Pillow": lambda: Image.fromarray(found).save(folder / "pillow.png"),
+                "ours": lambda: write_png(folder / "ours.png", found),
             },
         }
         for precision in dict.fromkeys(["f32", HINTS[segmenter.engine.precision]]):
