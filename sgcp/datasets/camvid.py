@@ -69,6 +69,11 @@ class Edition:
     colors: str | None = None
     """The list of the 32 colours in the label maps; None: they contain 11 classes."""
 
+    def color_list(self, raw: Path) -> Path | None:
+        """Return the list of colours: the edition's own, else the other's, which says the same."""
+        paths = [raw / name for name in (self.colors, *COLOR_LISTS) if name and self.colors]
+        return next((path for path in paths if path.is_file()), None)
+
     def __str__(self) -> str:
         """Name the files that it consists of."""
         files = f"{self.images}/FRAME.png and {self.labels}/FRAME{self.suffix}.png"
@@ -121,8 +126,11 @@ def detect_edition(raw: Path) -> str:
     if not found:
         raise SgcpError(f"{raw}: contains no CamVid data; run `sgcp download camvid` first")
     name = next(iter(found))
-    parts = filter(None, (*EDITIONS[name].parts, EDITIONS[name].colors))
-    if missing := [part for part in parts if not any(raw.glob(part))]:
+    edition = EDITIONS[name]
+    missing = [part for part in edition.parts if not any(raw.glob(part))]
+    if edition.colors and not edition.color_list(raw):
+        missing.append(edition.colors)
+    if missing:
         raise SgcpError(
             f"{raw}: the {name} edition lacks {', '.join(missing)}. Give all its parts together: "
             "`sgcp download camvid --archive ...`"
@@ -208,7 +216,7 @@ def prepare_camvid(
         {group: len(published) for group, published in groups.items()},
         allow_missing,
     )
-    colors = raw / edition.colors if edition.colors else None
+    colors = edition.color_list(raw)
     sources = {colors.name: digest_file(colors)} if colors else {}
     table = color_table(colors, protocol) if colors else SEGNET_TABLE
     convert = partial(_convert_frame, raw=raw, out=out, table=table)

@@ -204,6 +204,22 @@ def tiny_kaggle(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_kaggles_copy_in_cambridges_folders_has_the_published_split(tiny_kaggle):
+    """With its list of colours, as docs/datasets.md advises."""
+    for split in KAGGLE:
+        for folder, part in (
+            (split, "701_StillsRaw_full"),
+            (f"{split}_labels", "LabeledApproved_full"),
+        ):
+            shutil.copytree(tiny_kaggle / "CamVid" / folder, tiny_kaggle / part, dirs_exist_ok=True)
+    shutil.rmtree(tiny_kaggle / "CamVid")
+    dataset = prepare(tiny_kaggle, PUBLISHED)
+    assert (dataset.edition, list(dataset.sources)) == ("cambridge", ["class_dict.csv"])
+    assert [item.image.stem for item in dataset.items if item.split == "train"] == PUBLISHED[
+        "train"
+    ]
+
+
 @pytest.mark.parametrize(("protocol", "bridge"), [("strict", IGNORE), ("grouped", 1)])
 def test_kaggles_edition_is_read_with_its_own_split(tiny_kaggle, protocol, bridge):
     dataset = prepare(tiny_kaggle, PUBLISHED, protocol)
