@@ -111,13 +111,16 @@ def validate(
 
 def advise_split(trained_on: Mapping[str, str], dataset: Dataset) -> str:
     """Name a split of which no image was trained on, or say what to do without one."""
+    unlabelled = ""
     for name in SPLITS:
         items = [item for item in dataset.items if item.split == name]
         with suppress(SgcpError):
             refuse_overlap(trained_on, items)
             if items and all(item.label for item in items):
                 return f"`--split {name}` has none of them"
-    return score_needs(dataset.name)
+            if items:
+                unlabelled += f"'{name}' has none of them, but it has no labels here. "
+    return unlabelled + score_needs(dataset.name)
 
 
 def write_panel(

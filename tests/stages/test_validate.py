@@ -17,6 +17,7 @@ from conftest import Project
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from sgcp.datasets.index import read_dataset
 from sgcp.datasets.label_files import read_meaning
 from sgcp.inference import segmenter
 from sgcp.media.images import read_label
@@ -133,6 +134,10 @@ def test_unseen_and_labelled_images_alone_are_scored(kept):
         text = kept.fails("validate", "sample", "--split", "train", *options)
         assert "were trained on" in text
         assert "`--split val` has none of them" in text
+    dataset = read_dataset(kept.root / "data/prepared/sample")
+    seen = {item.origin: "" for item in dataset.items if item.split != "test"}
+    advice = validate.advise_split(seen, dataset)
+    assert advice.startswith("'test' has none of them, but it has no labels here. A score needs")
 
 
 def test_options_by_hand_are_scored_beside_the_tracked_scores(trained):
