@@ -1,7 +1,9 @@
 """Labels from stride-8 scores, against torch's resizing and argmax of all of them."""
 
 import shutil
+import sysconfig
 import tracemalloc
+from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -24,7 +26,10 @@ def label(scores, size):
     return labels
 
 
-@pytest.mark.skipif(not shutil.which("cc"), reason="has no C compiler")
+HEADER = Path(sysconfig.get_paths()["include"], "Python.h")
+
+
+@pytest.mark.skipif(not (shutil.which("cc") and HEADER.is_file()), reason="has no C compiler")
 def test_labels_are_compiled_where_there_is_a_compiler():
     assert module.compiled is not None
 
