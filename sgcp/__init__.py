@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sgcp.core.environment import prepare_libraries
+from sgcp.core.environment import silence_statistics
 
 if TYPE_CHECKING:
     from sgcp.core.errors import SgcpError
@@ -23,7 +23,7 @@ HOMES = {
     "read_dataset": "datasets.index",
 }
 
-prepare_libraries()
+silence_statistics()
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Project
+from conftest import ROOT, Project, run_python
 from PIL import Image
 from typer.main import get_command
 from videos import make_video
@@ -148,6 +148,19 @@ def test_cache_is_where_the_user_wants_it(machine):
     machine.run(sys.executable, "-c", RUN, "segment street.png", SGCP_CACHE="kept")
     assert machine.left() == []
     assert list((machine.project / "kept" / "graphs").iterdir())
+
+
+def test_import_switches_statistics_off_and_nothing_else():
+    """Statistics are off; the libraries still do what the program asks of them."""
+    code = "import os, sgcp; print(*sorted(os.environ))"
+    named = set(run_python(code).split())
+    assert {"ORT_DISABLE_TELEMETRY", "GRADIO_ANALYTICS_ENABLED"} <= named
+    assert not [name for name in named if "OFFLINE" in name]
+
+
+def test_cache_that_cannot_be_made_is_no_error(project: Project, monkeypatch):
+    monkeypatch.setenv("SGCP_CACHE", "x" * 300)  # longer than a name can be
+    assert " files" in project.ok("download", "sample")
 
 
 @pytest.mark.parametrize("home", ["/proc/self/fdinfo", __file__])

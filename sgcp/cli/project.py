@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sgcp.core.environment import place_compiler_cache
 from sgcp.core.errors import SgcpError
 from sgcp.core.layout import Layout
 from sgcp.core.snapshot import Snapshot
@@ -29,6 +30,7 @@ def open_project(
     from sgcp.models import trust
     from sgcp.settings.load import PARAMS_FILE, find_project, load_params, read_changes
 
+    place_compiler_cache()
     root = find_project(Path.cwd())
     params = load_params(root / PARAMS_FILE)
     name = dataset or params.only_dataset()

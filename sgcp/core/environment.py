@@ -2,30 +2,30 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-# No usage statistics, nothing looked up on the web.
+# Usage statistics, by the variable that switches them off.
 SILENT = {
     "DVC_NO_ANALYTICS": "1",
     "GRADIO_ANALYTICS_ENABLED": "False",
-    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
     "ITERATIVE_DO_NOT_TRACK": "1",
     "ORT_DISABLE_TELEMETRY": "1",
-    "YOLO_OFFLINE": "true",
 }
 
 
 def cache_folder() -> Path:
     """Return the only folder outside the user's own in which this package leaves files."""
     if named := os.environ.get("SGCP_CACHE"):
-        return Path(named)
+        return Path(named).absolute()
     from platformdirs import user_cache_path
 
     return user_cache_path("sgcp")
 
 
-def prepare_libraries() -> None:
-    """Switch usage statistics off and point compilers' caches to ours; a user's settings win.
+def silence_statistics() -> None:
+    """Switch usage statistics off, unless the user set them otherwise.
 
     Called when this package is imported: later, some libraries have already asked a server.
     """
@@ -33,7 +33,11 @@ def prepare_libraries() -> None:
         os.environ.setdefault(variable, value)
     # OpenVINO and NNCF have no switch, but do without this package where it is not installed.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    folder = cache_folder()
-    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if os.access(nearest, os.W_OK):  # torch fails if it cannot create its folder
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "torchinductor"))
+
+
+def place_compiler_cache() -> None:
+    """Let torch keep what it compiles in our cache; call it before torchvision is imported."""
+    folder = cache_folder() / "torchinductor"
+    with suppress(OSError):  # then torch takes a temporary folder
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))

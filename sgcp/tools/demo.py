@@ -65,7 +65,8 @@ def demo(given: Sequence[str], project: Path | None, accelerator: str, options: 
         temporary_folder() as folder,
     ):
         return_freed_memory()
-        os.environ["GRADIO_TEMP_DIR"] = str(folder)  # read when Gradio is imported
+        # Read when Gradio is imported.
+        os.environ |= {"GRADIO_TEMP_DIR": str(folder), "HF_HUB_OFFLINE": "1"}
         from sgcp.demo.actions import Actions
         from sgcp.demo.media import LIMITS, MAX_PIXELS
         from sgcp.demo.page import build_page

@@ -74,7 +74,8 @@ def opened(monkeypatch):
 
     addresses = []
     monkeypatch.setattr("sgcp.tools.demo.serve", end)
-    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # so that what the command sets is undone
+    for variable in ("GRADIO_TEMP_DIR", "HF_HUB_OFFLINE"):  # so that they are undone
+        monkeypatch.setenv(variable, "")
     monkeypatch.setattr("sgcp.tools.demo.threading.Timer", AtOnce)
     monkeypatch.setattr("sgcp.tools.demo.webbrowser.open", addresses.append)
     return addresses
