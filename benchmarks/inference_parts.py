@@ -3,7 +3,8 @@
     python benchmarks/inference_parts.py MODEL IMAGE.png
 
 Prints medians and ratios for: reading the image, labelling from the scores, writing the labels,
-normalising inside the graph, graphs of fixed and of any size, and exporting by tracing.
+painting their colours and the overlay, normalising inside the graph, graphs of fixed and of any
+size, and exporting by tracing.
 """
 
 import argparse
@@ -26,6 +27,8 @@ from sgcp.inference.engines.openvino_engine import HINTS
 from sgcp.inference.graph import InferenceGraph, to_onnx
 from sgcp.media.images import read_image, write_png
 from sgcp.models.artifact import load_model
+from sgcp.reporting.palettes import lookup, official
+from sgcp.reporting.panels import blend, colorize
 from sgcp.speed.timing import time_by_turns
 
 Ways = dict[str, Callable[[], Any]]
@@ -56,6 +59,26 @@ def labelling(scores: np.ndarray, size: tuple[int, int]) -> Ways:
         "torch: resize, max().indices": lambda: resized().max(1).indices.byte(),
         "ours, numpy": without_c,
         "ours": lambda: labels.label_pixels(scores, size),
+    }
+
+
+def painting(image: np.ndarray, found: np.ndarray, segmenter: sgcp.Segmenter) -> dict[str, Ways]:
+    """Colours by an index array against ``take``; the overlay at once against row by row."""
+    table, colors = lookup(official(segmenter.classes)), colorize(found, segmenter.classes)
+
+    def at_once() -> np.ndarray:
+        half = np.uint16(128)
+        return ((image * half + colors * half + half) >> 8).astype(np.uint8)
+
+    return {
+        "class colours": {
+            "numpy: table[labels]": lambda: table[found],
+            "ours": lambda: colorize(found, segmenter.classes),
+        },
+        "overlay": {
+            "numpy: whole image": at_once,
+            "ours": lambda: blend(image, colors, 0.5),
+        },
     }
 
 
@@ -132,6 +155,7 @@ def main() -> None:
                 "Pillow": lambda: Image.fromarray(found).save(folder / "pillow.png"),
                 "ours": lambda: write_png(folder / "ours.png", found),
             },
+            **painting(image, found, segmenter),
         }
         for precision in dict.fromkeys(["f32", HINTS[segmenter.engine.precision]]):
             parts[f"graph, {precision}"] = graphs(options.model, image, precision)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_WIDTH = 640  # of one image in a panel, pixels
 LEGEND_ROW, LEGEND_COLUMN = 22, 130  # pixels
+BAND = 32  # rows to blend at once: their sums stay in the processor's cache
 FONT = ImageFont.load_default(13)
 WRONG, RIGHT = (214, 39, 40), (225, 225, 225)
 
@@ -52,7 +53,7 @@ def choose_images(images: Sequence[ImageScore], count: int) -> list[tuple[str, I
 
 def colorize(label: UInt8, classes: tuple[SemanticClass, ...]) -> UInt8:
     """Paint train ids (H, W) in class colours (H, W, 3); ignored pixels are black."""
-    return lookup(official(classes))[label]
+    return np.take(lookup(official(classes)), label, axis=0)  # a third of the time of table[label]
 
 
 def encode_palette(label: UInt8, colors: UInt8, text: Mapping[str, str] = NO_TEXT) -> bytes:
@@ -132,5 +133,9 @@ def draw_legend(
 def blend(image: UInt8, colors: UInt8, alpha: float) -> UInt8:
     """Lay colours over an image, both (H, W, 3); ``alpha`` is their share, in steps of 1/256."""
     share = np.uint16(round(alpha * 256))  # whole numbers: a fifth of the time of floats
-    mixed = image * (np.uint16(256) - share) + colors * share
-    return ((mixed + np.uint16(128)) >> 8).astype(np.uint8)
+    mixed = np.empty(image.shape, np.uint8)
+    for top in range(0, len(image), BAND):  # half of the time of the whole image at once
+        rows = slice(top, top + BAND)
+        sums = image[rows] * (np.uint16(256) - share) + colors[rows] * share
+        mixed[rows] = (sums + np.uint16(128)) >> 8
+    return mixed
