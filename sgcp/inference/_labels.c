@@ -18,152 +18,187 @@ typedef struct {
     const float *share;    /* (pixels,) weight of `upper` */
 } Axis;
 
-/* The first of the highest classes along one row of scores. */
-static void best_of_row(const float *scores, Py_ssize_t classes, Py_ssize_t plane, Py_ssize_t width,
-                        float *highest, int32_t *best)
+/* One row of scores. */
+typedef struct {
+    int64_t number;
+    int32_t *best;  /* (width,) the first of the highest classes */
+    float *highest; /* (width,) */
+    float *scores;  /* (width, classes), so that the scores of a cell's corner lie side by side */
+} Row;
+
+static void read_row(Row *row, int64_t number, const float *scores, Py_ssize_t classes,
+                     Py_ssize_t height, Py_ssize_t width)
 {
-    memcpy(highest, scores, width * sizeof(float));
-    memset(best, 0, width * sizeof(int32_t));
-    for (int32_t k = 1; k < classes; k++) {
-        const float *score = scores + k * plane;
+    row->number = number;
+    memset(row->best, 0, width * sizeof(int32_t));
+    for (Py_ssize_t k = 0; k < classes; k++) {
+        const float *score = scores + (k * height + number) * width;
+        if (k == 0)
+            memcpy(row->highest, score, width * sizeof(float));
         for (Py_ssize_t x = 0; x < width; x++) {
-            int32_t above = -(score[x] > highest[x]);
-            best[x] = (best[x] & ~above) | (k & above);
-            highest[x] = above ? score[x] : highest[x];
+            int32_t above = -(score[x] > row->highest[x]);
+            row->best[x] = (row->best[x] & ~above) | ((int32_t)k & above);
+            row->highest[x] = above ? score[x] : row->highest[x];
+        }
+        for (Py_ssize_t x = 0; x < width; x++)
+            row->scores[x * classes + k] = score[x];
+    }
+}
+
+/* Pixels of a tile each way: a cell at the usual stride, else a part of one. Of a fixed size, so
+   that the compiler vectorises its loops; pixels beyond the cell are not copied to the labels. */
+#define SIDE 8
+#define TILE (SIDE * SIDE)
+
+/* Bilinear interpolation at the pixels of a tile. */
+static inline void interpolate(const float corner[4], const float *down, const float *across,
+                               float out[TILE])
+{
+    float top[SIDE], rise[SIDE];
+    for (int x = 0; x < SIDE; x++) {
+        top[x] = corner[0] + (corner[1] - corner[0]) * across[x];
+        rise[x] = corner[2] + (corner[3] - corner[2]) * across[x] - top[x];
+    }
+    for (int y = 0; y < SIDE; y++)
+        for (int x = 0; x < SIDE; x++)
+            out[y * SIDE + x] = rise[x] * down[y] + top[x];
+}
+
+/* The best of `number` classes, by rising class, at the pixels of a tile. */
+static void label_tile(const float *const corners[4], const uint8_t *rivals, int number,
+                       const float *down, const float *across, uint8_t out[TILE])
+{
+    float corner[4], score[TILE], highest[TILE];
+    int32_t best[TILE];
+    uint8_t first = rivals[0], second = rivals[1];
+    if (number == 2) {
+        for (int i = 0; i < 4; i++)
+            corner[i] = corners[i][second] - corners[i][first];
+        interpolate(corner, down, across, score);
+        for (int p = 0; p < TILE; p++)
+            out[p] = score[p] > 0 ? second : first;
+        return;
+    }
+    for (int i = 0; i < 4; i++)
+        corner[i] = corners[i][first];
+    interpolate(corner, down, across, highest);
+    for (int p = 0; p < TILE; p++)
+        best[p] = first;
+    for (int r = 1; r < number; r++) {
+        int32_t k = rivals[r];
+        for (int i = 0; i < 4; i++)
+            corner[i] = corners[i][k];
+        interpolate(corner, down, across, score);
+        for (int p = 0; p < TILE; p++) {
+            int32_t above = -(score[p] > highest[p]);
+            best[p] = (best[p] & ~above) | (k & above);
+            highest[p] = above ? score[p] : highest[p];
         }
     }
+    for (int p = 0; p < TILE; p++)
+        out[p] = (uint8_t)best[p];
 }
 
-/* Bilinear interpolation inside a cell, at `count` pixels of one row. */
-static inline __attribute__((always_inline)) void interpolate(const float *corner, float down, const float *across,
-                               Py_ssize_t count, float *out)
+/* Find the classes that may win somewhere in a cell: those nowhere above a bound cannot. */
+static int find_rivals(const float *const corners[4], Py_ssize_t classes, uint8_t low, uint8_t high,
+                       uint8_t *rivals)
 {
-    float rise_top = corner[1] - corner[0], rise_bottom = corner[3] - corner[2];
-    for (Py_ssize_t x = 0; x < count; x++) {
-        float top = corner[0] + rise_top * across[x];
-        float rise = corner[2] + rise_bottom * across[x] - top;
-        out[x] = rise * down + top;
-    }
-}
-
-#define WIDEST 64 /* pixels of a piece of a cell's row */
-
-static inline __attribute__((always_inline)) void choose_of_two(const float *difference, uint8_t low, uint8_t high, float down,
-                                 const float *across, Py_ssize_t count, uint8_t *out)
-{
-    float above[WIDEST];
-    interpolate(difference, down, across, count, above);
-    for (Py_ssize_t x = 0; x < count; x++)
-        out[x] = above[x] > 0 ? high : low;
-}
-
-static inline __attribute__((always_inline)) void choose_of_many(const float *corners, const uint8_t *rivals, Py_ssize_t number,
-                                  float down, const float *across, Py_ssize_t count, uint8_t *out)
-{
-    float highest[WIDEST], score[WIDEST];
-    int32_t best[WIDEST];
-    interpolate(corners + 4 * rivals[0], down, across, count, highest);
-    for (Py_ssize_t x = 0; x < count; x++)
-        best[x] = rivals[0];
-    for (Py_ssize_t i = 1; i < number; i++) {
-        int32_t k = rivals[i];
-        interpolate(corners + 4 * k, down, across, count, score);
-        for (Py_ssize_t x = 0; x < count; x++) {
-            int32_t above = -(score[x] > highest[x]);
-            best[x] = (best[x] & ~above) | (k & above);
-            highest[x] = above ? score[x] : highest[x];
-        }
-    }
-    for (Py_ssize_t x = 0; x < count; x++)
-        out[x] = (uint8_t)best[x];
-}
-
-/* Whether a class may win somewhere in the cell: nowhere above a bound means it cannot. */
-static inline int may_win(const float *s, const float *first, const float *second)
-{
-    int over_first = 0, over_second = 0, over_mean = 0;
+    int32_t may_win[256];
+    int number = 0;
+    float first[4], second[4], mean[4];
     for (int i = 0; i < 4; i++) {
-        over_first |= s[i] > first[i];
-        over_second |= s[i] > second[i];
-        over_mean |= s[i] > (first[i] + second[i]) / 2;
+        first[i] = corners[i][low], second[i] = corners[i][high];
+        mean[i] = (first[i] + second[i]) / 2;
     }
-    return over_first & over_second & over_mean;
+    for (Py_ssize_t k = 0; k < classes; k++) {
+        int32_t over_first = 0, over_second = 0, over_mean = 0;
+        for (int i = 0; i < 4; i++) {
+            over_first |= corners[i][k] > first[i];
+            over_second |= corners[i][k] > second[i];
+            over_mean |= corners[i][k] > mean[i];
+        }
+        may_win[k] = over_first & over_second & over_mean;
+    }
+    may_win[low] = may_win[high] = 1;
+    for (Py_ssize_t k = 0; k < classes; k++) {
+        rivals[number] = (uint8_t)k;
+        number += may_win[k];
+    }
+    return number;
 }
 
-static void label_cell(const float *corners, Py_ssize_t classes, uint8_t low, uint8_t high,
+/* Copy the shares of a tile's pixels, the last one again up to SIDE; return how many there are. */
+static inline int64_t take_shares(const float *share, int64_t start, int64_t end, float out[SIDE])
+{
+    int64_t count = end - start < SIDE ? end - start : SIDE;
+    for (int64_t i = 0; i < SIDE; i++)
+        out[i] = share[start + (i < count ? i : count - 1)];
+    return count;
+}
+
+static void label_cell(const float *const corners[4], const uint8_t *rivals, int number,
                        const Axis *rows, const Axis *columns, Py_ssize_t r, Py_ssize_t c,
                        uint8_t *labels, Py_ssize_t width)
 {
-    const float *first = corners + 4 * low, *second = corners + 4 * high;
-    float difference[4];
-    uint8_t rivals[256];
-    Py_ssize_t number = 0;
-    for (Py_ssize_t k = 0; k < classes; k++)
-        if (k == low || k == high || may_win(corners + 4 * k, first, second))
-            rivals[number++] = (uint8_t)k;
-    for (int i = 0; i < 4; i++)
-        difference[i] = second[i] - first[i];
-    for (int64_t y = rows->start[r]; y < rows->start[r + 1]; y++)
-        for (int64_t x = columns->start[c]; x < columns->start[c + 1]; x += WIDEST) {
-            int64_t count = columns->start[c + 1] - x;
-            const float *across = columns->share + x;
+    float down[SIDE], across[SIDE];
+    uint8_t tile[TILE];
+    int64_t bottom = rows->start[r + 1], right = columns->start[c + 1];
+    for (int64_t y = rows->start[r]; y < bottom; y += SIDE) {
+        int64_t high = take_shares(rows->share, y, bottom, down);
+        for (int64_t x = columns->start[c]; x < right; x += SIDE) {
+            int64_t wide = take_shares(columns->share, x, right, across);
+            label_tile(corners, rivals, number, down, across, tile);
             uint8_t *out = labels + y * width + x;
-            count = count < WIDEST ? count : WIDEST;
-            if (number > 2 && count == 8) /* the usual count, which the compiler unrolls */
-                choose_of_many(corners, rivals, number, rows->share[y], across, 8, out);
-            else if (number > 2)
-                choose_of_many(corners, rivals, number, rows->share[y], across, count, out);
-            else if (count == 8)
-                choose_of_two(difference, low, high, rows->share[y], across, 8, out);
-            else
-                choose_of_two(difference, low, high, rows->share[y], across, count, out);
+            for (int64_t i = 0; i < high; i++, out += width)
+                if (wide == SIDE)
+                    memcpy(out, tile + i * SIDE, SIDE); /* a single move */
+                else
+                    memcpy(out, tile + i * SIDE, wide);
         }
+    }
 }
 
 static int label_all(const float *scores, Py_ssize_t classes, Py_ssize_t height, Py_ssize_t width,
                      const Axis *rows, const Axis *columns, uint8_t *labels)
 {
-    Py_ssize_t plane = height * width, across = columns->start[columns->cells];
-    float *highest = malloc(width * sizeof(float));
-    int32_t *best = malloc(2 * width * sizeof(int32_t)), *top = best, *bottom = best + width;
-    float *corners = malloc(4 * classes * sizeof(float));
-    int64_t top_row = -1, bottom_row = -1;
-    int done = highest && best && corners;
+    Py_ssize_t across = columns->start[columns->cells];
+    int32_t *best = malloc(2 * width * sizeof(int32_t));
+    float *floats = malloc((1 + 2 * classes) * width * sizeof(float)), *by_column = floats + width;
+    Row pair[2] = {{-1, best, floats, by_column},
+                   {-1, best + width, floats, by_column + classes * width}};
+    Row *top = &pair[0], *bottom = &pair[1];
+    int done = best && floats;
     for (Py_ssize_t r = 0; done && r < rows->cells; r++) {
-        int64_t a = rows->lower[r], b = rows->upper[r];
-        if (bottom_row == a) {
-            int32_t *other = top;
-            top = bottom, bottom = other, top_row = a, bottom_row = -1;
+        if (bottom->number == rows->lower[r]) {
+            Row *other = top;
+            top = bottom, bottom = other;
         }
-        if (top_row != a)
-            best_of_row(scores + a * width, classes, plane, width, highest, top), top_row = a;
-        if (bottom_row != b)
-            best_of_row(scores + b * width, classes, plane, width, highest, bottom), bottom_row = b;
+        if (top->number != rows->lower[r])
+            read_row(top, rows->lower[r], scores, classes, height, width);
+        if (bottom->number != rows->upper[r])
+            read_row(bottom, rows->upper[r], scores, classes, height, width);
         uint8_t *line = labels + rows->start[r] * across;
-        for (Py_ssize_t c = 0; c < columns->cells; c++) /* the first line, as if no cell was mixed */
-            memset(line + columns->start[c], top[columns->lower[c]],
+        for (Py_ssize_t c = 0; c < columns->cells; c++) /* first line, as if no cell was mixed */
+            memset(line + columns->start[c], top->best[columns->lower[c]],
                    columns->start[c + 1] - columns->start[c]);
         for (int64_t y = rows->start[r] + 1; y < rows->start[r + 1]; y++)
             memcpy(labels + y * across, line, across);
         for (Py_ssize_t c = 0; c < columns->cells; c++) {
             int64_t l = columns->lower[c], u = columns->upper[c];
-            int32_t w = top[l], x = top[u], y = bottom[l], z = bottom[u];
+            int32_t w = top->best[l], x = top->best[u], y = bottom->best[l], z = bottom->best[u];
             if (w == x && w == y && w == z)
                 continue;
             int32_t low = w < x ? w : x, high = w < x ? x : w;
             low = low < y ? low : y, low = low < z ? low : z;
             high = high > y ? high : y, high = high > z ? high : z;
-            for (Py_ssize_t k = 0; k < classes; k++) {
-                const float *s = scores + k * plane;
-                float *corner = corners + 4 * k;
-                corner[0] = s[a * width + l], corner[1] = s[a * width + u];
-                corner[2] = s[b * width + l], corner[3] = s[b * width + u];
-            }
-            label_cell(corners, classes, (uint8_t)low, (uint8_t)high, rows, columns, r, c, labels,
-                       across);
+            const float *corners[4] = {top->scores + l * classes, top->scores + u * classes,
+                                       bottom->scores + l * classes, bottom->scores + u * classes};
+            uint8_t rivals[256];
+            int number = find_rivals(corners, classes, (uint8_t)low, (uint8_t)high, rivals);
+            label_cell(corners, rivals, number, rows, columns, r, c, labels, across);
         }
     }
-    free(highest), free(best), free(corners);
+    free(best), free(floats);
     return done;
 }
 
