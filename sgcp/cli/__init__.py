@@ -52,10 +52,12 @@ def sgcp(
         ),
     ] = False,
 ) -> None:
-    """Reset the output settings of an earlier command in this process."""
+    """Reset the output settings of an earlier command in this process; share the cores."""
+    from sgcp.core.environment import share_cores
     from sgcp.core.terminal import output
 
     output.set(quiet=quiet)
+    share_cores()
 
 
 def main() -> None:

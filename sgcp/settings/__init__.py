@@ -38,6 +38,8 @@ class MachineSettings(Section):
     """Machines that train together (under torchrun)."""
     engine: Literal["auto", "torch", "openvino", "onnxruntime"]
     """What runs a trained network on a CPU; ``auto``: the fastest that is installed."""
+    threads: Literal["auto"] | Processes
+    """Threads of torch, a training process; ``auto``: one a core. Other numbers round otherwise."""
     loader_workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)]
     """Processes that decode and augment, a training process; 0: threads of the training process."""
     cache_megabytes: Annotated[int, Field(ge=0, le=1_000_000)]

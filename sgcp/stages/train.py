@@ -86,6 +86,8 @@ def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> 
 
     keep_freed_memory()
     fabric = launch(settings, machine)
+    if machine.threads != "auto":
+        torch.set_num_threads(machine.threads)
     # One process prints and writes for all of them.
     output.quiet = output.quiet or not fabric.is_global_zero
     with only_writer(layout.resume) if fabric.is_global_zero else nullcontext():

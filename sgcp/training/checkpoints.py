@@ -46,6 +46,9 @@ class Progress:
     """Seconds of it spent waiting for data."""
     images: int = 0
     """Images trained on in that time, by all processes together."""
+    threads: list[int] = field(default_factory=list)
+    """Numbers of threads of torch, in turn; several if a run resumed with another. They round
+    differently on a CPU, and change nothing on a GPU: there, none is listed."""
 
 
 class Checkpoints:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.parallel import map_threads
+from sgcp.core.terminal import say
 from sgcp.datasets.loader import EpochSampler, Loader, SegmentationDataset, batches
 from sgcp.datasets.transforms import is_labelled
 from sgcp.inference.predict import Predictor
@@ -60,6 +61,7 @@ def fit(
     """
     settings = run.settings
     progress = checkpoints.restore()
+    note_threads(progress, run.fabric)
     if progress.epoch or progress.step:
         reporter.resume(progress, len(data.train))
     while progress.epoch < settings.epochs:
@@ -84,6 +86,19 @@ def fit(
             checkpoints.clear()
             raise
     return progress
+
+
+def note_threads(progress: Progress, fabric: Fabric) -> None:
+    """Add the number of threads to those that the run was trained with, if it is another one."""
+    threads = torch.get_num_threads()
+    if fabric.device.type != "cpu" or progress.threads[-1:] == [threads]:
+        return
+    progress.threads.append(threads)
+    if len(progress.threads) > 1:
+        say(
+            f"threads: {', then '.join(map(str, progress.threads))}: the weights will differ by "
+            "rounding from those of an uninterrupted run. model.json names the numbers"
+        )
 
 
 def train_one_epoch(

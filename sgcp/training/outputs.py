@@ -53,6 +53,7 @@ def write_models(
             "recipe": settings.recipe,
             **initial.digests,
             "epoch": epoch,
+            "threads": progress.threads,
             "settings": json.loads(settings.model_dump_json()),
             "versions": {
                 "sgcp": version("sgcp"),

@@ -1,5 +1,6 @@
 """Interrupted training ends as an uninterrupted run; what cannot succeed is one message."""
 
+import json
 import os
 import re
 import signal
@@ -170,6 +171,19 @@ def test_run_begun_by_other_code_is_not_resumed(prepared, monkeypatch):
     prepared.stopped_after(1, "sample")
     monkeypatch.setattr("sgcp.stages.train.code_digest", lambda *_: "other")
     assert "resuming" not in prepared.stopped_after(0, "sample").output
+
+
+def test_run_resumed_with_another_number_of_threads_says_so_and_records_both(prepared):
+    before = torch.get_num_threads()
+    try:
+        prepared.set(machine__accelerator="cpu", machine__threads=1)
+        assert "threads" not in prepared.stopped_after(1, "sample").output
+        prepared.set(machine__threads=2)
+        assert "threads: 1, then 2: the weights will differ" in prepared.ok("train", "sample")
+    finally:
+        torch.set_num_threads(before)
+    card = json.loads((prepared.root / "data/models/sample/model.json").read_text())
+    assert card["provenance"]["threads"] == [1, 2]
 
 
 @pytest.mark.integration
