@@ -29,6 +29,7 @@ EXAMPLES = [
 ELSEWHERE = {
     r"git clone|git commit \.\.\.|make ": "is what runs the tests, or is no command",
     r"python ((benchmarks|\.\./toy)/)?\w+\.py|python -c": "takes minutes, or has its own test",
+    r"pip install|PYTHONPATH=PIDNet": "needs the network; tests/tools/test_benchmark.py stands in",
     r"torchrun ": "wants several GPUs; tests/training/test_processes.py runs two processes",
     r"CITYSCAPES_USERNAME=": "asks a server; tests/datasets/test_account.py has one",
     r"dvc plots show data/resume": "wants a training run in progress",

@@ -98,6 +98,7 @@ def browse(
 @command(
     "sgcp benchmark camvid",
     "sgcp benchmark camvid --size 768 1536 --out speed-768.json",
+    "sgcp benchmark camvid --with yolo26n-sem",
 )
 def benchmark(
     dataset: options.Dataset = None,
@@ -112,6 +113,15 @@ def benchmark(
     images: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Images to time, instead of the dataset's.")
     ] = None,
+    networks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="NETWORK",
+            help="Another network to time: package.module:function, or yolo26n-sem if "
+            "ultralytics is installed; repeat for several.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         options.output_option(
@@ -124,9 +134,13 @@ def benchmark(
 ) -> None:
     """Time every engine, the authors' way and other networks in turn on this machine."""
     params, section, layout = open_project(dataset, "benchmark")
+    from sgcp.models import trust
     from sgcp.tools.benchmark import benchmark as tool
 
     machine = override(params.machine, accelerator=device)
     settings = override(section.benchmark, size=size)
-    by_hand = bool(device or size or images)
-    options.write_result(json, tool(layout, settings, machine, images, out, by_hand))
+    for network in networks or ():
+        trust(network)
+    by_hand = bool(device or size or images or networks)
+    content = tool(layout, settings, machine, images, out, by_hand, networks or ())
+    options.write_result(json, content)

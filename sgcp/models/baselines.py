@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from torch import Tensor, nn
 
+from sgcp.core.environment import cache_folder
 from sgcp.core.errors import SgcpError
 
 
@@ -26,6 +29,26 @@ class LRASPP(nn.Module):
         """Score a normalised image (B, 3, H, W): (B, K, ceil(H/8), ceil(W/8))."""
         scores: Tensor = self.head(self.encoder(image))
         return scores
+
+
+def yolo(name: str, num_classes: int) -> nn.Module:
+    """Return a network of ultralytics (AGPL-3.0) such as ``yolo26n-sem``, norms folded as by it.
+
+    Its import would look up a server and write into the user's folder of settings.
+    """
+    os.environ |= {
+        "YOLO_OFFLINE": "true",
+        "YOLO_AUTOINSTALL": "false",
+        "YOLO_VERBOSE": "false",
+        "YOLO_CONFIG_DIR": str(cache_folder()),
+    }
+    try:
+        from ultralytics.nn.tasks import SemanticSegmentationModel
+    except ImportError as error:
+        raise SgcpError(f"needs ultralytics ({error}): pip install -U ultralytics") from None
+    network = SemanticSegmentationModel(f"{name}.yaml", nc=num_classes, verbose=False)
+    folded: nn.Module = network.eval().fuse(verbose=False)
+    return folded
 
 
 def linknet(num_classes: int) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,9 +15,10 @@ import numpy as np
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import to_json, write_bytes
 from sgcp.core.parallel import map_threads
+from sgcp.core.plugins import find_function
 from sgcp.inference.segmenter import Segmenter, load
 from sgcp.media.images import UInt8, read_image, write_png
-from sgcp.models import build_network
+from sgcp.models import NETWORKS, build_network
 from sgcp.models.card import ModelCard, read_card
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ TASKS = {
 }
 SGCPNET = "SGCPNet"
 REFERENCE = "reference"  # SGCPNet in the authors' way
-BASELINES = ("lraspp", "linknet")
+YOLO = re.compile(r"yolo\w+-sem")  # networks of ultralytics, where the user has installed it
 # Network, engine and precision of each candidate on a CPU.
 ON_CPU: dict[str, list[tuple[str, str, str]]] = {
     "reference": [(REFERENCE, "torch", "fp32")],
@@ -39,11 +41,8 @@ ON_CPU: dict[str, list[tuple[str, str, str]]] = {
     "onnxruntime": [(SGCPNET, "onnxruntime", "fp32")],
     "openvino": [(SGCPNET, "openvino", "fp32"), (SGCPNET, "openvino", "bf16")],
     "int8": [(SGCPNET, "openvino", "int8")],
-    **{
-        name: [(name, "torch", "fp32"), (name, "openvino", "fp32"), (name, "openvino", "bf16")]
-        for name in BASELINES
-    },
 }
+OTHERS_ON_CPU = (("torch", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
 
 
 class Baseline:
@@ -142,7 +141,7 @@ class Spec:
     """One candidate, in a form that crosses to another process."""
 
     network: str
-    """``SGCPNet``, ``reference``, or one of ``BASELINES``."""
+    """``SGCPNet``, ``reference``, or another one, as ``build_other`` names it."""
     engine: str
     precision: str
     model: Path
@@ -158,9 +157,14 @@ class Spec:
         return f"{self.network}, {self.engine} {self.precision}{gpu}"
 
     @property
+    def is_other(self) -> bool:
+        """Whether it is another network than ours."""
+        return self.network not in (SGCPNET, REFERENCE)
+
+    @property
     def exports_itself(self) -> bool:
         """Whether its process makes the graph that it runs, which takes more than running it."""
-        return self.network in BASELINES and self.engine != "torch"
+        return self.is_other and self.engine != "torch"
 
     def open(self) -> Candidate:
         """Load it, in the process that runs it."""
@@ -168,7 +172,7 @@ class Spec:
             import torch
 
             torch.set_num_threads(self.threads)
-        if self.network in BASELINES:
+        if self.is_other:
             return Baseline(self._open_baseline())
         if self.network == SGCPNET:
             precision = "auto" if self.precision == "int8" else self.precision  # the model's own
@@ -188,10 +192,11 @@ class Spec:
         from sgcp.inference.engines.torch_engine import CudaEngine, TorchEngine
         from sgcp.inference.graph import InferenceGraph, to_onnx
 
-        if self.network == "linknet" and (self.size[0] % 32 or self.size[1] % 32):
+        halved = self.network == "linknet" or YOLO.fullmatch(self.network)
+        if halved and (self.size[0] % 32 or self.size[1] % 32):
             raise SgcpError(f"takes sides divisible by 32, not {self.size[0]}x{self.size[1]}")
         card = read_card(self.model)
-        network = build_network(self.network, len(card.classes)).eval()
+        network = build_other(self.network, len(card.classes)).eval()
         if self.engine == "torch":
             kind = CudaEngine if self.device == "cuda" else TorchEngine
             return kind(network, card, self.precision)
@@ -199,14 +204,44 @@ class Spec:
         return OpenVinoEngine(graph, self.precision, threads=self.threads)
 
 
+def check_network(name: str) -> None:
+    """Refuse what is not the name of another network.
+
+    Raises:
+        SgcpError: no such name, module or function.
+    """
+    if not YOLO.fullmatch(name):
+        find_function(name, NETWORKS, "--with")
+
+
+def build_other(name: str, num_classes: int) -> nn.Module:
+    """Build another network with random weights.
+
+    Args:
+        name: as ``build_network`` takes it, or of ultralytics: ``yolo26n-sem``, ...
+
+    Raises:
+        SgcpError: unknown, not trusted or not installed.
+    """
+    if YOLO.fullmatch(name):
+        from sgcp.models.baselines import yolo
+
+        return yolo(name, num_classes)
+    return build_network(name, num_classes)
+
+
 def list_specs(
     model: Path, size: tuple[int, int], threads: int, names: Sequence[str], device: str
 ) -> list[Spec]:
-    """Return what is timed of the candidates ``names``, keys of ``ON_CPU``.
+    """Return what is timed of the candidates ``names``: keys of ``ON_CPU``, or other networks.
 
     On a GPU, that is our network and the baselines in PyTorch, before all on the CPU.
     """
-    on_cpu = [Spec(*row, model, size, threads) for name in names for row in ON_CPU[name]]
+    on_cpu = [
+        Spec(*row, model, size, threads)
+        for name in names
+        for row in ON_CPU.get(name) or [(name, *way) for way in OTHERS_ON_CPU]
+    ]
     networks = sorted({spec.network for spec in on_cpu} - {REFERENCE})
     return [
         Spec(network, "torch", precision, model, size, 1, "cuda")
@@ -216,15 +251,26 @@ def list_specs(
 
 
 def size_of(spec: Spec) -> dict[str, Any]:
-    """Return parameters, and GFLOP (two a multiply-add) of one image, of a candidate's network."""
+    """Return parameters, and GFLOP (two a multiply-add) of one image, of a candidate's network.
+
+    Nothing for a user's network that does not run without real numbers.
+    """
+    card = read_card(spec.model)
+    classes = len(card.classes)
+    if not spec.is_other:
+        return _count(lambda: build_network(card.network, classes, card.encoder), spec.size)
+    try:
+        return _count(lambda: build_other(spec.network, classes), spec.size)
+    except Exception:  # of code that is not ours
+        return {}
+
+
+def _count(build: Callable[[], nn.Module], size: tuple[int, int]) -> dict[str, Any]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    card = read_card(spec.model)
-    name = spec.network if spec.network in BASELINES else card.network
     with torch.device("meta"):
-        module = build_network(name, len(card.classes), card.encoder).eval()
-        image = torch.empty(1, 3, *spec.size)
+        module, image = build().eval(), torch.empty(1, 3, *size)
     counter = FlopCounterMode(display=False)
     with counter, torch.inference_mode():
         module(image)

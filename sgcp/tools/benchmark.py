@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import distributions
@@ -29,6 +30,7 @@ from sgcp.speed.candidates import (
     SGCPNET,
     TASKS,
     Spec,
+    check_network,
     list_specs,
     size_of,
     write_int8,
@@ -50,6 +52,7 @@ def benchmark(
     images: Path | None = None,
     out: Path | None = None,
     by_hand: bool = False,
+    networks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Time every engine, the authors' way and the baselines by turns; return the metrics file.
 
@@ -57,15 +60,19 @@ def benchmark(
         images: folder of images to take instead of the dataset's.
         out: where to write; None: ``layout.speed``.
         by_hand: options differ from params.yaml: without ``out``, nothing is written.
+        networks: other networks to time too, as ``build_other`` names them.
 
     Raises:
         SgcpError: there is no model or no image, or nothing could be timed.
     """
+    for network in networks:
+        check_network(network)
     model = stage_model(layout)
     digest = model_digest(model)
     onnx_of(model)  # into the cache, so that no candidate's process has to make it
     device, threads = choose_device(machine.accelerator), settings.threads or cores()
-    specs = list_specs(model, settings.size, threads, settings.candidates, device)
+    names = dict.fromkeys([*settings.candidates, *networks])
+    specs = list_specs(model, settings.size, threads, list(names), device)
     with TemporaryDirectory() as folder, ExitStack() as stack:
         paths = write_images(layout, settings, images, Path(folder))
         specs, left_out = quantize_for(specs, layout, Path(folder))
@@ -206,8 +213,10 @@ def print_table(content: dict[str, Any]) -> None:
         table.add_row(name, *cells, str(row["peak_mib"].get("labels", "")), others)
     answer(table)
     answer("MiB: peak memory; differ: pixels labelled otherwise than by eager PyTorch in fp32")
-    for name, reason in content["left_out"].items():
-        answer(f"left out: {name}: {reason}")
+    left_out: dict[str, str] = content["left_out"]
+    for reason in dict.fromkeys(left_out.values()):
+        names = [name for name, why in left_out.items() if why == reason]
+        answer(f"left out: {'; '.join(names)}: {reason}")
 
 
 def describe_processor(device: str) -> str:

@@ -1,18 +1,21 @@
 import json
 import multiprocessing
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from networks import random_card, random_image, save_random
+from pages import fences
 from PIL import Image
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.layout import Layout
 from sgcp.core.machine import peak_bytes
 from sgcp.datasets.classes import cityscapes_classes, classes_to_json
-from sgcp.models import build_network
+from sgcp.models import NETWORKS, build_network
 from sgcp.models.artifact import save_model
 from sgcp.speed.candidates import ON_CPU, TASKS, Spec, list_specs, size_of, write_int8
 from sgcp.speed.runner import Runner
@@ -77,6 +80,80 @@ def test_options_leave_the_tracked_numbers_alone(trained, image_file):
 )  # fmt: skip
 def test_impossible_options_are_one_message(trained, option, named):
     assert named in trained.fails("benchmark", "sample", *option)
+
+
+PIDNET = """
+import torch
+from torch import nn
+
+class Odd(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.conv = nn.Conv2d(3, classes, 3, 8, 1)
+
+    def forward(self, image):
+        return self.conv(image) * float(image.max() < 9)  # the count of operations has no numbers
+
+def get_pred_model(name, classes):
+    return Odd(classes)
+"""
+ULTRALYTICS = """
+import os
+from torch import nn
+
+assert os.environ["YOLO_OFFLINE"] == "true" and os.environ["YOLO_CONFIG_DIR"]  # else it asks
+
+class SemanticSegmentationModel(nn.Sequential):
+    def __init__(self, cfg, nc, verbose):
+        assert (cfg, verbose) == ("yolo26n-sem.yaml", False)
+        super().__init__(nn.Conv2d(3, nc, 3, 8, 1))
+
+    def fuse(self, verbose):
+        return self
+"""
+
+
+@pytest.fixture
+def add_module(tmp_path, monkeypatch):
+    """Write modules that candidates import, found before any that is installed."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(name: str, source: str) -> None:
+        file = (tmp_path / name.replace(".", "/")).with_suffix(".py")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        for package in list(file.parents)[: name.count(".")]:
+            (package / "__init__.py").touch()
+        file.write_text(source)
+        for module in [m for m in sys.modules if m.partition(".")[0] == name.partition(".")[0]]:
+            monkeypatch.delitem(sys.modules, module)
+
+    return write
+
+
+def test_networks_of_the_user_are_timed_in_the_same_run(trained, add_module):
+    (example,) = fences(ROOT / "docs" / "speed.md", "python")
+    add_module("my_pidnet", example)
+    add_module("models.pidnet", PIDNET)
+    add_module("ultralytics.nn.tasks", ULTRALYTICS)
+    networks = ("my_pidnet:build", "yolo26n-sem")
+    trained.ok("benchmark", "sample", *(word for name in networks for word in ("--with", name)),
+               "--out", "speed.json")  # fmt: skip
+    rows = json.loads((trained.root / "speed.json").read_text())["rows"]
+    for network in networks:
+        found = [row for row in rows if row["network"] == network]
+        assert {("torch", "fp32"), ("openvino", "fp32")} <= {
+            (row["engine"], row["precision"]) for row in found
+        }
+        assert all(row["tasks"].keys() == {"network"} for row in found)
+        assert all(("parameters" in row) == (network == "yolo26n-sem") for row in found)
+
+
+def test_network_that_is_not_installed_is_one_line_and_the_rest_is_timed(trained, add_module):
+    add_module("ultralytics", "raise ImportError('none')")
+    output = trained.ok("benchmark", "sample", "--with", "yolo26n-sem")
+    assert output.count("pip install -U ultralytics") == 1
+    assert "SGCPNet, openvino fp32" in output
+    assert "--with: unknown 'yolo9'" in trained.fails("benchmark", "sample", "--with", "yolo9")
 
 
 def test_reference_scores_as_the_plain_network_does(model, image_file):
@@ -156,7 +233,7 @@ def test_peak_memory_counts_what_was_freed():
 def test_settings_name_every_candidate():
     from sgcp.settings import Candidate
 
-    assert set(Candidate.__args__) == set(ON_CPU)
+    assert set(Candidate.__args__) == {*ON_CPU, *NETWORKS} - {"sgcpnet"}
 
 
 def test_a_gpu_runs_the_networks_in_pytorch(model):

@@ -34,7 +34,7 @@ def custom(prepared: Project, monkeypatch) -> Project:
     (prepared.root / "my_parts.py").write_text(PARTS)
     monkeypatch.delitem(sys.modules, "my_parts", raising=False)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(models, "_TRUSTED", set())
+    models.TRUSTED.clear()
     return prepared
 
 
@@ -57,7 +57,8 @@ def test_custom_network_and_loss_go_through_every_stage(custom: Project):
         sample__train__extra_loss="my_parts:brier",
         sample__train__extra_loss_weight=0.5,
     )
-    for command in CHAIN:
+    custom.set(sample__benchmark__candidates=["torch"])
+    for command in (*CHAIN, "benchmark"):
         custom.ok(command, "sample")
     card = read_card(custom.root / MODEL / "model.safetensors")
     assert card.network == "my_parts:network"
@@ -79,13 +80,13 @@ def test_model_file_runs_no_code_that_params_yaml_does_not_name(custom: Project,
     changes = ("--set", "network=my_parts:network", "--set", "epochs=1")
     output = custom.ok("train", "sample", *changes)
     assert output.index("Write it into a recipe") < output.index("epoch 1/1")
-    models._TRUSTED.clear()
+    models.TRUSTED.clear()
     assert "a model file alone cannot run" in custom.fails("validate", "sample")
     with pytest.raises(SgcpError, match="a model file alone"):
         sgcp.load(MODEL, engine="torch")
     models.trust("my_parts:network")
     assert sgcp.load(MODEL, engine="torch").card.network == "my_parts:network"
-    models._TRUSTED.clear()
+    models.TRUSTED.clear()
     custom.set(sample__train__network="my_parts:network")
     custom.ok("validate", "sample")
 
