@@ -3,18 +3,20 @@
     python benchmarks/inference_parts.py MODEL IMAGE.png
 
 Prints medians and ratios for: reading the image, labelling from the scores, writing the labels,
-painting their colours and the overlay, normalising inside the graph, graphs of fixed and of any
-size, and exporting by tracing.
+painting colours and overlay and writing it, normalising inside the graph, graphs of fixed and of
+any size, and exporting by tracing.
 """
 
 import argparse
 import tempfile
 import warnings
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import imagecodecs
 import numpy as np
 import openvino
 import torch
@@ -25,7 +27,7 @@ import sgcp
 from sgcp.inference import labels
 from sgcp.inference.engines.openvino_engine import HINTS
 from sgcp.inference.graph import InferenceGraph, to_onnx
-from sgcp.media.images import read_image, write_png
+from sgcp.media.images import ONE_FILTER, encode_png, read_image, write_png
 from sgcp.models.artifact import load_model
 from sgcp.reporting.palettes import lookup, official
 from sgcp.reporting.panels import blend, colorize
@@ -63,13 +65,17 @@ def labelling(scores: np.ndarray, size: tuple[int, int]) -> Ways:
 
 
 def painting(image: np.ndarray, found: np.ndarray, segmenter: sgcp.Segmenter) -> dict[str, Ways]:
-    """Colours by an index array against ``take``; the overlay at once against row by row."""
+    """Colours by an index array against ``take``; overlays at once against row by row; writing."""
     table, colors = lookup(official(segmenter.classes)), colorize(found, segmenter.classes)
 
     def at_once() -> np.ndarray:
         half = np.uint16(128)
         return ((image * half + colors * half + half) >> 8).astype(np.uint8)
 
+    def encode(filters: int) -> Callable[[], bytes]:
+        return lambda: encode_png(mixed, filters=filters)
+
+    mixed = blend(image, colors, 0.5)
     return {
         "class colours": {
             "numpy: table[labels]": lambda: table[found],
@@ -78,6 +84,11 @@ def painting(image: np.ndarray, found: np.ndarray, segmenter: sgcp.Segmenter) ->
         "overlay": {
             "numpy: whole image": at_once,
             "ours": lambda: blend(image, colors, 0.5),
+        },
+        "write the overlay": {
+            "Pillow": lambda: Image.fromarray(mixed).save(BytesIO(), "PNG"),
+            "run lengths, any line filter": encode(imagecodecs.PNG.FILTER.ALL),
+            "run lengths, one line filter: ours": encode(ONE_FILTER),
         },
     }
 

@@ -11,14 +11,14 @@ from time import perf_counter
 from typing import Any
 
 from sgcp.core.errors import SgcpError, printable, shorten
-from sgcp.core.files import code_digest, file_sha256, json_digest
+from sgcp.core.files import code_digest, file_sha256, json_digest, write_bytes
 from sgcp.core.parallel import map_threads, usable_cores
 from sgcp.core.terminal import progress_bar, say, track, warn
 from sgcp.datasets.label_files import train_ids_of, write_labels
 from sgcp.inference.engines.base import cores
 from sgcp.inference.segmenter import Segmenter, choose_device, find_model, load
 from sgcp.inference.tta import PLAIN, InferenceOptions
-from sgcp.media.images import UInt8, read_photo, read_png_text, write_png
+from sgcp.media.images import ONE_FILTER, UInt8, encode_png, read_photo, read_png_text
 from sgcp.media.video import is_video, read_comment, transform_video
 from sgcp.models.card import model_digest
 from sgcp.reporting.panels import blend, colorize
@@ -207,7 +207,8 @@ def _label_images(jobs: Sequence[Job], paint: Paint, segmenter: Segmenter, log: 
             if kind == "labels":
                 write_labels(job.targets[kind], content, meaning, {KEYWORD: job.key})
             else:
-                write_png(job.targets[kind], content, {KEYWORD: job.key})
+                encoded = encode_png(content, {KEYWORD: job.key}, ONE_FILTER)
+                write_bytes(job.targets[kind], encoded, flush=False)
 
     with progress_bar() as bar:
         done = map_threads(label, jobs, segmenter.workers)
