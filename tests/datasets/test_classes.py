@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sgcp.core.errors import SgcpError
 from sgcp.datasets.camvid import color_table
 from sgcp.datasets.classes import (
     IGNORE,
+    ClassTable,
+    SemanticClass,
     camvid_classes,
     cityscapes_classes,
     classes_from_json,
     classes_to_json,
+    match_names,
 )
 
 # Source class of label_colors.txt, its colour, and its train id: strict, grouped.
@@ -125,3 +129,21 @@ def test_missing_field_and_no_class_at_all_are_refused():
 def test_bytes_at_both_ends_are_allowed():
     row = {"train_id": 0, "label_id": 255, "name": "x", "color": [0, 255, 0]}
     assert classes_from_json([row])[0].color == (0, 255, 0)
+
+
+def test_names_in_another_order_are_matched_and_others_refused():
+    assert match_names(["b", "a"], [item("a", 0), item("b", 1)]) == [1, 0]
+    with pytest.raises(ValueError, match="not in both: b, c"):
+        match_names(["a", "c"], [item("a", 0), item("b", 1)])
+
+
+def test_unlisted_colours_are_named_with_their_pixels_the_most_frequent_first(tmp_path):
+    pixels = np.array([[[1, 2, 3], [1, 2, 3], [255, 0, 10], [128, 128, 128]]], np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "label.png")
+    table = ClassTable((item("a", 0),), ((0x808080, 0),), colored=True)
+    with pytest.raises(SgcpError, match=r"colour #010203 \(2 pixels\), #ff000a \(1 pixels\)"):
+        table.read(tmp_path / "label.png")
+
+
+def item(name, train_id):
+    return SemanticClass(train_id, train_id, name, (0, 0, 0))

@@ -16,7 +16,7 @@ from sgcp.datasets.ground_truth import (
 )
 from sgcp.datasets.index import Dataset
 from sgcp.metrics.confusion import Counts, count_image, count_pairs, no_counts
-from sgcp.metrics.iou import mean_iou, score_counts
+from sgcp.metrics.iou import ImageScore, Tally, mean_iou, score_counts
 from sgcp.metrics.protocol import MEAN_OBJECT_SIZE, Protocol, cityscapes_protocol, protocol_of
 from sgcp.metrics.results import confusion_table, per_class_table, render_scores
 
@@ -264,6 +264,19 @@ def test_train_ids_are_counted_as_the_label_ids_of_their_classes():
     assert (direct.pixels == regrouped.pixels).all()
     assert (direct.objects == regrouped.objects).all()
     assert table[[0, 18, 19, 255]].tolist() == [7, 33, 0, 0]
+
+
+def test_a_tally_sums_its_images_and_scores_each_alone():
+    label = np.array([[0, 0, 1, 255]], np.uint8)
+    tally = Tally(PLAIN)
+    for name, prediction in (("right", [[0, 0, 1, 1]]), ("wrong", [[0, 1, 1, 1]])):
+        prediction = np.array(prediction, np.uint8)
+        tally.add(name, count_image(ground_truth_of_labels(label), prediction, PLAIN))
+    assert tally.images == [
+        ImageScore("right", 1.0, 1.0, 3), ImageScore("wrong", 0.5, pytest.approx(2 / 3), 3),
+    ]  # fmt: skip
+    assert tally.counts.pixels.sum() == 6
+    assert score_counts(tally.counts, PLAIN).miou == pytest.approx((3 / 4 + 2 / 3) / 2)
 
 
 def test_confusion_shares_of_a_true_class_sum_to_one():

@@ -334,3 +334,30 @@ def test_number_of_another_image_is_not_taken_for_a_beginning():
     assert images.image_of("1.png") == images.image_of("1_labels.png") == "1"
     # as the official evaluator has it
     assert images.image_of("berlin_000000_0000190.png") == "berlin_000000_000019"
+
+
+FOLDERS = KnownImages([Expected(name, SIZE) for name in ("a/1", "b/1", "b/2")])
+
+
+def test_files_without_folders_answer_the_images_of_their_names_unless_several_have_it():
+    answers, findings = match_files([Entry("1_x.png"), Entry("2.png"), Entry("3.png")], FOLDERS)
+    assert {image: [entry.name for entry in found] for image, found in answers.items()} == {
+        "b/2": ["2.png"]
+    }
+    assert [(f.kind.key, f.name, f.detail) for f in findings] == [
+        ("ambiguous", "1_x.png", "a/1, b/1"), ("unknown-image", "3.png", ""),
+    ]  # fmt: skip
+
+
+def test_a_file_without_a_folder_answers_none_where_others_have_theirs():
+    answers, findings = match_files([Entry("a/1.png"), Entry("2.png")], FOLDERS)
+    assert list(answers) == ["a/1"]
+    assert [(f.kind.key, f.name) for f in findings] == [("unknown-image", "2.png")]
+
+
+def test_two_files_of_one_name_for_an_image_are_one_too_many():
+    answers, findings = match_files([Entry("2.png"), Entry("2_ids.png")], FOLDERS)
+    assert [entry.name for entry in answers["b/2"]] == ["2.png", "2_ids.png"]
+    assert [(f.kind.key, f.name, f.detail) for f in findings] == [
+        ("double", "b/2", "2.png, 2_ids.png")
+    ]
