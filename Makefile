@@ -32,7 +32,7 @@ mutants: $(INSTALLED)  ## Changes label tables, scores and packager bit by bit: 
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	  --editable '.[mutation]'
 	rm -rf mutants
-	mutmut run
+	SGCP_TRAINED=$$(mktemp -d)/project mutmut run
 	mutmut results
 
 images: $(INSTALLED)  ## The README's images, of the sample as `make repro` leaves it.

@@ -206,11 +206,22 @@ def prepared(_prepared: Project, tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def _trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = make_project(tmp_path_factory.mktemp("trained"))
-    project.set(sample__train__epochs=16, sample__train__validate_every=8)  # learns something
-    for command in ("download", "prepare", "train", "validate", "predict", "package-submission"):
-        project.ok(command, "sample")
-    return project
+    # `make mutants` starts a process for each of a thousand mutants: all of them share one.
+    kept = Path(os.environ.get("SGCP_TRAINED", tmp_path_factory.mktemp("trained") / "project"))
+    if not kept.is_dir():
+        kept.mkdir()
+        project = make_project(kept)
+        project.set(sample__train__epochs=16, sample__train__validate_every=8)  # learns something
+        for command in (
+            "download",
+            "prepare",
+            "train",
+            "validate",
+            "predict",
+            "package-submission",
+        ):
+            project.ok(command, "sample")
+    return Project(kept)
 
 
 @pytest.fixture

@@ -29,24 +29,6 @@ def processor_name() -> str:
     return cpu_info().get("model name") or platform.processor() or platform.machine()
 
 
-def multiplies_bf16_quickly() -> bool:
-    """Return whether bf16 is faster than fp32: with AMX's units for tiles of a matrix.
-
-    AVX-512's instructions for bf16 alone do not pay for the conversions: on two cores with AMX
-    bf16 took 0.65 of the time of fp32, on two with those alone 1.47 (docs/speed.md).
-    """
-    return "amx_bf16" in cpu_info().get("flags", "").split()
-
-
-def adds_int8_exactly() -> bool:
-    """Return whether sums of products of bytes are kept in 32 bits, as VNNI and AMX do.
-
-    x86 without them adds two products in 16 bits, where large ones are cut off.
-    """
-    flags = cpu_info().get("flags", "").split()
-    return not flags or any(unit in flags for unit in ("avx512_vnni", "avx_vnni", "amx_int8"))
-
-
 def keep_freed_memory() -> bool:
     """Let glibc keep freed memory in the process; return whether the setting took effect.
 

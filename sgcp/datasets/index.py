@@ -315,6 +315,16 @@ def trained_digests(
     return digests
 
 
+def trained_among(trained: Mapping[str, str], evaluated: Sequence[Item]) -> list[Item]:
+    """Return the images that were trained on, by name or by content."""
+    digests = {*trained.values()}
+    return [
+        item
+        for item in evaluated
+        if item.image_digest in digests or item.origin in trained or item.image.stem in trained
+    ]
+
+
 def refuse_overlap(
     trained: Mapping[str, str],
     evaluated: Sequence[Item],
@@ -329,14 +339,8 @@ def refuse_overlap(
     Raises:
         SgcpError: naming how many images the two share, and one of them.
     """
-    seen = {digest: name for name, digest in trained.items()}
-    shared = [
-        item
-        for item in evaluated
-        if item.image_digest in seen or item.origin in trained or item.image.stem in trained
-    ]
-    if shared:
-        one = shared[0]
+    if shared := trained_among(trained, evaluated):
+        one, seen = shared[0], {digest: name for name, digest in trained.items()}
         same = seen.get(one.image_digest, one.origin)
         name = one.origin if same == one.origin else f"{one.origin}, the same pixels as {same}"
         raise SgcpError(

@@ -14,7 +14,6 @@ import rich
 from numpy.typing import NDArray
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.machine import adds_int8_exactly
 
 if TYPE_CHECKING:
     import openvino
@@ -43,8 +42,8 @@ def quantize(
 ) -> openvino.Model:
     """Return the model with its convolutions in 8 bits, ranges taken from real images.
 
-    Where the processor cuts off sums of products of bytes, weights take half of the range, which
-    costs a quarter of the mIoU that cutting off does (docs/export.md).
+    Weights take half of the range: x86 without VNNI adds two products of bytes in 16 bits, where
+    large ones are cut off. So a graph gives the same labels on every processor (docs/export.md).
 
     Args:
         sources: of a few hundred images.
@@ -58,13 +57,14 @@ def quantize(
 
         model = model.clone()
         apply_moc_transformations(model, cf=True)  # folds constants; x * sigmoid(x) becomes one
-        fix = OverflowFix.FIRST_LAYER if adds_int8_exactly() else OverflowFix.ENABLE
         return nncf.quantize(
             model,
             nncf.Dataset(sources, lambda source: read(source)[None]),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(sources),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                overflow_fix=OverflowFix.ENABLE
+            ),
             ignored_scope=nncf.IgnoredScope(patterns=list(FLOATING), validate=False),
         )
 

@@ -136,8 +136,11 @@ def load(
             bundled name, such as ``camvid``, wins over a file or folder of that name; write
             ``./camvid`` for that.
         device: cpu or cuda.
-        engine: auto (the fastest that is installed), torch, openvino or onnxruntime.
-        precision: auto (the fastest that the machine has), fp32, bf16 or fp16.
+        engine: torch, openvino, onnxruntime, or auto (the first that is installed of openvino,
+            onnxruntime and torch; where the precision is auto too, the fastest).
+        precision: fp32, bf16, fp16 (GPU), int8 (an export, or a model with such an export beside
+            it), or auto. On a CPU, auto runs each of them once per size class of images, to find
+            the fastest (``sgcp.inference.engines.measured``).
         callers: how many threads will call it at the same time.
         threads: processors to use; None: all that this process may use.
 
@@ -151,8 +154,8 @@ def load(
     if path.suffix in EXPORTED:
         check_graph(path, len(card.classes))
     int8 = (card.provenance.get("export") or {}).get("int8") is not None
-    if int8 and precision == "auto":
-        precision = "fp32"  # of what is not in 8 bits, as it was scored
+    if int8 and precision in ("auto", "fp32"):
+        precision = "int8"
     try:
         opened = open_engine(path, device, engine, precision, callers, threads)
         return Segmenter(opened, card, str(path_or_name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import distributions
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,9 +21,10 @@ from sgcp.core.terminal import answer, say
 from sgcp.datasets.index import read_dataset, spread
 from sgcp.inference.engines.base import cores
 from sgcp.inference.engines.choice import onnx_of
-from sgcp.inference.segmenter import choose_device
+from sgcp.inference.engines.measured import MeasuredEngine, Trial, explain
+from sgcp.inference.segmenter import choose_device, load
 from sgcp.inference.tta import resize_input
-from sgcp.media.images import read_image, write_png
+from sgcp.media.images import UInt8, read_image, write_png
 from sgcp.models.card import model_digest, stage_model
 from sgcp.speed.candidates import (
     REFERENCE,
@@ -79,6 +80,7 @@ def benchmark(
         runners = start_all(specs, paths, stack, left_out)
         take_turns(runners, settings.rounds)
         count_other_labels(runners, model, paths)
+        trials = try_auto(model, threads, read_image(paths[0])) if device == "cpu" else []
         rows = [to_json(runner, threads) for runner in runners]
     content = {
         "size": list(settings.size),
@@ -98,8 +100,11 @@ def benchmark(
         "images": {"from": str(images) if images else layout.dataset, "number": len(paths)},
         "rows": rows,
         "left_out": left_out,
+        "auto": [asdict(trial) for trial in trials],
     }
     print_table(content)
+    if trials:
+        answer(explain(trials))
     target = out or (None if by_hand else layout.speed)
     if target is not None:
         layout.snapshot.check()
@@ -159,6 +164,12 @@ def count_other_labels(runners: list[Runner], model: Path, paths: list[Path]) ->
         if runner.spec.network in (SGCPNET, REFERENCE):
             pairs = zip(runner.ask("label"), expected, strict=True)
             runner.other_labels = sum(int(np.count_nonzero(one != other)) for one, other in pairs)
+
+
+def try_auto(model: Path, threads: int, image: UInt8) -> list[Trial]:
+    """Return what ``precision="auto"`` measured for such an image; none where it has no choice."""
+    engine = load(model, threads=threads).engine
+    return engine.trials(image) if isinstance(engine, MeasuredEngine) else []
 
 
 def to_json(runner: Runner, threads: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from sgcp.core.errors import SgcpError, shorten
 from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import percent, progress_bar, say, track, warn
-from sgcp.datasets.index import fingerprint_items, read_dataset, refuse_overlap, spread
+from sgcp.datasets.index import fingerprint_items, read_dataset, spread, trained_among
 from sgcp.datasets.raw import walk_files
 from sgcp.datasets.stale import refuse_stale
 from sgcp.inference.engines.base import cores
@@ -95,11 +95,10 @@ class Calibration:
         return self.prepared
 
     def _find_scored(self, card: ModelCard, size: tuple[int, int] | None, labels: bool) -> Scored:
-        """Return the images to score, if their mIoU has a meaning."""
+        """Return the images to score."""
         prepared = self._prepared()
         dataset = read_dataset(prepared.layout.prepared)
         items = dataset.split(prepared.settings.split)
-        refuse_overlap(card.trained_on, items)
         if {row["name"] for row in card.classes} != {item.name for item in dataset.classes}:
             raise SgcpError(f"{dataset.name}: prepared with other classes than the model has")
         if labels and size and any((i.height, i.width) != size for i in items):
@@ -218,7 +217,10 @@ class Quantizer:
     def _score(
         self, models: Sequence[Segmenter], layout: Layout, dataset: Dataset, items: list[Item]
     ) -> dict[str, Any]:
-        """Score both on the same images, as ``sgcp validate`` does without augmentation."""
+        """Score both on the same images, as ``sgcp validate`` does without augmentation.
+
+        Of images that the model was trained on, only the difference is stated.
+        """
         scorers = [Scorer(layout, dataset, model, self.size) for model in models]
 
         def score(item: Item) -> tuple[Counts, Counts, float]:
@@ -232,16 +234,19 @@ class Quantizer:
             counts = [one + more for one, more in zip(counts, both, strict=True)]
             equal += share / len(items)
         fp32, int8 = (score_counts(one, scorers[0].protocol).miou for one in counts)
+        learned = bool(trained_among(self.card.trained_on, items))
+        scores = "" if learned else f"{percent(fp32)} % in fp32, {percent(int8)} % in int8, "
         say(
-            f"{dataset.name} '{items[0].split}', {len(items)} images: mIoU "
-            f"{percent(fp32)} % in fp32, {percent(int8)} % in int8 ({100 * (int8 - fp32):+.2f}); "
-            f"{percent(equal)} % of the labels equal"
+            f"{dataset.name} '{items[0].split}', {len(items)} images"
+            f"{' that the model was trained on' if learned else ''}: mIoU {scores}"
+            f"{100 * (int8 - fp32):+.2f} points by int8; {percent(equal)} % of the labels equal"
         )
         return {
             "split": items[0].split,
             "split_fingerprint": fingerprint_items(items),
             "input_size": list(self.size) if self.size else None,
-            "miou_fp32": fp32,
-            "miou_int8": int8,
+            "trained_on": learned,
+            **({} if learned else {"miou_fp32": fp32, "miou_int8": int8}),
+            "miou_difference": int8 - fp32,
             "equal_labels": equal,
         }

@@ -15,7 +15,7 @@ from sgcp.core.files import code_digest, file_sha256, json_digest, write_bytes
 from sgcp.core.parallel import map_threads, usable_cores
 from sgcp.core.terminal import progress_bar, say, track, warn
 from sgcp.datasets.label_files import train_ids_of, write_labels
-from sgcp.inference.engines.base import cores
+from sgcp.inference.engines.base import Engine, cores
 from sgcp.inference.segmenter import Segmenter, choose_device, find_model, load
 from sgcp.inference.tta import PLAIN, InferenceOptions
 from sgcp.media.images import ONE_FILTER, UInt8, encode_png, read_photo, read_png_text
@@ -112,8 +112,8 @@ def segment(
         force: overwrite existing files, finished or not.
 
     Returns:
-        For JSON: counts of images, videos and frames, ``seconds``, how many are ``skipped`` as
-        finished, and the messages of those ``left_out``.
+        For JSON: counts of images, videos and frames, ``seconds``, ``engine`` and ``precision``,
+        how many are ``skipped`` as finished, and the messages of those ``left_out``.
 
     Raises:
         SgcpError: no image, no model, no output, an option out of range, or an existing output
@@ -144,7 +144,7 @@ def segment(
         for job in todo:
             if job.video:
                 _label_video(job, paint, segmenter.workers, log)
-    return _summarize(jobs, finished, log, out, perf_counter() - started)
+    return _summarize(jobs, finished, log, out, perf_counter() - started, segmenter.engine)
 
 
 def _check_options(
@@ -247,7 +247,7 @@ def render(
 
 
 def _summarize(
-    jobs: Sequence[Job], finished: set[Path], log: Log, out: Path, seconds: float
+    jobs: Sequence[Job], finished: set[Path], log: Log, out: Path, seconds: float, engine: Engine
 ) -> dict[str, Any]:
     """Print skipped files with their reasons and a line of counts; return the same for JSON."""
     left_out = [display_name(message) for message in sorted(log.failed.values())]
@@ -266,7 +266,8 @@ def _summarize(
     frames = f" ({log.frames:,} frames)" if videos else ""
     skipped = f", {len(finished):,} of them skipped as finished" if finished else ""
     unit = "frames" if videos else "images"
-    say(f"{out}: {counts}{frames}{skipped}, {done / seconds:.1f} {unit}/s")
+    way = f" ({engine.name} {engine.precision})" if done else ""
+    say(f"{out}: {counts}{frames}{skipped}, {done / seconds:.1f} {unit}/s{way}")
     return {
         "out": str(out),
         "images": len(images),
@@ -275,6 +276,8 @@ def _summarize(
         "skipped": len(finished),
         "frames": log.frames,
         "seconds": round(seconds, 3),
+        "engine": engine.name,
+        "precision": engine.precision,
         "left_out": left_out,
         "notes": [*notes, *doubts],
     }

@@ -12,7 +12,7 @@ from networks import eager_scores, random_card, random_image, random_network, sa
 
 import sgcp
 from sgcp.core.errors import SgcpError
-from sgcp.inference.engines import choice, open_engine
+from sgcp.inference.engines import cache, choice, open_engine
 from sgcp.inference.graph import InferenceGraph, to_onnx
 from sgcp.inference.predict import Predictor
 from sgcp.models.network import Normalize
@@ -191,25 +191,16 @@ def test_what_cannot_be_had_is_refused(models, monkeypatch, tmp_path):
         open_engine(tmp_path / "m.onnx", "cpu", "auto", "auto", 1)
 
 
-@pytest.mark.parametrize(
-    ("offered", "quick", "auto"),
-    [(["FP32"], True, "fp32"), (["FP32", "BF16"], False, "fp32"), (["FP32", "BF16"], True, "bf16")],
-)
-def test_auto_is_bf16_where_the_processor_has_it_and_is_quicker_by_it(
-    models, monkeypatch, offered, quick, auto
-):
+def test_bf16_is_refused_where_the_processor_has_none(models, monkeypatch):
     from sgcp.inference.engines import openvino_engine
 
     class Core(openvino_engine.openvino.Core):
         def get_property(self, *names):
-            return offered if "CAPABILITIES" in names[1] else super().get_property(*names)
+            return ["FP32"] if "CAPABILITIES" in names[1] else super().get_property(*names)
 
     monkeypatch.setattr(openvino_engine, "shared_core", Core)
-    monkeypatch.setattr(openvino_engine, "multiplies_bf16_quickly", lambda: quick)
-    assert engine(models["sgcp"], "openvino", "auto").precision == auto
-    if len(offered) == 1:
-        with pytest.raises(SgcpError, match="openvino has fp32 on this machine, not 'bf16'"):
-            engine(models["sgcp"], "openvino", "bf16")
+    with pytest.raises(SgcpError, match="openvino has fp32 on this machine, not 'bf16'"):
+        engine(models["sgcp"], "openvino", "bf16")
 
 
 SIGNALLED = """
@@ -256,7 +247,7 @@ def test_the_second_load_imports_no_torch(models, tmp_path):
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
+def graphs(tmp_path, monkeypatch):
     """A cache of its own, where each making of a graph leaves another content."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     made = iter(range(100))
@@ -264,10 +255,10 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache" / "sgcp" / "graphs"
 
 
-def test_a_damaged_cache_is_made_anew(models, cache):
+def test_a_damaged_cache_is_made_anew(models, graphs):
     first = choice.onnx_of(models["sgcp"])
     assert choice.onnx_of(models["sgcp"]) == first
-    (file,) = cache.iterdir()
+    (file,) = graphs.iterdir()
     content = file.read_bytes()
     for index, damaged in enumerate((b"", content[:-1], content[:500] + b"0" + content[501:]), 1):
         file.write_bytes(damaged)
@@ -275,21 +266,22 @@ def test_a_damaged_cache_is_made_anew(models, cache):
         assert choice.onnx_of(models["sgcp"])[-1] == index
 
 
-def test_a_cache_that_cannot_be_written_does_no_harm(models, cache):
-    cache.parent.parent.write_text("no folder")
+def test_a_cache_that_cannot_be_written_does_no_harm(models, graphs):
+    graphs.parent.parent.write_text("no folder")
     assert [choice.onnx_of(models["sgcp"])[-1] for _ in range(2)] == [0, 1]
 
 
-def test_a_changed_model_is_not_taken_for_the_cached(tmp_path, cache):
+def test_a_changed_model_is_not_taken_for_the_cached(tmp_path, graphs):
     first = choice.onnx_of(save_random(tmp_path))
     assert choice.onnx_of(save_random(tmp_path, mean=(0.1, 0.2, 0.3))) != first
     assert choice.onnx_of(save_random(tmp_path)) == first
 
 
 def test_the_cache_keeps_the_newest(tmp_path, monkeypatch):
-    monkeypatch.setattr(choice, "KEPT", 3)
+    monkeypatch.setattr(cache, "KEPT", 3)
+    monkeypatch.setenv("SGCP_CACHE", str(tmp_path))
     for index in range(5):
-        choice._write_cached(tmp_path / "graphs" / str(index), b"graph")
+        cache.write_cached("graphs", str(index), b"graph")
         os.utime(tmp_path / "graphs" / str(index), (index, index))
     assert {file.name for file in (tmp_path / "graphs").iterdir()} == {"2", "3", "4"}
 

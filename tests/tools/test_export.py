@@ -80,21 +80,24 @@ def int8_facts(file):
 
 
 @pytest.mark.integration
-def test_int8_says_what_it_costs_unless_the_model_learnt_what_would_be_scored(trained):
+def test_int8_says_what_it_costs_and_of_learnt_images_only_the_difference(trained):
     command = ("export", "data/models/sample", "street.xml", "--int8", "--images")
     text = trained.ok(*command, "3")
     assert int8_facts(trained.root / "street.xml")["images"] == 3
-    assert "mIoU" in text
+    assert "in fp32" in text
+    scores = int8_facts(trained.root / "street.xml")["scores"]
+    assert scores["miou_difference"] == scores["miou_int8"] - scores["miou_fp32"]
     image = random_image(64, 128)
     labels = sgcp.load(trained.root / "street.xml", precision="fp32").segment(image)
     plain = sgcp.load(trained.root / "data/models/sample", precision="fp32")
     assert (labels == plain.segment(image)).mean() > 0.5
     trained.set(sample__validate__split="train")
     text = trained.ok(*command, "2")
-    assert "mIoU not measured: 4 of 4" in text
-    assert "% of the labels equal" in text
+    assert "4 images that the model was trained on: mIoU" in text
+    assert "in fp32" not in text
     facts = int8_facts(trained.root / "street.xml")
-    assert (facts["images"], facts["split"], facts["scores"]) == (2, "train", None)
+    assert (facts["images"], facts["split"], facts["scores"]["trained_on"]) == (2, "train", True)
+    assert not {"miou_fp32", "miou_int8"} & facts["scores"].keys()
 
 
 @pytest.mark.integration

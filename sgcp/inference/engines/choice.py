@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from sgcp.core.environment import cache_folder
 from sgcp.core.errors import SgcpError
-from sgcp.core.files import code_digest, file_sha256, write_bytes
-from sgcp.inference.engines.base import Engine
+from sgcp.core.files import code_digest, file_sha256, json_digest
+from sgcp.core.machine import processor_name
+from sgcp.inference.engines.base import Engine, cores
+from sgcp.inference.engines.cache import read_cached, write_cached
+from sgcp.inference.engines.measured import MOST_CHANGED, MOST_LOST, MeasuredEngine, Way
+from sgcp.models.card import model_digest, read_card
 
 ENGINES = ("openvino", "onnxruntime", "torch")  # from fast to slow, by `sgcp benchmark`
 RUN_BY = {".safetensors": ENGINES, ".onnx": ("openvino", "onnxruntime"), ".xml": ("openvino",)}
-CHECKSUM = 32  # bytes
-KEPT = 32  # graphs in the cache, of 2.5 MB each
+TWIN = "-int8.xml"  # ends the name of the int8 export that stands beside its model
 EXPORT = """
 import sys
 from pathlib import Path
@@ -33,6 +35,9 @@ def open_engine(
 
     Args:
         path: ours (``.safetensors``) or exported (``.onnx``, ``.xml``).
+        engine: auto: the first of ``ENGINES`` that is installed, so that scores do not depend on
+            the machine's speed; where ``precision`` is auto too, what is fastest by measurement.
+        precision: int8 of a model of ours is that of its export which ``twin_of`` finds.
         threads: cores to use; None: all.
 
     Raises:
@@ -49,14 +54,73 @@ def open_engine(
             torch.set_num_threads(threads)  # of the whole process: torch has no other
         kind = CudaEngine if device == "cuda" else TorchEngine
         return kind(*load_model(path), precision)
-    model = onnx_of(path) if path.suffix == ".safetensors" else path
-    if name == "openvino":
+    if precision != "auto":
+        return _open_way(Way(name, precision), path, callers, threads)
+    ways = list_ways(path, engine)
+    if len(ways) == 1:
+        return _open_way(ways[0], path, callers, threads)
+    versions = [_version(way.engine) for way in ways]
+    key = [_model_digest(path), threads or cores(), processor_name(), *map(str, ways), *versions]
+    return MeasuredEngine(ways, lambda way, n: _open_way(way, path, n, threads), callers, key)
+
+
+def list_ways(path: Path, engine: str) -> list[Way]:
+    """Return how engines for the CPU can run a file, plain fp32 first; ``auto`` takes the fastest.
+
+    PyTorch is none of them: it is for where nothing else is installed.
+    """
+    names = RUN_BY[path.suffix] if engine == "auto" else [engine]
+    ways = []
+    for name in names:
+        if name == "openvino" and find_spec(name):
+            from sgcp.inference.engines.openvino_engine import precisions
+
+            ways += [Way(name, precision) for precision in precisions()]
+            with suppress(SgcpError):
+                twin_of(path)
+                ways.append(Way(name, "int8"))
+        elif name == "onnxruntime" and find_spec(name):
+            ways.append(Way(name, "fp32"))
+    return ways
+
+
+def _open_way(way: Way, path: Path, callers: int, threads: int | None) -> Engine:
+    model: bytes | Path = path
+    if path.suffix == ".safetensors":
+        int8 = way == Way("openvino", "int8")
+        model = twin_of(path) if int8 else onnx_of(path)
+    if way.engine == "openvino":
         from sgcp.inference.engines.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(model, precision, callers, threads)
+        return OpenVinoEngine(model, way.precision, callers, threads)
     from sgcp.inference.engines.onnxruntime_engine import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(model, precision, callers, threads)
+    return OnnxRuntimeEngine(model, way.precision, callers, threads)
+
+
+def twin_of(path: Path) -> Path:
+    """Return the int8 export ``NAME-int8.xml`` beside a model, which measured labels like its own.
+
+    Raises:
+        SgcpError: there is none, it is of other weights, or what 8 bits cost was not measured or is
+            more than ``MOST_CHANGED`` and ``MOST_LOST``.
+    """
+    twin = path.with_name(path.stem + TWIN)
+    command = f"sgcp export {path} {twin} --int8"
+    export = read_card(twin, command).provenance.get("export") or {}
+    scores = (export.get("int8") or {}).get("scores") or {}
+    if export.get("weights_sha256") != file_sha256(path):
+        raise SgcpError(f"{twin}: an export of other weights than {path}; run `{command}` again")
+    try:
+        changed, lost = 1 - scores["equal_labels"], -scores["miou_difference"]
+    except (KeyError, TypeError):
+        changed, lost = 1, 1
+    if not (changed <= MOST_CHANGED and lost <= MOST_LOST):
+        raise SgcpError(
+            f"{twin}: its description does not say that at most {MOST_CHANGED:.0%} of the labels "
+            f"change and {100 * MOST_LOST:.1f} points of mIoU are lost; load it by its own name"
+        )
+    return twin
 
 
 def choose_engine(path: Path, device: str, engine: str) -> str:
@@ -80,12 +144,11 @@ def onnx_of(path: Path) -> bytes:
     The graph is kept in the user's cache, by the content of the model's files: the next call
     needs no torch, whose import takes longer than twenty images.
     """
-    cached = _cached_file(path)
-    content = _read_cached(cached)
+    key = _model_digest(path)
+    content = read_cached("graphs", key)
     if content is None:
         content = _export(path)
-        with suppress(OSError):  # a home that cannot be written to: export again next time
-            _write_cached(cached, content)
+        write_cached("graphs", key, content)
     return content
 
 
@@ -95,32 +158,20 @@ def cache_onnx(path: Path) -> None:
     Exporting it in this process would import torch, which takes half a gigabyte from then on.
     """
     with suppress(OSError):  # no such model: loading it explains
-        if not _read_cached(_cached_file(path)):
+        if not read_cached("graphs", _model_digest(path)):
             subprocess.run([sys.executable, "-c", EXPORT, path], capture_output=True, check=False)
 
 
-def _cached_file(path: Path) -> Path:
-    model = file_sha256(path) + file_sha256(path.with_suffix(".json"))
-    key = hashlib.sha256((model + code_digest("inference", "models")).encode()).hexdigest()
-    return cache_folder() / "graphs" / key
+def _model_digest(path: Path) -> str:
+    """Digest a model and the code that runs it."""
+    return json_digest([model_digest(path), code_digest("inference", "models")])
 
 
-def _read_cached(file: Path) -> bytes | None:
-    """Return a cached graph, unless there is none or its checksum, the first bytes, is wrong."""
-    with suppress(OSError):
-        content = file.read_bytes()
-        if content[:CHECKSUM] == hashlib.sha256(content[CHECKSUM:]).digest():
-            return content[CHECKSUM:]
-    return None
-
-
-def _write_cached(file: Path, content: bytes) -> None:
-    """Keep a graph, and of the others the newest few."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(file, hashlib.sha256(content).digest() + content)
-    by_age = sorted(file.parent.iterdir(), key=lambda old: old.stat().st_mtime)
-    for old in by_age[:-KEPT]:
-        old.unlink(missing_ok=True)
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a build of another name
+        return ""
 
 
 def _export(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the fastest here, and in bf16 where the processor has it."""
+"""OpenVINO on the CPU: in fp32, in bf16 where the processor has it, and in int8."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import openvino
 from numpy.typing import NDArray
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.machine import multiplies_bf16_quickly
 from sgcp.inference.engines.base import (
     GRAPH_PIXELS,
     Engine,
@@ -23,7 +22,7 @@ from sgcp.inference.engines.base import (
 from sgcp.media.images import UInt8
 
 MOST_CALLERS = 16  # each takes 27 MiB at 1024x2048
-HINTS = {"fp32": "f32", "bf16": "bf16"}
+HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not in 8 bits
 PATIENCE = 64  # runs without a use after which a graph gives way to that of another size
 ANY_SIZE = (-1, -1, 3)
 
@@ -37,6 +36,12 @@ def shared_core() -> openvino.Core:
     such as Ctrl-C, would kill the process by a segmentation fault.
     """
     return openvino.Core()
+
+
+def precisions() -> tuple[str, ...]:
+    """Return what the processor multiplies in."""
+    able = shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ("fp32", "bf16") if "BF16" in able else ("fp32",)
 
 
 class Graph:
@@ -88,7 +93,8 @@ class OpenVinoEngine(Engine):
         threads: int | None = None,
     ) -> None:
         self.core = shared_core()
-        self.precision = check_precision(precision, self.precisions(), self.name)
+        int8 = precision == "int8"  # a property of the graph
+        self.precision = precision if int8 else check_precision(precision, precisions(), self.name)
         self.callers = min(callers, MOST_CALLERS)
         self.threads = threads or cores()
         self.title = title(model)
@@ -100,12 +106,6 @@ class OpenVinoEngine(Engine):
         self.graphs: dict[tuple[int, ...], Graph] = {}
         self.runs = 0
         self.lock = threading.Lock()
-
-    def precisions(self) -> tuple[str, ...]:
-        """Return what the processor multiplies in, the fastest first."""
-        if "BF16" not in self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            return ("fp32",)
-        return ("bf16", "fp32") if multiplies_bf16_quickly() else ("fp32", "bf16")
 
     def run(self, image: UInt8) -> NDArray[np.generic]:
         """Return what the graph makes of (H, W, 3) uint8."""

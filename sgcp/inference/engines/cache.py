@@ -1,0 +1,32 @@
+"""What engines keep in the user's cache: graphs, and which way of running a model is fastest."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+
+from sgcp.core.environment import cache_folder
+from sgcp.core.files import write_bytes
+
+CHECKSUM = 32  # bytes
+KEPT = 32  # files of a kind; graphs have 2.5 MB each
+
+
+def read_cached(kind: str, key: str) -> bytes | None:
+    """Return what is kept, unless there is none or its checksum, the first bytes, is wrong."""
+    with suppress(OSError):
+        content = (cache_folder() / kind / key).read_bytes()
+        if content[:CHECKSUM] == hashlib.sha256(content[CHECKSUM:]).digest():
+            return content[CHECKSUM:]
+    return None
+
+
+def write_cached(kind: str, key: str, content: bytes) -> None:
+    """Keep content, and of the others the newest few; nothing where that cannot be written."""
+    folder = cache_folder() / kind
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / key, hashlib.sha256(content).digest() + content)
+        by_age = sorted(folder.iterdir(), key=lambda old: old.stat().st_mtime)
+        for old in by_age[:-KEPT]:
+            old.unlink(missing_ok=True)
