@@ -262,6 +262,25 @@ def test_a_frame_in_two_splits_is_refused(tiny_kaggle):
         prepare(tiny_kaggle, PUBLISHED)
 
 
+def test_a_label_map_alone_puts_its_frame_into_a_split_too(tiny_kaggle):
+    labels = tiny_kaggle / "CamVid/train_labels/0006R0_f00930_L.png"
+    shutil.copy(labels, tiny_kaggle / "CamVid/val_labels")
+    with pytest.raises(SgcpError, match="frame 0006R0_f00930 is in both train and val"):
+        prepare(tiny_kaggle, PUBLISHED)
+
+
+def test_a_list_of_colours_without_a_colour_is_no_list(tmp_path):
+    for name, content, problem in (
+        ("label_colors.txt", "", "an empty list of colours"),
+        ("label_colors.txt", "1 2 Sky", "expected 'R G B Name'"),
+        ("label_colors.txt", "128 128 128 Sky", ""),
+        ("frame.png", "", ""),
+    ):
+        (tmp_path / name).write_text(content)
+        found = camvid.SOURCE.check_file(tmp_path / name)
+        assert problem in found if problem else found == ""
+
+
 def test_editions_are_told_apart_and_not_mixed(tiny_kaggle):
     assert camvid.detect_edition(tiny_kaggle) == "kaggle"
     (tiny_kaggle / "701_StillsRaw_full").mkdir()

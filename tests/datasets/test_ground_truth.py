@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,6 +38,13 @@ def test_segments_come_back_as_written_few_or_many(tmp_path, objects):
     assert (back.objects == truth.objects).all()
     assert (back.instances == truth.instances).all()
     assert back.segments.dtype == (np.uint8 if objects == 1 else np.uint16)
+
+
+def test_two_segments_may_be_of_one_object(tmp_path):
+    label = np.array([[13, 14]], np.uint8)
+    write_segments(tmp_path / "s.png", ground_truth_of_instance_ids(np.full((1, 2), 27001), label))
+    truth = read_ground_truth(tmp_path, replace(ITEM, height=1, width=2, segments="s.png"))
+    assert (truth.train_ids.tolist(), truth.instances.tolist()) == ([13, 14], [0, 0])
 
 
 def test_label_map_alone_is_truth_enough(tmp_path):
@@ -82,8 +90,9 @@ def test_image_without_labels_has_no_truth(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    ["none", "cut", "no text", "wrong text", "old text", "mixed", "short", "size", "colours"],
-)
+    ["none", "cut", "no text", "wrong text", "old text", "mixed", "fewer", "short", "size",
+     "colours", "1 bit"],
+)  # fmt: skip
 def test_damaged_segments_are_refused_by_name(tmp_path, content):
     path = tmp_path / "a.png"
     write_segments(path, ground_truth_of(np.full((6, 8), 26001)))
@@ -98,10 +107,12 @@ def test_damaged_segments_are_refused_by_name(tmp_path, content):
         if content != "no text":
             owners = {"train_ids": [0, 1], "objects": [255, 255], "instances": [0, 1]}
             owners |= {"instances": [1, 0]} if content == "mixed" else {}
+            owners |= {"objects": [255]} if content == "fewer" else {}
             owners.pop("instances" if content == "old text" else "none", None)
             info.add_text("owners", "[" if content == "wrong text" else json.dumps(owners))
         size = (1, 2) if content == "size" else (6, 8)
         size += (3,) if content == "colours" else ()
-        Image.fromarray(np.full(size, 2 * (content == "short"), np.uint8)).save(path, pnginfo=info)
+        kind = np.bool_ if content == "1 bit" else np.uint8
+        Image.fromarray(np.full(size, 2 * (content == "short"), kind)).save(path, pnginfo=info)
     with pytest.raises(SgcpError, match=r"a\.png"):
         read_ground_truth(tmp_path, ITEM)

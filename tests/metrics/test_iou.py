@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from judge import assert_equal, judge, train_ids_of
 
 from sgcp.core.terminal import percent
-from sgcp.datasets.classes import IGNORE, camvid_classes, cityscapes_classes
+from sgcp.datasets.classes import IGNORE, SemanticClass, camvid_classes, cityscapes_classes
 from sgcp.datasets.ground_truth import (
     GroundTruth,
     ground_truth_of_instance_ids,
@@ -166,6 +166,31 @@ def test_unknown_ids_are_refused_even_where_nothing_is_scored(foreign, hint):
     text = rf"^ids \[{foreign}\] are no label ids \(0 to 33\){hint}$"
     with pytest.raises(ValueError, match=text):
         count_image(truth, np.full((2, 3), foreign, np.uint8), cityscapes())
+
+
+@pytest.mark.parametrize(
+    ("ids", "void", "text"),
+    [((0, 1), (), "0, 1"), ((0, 1), (2,), "0 to 2"), ((3, 4, 6), (), "3, 4, 6"),
+     ((3, 4), (5, 9), "3, 4, 5, 9"),
+     (range(2, 40, 2), (), "2, 4, 6, 8, 10, 12, 14, 16 and 11 more")],
+)  # fmt: skip
+def test_ids_that_a_prediction_may_have_are_named(ids, void, text):
+    classes = tuple(SemanticClass(k, i, f"c{i}", (0, 0, 0)) for k, i in enumerate(ids))
+    assert Protocol(classes, frozenset(void)).describe_ids() == text
+
+
+def test_ignored_ids_of_a_dataset_may_be_predicted_and_miss():
+    dataset = Dataset("custom", "folder", "custom-1", camvid_classes(), (), {}, frozenset({40}))
+    assert 40 in protocol_of(dataset).label_ids
+
+
+def test_a_label_matches_the_objects_of_its_category_alone():
+    table = cityscapes().category_of_label()
+    names = list(cityscapes().categories)
+    assert {names[table[i]] for i in (24, 25)} == {"human"}
+    assert {names[table[i]] for i in range(26, 34)} == {"vehicle"}
+    assert (table[:24] == -1).all()
+    assert (table[34:] == -1).all()
 
 
 def test_train_id_without_a_class_is_refused():
