@@ -271,6 +271,14 @@ def test_a_cache_that_cannot_be_written_does_no_harm(models, graphs):
     assert [choice.onnx_of(models["sgcp"])[-1] for _ in range(2)] == [0, 1]
 
 
+def test_auto_makes_one_graph_for_all_engines_where_there_is_no_cache(models, monkeypatch, graphs):
+    graphs.parent.parent.write_text("no folder")
+    network, made = to_onnx(InferenceGraph(random_network(), random_card())), []
+    monkeypatch.setattr(choice, "_export", lambda path: made.append(path) or network)
+    assert sgcp.load(models["sgcp"]).segment(random_image(40, 48)).shape == (40, 48)
+    assert made == [models["sgcp"]]
+
+
 def test_a_changed_model_is_not_taken_for_the_cached(tmp_path, graphs):
     first = choice.onnx_of(save_random(tmp_path))
     assert choice.onnx_of(save_random(tmp_path, mean=(0.1, 0.2, 0.3))) != first

@@ -54,14 +54,21 @@ def open_engine(
             torch.set_num_threads(threads)  # of the whole process: torch has no other
         kind = CudaEngine if device == "cuda" else TorchEngine
         return kind(*load_model(path), precision)
+    model: bytes | Path = path
+    if path.suffix == ".safetensors":
+        model = twin_of(path) if precision == "int8" else onnx_of(path)
     if precision != "auto":
-        return _open_way(Way(name, precision), path, callers, threads)
+        return _open_way(Way(name, precision), model, callers, threads)
+
+    def opener(way: Way, callers: int) -> Engine:
+        return _open_way(way, twin_of(path) if way.precision == "int8" else model, callers, threads)
+
     ways = list_ways(path, engine)
     if len(ways) == 1:
-        return _open_way(ways[0], path, callers, threads)
+        return opener(ways[0], callers)
     versions = [_version(way.engine) for way in ways]
     key = [_model_digest(path), threads or cores(), processor_name(), *map(str, ways), *versions]
-    return MeasuredEngine(ways, lambda way, n: _open_way(way, path, n, threads), callers, key)
+    return MeasuredEngine(ways, opener, callers, key)
 
 
 def list_ways(path: Path, engine: str) -> list[Way]:
@@ -84,11 +91,7 @@ def list_ways(path: Path, engine: str) -> list[Way]:
     return ways
 
 
-def _open_way(way: Way, path: Path, callers: int, threads: int | None) -> Engine:
-    model: bytes | Path = path
-    if path.suffix == ".safetensors":
-        int8 = way == Way("openvino", "int8")
-        model = twin_of(path) if int8 else onnx_of(path)
+def _open_way(way: Way, model: bytes | Path, callers: int, threads: int | None) -> Engine:
     if way.engine == "openvino":
         from sgcp.inference.engines.openvino_engine import OpenVinoEngine
 
