@@ -227,6 +227,7 @@ def test_kaggles_edition_is_read_with_its_own_split(tiny_kaggle, protocol, bridg
     splits = {split: [i.image.stem for i in dataset.items if i.split == split] for split in KAGGLE}
     assert splits == KAGGLE
     for item in dataset.items:
+        assert item.sequence == item.image.stem.split("_")[0]
         label = np.array(Image.open(tiny_kaggle / "out" / item.label))
         assert label.tolist() == [[3] * 4 + [bridge] * 4] * 6
 
@@ -273,7 +274,8 @@ def test_a_list_of_colours_without_a_colour_is_no_list(tmp_path):
     for name, content, problem in (
         ("label_colors.txt", "", "an empty list of colours"),
         ("label_colors.txt", "1 2 Sky", "expected 'R G B Name'"),
-        ("label_colors.txt", "128 128 128 Sky", ""),
+        ("label_colors.txt", "255 0 128 Sky", ""),
+        ("label_colors.txt", "256 0 128 Sky", "expected 'R G B Name'"),
         ("frame.png", "", ""),
     ):
         (tmp_path / name).write_text(content)
