@@ -1,9 +1,10 @@
-"""Measure training beside busy processes, by how torch's threads wait for each other.
+"""Measure training and inference beside busy processes, by how threads wait for each other.
 
     python benchmarks/sharing.py [--busy 0 1 3] [--rounds 2]
 
 Trains the embedded sample with `sgcp train`, beside so many processes that never wait, in each way
-by turns. Prints images/s: medians of the epochs but the first, over all rounds.
+by turns, and prints images/s: medians of the epochs but the first, over all rounds. Then labels an
+image of 1024x2048 in memory, by each engine in turn, and prints the median of its milliseconds.
 """
 
 import argparse
@@ -15,17 +16,27 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 from training_throughput import make_project, run_python
+
+import sgcp
+from sgcp.core.parallel import usable_cores
+from sgcp.speed.timing import time_by_turns
 
 WAYS = {
     "GOMP_SPINCOUNT=300000, libgomp's default": {"GOMP_SPINCOUNT": "300000"},
-    "GOMP_SPINCOUNT=60000": {"GOMP_SPINCOUNT": "60000"},
     "GOMP_SPINCOUNT=20000, of our commands": {},
-    "GOMP_SPINCOUNT=2000": {"GOMP_SPINCOUNT": "2000"},
-    "OMP_WAIT_POLICY=passive": {"OMP_WAIT_POLICY": "passive"},
     "machine.threads: 1": {"OMP_NUM_THREADS": "1"},
+    "GOMP_SPINCOUNT=60000": {"GOMP_SPINCOUNT": "60000"},
+    "OMP_WAIT_POLICY=passive": {"OMP_WAIT_POLICY": "passive"},
+}
+ENGINES = {  # and the number of callers; for several, its threads do not spin
+    "OpenVINO": ("openvino", 1),
+    "ONNX Runtime, threads spin": ("onnxruntime", 1),
+    "ONNX Runtime, threads sleep": ("onnxruntime", 2),
 }
 
 
@@ -54,8 +65,26 @@ def train(folder: Path, epochs: int, variables: dict[str, str]) -> list[float]:
     return [float(speed) for speed in re.findall(r"^epoch .* (\S+) images/s", output, re.M)][1:]
 
 
+def segment(busy: int) -> dict[str, float]:
+    """Return the median seconds in which each engine labels an image, on as many threads."""
+    image = np.add.outer(np.arange(1024), np.arange(2048))[..., None] // np.array([5, 9, 13])
+    calls = {}
+    for title, (engine, callers) in ENGINES.items():
+        model = sgcp.load("camvid", "cpu", engine, "fp32", callers, callers * usable_cores())
+        calls[title] = partial(model.segment, image.astype(np.uint8))
+    with busy_processes(busy):
+        return time_by_turns(calls, 20, warm_up=3)
+
+
+def print_table(title: str, columns: list[int], rows: dict[str, list[float]]) -> None:
+    """Print numbers, a column for each number of busy processes."""
+    print(f"{title:44}", *(f"{busy:6}" for busy in columns))
+    for name, row in rows.items():
+        print(f"{name:44}", *(f"{number:6.1f}" for number in row))
+
+
 def main() -> None:
-    """Run every way by turns and print a table."""
+    """Run every way by turns and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 3], help="busy processes")
     parser.add_argument("--rounds", type=int, default=2)
@@ -70,10 +99,12 @@ def main() -> None:
             for (way, busy), found in speeds.items():
                 with busy_processes(busy):
                     found += train(Path(folder), options.epochs, WAYS[way])
-    print(f"{'images/s beside busy processes:':42}", *(f"{busy:6}" for busy in options.busy))
-    for way in WAYS:
-        medians = (statistics.median(speeds[way, busy]) for busy in options.busy)
-        print(f"{way:42}", *(f"{median:6.1f}" for median in medians))
+                print(f"{way}, beside {busy}: {found[-1]} images/s", file=sys.stderr, flush=True)
+    trained = {way: [statistics.median(speeds[way, busy]) for busy in options.busy] for way in WAYS}
+    print_table("training, images/s; busy processes:", options.busy, trained)
+    found = [segment(busy) for busy in options.busy]
+    labelled = {title: [1000 * one[title] for one in found] for title in ENGINES}
+    print_table("segment, ms; busy processes:", options.busy, labelled)
 
 
 if __name__ == "__main__":

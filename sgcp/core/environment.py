@@ -39,8 +39,8 @@ def silence_statistics() -> None:
 def share_cores() -> None:
     """Let torch's threads wait at a barrier asleep, not spinning, after some 50 microseconds.
 
-    Call it before torch is imported. On idle cores it costs nothing; beside another busy process,
-    a thread that spins keeps the one that it waits for from its core (docs/training.md).
+    Call it before torch is imported. Beside another busy process, a thread that spins may keep the
+    one that it waits for from its core (docs/training.md has measurements).
     """
     if "OMP_WAIT_POLICY" not in os.environ:  # which the variable would override
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
