@@ -62,7 +62,8 @@ def train(folder: Path, epochs: int, variables: dict[str, str]) -> list[float]:
     finally:
         for name in variables:
             del os.environ[name]
-    return [float(speed) for speed in re.findall(r"^epoch .* (\S+) images/s", output, re.M)][1:]
+    found = re.findall(r"^epoch .* (\S+) images/s, .* waiting for data", output, re.M)
+    return [float(speed) for speed in found][1:]
 
 
 def segment(busy: int) -> dict[str, float]:
