@@ -29,6 +29,11 @@ def processor_name() -> str:
     return cpu_info().get("model name") or platform.processor() or platform.machine()
 
 
+def processor_kind() -> str:
+    """Return what tells this processor from others, also of one name: its instructions too."""
+    return f"{processor_name()} {cpu_info().get('flags', '')}"
+
+
 def keep_freed_memory() -> bool:
     """Let glibc keep freed memory in the process; return whether the setting took effect.
 

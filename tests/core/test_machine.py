@@ -7,7 +7,7 @@ def test_the_processor_is_read_from_linux(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
     machine.cpu_info.cache_clear()
     try:
-        assert machine.processor_name() == "A Core"
+        assert (machine.processor_name(), machine.processor_kind()) == ("A Core", "A Core avx2")
         monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "none")
         machine.cpu_info.cache_clear()
         assert machine.processor_name()

@@ -279,6 +279,28 @@ def test_auto_makes_one_graph_for_all_engines_where_there_is_no_cache(models, mo
     assert made == [models["sgcp"]]
 
 
+def test_a_compiled_graph_from_the_cache_gives_the_same_scores(models, graphs):
+    from sgcp.inference.engines import openvino_engine
+
+    graph = to_onnx(InferenceGraph(random_network(), random_card()))
+    image = random_image(40, 48)
+
+    def scores(content=graph, precision="fp32"):
+        return openvino_engine.OpenVinoEngine(content, precision, threads=1).run(image)
+
+    first = scores()
+    compiled = graphs.with_name("compiled")
+    (file,) = compiled.iterdir()
+    changed = file.stat().st_mtime_ns
+    assert np.array_equal(scores(), first)
+    assert file.stat().st_mtime_ns == changed
+    cache.write_cached("compiled", file.name, b"of another version")
+    assert np.array_equal(scores(), first)
+    other = to_onnx(InferenceGraph(random_network(), random_card(), labels=True))
+    assert scores(other).shape == (40, 48)
+    assert len(list(compiled.iterdir())) == 2
+
+
 def test_a_changed_model_is_not_taken_for_the_cached(tmp_path, graphs):
     first = choice.onnx_of(save_random(tmp_path))
     assert choice.onnx_of(save_random(tmp_path, mean=(0.1, 0.2, 0.3))) != first

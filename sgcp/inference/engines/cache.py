@@ -1,4 +1,4 @@
-"""What engines keep in the user's cache: graphs, and which way of running a model is fastest."""
+"""What engines keep in the user's cache: graphs, compiled graphs, and the fastest precisions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sgcp.core.environment import cache_folder
 from sgcp.core.files import write_bytes
 
 CHECKSUM = 32  # bytes
-KEPT = 32  # files of a kind; graphs have 2.5 MB each
+KEPT = 32  # files of a kind; graphs have 2 or 3 MB each
 
 
 def read_cached(kind: str, key: str) -> bytes | None:

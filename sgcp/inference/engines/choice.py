@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import code_digest, file_sha256, json_digest
-from sgcp.core.machine import processor_name
+from sgcp.core.machine import processor_kind
 from sgcp.inference.engines.base import Engine, cores
 from sgcp.inference.engines.cache import read_cached, write_cached
 from sgcp.inference.engines.measured import MOST_CHANGED, MOST_LOST, MeasuredEngine, Way
@@ -67,7 +67,7 @@ def open_engine(
     if len(ways) == 1:
         return opener(ways[0], callers)
     versions = [_version(way.engine) for way in ways]
-    key = [_model_digest(path), threads or cores(), processor_name(), *map(str, ways), *versions]
+    key = [_model_digest(path), threads or cores(), processor_kind(), *map(str, ways), *versions]
     return MeasuredEngine(ways, opener, callers, key)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import openvino
 from numpy.typing import NDArray
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.files import json_digest
+from sgcp.core.machine import processor_kind
 from sgcp.inference.engines.base import (
     GRAPH_PIXELS,
     Engine,
@@ -19,7 +23,9 @@ from sgcp.inference.engines.base import (
     graph_pixels,
     title,
 )
+from sgcp.inference.engines.cache import read_cached, write_cached
 from sgcp.media.images import UInt8
+from sgcp.models.card import model_digest
 
 MOST_CALLERS = 16  # each takes 27 MiB at 1024x2048
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not in 8 bits
@@ -79,7 +85,8 @@ class OpenVinoEngine(Engine):
     """Run an ONNX or IR graph, bytes or a file, compiled for each size while memory allows.
 
     A graph of fixed size runs a tenth faster than one of any size, and takes a quarter of a
-    second to compile (``benchmarks/inference_parts.py``). Sizes that exceed ``GRAPH_PIXELS``
+    second to compile (``benchmarks/inference_parts.py``); compiled ones are kept in the user's
+    cache, from where they take a third of that. Sizes that exceed ``GRAPH_PIXELS``
     together share one graph of any size, whose memory depends on the largest image only.
     """
 
@@ -99,6 +106,8 @@ class OpenVinoEngine(Engine):
         self.threads = threads or cores()
         self.title = title(model)
         self.model = read_model(model)
+        content = model if isinstance(model, bytes) else model_digest(model).encode()
+        self.digest = hashlib.sha256(content).hexdigest()
         self.labels = self.model.output(0).get_element_type() == openvino.Type.u8
         if not self.model.is_dynamic():
             _, height, width, _ = self.model.input(0).shape
@@ -130,14 +139,21 @@ class OpenVinoEngine(Engine):
         return not others or others + graph_pixels(shape) <= GRAPH_PIXELS
 
     def _compile(self, shape: tuple[int, ...]) -> openvino.CompiledModel:
-        model = self.model.clone()
         settings: dict[str, str | int] = {
             "INFERENCE_PRECISION_HINT": HINTS[self.precision],
             "INFERENCE_NUM_THREADS": self.threads,
             "NUM_STREAMS": self.callers,
         }
-        if not self.fixed:
-            model.reshape([1, *shape])
         if shape == ANY_SIZE:  # by default it keeps the kernels of thousands of sizes
             settings["CPU_RUNTIME_CACHE_CAPACITY"] = 0
-        return self.core.compile_model(model, "CPU", settings)
+        build = [openvino.get_version(), processor_kind()]
+        key = json_digest([self.digest, shape, settings, *build])
+        if kept := read_cached("compiled", key):
+            with suppress(RuntimeError):  # a form that OpenVINO does not take back
+                return self.core.import_model(kept, "CPU", settings)
+        model = self.model.clone()
+        if not self.fixed:
+            model.reshape([1, *shape])
+        compiled = self.core.compile_model(model, "CPU", settings)
+        write_cached("compiled", key, compiled.export_model().getvalue())
+        return compiled
