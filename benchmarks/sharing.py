@@ -27,11 +27,11 @@ from sgcp.core.parallel import usable_cores
 from sgcp.speed.timing import time_by_turns
 
 WAYS = {
-    "GOMP_SPINCOUNT=300000, libgomp's default": {"GOMP_SPINCOUNT": "300000"},
-    "GOMP_SPINCOUNT=20000, of our commands": {},
-    "machine.threads: 1": {"OMP_NUM_THREADS": "1"},
+    "as it is": {},
     "GOMP_SPINCOUNT=60000": {"GOMP_SPINCOUNT": "60000"},
+    "GOMP_SPINCOUNT=20000": {"GOMP_SPINCOUNT": "20000"},
     "OMP_WAIT_POLICY=passive": {"OMP_WAIT_POLICY": "passive"},
+    "machine.threads: 1": {"OMP_NUM_THREADS": "1"},
 }
 ENGINES = {  # and the number of callers; for several, its threads do not spin
     "OpenVINO": ("openvino", 1),

@@ -52,12 +52,10 @@ def sgcp(
         ),
     ] = False,
 ) -> None:
-    """Reset the output settings of an earlier command in this process; share the cores."""
-    from sgcp.core.environment import share_cores
+    """Reset the output settings of an earlier command in this process."""
     from sgcp.core.terminal import output
 
     output.set(quiet=quiet)
-    share_cores()
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ SILENT = {
     "ITERATIVE_DO_NOT_TRACK": "1",
     "ORT_DISABLE_TELEMETRY": "1",
 }
-SPINS = "20000"  # of 300,000, which is the default of GNU's OpenMP
 
 
 def cache_folder() -> Path:
@@ -34,16 +33,6 @@ def silence_statistics() -> None:
         os.environ.setdefault(variable, value)
     # OpenVINO and NNCF have no switch, but do without this package where it is not installed.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-
-
-def share_cores() -> None:
-    """Let torch's threads wait at a barrier asleep, not spinning, after some 50 microseconds.
-
-    Call it before torch is imported. Beside another busy process, a thread that spins may keep the
-    one that it waits for from its core (docs/training.md has measurements).
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:  # which the variable would override
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 def place_compiler_cache() -> None:
