@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from time import perf_counter, process_time
 
-from sgcp.core.parallel import usable_cores
+from sgcp.core.machine import usable_cores
 from sgcp.tools.segment import Outputs, segment
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from training_throughput import make_project, run_python
 
 import sgcp
-from sgcp.core.parallel import usable_cores
+from sgcp.core.machine import usable_cores
 from sgcp.speed.timing import time_by_turns
 
 WAYS = {

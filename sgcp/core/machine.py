@@ -1,8 +1,9 @@
-"""What this machine's processor can do, and how a process uses its memory."""
+"""What this machine's processor is, and how a process uses its memory."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import resource
 import sys
@@ -32,6 +33,13 @@ def processor_name() -> str:
 def processor_kind() -> str:
     """Return what tells this processor from others, also of one name: its instructions too."""
     return f"{processor_name()} {cpu_info().get('flags', '')}"
+
+
+def usable_cores() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def keep_freed_memory() -> bool:

@@ -12,17 +12,11 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.machine import usable_cores
 from sgcp.core.terminal import track
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-
-
-def usable_cores() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def map_parallel(

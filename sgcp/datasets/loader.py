@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.parallel import usable_cores
+from sgcp.core.machine import usable_cores
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.index import Item
 from sgcp.datasets.transforms import (

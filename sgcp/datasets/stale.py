@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sgcp.core.errors import SgcpError, shorten
 from sgcp.core.files import HeldError, file_sha256, only_writer, read_json, write_text
-from sgcp.core.parallel import map_threads, usable_cores
+from sgcp.core.machine import usable_cores
+from sgcp.core.parallel import map_threads
 from sgcp.core.snapshot import Change
 from sgcp.core.terminal import track
 from sgcp.datasets.index import digest_file, digest_pixels

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.parallel import map_threads, usable_cores
+from sgcp.core.machine import usable_cores
+from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import track
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.ground_truth import read_ground_truth

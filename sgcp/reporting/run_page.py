@@ -14,8 +14,7 @@ from PIL import Image
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.layout import Layout
-from sgcp.core.machine import processor_name
-from sgcp.core.parallel import usable_cores
+from sgcp.core.machine import processor_name, usable_cores
 from sgcp.core.terminal import percent
 from sgcp.datasets.classes import SemanticClass
 from sgcp.media.images import UInt8

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import code_digest, only_writer
-from sgcp.core.machine import keep_freed_memory
-from sgcp.core.parallel import map_threads, usable_cores
+from sgcp.core.machine import keep_freed_memory, usable_cores
+from sgcp.core.parallel import map_threads
 from sgcp.core.plugins import find_function, source_digest
 from sgcp.core.terminal import output, say, track
 from sgcp.datasets.index import (

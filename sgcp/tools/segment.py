@@ -12,7 +12,8 @@ from typing import Any
 
 from sgcp.core.errors import SgcpError, printable, shorten
 from sgcp.core.files import code_digest, file_sha256, json_digest, write_bytes
-from sgcp.core.parallel import map_threads, usable_cores
+from sgcp.core.machine import usable_cores
+from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import progress_bar, say, track, warn
 from sgcp.datasets.label_files import train_ids_of, write_labels
 from sgcp.inference.engines.base import Engine, cores

@@ -12,8 +12,7 @@ import pytest
 from conftest import Project, run_python
 from networks import change_weights
 
-from sgcp.core.machine import processor_name
-from sgcp.core.parallel import usable_cores
+from sgcp.core.machine import processor_name, usable_cores
 from sgcp.datasets.ground_truth import read_ground_truth
 from sgcp.datasets.index import read_dataset
 from sgcp.inference.segmenter import load

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.parallel import usable_cores
+from sgcp.core.machine import usable_cores
 from sgcp.inference.labels import label_pixels
 from sgcp.media.images import UInt8
 
