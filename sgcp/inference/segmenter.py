@@ -154,6 +154,8 @@ def load(
     if path.suffix in EXPORTED:
         check_graph(path, len(card.classes))
     int8 = (card.provenance.get("export") or {}).get("int8") is not None
+    if path.suffix in EXPORTED and precision == "int8" and not int8:
+        raise SgcpError(f"precision: {path} is no int8 export; make one by `sgcp export --int8`")
     if int8 and precision in ("auto", "fp32"):
         precision = "int8"
     try:

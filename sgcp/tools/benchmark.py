@@ -80,7 +80,12 @@ def benchmark(
         runners = start_all(specs, paths, stack, left_out)
         take_turns(runners, settings.rounds)
         count_other_labels(runners, model, paths)
-        trials = try_auto(model, threads, read_image(paths[0])) if device == "cpu" else []
+        trials: list[Trial] = []
+        try:
+            if device == "cpu":
+                trials = try_auto(model, threads, read_image(paths[0]))
+        except SgcpError as error:
+            left_out["auto"] = str(error)
         rows = [to_json(runner, threads) for runner in runners]
     content = {
         "size": list(settings.size),
@@ -104,7 +109,7 @@ def benchmark(
     }
     print_table(content)
     if trials:
-        answer(explain(trials))
+        answer(f"{explain(trials)} (a part of the image)")
     target = out or (None if by_hand else layout.speed)
     if target is not None:
         layout.snapshot.check()
@@ -167,9 +172,12 @@ def count_other_labels(runners: list[Runner], model: Path, paths: list[Path]) ->
 
 
 def try_auto(model: Path, threads: int, image: UInt8) -> list[Trial]:
-    """Return what ``precision="auto"`` measured for such an image; none where it has no choice."""
-    engine = load(model, threads=threads).engine
-    return engine.trials(image) if isinstance(engine, MeasuredEngine) else []
+    """Return what ``precision="auto"`` measures for such an image; none where it has no choice."""
+    segmenter = load(model, threads=threads)
+    if not isinstance(segmenter.engine, MeasuredEngine):
+        return []
+    size = segmenter.card.input_size(image.shape[0], image.shape[1])
+    return segmenter.engine.measure(resize_input(image, size))
 
 
 def to_json(runner: Runner, threads: int) -> dict[str, Any]:

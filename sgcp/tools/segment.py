@@ -17,6 +17,7 @@ from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import progress_bar, say, track, warn
 from sgcp.datasets.label_files import train_ids_of, write_labels
 from sgcp.inference.engines.base import Engine, cores
+from sgcp.inference.engines.choice import INT8_ENDING
 from sgcp.inference.segmenter import Segmenter, choose_device, find_model, load
 from sgcp.inference.tta import PLAIN, InferenceOptions
 from sgcp.media.images import ONE_FILTER, UInt8, encode_png, read_photo, read_png_text
@@ -123,10 +124,11 @@ def segment(
     started = perf_counter()
     _check_options(outputs, input_size, options)
     with with_stdin(paths, out) as given:
-        device = choose_device(accelerator)
+        device, path = choose_device(accelerator), find_model(model)
         settings = json_digest(
             [
-                model_digest(find_model(model)),
+                model_digest(path),
+                model_digest(path.with_name(path.stem + INT8_ENDING)),  # may run in its place
                 [device, input_size, list(vars(options).values()), outputs.alpha],
                 code_digest("inference", "models"),
             ]
@@ -277,8 +279,8 @@ def _summarize(
         "skipped": len(finished),
         "frames": log.frames,
         "seconds": round(seconds, 3),
-        "engine": engine.name,
-        "precision": engine.precision,
+        "engine": engine.name if done else None,
+        "precision": engine.precision if done else None,
         "left_out": left_out,
         "notes": [*notes, *doubts],
     }

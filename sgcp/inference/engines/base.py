@@ -71,6 +71,8 @@ class Engine(ABC):
             )
         try:
             output = self.run(image)
+        except SgcpError:
+            raise
         except Exception as error:  # ONNX Runtime's own classes derive from Exception alone
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise SgcpError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from contextlib import suppress
 
 from sgcp.core.environment import cache_folder
@@ -15,14 +16,17 @@ KEPT = 32  # files of a kind; graphs have 2 or 3 MB each
 def read_cached(kind: str, key: str) -> bytes | None:
     """Return what is kept, unless there is none or its checksum, the first bytes, is wrong."""
     with suppress(OSError):
-        content = (cache_folder() / kind / key).read_bytes()
+        file = cache_folder() / kind / key
+        content = file.read_bytes()
         if content[:CHECKSUM] == hashlib.sha256(content[CHECKSUM:]).digest():
+            with suppress(OSError):  # of another user
+                os.utime(file)
             return content[CHECKSUM:]
     return None
 
 
 def write_cached(kind: str, key: str, content: bytes) -> None:
-    """Keep content, and of the others the newest few; nothing where that cannot be written."""
+    """Keep content, and of the others those used last; nothing where that cannot be written."""
     folder = cache_folder() / kind
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,12 +14,13 @@ from sgcp.core.files import code_digest, file_sha256, json_digest
 from sgcp.core.machine import processor_kind
 from sgcp.inference.engines.base import Engine, cores
 from sgcp.inference.engines.cache import read_cached, write_cached
+from sgcp.inference.engines.interface import check_graph
 from sgcp.inference.engines.measured import MOST_CHANGED, MOST_LOST, MeasuredEngine, Way
 from sgcp.models.card import model_digest, read_card
 
 ENGINES = ("openvino", "onnxruntime", "torch")  # from fast to slow, by `sgcp benchmark`
 RUN_BY = {".safetensors": ENGINES, ".onnx": ("openvino", "onnxruntime"), ".xml": ("openvino",)}
-TWIN = "-int8.xml"  # ends the name of the int8 export that stands beside its model
+INT8_ENDING = "-int8.xml"  # of the name of the int8 export that stands beside its model
 EXPORT = """
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ def open_engine(
         path: ours (``.safetensors``) or exported (``.onnx``, ``.xml``).
         engine: auto: the first of ``ENGINES`` that is installed, so that scores do not depend on
             the machine's speed; where ``precision`` is auto too, what is fastest by measurement.
-        precision: int8 of a model of ours is that of its export which ``twin_of`` finds.
+        precision: int8 of a model of ours is that of ``int8_export_of``.
         threads: cores to use; None: all.
 
     Raises:
@@ -54,20 +55,24 @@ def open_engine(
             torch.set_num_threads(threads)  # of the whole process: torch has no other
         kind = CudaEngine if device == "cuda" else TorchEngine
         return kind(*load_model(path), precision)
-    model: bytes | Path = path
-    if path.suffix == ".safetensors":
-        model = twin_of(path) if precision == "int8" else onnx_of(path)
-    if precision != "auto":
-        return _open_way(Way(name, precision), model, callers, threads)
+    ours = path.suffix == ".safetensors"
+    model: bytes | Path = onnx_of(path) if ours and precision != "int8" else path
 
     def opener(way: Way, callers: int) -> Engine:
-        return _open_way(way, twin_of(path) if way.precision == "int8" else model, callers, threads)
+        if not ours or way.precision != "int8":
+            return _open_way(way, model, callers, threads)
+        export = int8_export_of(path)
+        check_graph(export, len(read_card(path).classes))
+        return _open_way(way, export, callers, threads)
 
+    if precision != "auto":
+        return opener(Way(name, precision), callers)
     ways = list_ways(path, engine)
     if len(ways) == 1:
         return opener(ways[0], callers)
-    versions = [_version(way.engine) for way in ways]
-    key = [_model_digest(path), threads or cores(), processor_kind(), *map(str, ways), *versions]
+    parts = [f"{way} {_version(way.engine)}" for way in ways]
+    parts += [model_digest(int8_export_of(path)) for way in ways if way.precision == "int8"]
+    key = [_model_digest(path), threads or cores(), processor_kind(), *parts]
     return MeasuredEngine(ways, opener, callers, key)
 
 
@@ -84,7 +89,7 @@ def list_ways(path: Path, engine: str) -> list[Way]:
 
             ways += [Way(name, precision) for precision in precisions()]
             with suppress(SgcpError):
-                twin_of(path)
+                int8_export_of(path)
                 ways.append(Way(name, "int8"))
         elif name == "onnxruntime" and find_spec(name):
             ways.append(Way(name, "fp32"))
@@ -101,29 +106,35 @@ def _open_way(way: Way, model: bytes | Path, callers: int, threads: int | None) 
     return OnnxRuntimeEngine(model, way.precision, callers, threads)
 
 
-def twin_of(path: Path) -> Path:
-    """Return the int8 export ``NAME-int8.xml`` beside a model, which measured labels like its own.
+def int8_export_of(path: Path) -> Path:
+    """Return the export ``NAME-int8.xml`` beside a model, which measured labels like its own.
 
     Raises:
-        SgcpError: there is none, it is of other weights, or what 8 bits cost was not measured or is
-            more than ``MOST_CHANGED`` and ``MOST_LOST``.
+        SgcpError: there is none, or it is of other weights or classes, of fixed size or with
+            labels, or what 8 bits cost was not measured or is more than ``MOST_CHANGED`` and
+            ``MOST_LOST``.
     """
-    twin = path.with_name(path.stem + TWIN)
-    command = f"sgcp export {path} {twin} --int8"
-    export = read_card(twin, command).provenance.get("export") or {}
-    scores = (export.get("int8") or {}).get("scores") or {}
-    if export.get("weights_sha256") != file_sha256(path):
-        raise SgcpError(f"{twin}: an export of other weights than {path}; run `{command}` again")
+    found = path.with_name(path.stem + INT8_ENDING)
+    command = f"sgcp export {path} {found} --int8"
+    card = read_card(found, command)
     try:
+        export = card.provenance["export"]
+        weights, plain = export["weights_sha256"], not (export["labels"] or export["size"])
+        scores = export["int8"]["scores"]
         changed, lost = 1 - scores["equal_labels"], -scores["miou_difference"]
     except (KeyError, TypeError):
-        changed, lost = 1, 1
+        weights, plain, changed, lost = file_sha256(path), True, 1, 1
+    if weights != file_sha256(path) or card.classes != read_card(path).classes or not plain:
+        raise SgcpError(
+            f"{found}: not an export of {path} as it is, for images of any size and with scores; "
+            f"run `{command}` again"
+        )
     if not (changed <= MOST_CHANGED and lost <= MOST_LOST):
         raise SgcpError(
-            f"{twin}: its description does not say that at most {MOST_CHANGED:.0%} of the labels "
+            f"{found}: its description does not say that at most {MOST_CHANGED:.0%} of the labels "
             f"change and {100 * MOST_LOST:.1f} points of mIoU are lost; load it by its own name"
         )
-    return twin
+    return found
 
 
 def choose_engine(path: Path, device: str, engine: str) -> str:
@@ -160,8 +171,8 @@ def cache_onnx(path: Path) -> None:
 
     Exporting it in this process would import torch, which takes half a gigabyte from then on.
     """
-    with suppress(OSError):  # no such model: loading it explains
-        if not read_cached("graphs", _model_digest(path)):
+    if path.is_file() and not read_cached("graphs", _model_digest(path)):
+        with suppress(OSError):
             subprocess.run([sys.executable, "-c", EXPORT, path], capture_output=True, check=False)
 
 

@@ -55,8 +55,8 @@ Opener = Callable[[Way, int], Engine]
 class MeasuredEngine(Engine):
     """Run every image in the way that is fastest for its size, decided at the first of that size.
 
-    A decision holds for images of about as many pixels (0.7 to 1.4 times), changes at most
-    ``MOST_CHANGED`` of that first image's labels, and is kept in the user's cache with its times.
+    Sizes are grouped by powers of two of their pixels. A decision changes at most ``MOST_CHANGED``
+    of the labels in the middle of that first image; it is kept in the user's cache with its times.
 
     Args:
         ways: plain fp32 first.
@@ -95,11 +95,14 @@ class MeasuredEngine(Engine):
         key = json_digest([*self.key, _size_class(image)])
         if kept := read_cached("choices", key):
             return [Trial(Way(*way), *rest) for way, *rest in json.loads(kept)]
-        piece = image if self.fixed else cut(image, PIECE)
-        trials = try_ways(self.ways, self.opener, piece)
+        trials = self.measure(image)
         content = [[astuple(trial.way), trial.milliseconds, trial.changed] for trial in trials]
         write_cached("choices", key, json.dumps(content).encode())
         return trials
+
+    def measure(self, image: UInt8) -> list[Trial]:
+        """Return the times of each way for the middle of an image, measured now."""
+        return try_ways(self.ways, self.opener, image if self.fixed else cut(image, PIECE))
 
 
 def _size_class(image: UInt8) -> int:
@@ -115,10 +118,10 @@ def try_ways(ways: Sequence[Way], opener: Opener, image: UInt8) -> list[Trial]:
             engine = opener(way, 1)
             engine.stride = None  # any network's; the first way's outputs are checked
             return engine, engine.label(image, size)
-        except SgcpError:
+        except (SgcpError, ImportError):
             if way == ways[0]:
                 raise
-            return None  # such as a graph that this version of the engine cannot run
+            return None  # such as a broken installation of an engine that is not needed
 
     with ThreadPoolExecutor() as pool:  # most of starting is compiling, on one core
         started = zip(ways, pool.map(start, ways), strict=True)
@@ -126,6 +129,7 @@ def try_ways(ways: Sequence[Way], opener: Opener, image: UInt8) -> list[Trial]:
     seconds = [math.inf] * len(able)
     for _ in range(RUNS):
         for place, (_, engine, _) in enumerate(able):
+            engine.run(image)  # threads of the engine before it may still spin
             begun = perf_counter()
             engine.run(image)
             seconds[place] = min(seconds[place], perf_counter() - begun)
