@@ -27,6 +27,7 @@ os.environ["XDG_CACHE_HOME"] = CACHE.name
 # A script's background job ignores Ctrl-C, and its children inherit that. Tests that interrupt
 # processes want them as a terminal starts them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+STAGES = ("download", "prepare", "train", "validate", "predict", "package-submission")
 HANGING = 600  # seconds after which a process that ought to have ended is taken to hang
 sys.path[:0] = [str(Path(__file__).parent)]
 
@@ -212,14 +213,7 @@ def _trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
         kept.mkdir()
         project = make_project(kept)
         project.set(sample__train__epochs=16, sample__train__validate_every=8)  # learns something
-        for command in (
-            "download",
-            "prepare",
-            "train",
-            "validate",
-            "predict",
-            "package-submission",
-        ):
+        for command in STAGES:
             project.ok(command, "sample")
     return Project(kept)
 

@@ -37,7 +37,8 @@ class MachineSettings(Section):
     num_nodes: Count
     """Machines that train together (under torchrun)."""
     engine: Literal["auto", "torch", "openvino", "onnxruntime"]
-    """What runs a trained network on a CPU; ``auto``: the fastest that is installed."""
+    """What runs a trained network on a CPU; ``auto``: the first that is installed of openvino,
+    onnxruntime and torch."""
     threads: Literal["auto"] | Processes
     """Threads of torch, a training process; ``auto``: one a core. Other numbers round otherwise."""
     loader_workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)]

@@ -1,5 +1,6 @@
 """``precision="auto"``: the fastest way is found by measuring, kept, and bounded in its labels."""
 
+import hashlib
 import json
 import math
 import shutil
@@ -101,7 +102,9 @@ def test_another_int8_export_is_measured_anew(twin, monkeypatch):
 
 
 def test_an_engine_that_cannot_be_imported_is_left_out(twin, monkeypatch):
-    monkeypatch.setattr(choice, "list_ways", lambda *_: [FP32, Way("onnxruntime", "fp32"), INT8])
+    graph, export = choice.onnx_of(twin), choice.int8_export_of(twin)
+    ways = {FP32: graph, Way("onnxruntime", "fp32"): graph, INT8: export}
+    monkeypatch.setattr(choice, "list_ways", lambda *_: ways)
     real = choice._open_way
 
     def broken(way, *rest):
@@ -220,6 +223,17 @@ def test_int8_of_a_model_is_its_export(twin):
     export = sgcp.load(choice.int8_export_of(twin))
     assert export.engine.precision == "int8"
     assert np.array_equal(model.segment(image), export.segment(image))
+
+
+def test_an_int8_export_is_looked_at_before_it_runs(twin):
+    graph, description = (twin.with_name(f"camvid-int8.{end}") for end in ("xml", "json"))
+    graph.write_text(graph.read_text().replace('"scores"', '"others"'))
+    content = json.loads(description.read_text())
+    parts = graph.read_bytes() + graph.with_suffix(".bin").read_bytes()
+    content["weights_sha256"] = hashlib.sha256(parts).hexdigest()
+    description.write_text(to_json(content))
+    with pytest.raises(SgcpError, match=r"not a graph of `sgcp export`: outputs are others"):
+        sgcp.load(twin, precision="int8")
 
 
 @pytest.mark.parametrize(

@@ -55,45 +55,48 @@ def open_engine(
             torch.set_num_threads(threads)  # of the whole process: torch has no other
         kind = CudaEngine if device == "cuda" else TorchEngine
         return kind(*load_model(path), precision)
-    ours = path.suffix == ".safetensors"
-    model: bytes | Path = onnx_of(path) if ours and precision != "int8" else path
+    if precision == "auto":
+        ways = list_ways(path, engine)
+    else:
+        int8 = precision == "int8" and path.suffix == ".safetensors"
+        ways = {Way(name, precision): int8_export_of(path) if int8 else _graph_of(path)}
 
     def opener(way: Way, callers: int) -> Engine:
-        if not ours or way.precision != "int8":
-            return _open_way(way, model, callers, threads)
-        export = int8_export_of(path)
-        check_graph(export, len(read_card(path).classes))
-        return _open_way(way, export, callers, threads)
+        graph = ways[way]
+        if isinstance(graph, Path) and graph != path:  # `path` itself was checked when named
+            check_graph(graph, len(read_card(graph).classes))
+        return _open_way(way, graph, callers, threads)
 
-    if precision != "auto":
-        return opener(Way(name, precision), callers)
-    ways = list_ways(path, engine)
     if len(ways) == 1:
-        return opener(ways[0], callers)
+        return opener(next(iter(ways)), callers)
     parts = [f"{way} {_version(way.engine)}" for way in ways]
-    parts += [model_digest(int8_export_of(path)) for way in ways if way.precision == "int8"]
+    parts += [model_digest(file) for file in ways.values() if isinstance(file, Path)]
     key = [_model_digest(path), threads or cores(), processor_kind(), *parts]
-    return MeasuredEngine(ways, opener, callers, key)
+    return MeasuredEngine([*ways], opener, callers, key)
 
 
-def list_ways(path: Path, engine: str) -> list[Way]:
-    """Return how engines for the CPU can run a file, plain fp32 first; ``auto`` takes the fastest.
+def list_ways(path: Path, engine: str) -> dict[Way, bytes | Path]:
+    """Return how engines for the CPU can run a file, plain fp32 first, with the graph of each.
 
     PyTorch is none of them: it is for where nothing else is installed.
     """
     names = RUN_BY[path.suffix] if engine == "auto" else [engine]
-    ways = []
+    graph = _graph_of(path)
+    ways: dict[Way, bytes | Path] = {}
     for name in names:
         if name == "openvino" and find_spec(name):
             from sgcp.inference.engines.openvino_engine import precisions
 
-            ways += [Way(name, precision) for precision in precisions()]
+            ways |= {Way(name, precision): graph for precision in precisions()}
             with suppress(SgcpError):
-                int8_export_of(path)
-                ways.append(Way(name, "int8"))
+                ways[Way(name, "int8")] = int8_export_of(path)
         elif name == "onnxruntime" and find_spec(name):
-            ways.append(Way(name, "fp32"))
+            ways[Way(name, "fp32")] = graph
     return ways
+
+
+def _graph_of(path: Path) -> bytes | Path:
+    return onnx_of(path) if path.suffix == ".safetensors" else path
 
 
 def _open_way(way: Way, model: bytes | Path, callers: int, threads: int | None) -> Engine:
@@ -138,7 +141,7 @@ def int8_export_of(path: Path) -> Path:
 
 
 def choose_engine(path: Path, device: str, engine: str) -> str:
-    """Return the engine that ``engine`` means for a file; ``auto``: the fastest there is."""
+    """Return the engine that ``engine`` means for a file; ``auto``: the first that is installed."""
     able = [name for name in RUN_BY[path.suffix] if device != "cuda" or name == "torch"]
     installed = [name for name in able if find_spec(name)]
     if engine in ("auto", *installed) and installed:
