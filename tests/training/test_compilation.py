@@ -3,12 +3,17 @@
 import pytest
 import torch
 import torch._inductor.config
+from conftest import ROOT
 from lightning_fabric import Fabric
 from torch import nn
 
 from sgcp.core.errors import SgcpError
+from sgcp.models.network import Normalize, SGCPNet
+from sgcp.settings.load import load_params
 from sgcp.training.kernels import compilation
 from sgcp.training.kernels.compilation import PAYS_FROM_STEPS, compile_network
+from sgcp.training.loop import train_one_step
+from sgcp.training.run import start
 
 pytestmark = pytest.mark.integration
 
@@ -96,3 +101,39 @@ def test_compiled_network_is_the_same_network(fabric, network):
         gradients = [parameter.grad.clone() for parameter in network.parameters()]
         results.append([scores.detach(), *gradients, network[1].running_mean.clone()])
     torch.testing.assert_close(results[1], results[0])
+
+
+def test_a_network_that_cannot_be_recorded_trains_as_it_is(fabric, network, capsys, monkeypatch):
+    def fail(called, images):
+        called(*images)  # which changes the statistics
+        raise RuntimeError("capture failed")
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", fail)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert compilation.record(fabric, network, SHAPE) is network
+    assert "recording failed (RuntimeError: capture failed)" in capsys.readouterr().out
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed"])
+def test_recorded_steps_are_the_steps_of_the_network(precision):
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    torch.backends.cudnn.allow_tf32 = False
+    fabric = Fabric(accelerator="cuda", devices=1, precision=precision)
+    settings = load_params(ROOT / "params.yaml").cityscapes.recipes["strong"]
+    settings = settings.model_copy(update={"batch_size": 4, "crop": (128, 128)})
+    image = torch.randint(0, 256, (4, 3, 128, 128), dtype=torch.uint8)
+    label = torch.randint(0, 19, (4, 128, 128), dtype=torch.uint8)
+    losses, averages = [], []
+    for way in (False, "auto"):
+        torch.manual_seed(1)
+        run = start(fabric, SGCPNet(19), Normalize(), settings, 10, way)
+        assert run.compiled == (way == "auto")
+        run.wrapped.train()
+        losses.append([float(train_one_step(run, image, label)) for _ in range(6)])
+        averages.append(run.learnt.eval()(run.normalize(image.cuda())).float())
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3 if precision == "32-true" else 1e-2)
+    assert losses[0][-1] < losses[0][0]
+    assert torch.allclose(*averages, rtol=0.05, atol=0.05)
