@@ -222,7 +222,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="loader processes, of all")
     parser.add_argument("--compile", action="store_true", help="compiled too: takes minutes more")
     parser.add_argument("--short", action="store_true", help="the authors' way and ours as a whole")
-    parser.add_argument("--only", nargs="+", choices=WAYS, help="these alone, by their names")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, help="these alone, by their names")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -230,7 +230,7 @@ def main() -> None:
         project = open_project(options.folder, options.images, options.workers)
         print(json.dumps(measure(project, options.way, options.epochs)))
         return
-    ways = options.only or [
+    ways = options.ways or [
         name
         for name, way in WAYS.items()
         if way is None or (options.compile >= way.compiled and not (options.short and way.without))
