@@ -8,15 +8,20 @@ from sgcp.core.environment import silence_statistics
 if TYPE_CHECKING:
     from sgcp.core.errors import SgcpError
     from sgcp.datasets.index import read_dataset
+    from sgcp.inference.prediction import Prediction
     from sgcp.inference.segmenter import Segmenter, load
     from sgcp.inference.tta import InferenceOptions
 
     __version__: str
 
-__all__ = ["InferenceOptions", "Segmenter", "SgcpError", "__version__", "load", "read_dataset"]
+__all__ = [
+    "InferenceOptions", "Prediction", "Segmenter", "SgcpError", "__version__", "load",
+    "read_dataset",
+]  # fmt: skip
 
 HOMES = {
     "InferenceOptions": "inference.tta",
+    "Prediction": "inference.prediction",
     "Segmenter": "inference.segmenter",
     "SgcpError": "core.errors",
     "load": "inference.segmenter",

@@ -1,7 +1,9 @@
-/* Labels of every pixel from scores at a lower resolution: what labels.py does, cell by cell.
+/* Labels and confidence of every pixel from scores at a lower resolution, cell by cell: what
+   labels.py and prediction.py do in numpy.
 
-   The arithmetic is that of labels.py in the same order, so both give the same bytes; compile
-   without contraction to FMA. tests/inference/test_labels.py compares the two. */
+   The arithmetic of labels is that of labels.py in the same order, so both give the same bytes;
+   compile without contraction to FMA. Confidence is within a step of float16 of prediction.py's.
+   tests/inference/test_labels.py and test_prediction.py compare them. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
@@ -43,6 +45,44 @@ static void read_row(Row *row, int64_t number, const float *scores, Py_ssize_t c
         for (Py_ssize_t x = 0; x < width; x++)
             row->scores[x * classes + k] = score[x];
     }
+}
+
+/* The two rows of scores around the cells of a line. */
+typedef struct {
+    Row pair[2], *top, *bottom;
+    int32_t *best;
+    float *floats;
+} Rows;
+
+/* Return whether there is memory for them; `close_rows` in any case. */
+static int open_rows(Rows *rows, Py_ssize_t classes, Py_ssize_t width)
+{
+    rows->best = malloc(2 * width * sizeof(int32_t));
+    rows->floats = malloc((1 + 2 * classes) * width * sizeof(float));
+    float *by_column = rows->floats + width;
+    for (int i = 0; i < 2; i++)
+        rows->pair[i] = (Row){-1, rows->best + i * width, rows->floats,
+                              by_column + i * classes * width};
+    rows->top = &rows->pair[0], rows->bottom = &rows->pair[1];
+    return rows->best && rows->floats;
+}
+
+static void close_rows(Rows *rows)
+{
+    free(rows->best), free(rows->floats);
+}
+
+static void move_rows(Rows *rows, int64_t lower, int64_t upper, const float *scores,
+                      Py_ssize_t classes, Py_ssize_t height, Py_ssize_t width)
+{
+    if (rows->bottom->number == lower) {
+        Row *other = rows->top;
+        rows->top = rows->bottom, rows->bottom = other;
+    }
+    if (rows->top->number != lower)
+        read_row(rows->top, lower, scores, classes, height, width);
+    if (rows->bottom->number != upper)
+        read_row(rows->bottom, upper, scores, classes, height, width);
 }
 
 /* Pixels of a tile each way: a cell at the usual stride, else a part of one. Of a fixed size, so
@@ -162,21 +202,11 @@ static int label_all(const float *scores, Py_ssize_t classes, Py_ssize_t height,
                      const Axis *rows, const Axis *columns, uint8_t *labels)
 {
     Py_ssize_t across = columns->start[columns->cells];
-    int32_t *best = malloc(2 * width * sizeof(int32_t));
-    float *floats = malloc((1 + 2 * classes) * width * sizeof(float)), *by_column = floats + width;
-    Row pair[2] = {{-1, best, floats, by_column},
-                   {-1, best + width, floats, by_column + classes * width}};
-    Row *top = &pair[0], *bottom = &pair[1];
-    int done = best && floats;
+    Rows lines;
+    int done = open_rows(&lines, classes, width);
     for (Py_ssize_t r = 0; done && r < rows->cells; r++) {
-        if (bottom->number == rows->lower[r]) {
-            Row *other = top;
-            top = bottom, bottom = other;
-        }
-        if (top->number != rows->lower[r])
-            read_row(top, rows->lower[r], scores, classes, height, width);
-        if (bottom->number != rows->upper[r])
-            read_row(bottom, rows->upper[r], scores, classes, height, width);
+        move_rows(&lines, rows->lower[r], rows->upper[r], scores, classes, height, width);
+        const Row *top = lines.top, *bottom = lines.bottom;
         uint8_t *line = labels + rows->start[r] * across;
         for (Py_ssize_t c = 0; c < columns->cells; c++) /* first line, as if no cell was mixed */
             memset(line + columns->start[c], top->best[columns->lower[c]],
@@ -198,35 +228,189 @@ static int label_all(const float *scores, Py_ssize_t classes, Py_ssize_t height,
             label_cell(corners, rivals, number, rows, columns, r, c, labels, across);
         }
     }
-    free(best), free(floats);
+    close_rows(&lines);
     return done;
 }
 
-static PyObject *label_pixels(PyObject *self, PyObject *args)
+/* 2 to the power of x <= 0, to 4e-6 of it; 0 where it is below 2^-126. Without a branch, so that
+   the compiler vectorises the loops around it. */
+static inline float power_of_two(float x)
 {
-    Py_buffer b[10];
+    int32_t bits, keep = -(x > -126);
+    memcpy(&bits, &x, sizeof bits);
+    bits &= keep;
+    memcpy(&x, &bits, sizeof x);
+    int32_t whole = (int32_t)x;
+    float part = x - whole, power;
+    bits = ((whole + 127) << 23) & keep;
+    memcpy(&power, &bits, sizeof power);
+    return power
+           * (1 + part * (0.693055871f + part * (0.239405678f + part * (0.053127681f
+                                                                       + part * 0.006777875f))));
+}
+
+/* The bits of a float of 2^-14 .. 1 in 16 bits, rounded to the nearest, of two to the even one. */
+static inline uint16_t to_half(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (uint16_t)(((bits + 0xFFF + (bits >> 13 & 1)) >> 13) - (112 << 10));
+}
+#define HALF_ONE 0x3C00
+
+/* The classes with a share of the probability that counts somewhere in a cell, and their scores at
+   its corners over those of `base`, the first of them. */
+static int find_shares(const float *const corners[4], Py_ssize_t classes, int32_t base,
+                       float negligible, float over[][4])
+{
+    int number = 1;
+    memset(over[0], 0, sizeof over[0]);
+    for (Py_ssize_t k = 0; k < classes; k++) {
+        float most = corners[0][k] - corners[0][base];
+        for (int i = 0; i < 4; i++) {
+            over[number][i] = corners[i][k] - corners[i][base];
+            most = over[number][i] > most ? over[number][i] : most;
+        }
+        number += k != base && most > negligible;
+    }
+    return number;
+}
+
+/* Of a function compiled twice, the processor takes the one that it can run. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
+#define ALSO_AVX2 __attribute__((target_clones("avx2", "default")))
+#else
+#define ALSO_AVX2
+#endif
+
+/* The highest probability at the pixels of a tile, from the scores of `find_shares`. */
+ALSO_AVX2
+static void confidence_tile(float over[][4], int number, const float *down, const float *across,
+                            uint16_t out[TILE])
+{
+    float score[255][TILE], highest[TILE] = {0}, sum[TILE] = {0};
+    for (int n = 1; n < number; n++) {
+        interpolate(over[n], down, across, score[n]);
+        for (int p = 0; p < TILE; p++)
+            highest[p] = score[n][p] > highest[p] ? score[n][p] : highest[p];
+    }
+    for (int p = 0; p < TILE; p++)
+        sum[p] = power_of_two(-highest[p]);
+    for (int n = 1; n < number; n++)
+        for (int p = 0; p < TILE; p++)
+            sum[p] += power_of_two(score[n][p] - highest[p]);
+    for (int p = 0; p < TILE; p++)
+        out[p] = to_half(1 / sum[p]);
+}
+
+static void confidence_cell(float over[][4], int number, const Axis *rows, const Axis *columns,
+                            Py_ssize_t r, Py_ssize_t c, uint16_t *confidence, Py_ssize_t width)
+{
+    float down[SIDE], across[SIDE];
+    uint16_t tile[TILE];
+    int64_t bottom = rows->start[r + 1], right = columns->start[c + 1];
+    for (int i = 0; i < TILE; i++)
+        tile[i] = HALF_ONE;
+    for (int64_t y = rows->start[r]; y < bottom; y += SIDE) {
+        int64_t high = take_shares(rows->share, y, bottom, down);
+        for (int64_t x = columns->start[c]; x < right; x += SIDE) {
+            int64_t wide = take_shares(columns->share, x, right, across);
+            if (number > 1)
+                confidence_tile(over, number, down, across, tile);
+            for (int64_t i = 0; i < high; i++)
+                memcpy(confidence + (y + i) * width + x, tile + i * SIDE, wide * sizeof *tile);
+        }
+    }
+}
+
+static int confidence_all(const float *scores, Py_ssize_t classes, Py_ssize_t height,
+                          Py_ssize_t width, const Axis *rows, const Axis *columns,
+                          float negligible, uint16_t *confidence)
+{
+    Py_ssize_t across = columns->start[columns->cells];
+    Rows lines;
+    int done = open_rows(&lines, classes, width);
+    for (Py_ssize_t r = 0; done && r < rows->cells; r++) {
+        move_rows(&lines, rows->lower[r], rows->upper[r], scores, classes, height, width);
+        for (Py_ssize_t c = 0; c < columns->cells; c++) {
+            int64_t l = columns->lower[c] * classes, u = columns->upper[c] * classes;
+            const float *top = lines.top->scores, *bottom = lines.bottom->scores;
+            const float *corners[4] = {top + l, top + u, bottom + l, bottom + u};
+            float over[256][4];
+            int32_t base = lines.top->best[columns->lower[c]];
+            int number = find_shares(corners, classes, base, negligible, over);
+            confidence_cell(over, number, rows, columns, r, c, confidence, across);
+        }
+    }
+    close_rows(&lines);
+    return done;
+}
+
+/* Arguments of both functions: scores and their shape, the two axes, the result, the bound. */
+typedef struct {
+    Py_buffer buffers[10];
     Py_ssize_t classes, height, width;
-    (void)self;
-    if (!PyArg_ParseTuple(args, "y*nnny*y*y*y*y*y*y*y*w*", &b[0], &classes, &height, &width, &b[1],
-                          &b[2], &b[3], &b[4], &b[5], &b[6], &b[7], &b[8], &b[9]))
-        return NULL;
-    int fits = b[0].len == classes * height * width * 4 && classes > 0 && classes < 256
-               && b[9].len == (b[4].len / 4) * (b[8].len / 4);
-    Axis rows = {b[1].len / 8, b[1].buf, b[2].buf, b[3].buf, b[4].buf};
-    Axis columns = {b[5].len / 8, b[5].buf, b[6].buf, b[7].buf, b[8].buf};
-    int done = 0;
-    Py_BEGIN_ALLOW_THREADS
-    done = fits && label_all(b[0].buf, classes, height, width, &rows, &columns, b[9].buf);
-    Py_END_ALLOW_THREADS
+    Axis rows, columns;
+    float negligible;
+} Arguments;
+
+static int parse(PyObject *given, Arguments *to, Py_ssize_t bytes)
+{
+    Py_buffer *b = to->buffers;
+    to->negligible = 0;
+    if (!PyArg_ParseTuple(given, "y*nnny*y*y*y*y*y*y*y*w*|f", &b[0], &to->classes, &to->height,
+                          &to->width, &b[1], &b[2], &b[3], &b[4], &b[5], &b[6], &b[7], &b[8],
+                          &b[9], &to->negligible))
+        return 0;
+    to->rows = (Axis){b[1].len / 8, b[1].buf, b[2].buf, b[3].buf, b[4].buf};
+    to->columns = (Axis){b[5].len / 8, b[5].buf, b[6].buf, b[7].buf, b[8].buf};
+    if (b[0].len == to->classes * to->height * to->width * 4 && to->classes > 0
+        && to->classes < 256 && b[9].len == (b[4].len / 4) * (b[8].len / 4) * bytes)
+        return 1;
     for (int i = 0; i < 10; i++)
         PyBuffer_Release(&b[i]);
-    if (!fits)
-        return PyErr_Format(PyExc_ValueError, "sizes of the buffers do not fit together");
+    PyErr_SetString(PyExc_ValueError, "sizes of the buffers do not fit together");
+    return 0;
+}
+
+static PyObject *finish(Arguments *from, int done)
+{
+    for (int i = 0; i < 10; i++)
+        PyBuffer_Release(&from->buffers[i]);
     return done ? Py_NewRef(Py_None) : PyErr_NoMemory();
 }
 
-static PyMethodDef methods[] = {
-    {"label_pixels", label_pixels, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
+static PyObject *label_pixels(PyObject *self, PyObject *given)
+{
+    Arguments a;
+    int done;
+    (void)self;
+    if (!parse(given, &a, 1))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    done = label_all(a.buffers[0].buf, a.classes, a.height, a.width, &a.rows, &a.columns,
+                     a.buffers[9].buf);
+    Py_END_ALLOW_THREADS
+    return finish(&a, done);
+}
+
+static PyObject *confidence_pixels(PyObject *self, PyObject *given)
+{
+    Arguments a;
+    int done;
+    (void)self;
+    if (!parse(given, &a, 2))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    done = confidence_all(a.buffers[0].buf, a.classes, a.height, a.width, &a.rows, &a.columns,
+                          a.negligible, a.buffers[9].buf);
+    Py_END_ALLOW_THREADS
+    return finish(&a, done);
+}
+
+static PyMethodDef methods[] = {{"label_pixels", label_pixels, METH_VARARGS, NULL},
+                                {"confidence_pixels", confidence_pixels, METH_VARARGS, NULL},
+                                {NULL, NULL, 0, NULL}};
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT, "_labels", NULL, 0, methods, NULL, NULL, NULL, NULL};
 

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from sgcp.media.images import UInt8
 
 try:
-    from sgcp.inference import _labels as compiled
+    from sgcp.inference import _labels
 except ImportError:  # no C compiler
-    compiled = None  # type: ignore[assignment]
+    _labels = None  # type: ignore[assignment]
+compiled = _labels if hasattr(_labels, "confidence_pixels") else None  # else an older build
 
 Float32 = NDArray[np.float32]
 Int = NDArray[np.intp]

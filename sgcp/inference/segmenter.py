@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.parallel import map_threads
 from sgcp.datasets.classes import SemanticClass, classes_from_json, match_names
 from sgcp.inference.engines import Engine, open_engine
 from sgcp.inference.engines.base import cores
 from sgcp.inference.engines.interface import check_graph
+from sgcp.inference.labels import label_pixels
+from sgcp.inference.prediction import Prediction
 from sgcp.inference.tta import PLAIN, Float32, InferenceOptions, resize_input
 from sgcp.media.images import UInt8, convert_photo, read_photo
 from sgcp.models import SGCPNET
@@ -23,6 +27,10 @@ from sgcp.models.card import ModelCard, read_card, weights_path
 
 if TYPE_CHECKING:
     from sgcp.settings import LabelSettings, MachineSettings
+
+Photo = NDArray[np.uint8] | Image.Image | str | Path
+"""An image: (H, W, 3) uint8 RGB, a PIL image of any mode, or the path of an image file."""
+Result = TypeVar("Result")
 
 BUNDLED = Path(__file__).parent.parent / "weights"
 EXPORTED = (".onnx", ".xml")
@@ -60,42 +68,114 @@ class Segmenter:
         """Threads that keep it busy where each also reads and writes the images' files."""
         return max(2, self.engine.callers)
 
-    def segment(
+    @overload
+    def segment(  # type: ignore[overload-overlap]  # a str is a sequence of str
         self,
-        image: NDArray[np.uint8] | Image.Image | str | Path,
+        image: Photo,
         input_size: tuple[int, int] | None = None,
         options: InferenceOptions = PLAIN,
-    ) -> NDArray[np.uint8]:
-        """Label every pixel of one image.
+    ) -> NDArray[np.uint8]: ...
+
+    @overload
+    def segment(
+        self,
+        image: Sequence[Photo],
+        input_size: tuple[int, int] | None = None,
+        options: InferenceOptions = PLAIN,
+    ) -> list[NDArray[np.uint8]]: ...
+
+    def segment(
+        self,
+        image: Photo | Sequence[Photo],
+        input_size: tuple[int, int] | None = None,
+        options: InferenceOptions = PLAIN,
+    ) -> NDArray[np.uint8] | list[NDArray[np.uint8]]:
+        """Label every pixel of one image, or of each of a list, ``workers`` at a time.
 
         Args:
             image: (H, W, 3) uint8 RGB of any size, a PIL image of any mode, or the path of an
-                image file. The latter two are labelled as a viewer shows them: upright, and on
-                white where they are transparent.
+                image file; or a list of them. PIL images and files are labelled as a
+                viewer shows them: upright, and on white where they are transparent.
             input_size: (height, width) of the network's input; None: ``card.input_size``.
             options: test-time augmentation.
 
         Returns:
-            (H, W) uint8 train ids: indices into ``classes``.
+            (H, W) uint8 train ids: indices into ``classes``; of a list, a list of them.
 
         Raises:
             ValueError: an array of another shape or type, or another object.
             SgcpError: the image file is missing or damaged; or test-time augmentation of a model
                 that was exported with labels.
         """
-        pixels = as_pixels(image)
+
+        def label(photo: Photo) -> NDArray[np.uint8]:
+            pixels, size = self._prepare(photo, input_size)
+            if options != PLAIN:
+                return label_pixels(options.scores(self._score, pixels), size)
+            with self.slots:
+                labels = self.engine.label(pixels, size)
+            if self.engine.labels and labels.max() >= len(self.classes):
+                raise SgcpError(
+                    f"{self.name}: its graph gives class {labels.max()}, but the JSON beside it "
+                    f"names {len(self.classes)} classes; export it again"
+                )
+            return labels
+
+        return self._each(label, image)
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a str is a sequence of str
+        self,
+        image: Photo,
+        input_size: tuple[int, int] | None = None,
+        options: InferenceOptions = PLAIN,
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self,
+        image: Sequence[Photo],
+        input_size: tuple[int, int] | None = None,
+        options: InferenceOptions = PLAIN,
+    ) -> list[Prediction]: ...
+
+    def predict(
+        self,
+        image: Photo | Sequence[Photo],
+        input_size: tuple[int, int] | None = None,
+        options: InferenceOptions = PLAIN,
+    ) -> Prediction | list[Prediction]:
+        """Predict labels with their confidence and probabilities: arguments as of ``segment``.
+
+        With test-time augmentation, probabilities are those of the averaged versions, and the
+        card's temperature divides their logarithm.
+
+        Raises:
+            ValueError: as ``segment``.
+            SgcpError: as ``segment``; or the model was exported with labels.
+        """
+
+        def score(photo: Photo) -> Prediction:
+            pixels, size = self._prepare(photo, input_size)
+            scores = options.scores(self._score, pixels)
+            return Prediction(scores, size, self.card.temperature)
+
+        return self._each(score, image)
+
+    def _each(
+        self, work: Callable[[Photo], Result], image: Photo | Sequence[Photo]
+    ) -> Result | list[Result]:
+        if isinstance(image, Sequence) and not isinstance(image, str):
+            return list(map_threads(work, image, self.workers))
+        return work(image)
+
+    def _prepare(
+        self, photo: Photo, input_size: tuple[int, int] | None
+    ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+        """Return the network's input (h, w, 3), and the (height, width) of the image."""
+        pixels = as_pixels(photo)
         size = pixels.shape[0], pixels.shape[1]
-        pixels = resize_input(pixels, input_size or self.card.input_size(*size))
-        if options != PLAIN:
-            return options.label(self._score, pixels, size)
-        with self.slots:
-            labels = self.engine.label(pixels, size)
-        if self.engine.labels and labels.max() >= len(self.classes):
-            raise SgcpError(
-                f"{self.name}: its graph gives class {labels.max()}, but the JSON beside it names "
-                f"{len(self.classes)} classes; export it again"
-            )
-        return labels
+        return resize_input(pixels, input_size or self.card.input_size(*size)), size
 
     def _score(self, image: NDArray[np.uint8]) -> Float32:
         with self.slots:
@@ -110,8 +190,8 @@ def as_pixels(image: object) -> NDArray[np.uint8]:
         return convert_photo(image)
     if not isinstance(image, np.ndarray):
         raise ValueError(
-            f"image: expected an (H, W, 3) uint8 array, a PIL image or a path, got "
-            f"{type(image).__name__}; segment one image at a time"
+            f"image: expected an (H, W, 3) uint8 array, a PIL image, a path, or a list of them, "
+            f"got {type(image).__name__}"
         )
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(

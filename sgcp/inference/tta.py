@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sgcp.inference.labels import label_pixels
 from sgcp.media.images import UInt8
 
 Float32 = NDArray[np.float32]
@@ -32,11 +31,14 @@ class InferenceOptions:
     window: tuple[int, int] | None = None
     """Run the network on overlapping windows of this (height, width), pixels; None: on all."""
 
-    def label(self, score: Score, image: UInt8, size: tuple[int, int]) -> UInt8:
-        """Label (H, W, 3) uint8 by the mean class probabilities: (height, width) = ``size`` uint8.
+    def scores(self, score: Score, image: UInt8) -> Float32:
+        """Score (H, W, 3) uint8: (K, h, w), the logarithm of the summed class probabilities.
 
-        The mean is taken on the finest grid of scores among the versions.
+        The sum is taken on the finest grid of scores among the versions. Without augmentation,
+        scores are the network's own.
         """
+        if self == PLAIN:
+            return score(image)
         # The scores of a mirrored image lie on the same grid only if no cell is cut.
         versions = [rescale(image, scale, whole=self.flip) for scale in self.scales]
         rows, columns = (max(-(-one.shape[axis] // STRIDE) for one in versions) for axis in (0, 1))
@@ -47,7 +49,8 @@ class InferenceOptions:
             if self.flip:
                 mirrored = self.probabilities(score, np.ascontiguousarray(version[:, ::-1]))
                 total = total + resize_maps(mirrored, grid)[:, :, ::-1]
-        return label_pixels(np.log(np.maximum(total, 1e-30, dtype=np.float32)), size)
+        logarithm: Float32 = np.log(np.maximum(total, 1e-30, dtype=np.float32))
+        return logarithm
 
     def probabilities(self, score: Score, image: UInt8) -> Float32:
         """Return the class probabilities (K, ceil(H/8), ceil(W/8)), window by window."""

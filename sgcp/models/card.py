@@ -68,6 +68,8 @@ class ModelCard:
     """Crop (height, width) it was trained on, pixels; None if unknown."""
     input_side: Annotated[int, Field(ge=1, le=16384)] | None = None
     """Short side, pixels, at which the network is to see any image; None: the image's own."""
+    temperature: Annotated[float, Field(ge=0.01, le=100)] = 1.0
+    """Divides the scores before the softmax, so that confidence is the share of right labels."""
     trained_on: dict[str, str] = dataclasses.field(default_factory=dict)
     """Images it was trained on, which it is never scored on: digest of the pixels by name."""
     provenance: Provenance = dataclasses.field(default_factory=dict)
@@ -87,7 +89,10 @@ class ModelCard:
 
 
 CARD = TypeAdapter(ModelCard)
-LATER = {"input_side"}  # fields that descriptions of this format did not have from the beginning
+LATER = {
+    "input_side",
+    "temperature",
+}  # fields that descriptions of this format did not have from the beginning
 DIGEST = "weights_sha256"  # in the JSON; descriptions from before it are read without a check
 FOR_OTHERS = "preprocessing"  # repeats fields for other programs, in the JSON beside an export
 

@@ -39,7 +39,7 @@ def test_input_size_is_what_the_network_sees(segmenter):
         np.zeros((4, 4, 4), np.uint8),
         np.zeros((4, 4, 3), np.float32),
         np.zeros((0, 4, 3), np.uint8),
-        [random_image(4, 4)],
+        [random_image(4, 4), None],
         None,
         b"x.png",
         Image.new("F", (4, 4)),

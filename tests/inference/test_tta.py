@@ -26,9 +26,13 @@ def segmenter(tmp_path_factory):
     return sgcp.load(save_random(tmp_path_factory.mktemp("model")), precision="fp32", threads=1)
 
 
+def label(options, score, image, size):
+    return label_pixels(options.scores(score, image), size)
+
+
 def test_one_view_is_the_plain_way(segmenter):
     image = random_image(50, 70)
-    labels = InferenceOptions(window=(64, 96)).label(segmenter.engine.scores, image, (50, 70))
+    labels = label(InferenceOptions(window=(64, 96)), segmenter.engine.scores, image, (50, 70))
     assert (labels == segmenter.segment(image)).mean() > 0.999  # but for rounding
 
 
@@ -46,10 +50,9 @@ def test_mirrored_images_get_mirrored_labels(segmenter, width):
 def test_both_ways_of_looking_see_the_same_place(width):
     """What is scored by its own pixels alone is labelled alike, seen from either side."""
     image = random_image(64, width)
-    once = InferenceOptions(scales=(round(width / STRIDE) * STRIDE / width,)).label(
-        local, image, (64, width)
-    )
-    assert (InferenceOptions(flip=True).label(local, image, (64, width)) == once).mean() > 0.999
+    scaled = InferenceOptions(scales=(round(width / STRIDE) * STRIDE / width,))
+    once = label(scaled, local, image, (64, width))
+    assert (label(InferenceOptions(flip=True), local, image, (64, width)) == once).mean() > 0.999
 
 
 def test_the_mean_is_of_probabilities():
@@ -60,7 +63,7 @@ def test_the_mean_is_of_probabilities():
         cells = [-(-side // STRIDE) for side in image.shape[:2]]
         return np.broadcast_to(np.array(next(answers), np.float32)[:, None, None], (2, *cells))
 
-    assert (InferenceOptions(flip=True).label(score, random_image(16, 16), (16, 16)) == 0).all()
+    assert (label(InferenceOptions(flip=True), score, random_image(16, 16), (16, 16)) == 0).all()
 
 
 def test_scales_are_sizes_that_the_network_sees(segmenter):
@@ -70,7 +73,7 @@ def test_scales_are_sizes_that_the_network_sees(segmenter):
         seen.append(image.shape[:2])
         return local(image)
 
-    labels = InferenceOptions(scales=(0.5, 1.0, 1.5)).label(score, random_image(60, 90), (60, 90))
+    labels = label(InferenceOptions(scales=(0.5, 1.0, 1.5)), score, random_image(60, 90), (60, 90))
     assert seen == [(32, 48), (60, 90), (88, 136)]  # multiples of 8, but for the image itself
     assert labels.shape == (60, 90)
 
@@ -94,7 +97,7 @@ def test_windows_cover_a_side_and_overlap_by_a_third(side, length):
 def test_windows_put_together_are_the_whole(window):
     image = random_image(75, 131)
     whole = label_pixels(local(image), (75, 131))
-    assert (InferenceOptions(window=window).label(local, image, (75, 131)) == whole).mean() > 0.999
+    assert (label(InferenceOptions(window=window), local, image, (75, 131)) == whole).mean() > 0.999
 
 
 def test_places_seen_through_two_windows_do_not_count_twice():
