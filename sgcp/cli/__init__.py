@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sgcp.cli import images, models, pipeline, scores
+from sgcp.cli import images, models, pipeline, scores, start
 from sgcp.cli.failures import FriendlyGroup
 from sgcp.cli.options import Quiet, list_examples
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     help="Real-time semantic segmentation with SGCPNet: from raw archives to a checked zip.",
     epilog=list_examples(
         "sgcp segment street.jpg          segment an image with bundled weights",
+        "sgcp init streets                a project in the new folder streets; in it:",
         "sgcp download sample             the whole pipeline on a small dataset",
         "sgcp prepare sample",
         "sgcp train sample",
@@ -30,7 +31,7 @@ app = typer.Typer(
         "sgcp train --help                each command has examples",
     ),
 )
-for commands in (pipeline.app, images.app, scores.app, models.app):
+for commands in (start.app, pipeline.app, images.app, scores.app, models.app):
     app.add_typer(commands)
 
 

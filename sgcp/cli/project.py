@@ -29,6 +29,7 @@ def open_project(
     """
     from sgcp.models import trust
     from sgcp.settings.load import PARAMS_FILE, find_project, load_params, read_changes
+    from sgcp.tools.init import check_code
 
     place_compiler_cache()
     root = find_project(Path.cwd())
@@ -53,6 +54,7 @@ def open_project(
         trust(network)
     snapshot = Snapshot()
     if stages:
+        check_code(root, stages)
         content = params.model_dump(mode="json", by_alias=True)
         snapshot = Snapshot(_relative(root), name, stages, content, recipe)
     return params, section, Layout(_relative(root), name, snapshot=snapshot)

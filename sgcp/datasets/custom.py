@@ -33,7 +33,8 @@ SHOWN = 5  # classes of one message
 PAGE = "docs/custom-dataset.md"
 # A file that may list classes, where classes.csv is missing.
 CLASS_LIST = (
-    r"(?:^|/)[^/]*(?:class|categor|label_?map|palette)[^/]*\.(?:csv|tsv|txt|json|ya?ml|xlsx?)\Z"
+    r"(?:^|/)[^/]*(?:class|categor|label_?map|label_?colou?r|palette)[^/]*"
+    r"\.(?:csv|tsv|txt|json|ya?ml|xlsx?)\Z"
 )
 
 
@@ -70,7 +71,7 @@ def _find_images(raw: Path, allow_missing: bool) -> list[RawImage]:
     for split in SPLITS:
         found: dict[str, Path] = {}
         for path in _list_files(raw, LABELS, split):
-            if (other := found.setdefault(_name_of(path), path)) != path:
+            if (other := found.setdefault(name_of(path), path)) != path:
                 raise SgcpError(
                     f"{raw / path} and {raw / other}: have one name, but for their ending or the "
                     "form of their accents. Keep one"
@@ -78,7 +79,7 @@ def _find_images(raw: Path, allow_missing: bool) -> list[RawImage]:
         labels += found.values()
         for image in _list_files(raw, IMAGES, split):
             expected = Path(LABELS, *image.parts[1:]).with_suffix(LABEL_ENDING)
-            label = found.get(_name_of(image), expected)
+            label = found.get(name_of(image), expected)
             images.append(RawImage(split, image, label if found or split in LABELLED else None))
     layout = f"{IMAGES}/SPLIT/NAME.png or .jpg, and {LABELS}/SPLIT/NAME{LABEL_ENDING}"
     images = pair_files("custom", raw, images, labels, allow_missing, layout)
@@ -104,7 +105,7 @@ def _list_files(raw: Path, kind: str, split: str) -> list[Path]:
     return sorted(path.relative_to(raw) for path in paths if not path.is_dir())
 
 
-def _name_of(path: Path) -> str:
+def name_of(path: Path) -> str:
     """Return what pairs an image with its label map: its path below ``images``, without ending.
 
     In Unicode's composed form (NFC): disks and archives of macOS decompose names.

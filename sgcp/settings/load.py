@@ -36,7 +36,10 @@ def find_project(start: Path) -> Path:
     for folder in (start, *start.parents):
         if (folder / PARAMS_FILE).is_file():
             return folder
-    raise SgcpError(f"no {PARAMS_FILE} in {start} or above it; run sgcp inside the project")
+    raise SgcpError(
+        f"no {PARAMS_FILE} in {start} or above it; run sgcp inside a project, or write one: "
+        "`sgcp init DIR`"
+    )
 
 
 def load_params(path: Path, changes: Mapping[str, Any] | None = None) -> Params:
