@@ -10,6 +10,7 @@ from sgcp.cli import options
 from sgcp.cli.project import project_here
 
 app, command = options.commands("Your own images")
+live_option = partial(typer.Option, rich_help_panel="Live")
 server_option = partial(typer.Option, rich_help_panel="Server")
 
 
@@ -17,13 +18,15 @@ server_option = partial(typer.Option, rich_help_panel="Server")
     "sgcp segment street.jpg",
     "sgcp segment street.jpg holiday/ drive.mp4 --flip --out averaged",
     "sgcp segment 'holiday/**/*.jpg' --no-labels --colors --alpha 0.3",
+    "sgcp segment camera:0 --max-seconds 60",
 )
 def segment(
     paths: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="PATH",
-            help="Images, videos, folders, 'patterns/**/*.jpg', or - for standard input.",
+            help="Images, videos, folders, 'patterns/**/*.jpg', or - for standard input; or one "
+            "camera:0, rtsp://, udp:// or http(s):// stream.",
         ),
     ],
     model: options.Model = "camvid",
@@ -56,6 +59,10 @@ def segment(
     flip: options.Flip = False,
     scale: options.Scale = None,
     window: options.Window = None,
+    max_seconds: Annotated[
+        float | None,
+        live_option(metavar="S", help="End after this time.", show_default="at its end"),
+    ] = None,
     force: Annotated[
         bool,
         options.output_option(
@@ -68,13 +75,22 @@ def segment(
 ) -> None:
     """Segment images and videos with bundled or your own weights; works offline, in any folder."""
     from sgcp.inference.tta import InferenceOptions
+    from sgcp.media.addresses import find_stream
     from sgcp.tools.segment import Outputs
     from sgcp.tools.segment import segment as tool
 
     options.refuse_input(json, paths)
     outputs = Outputs(labels, colors, overlay, alpha)
     inference = InferenceOptions(flip, tuple(scale or [1.0]), window)
-    summary = tool(paths, model, out, outputs, input_size, inference, force, device)
+    if stream := find_stream(paths):
+        from sgcp.tools.live import LiveOptions, segment_live
+
+        played = LiveOptions(max_seconds)
+        result = segment_live(stream, model, out, outputs, input_size, inference, device, played)
+        options.write_result(json, result)
+        return
+    files = list(map(Path, paths))
+    summary = tool(files, model, out, outputs, input_size, inference, force, device)
     options.write_result(json, summary)
     if summary["left_out"]:
         raise typer.Exit(1)

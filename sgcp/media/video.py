@@ -36,6 +36,13 @@ FORMATS: dict[str, tuple[str, dict[str, str], str, dict[str, str], str]] = {
     WATCHED: ("mp4", {"movie_timescale": "90000"}, "libx264", {"preset": "veryfast", "crf": "20"},
               "yuv420p"),
 }  # fmt: skip
+# Of a live recording: in fragments of a second (microseconds) until it is complete, and without
+# frames that wait in the encoder, so that all but the last second can be played after a kill.
+LIVE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    LOSSLESS: ({"cluster_time_limit": "1000", "flush_packets": "1"}, {}),
+    WATCHED: ({"movflags": "hybrid_fragmented", "frag_duration": "1000000"},
+              {"tune": "zerolatency"}),
+}  # fmt: skip
 STUDIO_RANGE = 1  # 16 .. 235, as every player expects of H.264
 
 
@@ -106,7 +113,7 @@ def transform_video(
     done = 0
     with (
         open_video(source, limits) as video,
-        _writing(targets, form, video.sound, comment, limits.threads) as opened,
+        writing(targets, form, video.sound, comment, limits.threads) as opened,
     ):
 
         def work(frame: av.VideoFrame) -> dict[str, av.VideoFrame]:
@@ -136,18 +143,26 @@ class VideoTarget:
         form: of its frames.
         sound: streams to be kept; label maps get none.
         threads: that encode; 0: as many as there are processors.
+        live: the file can be played while it is written.
 
     Raises:
         SgcpError: another suffix.
     """
 
     def __init__(
-        self, path: Path, file: IO[bytes], form: VideoForm, sound: Iterable[Any], threads: int
-    ) -> None:
+        self, path: Path, file: IO[bytes], form: VideoForm, sound: Iterable[Any], threads: int,
+        live: bool = False,
+    ) -> None:  # fmt: skip
         if path.suffix not in FORMATS:
             raise SgcpError(f"{path}: videos are written as {WATCHED}, label maps as {LOSSLESS}")
         container, its_options, codec, options, pixels = FORMATS[path.suffix]
+        if live:
+            its_options, options = (
+                its_options | LIVE[path.suffix][0],
+                options | LIVE[path.suffix][1],
+            )
         self.form, self.labels = form, path.suffix == LOSSLESS
+        self.file = file if live else None
         self.container = av.open(file, "w", format=container, container_options=its_options)
         height, width = form.size
         odd = (0, 0) if self.labels else (height % 2, width % 2)  # H.264 takes even sizes
@@ -194,6 +209,8 @@ class VideoTarget:
         for packet in self.stream.encode(frame):
             packet.duration = self.durations.pop(packet.pts, 0) or packet.duration
             self.container.mux(packet)
+        if self.file:
+            self.file.flush()
 
     def keep(self, packet: Any) -> None:
         """Write a packet of sound, its bytes and times as they are."""
@@ -203,14 +220,20 @@ class VideoTarget:
 
 
 @contextmanager
-def _writing(
+def writing(
     targets: Mapping[str, Path],
     form: VideoForm,
-    sound: Iterable[Any],
+    sound: Iterable[Any] = (),
     comment: str = "",
     threads: int = 0,
+    live: bool = False,
 ) -> Iterator[dict[str, VideoTarget]]:
-    """Open videos to be written; they replace earlier files when all are complete."""
+    """Open videos to be written; they replace earlier files when all are complete.
+
+    Args:
+        live: they can be played while they are written, and what is written remains, as
+            ``NAME.partial``, if they cannot be completed.
+    """
     partials = {path: path.with_name(path.name + PARTIAL) for path in targets.values()}
     try:
         with ExitStack() as stack:
@@ -219,7 +242,7 @@ def _writing(
                 path.parent.mkdir(parents=True, exist_ok=True)
                 file = stack.enter_context(partials[path].open("wb"))
                 stack.callback(_to_disk, file)
-                opened[kind] = VideoTarget(path, file, form, sound, threads)
+                opened[kind] = VideoTarget(path, file, form, sound, threads, live)
                 opened[kind].container.metadata["comment"] = comment
                 stack.enter_context(opened[kind].container)
             yield opened
@@ -233,7 +256,7 @@ def _writing(
             "first: `ffmpeg -i FILE WHOLE.mp4`"
         ) from None
     finally:
-        for partial in partials.values():
+        for partial in () if live else partials.values():
             partial.unlink(missing_ok=True)
 
 

@@ -60,13 +60,15 @@ ANY_VIDEO = VideoLimits()
 
 
 class VideoReader:
-    """Read one video of an open file; ``path`` is for messages.
+    """Read one video of an open file or stream; ``path`` is for messages.
 
     Raises:
         SgcpError: nothing to see in it, or frames of too many pixels.
     """
 
-    def __init__(self, path: Path, container: InputContainer, limits: VideoLimits) -> None:
+    def __init__(
+        self, path: object, container: InputContainer, limits: VideoLimits = ANY_VIDEO
+    ) -> None:
         self.path, self.container = path, container
         covers = av.stream.Disposition.attached_pic
         seen = [s for s in container.streams.video if not s.disposition & covers]
@@ -139,6 +141,10 @@ class VideoReader:
         first = next(self.frames(), None)
         if first is None:
             raise SgcpError(f"{self.path}: a video without frames; record it again")
+        return self.form_of(first, self.stream.time_base)
+
+    def form_of(self, first: av.VideoFrame, time_base: Fraction) -> VideoForm:
+        """Return the form of a video with this first frame and this time base."""
         directions = _directions(first)
         height, width = self.upright(first, directions).shape[:2]
         aspect = self.stream.sample_aspect_ratio or Fraction(0)
@@ -146,7 +152,7 @@ class VideoReader:
             (height, width),
             1 / aspect if aspect and _turned(*directions) else aspect,
             self.stream.average_rate or OFTEN,
-            self.stream.time_base,
+            time_base,
             directions,
         )
 

@@ -122,7 +122,7 @@ def segment(
             that another model or other options made.
     """
     started = perf_counter()
-    _check_options(outputs, input_size, options)
+    check_options(outputs, input_size, options)
     with with_stdin(paths, out) as given:
         device, path = choose_device(accelerator), find_model(model)
         settings = json_digest(
@@ -150,9 +150,10 @@ def segment(
     return _summarize(jobs, finished, log, out, perf_counter() - started, segmenter.engine)
 
 
-def _check_options(
+def check_options(
     outputs: Outputs, input_size: tuple[int, int] | None, options: InferenceOptions
 ) -> None:
+    """Raise SgcpError where a value is out of range."""
     for name, size in (("--input-size", input_size), ("--window", options.window)):
         if size and not 1 <= min(size) <= max(size) <= MAX_SIDE:
             raise SgcpError(f"{name}: expected height and width, 1 .. {MAX_SIDE} pixels: {size}")

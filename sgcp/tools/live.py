@@ -1,0 +1,216 @@
+"""``sgcp segment`` of cameras and network streams: labels of the newest frame, recorded."""
+
+from __future__ import annotations
+
+import glob
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain, count
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from sgcp.core.errors import SgcpError, printable, shorten
+from sgcp.core.terminal import progress_bar, say, warn
+from sgcp.inference.segmenter import choose_device, load
+from sgcp.inference.tta import PLAIN, InferenceOptions
+from sgcp.media.addresses import Stream
+from sgcp.media.images import UInt8
+from sgcp.media.streams import Arrival, LiveReader
+from sgcp.media.video import writing
+from sgcp.tools.segment import Outputs, check_options, render
+
+LATEST = 10_000  # frames whose latency is kept: an hour and more at 2 frames/s, minutes at 30
+RECENT = 2.0  # seconds of which the current rate is
+
+
+@dataclass(frozen=True)
+class LiveOptions:
+    """How a stream, or a video with ``--live``, is played."""
+
+    max_seconds: float | None = None
+    """End after this time; None: with the stream, or on Ctrl-C."""
+
+
+class Statistics:
+    """Rate and latency of the frames that were labelled, and how many were dropped."""
+
+    def __init__(self) -> None:
+        self.started, self.frames, self.dropped = perf_counter(), 0, 0
+        self.latencies: deque[float] = deque(maxlen=LATEST)
+        self.times = deque([self.started])
+
+    def add(self, arrived: float, dropped: int) -> None:
+        """Count a frame that arrived at this time and is labelled now.
+
+        Args:
+            dropped: how many frames were dropped so far.
+        """
+        now = perf_counter()
+        self.frames, self.dropped = self.frames + 1, dropped
+        self.latencies.append(now - arrived)
+        self.times.append(now)
+        while self.times[0] < now - RECENT and len(self.times) > 2:
+            self.times.popleft()
+
+    def __str__(self) -> str:
+        current = self.now()
+        return (
+            f"{current['frames_per_second']:.1f} frames/s, {self.dropped:,} dropped, "
+            f"latency {current['latency_ms'] or 0:.0f} ms"
+        )
+
+    def now(self) -> dict[str, Any]:
+        """Return rate and latency of late, for the page."""
+        steps, seconds = len(self.times) - 1, self.times[-1] - self.times[0]
+        return {
+            "frames": self.frames,
+            "frames_per_second": round(steps / max(seconds, 1e-9), 1),
+            "latency_ms": self._latency(50, steps),
+            "dropped": self.dropped,
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """Return the counts of the whole run, and latencies of the last ``LATEST`` frames."""
+        seconds = perf_counter() - self.started
+        return {
+            "frames": self.frames,
+            "dropped": self.dropped,
+            "seconds": round(seconds, 3),
+            "frames_per_second": round(self.frames / seconds, 1),
+            "latency_ms": {"p50": self._latency(50, LATEST), "p95": self._latency(95, LATEST)},
+        }
+
+    def _latency(self, percentile: int, frames: int) -> float | None:
+        """Return a percentile over the last frames, in milliseconds; None if there is none."""
+        latest = list(self.latencies)[-frames:] if frames else []
+        return round(1000 * float(np.percentile(latest, percentile)), 1) if latest else None
+
+
+def segment_live(
+    source: Stream | Path,
+    model: str,
+    out: Path,
+    outputs: Outputs,
+    input_size: tuple[int, int] | None = None,
+    options: InferenceOptions = PLAIN,
+    accelerator: str = "auto",
+    live: LiveOptions = LiveOptions(),
+) -> dict[str, Any]:
+    """Label the newest frame of a stream again and again; record the outputs in ``out``.
+
+    Frames that arrive while one is labelled are dropped but for the newest. The recordings are
+    complete at the end of the stream, after ``max_seconds``, on Ctrl-C and on SIGTERM; a second
+    signal ends the process at once.
+
+    Args:
+        source: a stream; or a video, played at its own speed without dropping frames.
+        model: as ``sgcp.load`` takes it.
+
+    Returns:
+        For JSON: ``frames``, ``dropped``, ``reconnects``, ``seconds``, ``latency_ms`` from a
+        decoded frame to its labels, the ``files``, ``engine`` and ``precision``.
+
+    Raises:
+        SgcpError: the stream cannot be played or is lost, no model, no output, or an option out
+            of range.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, after the recordings are complete.
+    """
+    check_options(outputs, input_size, options)
+    if live.max_seconds is not None and not 0 < live.max_seconds < float("inf"):
+        raise SgcpError(f"--max-seconds: expected more than 0, got {live.max_seconds}")
+    targets = outputs.paths(_name(source, out), video=True)
+    if not targets:
+        raise SgcpError(f"{source}: no output selected. Leave --labels, --colors or --overlay on")
+    segmenter = load(model, choose_device(accelerator))
+
+    def label(image: UInt8) -> UInt8:
+        return segmenter.segment(image, input_size, options)
+
+    ended: BaseException | None = None
+    with LiveReader(source, warn) as reader, ExitStack() as stack:
+        label(reader.upright(reader.first().frame))  # the engine compiles its graph for the size
+        opened = stack.enter_context(writing(targets, reader.form, live=True))
+
+        def write(arrival: Arrival, image: UInt8, labels: UInt8) -> None:
+            painted = render(image, labels, segmenter, targets, outputs.alpha)
+            for kind, target in opened.items():
+                target.encode(target.prepare(painted[kind], arrival.frame))
+
+        statistics = Statistics()
+        try:
+            _label_frames(reader, live.max_seconds, label, write, statistics)
+        except (KeyboardInterrupt, SgcpError) as error:
+            ended = error
+            _end_at_once_on_ctrl_c()
+    files = list(map(str, targets.values()))
+    result = statistics.summary() | {
+        "source": str(source),
+        "reconnects": reader.reconnects,
+        "files": files,
+        "engine": segmenter.engine.name,
+        "precision": segmenter.engine.precision,
+    }
+    _print(result)
+    if ended:
+        raise ended
+    return result
+
+
+def _label_frames(
+    reader: LiveReader,
+    seconds: float | None,
+    label: Callable[[UInt8], UInt8],
+    write: Callable[[Arrival, UInt8, UInt8], None],
+    statistics: Statistics,
+) -> None:
+    """Label frames one by one, each while the one before is written."""
+    written: Future[None] | None = None
+    with ThreadPoolExecutor(1) as pool, progress_bar() as bar:
+        task = bar.add_task(printable(reader.source), total=None)
+        try:
+            for arrival in reader.frames(seconds):
+                image = reader.upright(arrival.frame)
+                labels = label(image)
+                statistics.add(arrival.at, reader.dropped)
+                if written:
+                    written.result()
+                written = pool.submit(write, arrival, image, labels)
+                description = f"{printable(reader.source)}: {statistics}"
+                bar.update(task, completed=statistics.frames, description=description)
+        finally:
+            if written:
+                written.result()
+
+
+def _name(source: Stream | Path, out: Path) -> Path:
+    """Return the path without suffix of the outputs: of a stream with the time, always new."""
+    if isinstance(source, Path):
+        return out / source.stem
+    stem = f"{source.stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    names = chain([stem], (f"{stem}_{number}" for number in count(2)))
+    return out / next(name for name in names if not any(out.glob(f"{glob.escape(name)}_*")))
+
+
+def _end_at_once_on_ctrl_c() -> None:
+    """While recordings are completed: a second signal leaves them as they are, playable."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _print(result: Mapping[str, Any]) -> None:
+    latency = result["latency_ms"]
+    say(
+        f"{shorten(result['files'])}: {result['frames']:,} frames in {result['seconds']:.1f} s "
+        f"({result['frames_per_second']} frames/s), {result['dropped']:,} dropped, latency "
+        f"{latency['p50']} ms, p95 {latency['p95']} ms "
+        f"({result['engine']} {result['precision']})"
+    )

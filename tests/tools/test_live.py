@@ -1,0 +1,187 @@
+"""``sgcp segment`` of streams: recordings at the right speed, whole after every end."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import pytest
+from conftest import HANGING, ROOT, Project
+from networks import save_random
+from senders import RATE, free_port, sending_udp, serving_http, serving_rtsp
+from videos import frames_of, labels_of, make_video
+
+import sgcp
+from sgcp.media import streams
+
+SMALL = ("--input-size", "48", "64")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_random(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Project(tmp_path)
+
+
+def files(desk, folder="segmented"):
+    return sorted(path.name for path in (desk.root / folder).iterdir())
+
+
+def segment(desk, model, address, *options):
+    return desk.ok("segment", address, "--model", model, *SMALL, *options)
+
+
+def test_stream_is_recorded_with_the_times_of_its_frames(desk, model):
+    with serving_http() as (address, _):
+        text = segment(desk, model, f"{address.replace('://', '://me:secret@')}/200?secret",
+                       "--labels", "--colors", "--max-seconds", "1.5",
+                       "--json", "x.json")  # fmt: skip
+    names = files(desk)
+    stem = re.fullmatch(r"(127\.0\.0\.1-\d+-200-\d{8}-\d{6})_colors\.mp4", names[0])[1]
+    assert names == [f"{stem}_colors.mp4", f"{stem}_labels.mkv", f"{stem}_overlay.mp4"]
+    result = json.loads((desk.root / "x.json").read_text())
+    assert "secret" not in text + (desk.root / "x.json").read_text() + "".join(names)
+    assert f"{result['frames']} frames in " in text
+    for name in names:
+        times, images = frames_of(desk.root / "segmented" / name)
+        assert len(times) == result["frames"] > 1
+        assert times[0] == 0
+        assert 0.5 < times[-1] <= 1.5  # the last seconds of the stream
+        assert all(a < b for a, b in pairwise(times))
+        assert images[0].shape == (48, 64, 3)
+    assert result["latency_ms"]["p50"] <= result["latency_ms"]["p95"]
+    assert result["dropped"] >= 0
+    assert result["source"] == f"{address}/200"
+
+
+def test_labels_are_those_of_the_frame(desk, model, tmp_path):
+    """A recording behind HTTP is lossless here, so that its labels are known."""
+    video = make_video(tmp_path / "x.mkv", 5, codec="ffv1", ticks=1000)
+    with serving_http({"x.mkv": video.read_bytes()}) as (address, _):
+        segment(desk, model, f"{address}/x.mkv", "--labels", "--no-overlay")
+    (name,) = files(desk)
+    segmenter = sgcp.load(model)
+    wanted = [segmenter.segment(image, (48, 64)) for image in frames_of(video)[1]]
+    found = labels_of(desk.root / "segmented" / name)
+    assert len(found) == len(wanted)
+    assert all((a == b).mean() > 0.99 for a, b in zip(found, wanted, strict=True))
+
+
+def test_no_output_and_wrong_options_are_refused(desk, model):
+    address = f"udp://127.0.0.1:{free_port()}"
+    for options, message in (
+        (("--no-overlay",), f"{address}: no output selected"),
+        (("--max-seconds", "0"), "--max-seconds: expected more than 0"),
+        (("x.png",), "a stream is played alone"),
+    ):
+        text = desk.fails("segment", address, *options, "--model", model)
+        assert message in text
+
+
+def test_lost_stream_leaves_a_whole_recording_and_exit_code_1(desk, model, monkeypatch):
+    monkeypatch.setattr(streams, "LOST", 0.0)
+    with serving_http() as (address, _):
+        result = desk.run("segment", f"{address}/40", "--model", model, *SMALL)
+    assert result.exit_code == 1
+    assert re.search(rf"error: {address}/40: lost: no frame for 0 seconds", result.stderr)
+    assert "dropped, latency" in result.output
+    (name,) = files(desk)
+    assert len(frames_of(desk.root / "segmented" / name)[0]) > 1
+
+
+# --- real processes, really ended
+
+
+class Running:
+    """``sgcp segment`` in a process of its own."""
+
+    def __init__(self, root, *arguments):
+        command = [sys.executable, "-m", "sgcp", "segment", *map(str, arguments)]
+        self.process = subprocess.Popen(
+            command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        self.folder = Path(root) / "segmented"
+
+    def recording(self, size=0):
+        """Wait until the partial recording has more bytes than this; return it."""
+        end = time.monotonic() + HANGING
+        while time.monotonic() < end and self.process.poll() is None:
+            found = list(self.folder.glob("*_overlay.mp4.partial"))
+            if found and found[0].stat().st_size > size:
+                return found[0]
+            time.sleep(0.02)
+        raise AssertionError(self.process.communicate(timeout=HANGING)[0])
+
+    def end(self, number):
+        self.process.send_signal(number)
+        text = self.process.communicate(timeout=HANGING)[0]
+        return self.process.returncode, text
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_ended_recording_is_whole(tmp_path, model, number, code, word):
+    with serving_rtsp(3000) as address:
+        secret = address.replace("://", "://me:secret@")
+        running = Running(tmp_path, secret, "--model", model, *SMALL, "--labels")
+        running.recording(20_000)
+        found, text = running.end(number)
+    assert found == code, text
+    assert word in text
+    assert "secret" not in text
+    count = int(re.search(r"([\d,]+) frames in", text)[1].replace(",", ""))
+    names = sorted(path.name for path in running.folder.iterdir())
+    assert [name.partition("_")[2] for name in names] == ["labels.mkv", "overlay.mp4"]
+    for name in names:
+        times, _ = frames_of(running.folder / name)
+        assert len(times) == count > 2
+    with av.open(str(running.folder / names[1])) as container:
+        assert container.duration > 0  # an ordinary MP4, not fragments
+
+
+@pytest.mark.integration
+def test_killed_recording_can_be_played_but_has_no_final_name(tmp_path, model):
+    with serving_rtsp(3000) as address:
+        running = Running(tmp_path, address, "--model", model, *SMALL, "--labels")
+        running.recording(30_000)
+        assert running.end(signal.SIGKILL)[0] == -signal.SIGKILL
+    names = sorted(path.name for path in running.folder.iterdir())
+    assert [name.partition("_")[2] for name in names] == [
+        "labels.mkv.partial", "overlay.mp4.partial"]  # fmt: skip
+    for name in names:
+        times, _ = frames_of(running.folder / name)
+        assert len(times) > RATE / 5
+        assert all(a < b for a, b in pairwise(times))
+
+
+@pytest.mark.integration
+def test_sender_that_stops_and_starts_again_is_followed(tmp_path, model):
+    port = free_port()
+    with sending_udp(port) as address:
+        running = Running(tmp_path, address, "--model", model, *SMALL)
+        partial = running.recording()
+    line = ""
+    while "opening it again" not in line:  # after 10 seconds of silence
+        line = running.process.stdout.readline()
+        assert line, "ended"
+    with sending_udp(port):
+        running.recording(partial.stat().st_size)
+        code, text = running.end(signal.SIGINT)
+    assert code == 130, text
+    (path,) = running.folder.iterdir()
+    times, _ = frames_of(path)
+    assert max(b - a for a, b in pairwise(times)) > 5  # the silence
