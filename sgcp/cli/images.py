@@ -15,7 +15,6 @@ server_option = partial(typer.Option, rich_help_panel="Server")
 
 
 @command(
-    "sgcp segment street.jpg",
     "sgcp segment street.jpg holiday/ drive.mp4 --flip --out averaged",
     "sgcp segment 'holiday/**/*.jpg' --no-labels --colors --alpha 0.3",
     "sgcp segment camera:0 --max-seconds 60",
