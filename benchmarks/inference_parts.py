@@ -2,9 +2,9 @@
 
     python benchmarks/inference_parts.py MODEL IMAGE.png
 
-Prints medians and ratios for: reading the image, labelling from the scores, writing the labels,
-painting colours and overlay and writing it, normalising inside the graph, graphs of fixed and of
-any size, and exporting by tracing.
+Prints medians and ratios for: reading the image, labels and their confidence from the scores,
+writing the labels, painting colours and overlay and writing it, normalising inside the graph,
+graphs of fixed and of any size, and exporting by tracing.
 """
 
 import argparse
@@ -27,6 +27,7 @@ import sgcp
 from sgcp.inference import labels
 from sgcp.inference.engines.openvino_engine import HINTS
 from sgcp.inference.graph import InferenceGraph, to_onnx
+from sgcp.inference.prediction import Prediction
 from sgcp.media.images import ONE_FILTER, encode_png, read_image, write_png
 from sgcp.models.artifact import load_model
 from sgcp.reporting.palettes import lookup, official
@@ -61,6 +62,30 @@ def labelling(scores: np.ndarray, size: tuple[int, int]) -> Ways:
         "torch: resize, max().indices": lambda: resized().max(1).indices.byte(),
         "ours, numpy": without_c,
         "ours": lambda: labels.label_pixels(scores, size),
+    }
+
+
+def confidence(scores: np.ndarray, size: tuple[int, int]) -> Ways:
+    """Labels with their confidence against full-size probabilities, and against labels alone."""
+    tensor = torch.from_numpy(scores)[None]
+
+    def full_size() -> Any:
+        resized = F.interpolate(tensor, size=size, mode="bilinear", align_corners=False)
+        return resized.softmax(1).max(1)
+
+    def both() -> Any:
+        prediction = Prediction(scores, size)
+        return prediction.labels, prediction.confidence
+
+    def without_c() -> Any:
+        with patch.object(labels, "compiled", None):
+            return both()
+
+    return {
+        "torch: resize, softmax().max()": full_size,
+        "labels and confidence, numpy": without_c,
+        "labels and confidence: ours": both,
+        "labels alone: ours": lambda: labels.label_pixels(scores, size),
     }
 
 
@@ -162,6 +187,7 @@ def main() -> None:
                 "ours": lambda: read_image(options.image),
             },
             "labels from scores": labelling(scores, size),
+            "confidence from scores": confidence(scores, size),
             "write labels": {
                 "Pillow": lambda: Image.fromarray(found).save(folder / "pillow.png"),
                 "ours": lambda: write_png(folder / "ours.png", found),

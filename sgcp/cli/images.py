@@ -16,7 +16,7 @@ server_option = partial(typer.Option, rich_help_panel="Server")
 
 @command(
     "sgcp segment street.jpg holiday/ drive.mp4 --flip --out averaged",
-    "sgcp segment 'holiday/**/*.jpg' --no-labels --colors --alpha 0.3",
+    "sgcp segment 'holiday/**/*.jpg' --confidence --threshold 0.6 --legend --out sure",
     "sgcp segment camera:0 --max-seconds 60",
 )
 def segment(
@@ -48,6 +48,28 @@ def segment(
         float,
         options.output_option(metavar="X", help="Opacity of the overlay's colours, 0 to 1."),
     ] = 0.5,
+    legend: Annotated[
+        bool,
+        options.output_option(
+            "--legend", help="Put a legend of the classes that occur below an image's overlay."
+        ),
+    ] = False,
+    confidence: Annotated[
+        bool,
+        options.output_option(
+            "--confidence",
+            help="Write the highest class probability of each pixel, 255 for 1: "
+            "NAME_confidence, .png or .mkv.",
+        ),
+    ] = False,
+    threshold: Annotated[
+        float | None,
+        options.output_option(
+            metavar="X",
+            help="Give pixels of a lower confidence, 0 to 1, the label 255 and no colour.",
+            show_default="none",
+        ),
+    ] = None,
     input_size: Annotated[
         options.Size | None,
         options.inference_option(
@@ -79,7 +101,7 @@ def segment(
     from sgcp.tools.segment import segment as tool
 
     options.refuse_input(json, paths)
-    outputs = Outputs(labels, colors, overlay, alpha)
+    outputs = Outputs(labels, colors, overlay, alpha, legend, confidence, threshold)
     inference = InferenceOptions(flip, tuple(scale or [1.0]), window)
     if stream := find_stream(paths):
         from sgcp.tools.live import LiveOptions, segment_live
@@ -89,7 +111,9 @@ def segment(
         options.write_result(json, result)
         return
     files = list(map(Path, paths))
-    summary = tool(files, model, out, outputs, input_size, inference, force, device)
+    summary = tool(
+        files, model, out, outputs, input_size, inference, force, device, shares=json is not None
+    )
     options.write_result(json, summary)
     if summary["left_out"]:
         raise typer.Exit(1)

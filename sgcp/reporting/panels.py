@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 MAX_WIDTH = 640  # of one image in a panel, pixels
 LEGEND_ROW, LEGEND_COLUMN = 22, 130  # pixels
 BAND = 32  # rows to blend at once: their sums stay in the processor's cache
-FONT = ImageFont.load_default(13)
+LEGEND_WIDTH = 960  # of an image whose legend has text of its natural size
+FONT_SIZE = 13
+FONT = ImageFont.load_default(FONT_SIZE)
 WRONG, RIGHT = (214, 39, 40), (225, 225, 225)
 
 
@@ -116,18 +118,33 @@ def panel(
 
 
 def draw_legend(
-    named: Sequence[tuple[str, tuple[int, int, int]]], width: int, column: int
+    named: Sequence[tuple[str, tuple[int, int, int]]], width: int, column: int, scale: int = 1
 ) -> Image.Image:
-    """Draw names with their colours in columns ``column`` pixels wide."""
-    columns = max(1, width // column)
-    height = -(-len(named) // columns) * LEGEND_ROW + 6
+    """Draw names with their colours in columns ``column`` pixels wide, ``scale`` times as large."""
+    columns = max(1, width // (column * scale))
+    height = (-(-len(named) // columns) * LEGEND_ROW + 6) * scale
     legend = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(legend)
+    font = FONT if scale == 1 else ImageFont.load_default(FONT_SIZE * scale)
     for place, (name, color) in enumerate(named):
-        x, y = place % columns * column + 6, place // columns * LEGEND_ROW + 6
-        draw.rectangle((x, y, x + 14, y + 14), fill=color, outline="black")
-        draw.text((x + 20, y), name, fill="black", font=FONT)
+        x = (place % columns * column + 6) * scale
+        y = (place // columns * LEGEND_ROW + 6) * scale
+        draw.rectangle((x, y, x + 14 * scale, y + 14 * scale), fill=color, outline="black")
+        draw.text((x + 20 * scale, y), name, fill="black", font=font)
     return legend
+
+
+def add_legend(image: UInt8, labels: UInt8, classes: tuple[SemanticClass, ...]) -> UInt8:
+    """Put the names and colours of the classes in ``labels`` (H, W) below an image (H, W, 3).
+
+    Text grows with the image's width, and columns with the longest name.
+    """
+    present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
+    named = [(item.name, item.color) for item in classes if item.train_id in present]
+    width = image.shape[1]
+    column = 32 + round(max((FONT.getlength(name) for name, _ in named), default=0))
+    legend = draw_legend(named, width, column, max(1, round(width / LEGEND_WIDTH)))
+    return np.concatenate([image, np.asarray(legend)])
 
 
 def blend(image: UInt8, colors: UInt8, alpha: float) -> UInt8:

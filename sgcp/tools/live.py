@@ -127,6 +127,8 @@ def segment_live(
     check_options(outputs, input_size, options)
     if live.max_seconds is not None and not 0 < live.max_seconds < float("inf"):
         raise SgcpError(f"--max-seconds: expected more than 0, got {live.max_seconds}")
+    if outputs.confidence or outputs.threshold is not None:
+        raise SgcpError("--confidence, --threshold: not of cameras and streams. Record one first")
     targets = outputs.paths(_name(source, out), video=True)
     if not targets:
         raise SgcpError(f"{source}: no output selected. Leave --labels, --colors or --overlay on")

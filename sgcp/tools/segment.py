@@ -1,7 +1,11 @@
-"""``sgcp segment``: images and videos -> label maps, colours and overlays. Needs no project."""
+"""``sgcp segment``: images, videos -> label maps, colours, overlays, confidence. Needs no project.
+
+Beside label maps, ``classes.json`` names their values.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,11 +14,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sgcp.core.errors import SgcpError, printable, shorten
-from sgcp.core.files import code_digest, file_sha256, json_digest, write_bytes
+from sgcp.core.files import code_digest, file_sha256, json_digest, to_json, write_bytes, write_text
 from sgcp.core.machine import usable_cores
 from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import progress_bar, say, track, warn
+from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.label_files import train_ids_of, write_labels
 from sgcp.inference.engines.base import Engine, cores
 from sgcp.inference.engines.choice import INT8_ENDING
@@ -23,12 +31,16 @@ from sgcp.inference.tta import PLAIN, InferenceOptions
 from sgcp.media.images import ONE_FILTER, UInt8, encode_png, read_photo, read_png_text
 from sgcp.media.video import is_video, read_comment, transform_video
 from sgcp.models.card import model_digest
-from sgcp.reporting.panels import blend, colorize
+from sgcp.reporting.panels import add_legend, blend, colorize
 from sgcp.tools.segment_inputs import display_name, find_media, name_outputs, with_stdin
 
 MAX_SIDE, MIN_SCALE, MAX_SCALE = 16384, 0.01, 16.0  # as in params.yaml
-VIDEO_SUFFIXES = {"labels": ".mkv", "colors": ".mp4", "overlay": ".mp4"}
+VIDEO_SUFFIXES = {"labels": ".mkv", "colors": ".mp4", "overlay": ".mp4", "confidence": ".mkv"}
 KEYWORD = "sgcp-made"  # of a PNG's text that holds ``Job.key``
+CLASSES = "classes.json"
+# Of each float16 from 0 to 1, by its bits: the grey level that stands for it, 255 for 1.
+GREY_LEVELS = np.rint(np.arange(0x3C01, dtype=np.uint16).view(np.float16).astype(float) * 255)
+GREY_LEVELS = GREY_LEVELS.astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -43,11 +55,22 @@ class Outputs:
     """Class colours over the image."""
     alpha: float = 0.5
     """Opacity of the colours in an overlay, 0 .. 1."""
+    legend: bool = False
+    """Names and colours of the classes that occur, below the overlay of an image."""
+    confidence: bool = False
+    """The highest class probability of each pixel, 8 bits: 255 is 1."""
+    threshold: float | None = None
+    """Pixels of a lower confidence get the label 255, and no colour; None: all are labelled."""
 
     def paths(self, stem: Path, video: bool) -> dict[str, Path]:
         """Return the files of one image or video, by kind."""
         labels = not video if self.labels is None else self.labels
-        kinds = {"labels": labels, "colors": self.colors, "overlay": self.overlay}
+        kinds = {
+            "labels": labels,
+            "colors": self.colors,
+            "overlay": self.overlay,
+            "confidence": self.confidence,
+        }
         return {
             kind: stem.with_name(f"{stem.name}_{kind}{VIDEO_SUFFIXES[kind] if video else '.png'}")
             for kind, wanted in kinds.items()
@@ -90,6 +113,15 @@ class Log:
     notes: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     frames: int = 0
+    pixels: dict[Path, NDArray[np.int64]] = field(default_factory=dict)
+    """(256,) by image or video: how many pixels got each label."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def count(self, source: Path, labels: UInt8) -> None:
+        """Add the pixels of an image, or of a frame of a video."""
+        counts = np.bincount(labels.ravel(), minlength=256)
+        with self.lock:
+            self.pixels[source] = self.pixels.get(source, 0) + counts
 
 
 def segment(
@@ -101,6 +133,7 @@ def segment(
     options: InferenceOptions = PLAIN,
     force: bool = False,
     accelerator: str = "auto",
+    shares: bool = False,
 ) -> dict[str, Any]:
     """Segment images and videos, and those in folders; write the outputs of each to ``out``.
 
@@ -112,10 +145,13 @@ def segment(
         model: as ``sgcp.load`` takes it.
         input_size: (height, width) of the network's input; None: as the model was trained.
         force: overwrite existing files, finished or not.
+        shares: count the pixels of each class.
 
     Returns:
         For JSON: counts of images, videos and frames, ``seconds``, ``engine`` and ``precision``,
-        how many are ``skipped`` as finished, and the messages of those ``left_out``.
+        how many are ``skipped`` as finished, and the messages of those ``left_out``; where asked
+        for, the ``shares`` of pixels by class name of each file that was labelled now, of videos
+        their mean over the frames.
 
     Raises:
         SgcpError: no image, no model, no output, an option out of range, or an existing output
@@ -130,6 +166,7 @@ def segment(
                 model_digest(path),
                 model_digest(path.with_name(path.stem + INT8_ENDING)),  # may run in its place
                 [device, input_size, list(vars(options).values()), outputs.alpha],
+                [outputs.legend, outputs.threshold],
                 code_digest("inference", "models"),
             ]
         )
@@ -137,17 +174,41 @@ def segment(
         finished = set() if force else _finished(jobs)
         todo = [job for job in jobs if job.source not in finished]
         segmenter = load(model, device, callers=cores())
-
-        def paint(image: UInt8, kinds: Iterable[str]) -> dict[str, UInt8]:
-            labels = segmenter.segment(image, input_size, options)
-            return render(image, labels, segmenter, kinds, outputs.alpha)
-
+        sure = outputs.confidence or outputs.threshold is not None
+        if sure and segmenter.engine.labels:
+            raise SgcpError(
+                "--confidence, --threshold: this model was exported with --labels, so it has no "
+                "confidence. Export it without"
+            )
+        if any("labels" in job.targets for job in todo):
+            _write_classes(out / CLASSES, segmenter, force)
         log = Log()
+
+        def paint(image: UInt8, job: Job) -> dict[str, UInt8]:
+            made = {}
+            if sure:
+                prediction = segmenter.predict(image, input_size, options)
+                labels, confidence = prediction.labels, prediction.confidence
+                if outputs.threshold is not None:
+                    labels[confidence < outputs.threshold] = IGNORE
+                made["confidence"] = GREY_LEVELS.take(confidence.view(np.uint16))
+            else:
+                labels = segmenter.segment(image, input_size, options)
+            if shares:
+                log.count(job.source, labels)
+            made |= render(image, labels, segmenter, job.targets, outputs.alpha)
+            if outputs.legend and "overlay" in made and not job.video:
+                made["overlay"] = add_legend(made["overlay"], labels, segmenter.classes)
+            return {kind: made[kind] for kind in job.targets}
+
         _label_images([job for job in todo if not job.video], paint, segmenter, log)
         for job in todo:
             if job.video:
                 _label_video(job, paint, segmenter.workers, log)
-    return _summarize(jobs, finished, log, out, perf_counter() - started, segmenter.engine)
+    summary = _summarize(jobs, finished, log, out, perf_counter() - started, segmenter.engine)
+    if shares:
+        summary["shares"] = _shares(log, segmenter)
+    return summary
 
 
 def check_options(
@@ -161,6 +222,8 @@ def check_options(
         raise SgcpError(f"--scale: expected {MIN_SCALE} .. {MAX_SCALE}, got {options.scales}")
     if not 0 <= outputs.alpha <= 1:
         raise SgcpError(f"--alpha: expected 0 (image) .. 1 (colours), got {outputs.alpha}")
+    if outputs.threshold is not None and not 0 <= outputs.threshold <= 1:
+        raise SgcpError(f"--threshold: expected 0 .. 1, got {outputs.threshold}")
 
 
 def _plan(paths: Sequence[Path], out: Path, outputs: Outputs, settings: str) -> list[Job]:
@@ -195,7 +258,26 @@ def _finished(jobs: Sequence[Job]) -> set[Path]:
     return {job.source for job in jobs} - {job.source for job in todo}
 
 
-Paint = Callable[[UInt8, Iterable[str]], dict[str, UInt8]]
+def _write_classes(path: Path, segmenter: Segmenter, force: bool) -> None:
+    """Write what the values of the label maps mean, unless an earlier run has."""
+    rows = [
+        {"index": item.train_id, "name": item.name, "color": list(item.color),
+         "label_id": item.label_id}
+        for item in segmenter.classes
+    ]  # fmt: skip
+    content = to_json(rows)
+    before = path.read_bytes() if path.is_file() else b"" if path.exists() else None
+    if before == content.encode():
+        return
+    if before is not None and not force:
+        raise SgcpError(
+            f"{path}: names the classes of another model. Pass --force to overwrite it, or choose "
+            "another --out"
+        )
+    write_text(path, content)
+
+
+Paint = Callable[[UInt8, Job], dict[str, UInt8]]
 
 
 def _label_images(jobs: Sequence[Job], paint: Paint, segmenter: Segmenter, log: Log) -> None:
@@ -203,7 +285,7 @@ def _label_images(jobs: Sequence[Job], paint: Paint, segmenter: Segmenter, log: 
 
     def label(job: Job) -> None:
         try:
-            painted = paint(read_photo(job.source, log.doubts.append), job.targets)
+            painted = paint(read_photo(job.source, log.doubts.append), job)
         except SgcpError as error:
             log.failed[job.source] = str(error)
             return
@@ -226,7 +308,7 @@ def _label_video(job: Job, paint: Paint, workers: int, log: Log) -> None:
             summary = transform_video(
                 job.source,
                 job.targets,
-                lambda frame: paint(frame, job.targets),
+                lambda frame: paint(frame, job),
                 workers,
                 lambda done, total: bar.update(task, completed=done, total=total),
                 job.key,
@@ -241,13 +323,30 @@ def _label_video(job: Job, paint: Paint, workers: int, log: Log) -> None:
 def render(
     image: UInt8, labels: UInt8, segmenter: Segmenter, kinds: Iterable[str], alpha: float
 ) -> dict[str, UInt8]:
-    """Return the images of some kinds for an image (H, W, 3) and its train ids (H, W)."""
+    """Return the images of some kinds for an image (H, W, 3) and its train ids (H, W).
+
+    Pixels without a class are black in colours and as they were in an overlay.
+    """
     made = {"labels": labels}
     if {"colors", "overlay"} & set(kinds):
         made["colors"] = colorize(labels, segmenter.classes)
     if "overlay" in kinds:
         made["overlay"] = blend(image, made["colors"], alpha)
-    return {kind: made[kind] for kind in kinds}
+        unknown = labels == IGNORE
+        made["overlay"][unknown] = image[unknown]
+    return {kind: made[kind] for kind in kinds if kind in made}
+
+
+def _shares(log: Log, segmenter: Segmenter) -> dict[str, dict[str, float]]:
+    """Return the share of pixels by class name of each file; those without a class are missing."""
+    return {
+        display_name(source): {
+            item.name: round(float(counts[item.train_id] / counts.sum()), 6)
+            for item in segmenter.classes
+        }
+        for source, counts in sorted(log.pixels.items())
+        if source not in log.failed
+    }
 
 
 def _summarize(

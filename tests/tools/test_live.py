@@ -82,6 +82,7 @@ def test_no_output_and_wrong_options_are_refused(desk, model):
     for options, message in (
         (("--no-overlay",), f"{address}: no output selected"),
         (("--max-seconds", "0"), "--max-seconds: expected more than 0"),
+        (("--confidence",), "--confidence, --threshold: not of cameras and streams"),
         (("x.png",), "a stream is played alone"),
     ):
         text = desk.fails("segment", address, *options, "--model", model)

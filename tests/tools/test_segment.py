@@ -20,6 +20,7 @@ from sgcp.datasets.label_files import read_meaning, train_ids_of
 from sgcp.inference.tta import InferenceOptions
 from sgcp.media.images import read_png_text
 from sgcp.tools.calibration import find_images
+from sgcp.tools.export import ExportOptions, export
 from sgcp.tools.segment import render
 from sgcp.tools.segment_inputs import find_media, name_outputs
 
@@ -53,7 +54,13 @@ def segment(desk, *arguments):
 
 
 def files(folder):
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    """The outputs of single images and videos."""
+    found = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return [name for name in found if name != "classes.json"]
+
+
+def read(path):
+    return np.array(Image.open(path))
 
 
 # --- outputs
@@ -82,6 +89,111 @@ def test_only_selected_outputs_are_written(drive):
     for name, options in (("street.jpg", ["--no-labels"]), ("drive.mp4", [])):
         text = drive.fails("segment", name, *options, "--no-overlay", "--model", ".")
         assert f"{name}: no output selected" in text
+
+
+def test_confidence_is_that_of_predict_in_256_steps(drive):
+    segment(drive, "street.jpg", "drive.mp4", "--confidence", "--no-overlay", "--no-labels")
+    out = drive.root / "segmented"
+    assert files(out) == ["drive_confidence.mkv", "street_confidence.png"]
+    model = sgcp.load(drive.root / "model.safetensors")
+    images = [read(drive.root / "street.jpg"), *frames_of(drive.root / "drive.mp4")[1]]
+    written = [read(out / "street_confidence.png"), *labels_of(out / "drive_confidence.mkv")]
+    for image, found in zip(images, written, strict=True):
+        wanted = model.predict(image).confidence.astype(float)
+        assert np.abs(found / 255 - wanted).max() <= 0.5 / 255 + 1e-9
+        assert np.ptp(found) > 20
+
+
+def test_pixels_below_the_threshold_get_no_class_and_no_colour(drive):
+    model = sgcp.load(drive.root / "model.safetensors")
+    image = read(drive.root / "street.jpg")
+    prediction = model.predict(image)
+    threshold = float(np.median(prediction.confidence))
+    unsure = prediction.confidence < threshold
+    assert 0.3 < unsure.mean() < 0.7
+    segment(drive, "street.jpg", "drive.mp4", "--threshold", str(threshold), "--colors", "--labels")
+    out = drive.root / "segmented"
+    labels = read(out / "street_labels.png")
+    assert (labels[unsure] == 255).all()
+    assert (labels[~unsure] == prediction.labels[~unsure]).all()
+    overlay, colors = read(out / "street_overlay.png"), read(out / "street_colors.png")
+    assert (overlay[unsure] == image[unsure]).all()
+    assert (colors[unsure] == 0).all()
+    assert (colors[~unsure].any(-1) | (overlay[~unsure] != image[~unsure]).any(-1)).all()
+    assert any((frame == 255).any() for frame in labels_of(out / "drive_labels.mkv"))
+
+
+@pytest.mark.parametrize("option", [["--confidence"], ["--threshold", "0.5"]])
+def test_a_model_that_gives_labels_has_no_confidence(desk, option):
+    model = desk.root / "labels.onnx"
+    export(str(desk.root), model, ExportOptions(labels=True))
+    text = desk.fails("segment", "street.jpg", "--model", model, *option)
+    assert "--confidence, --threshold: this model was exported with --labels" in text
+    assert not (desk.root / "segmented").exists()
+
+
+def test_a_legend_names_the_classes_that_occur_below_the_overlay(drive):
+    segment(drive, "street.jpg", "drive.mp4")
+    segment(drive, "street.jpg", "drive.mp4", "--legend", "--out", "named")
+    plain = read(drive.root / "segmented/street_overlay.png")
+    named = read(drive.root / "named/street_overlay.png")
+    assert (named[: len(plain)] == plain).all()
+    strip = named[len(plain) :].reshape(-1, 3).tolist()
+    model = sgcp.load(drive.root / "model.safetensors")
+    labels = read(drive.root / "named/street_labels.png")
+    for item in model.classes:
+        assert (list(item.color) in strip) == (item.train_id in labels), item.name
+    sizes = [frames_of(drive.root / folder / "drive_overlay.mp4")[1][0].shape
+             for folder in ("segmented", "named")]  # fmt: skip
+    assert sizes[0] == sizes[1]
+
+
+def test_classes_json_names_the_values_of_the_label_maps(desk):
+    segment(desk, "street.jpg", "--no-labels")
+    path = desk.root / "segmented/classes.json"
+    assert not path.exists()
+    segment(desk, "street.jpg", "trip")
+    model = sgcp.load(desk.root / "model.safetensors")
+    rows = json.loads(path.read_text())
+    assert [row["index"] for row in rows] == list(range(11))
+    for row, item in zip(rows, model.classes, strict=True):
+        wanted = {"index": item.train_id, "name": item.name, "color": [*item.color],
+                  "label_id": item.label_id}  # fmt: skip
+        assert row == wanted
+    before = path.stat().st_mtime_ns
+    segment(desk, "grey.png", "--flip")
+    assert path.stat().st_mtime_ns == before
+
+
+def test_classes_json_of_another_model_is_kept(desk):
+    path = desk.root / "segmented/classes.json"
+    path.parent.mkdir()
+    path.write_text("[]")
+    text = desk.fails("segment", "street.jpg", "--model", ".")
+    assert "classes.json: names the classes of another model" in text
+    assert path.read_text() == "[]"
+    assert files(path.parent) == []
+    segment(desk, "street.jpg", "--no-labels")  # which writes none
+    segment(desk, "street.jpg", "--force")
+    assert len(json.loads(path.read_text())) == 11
+
+
+def test_json_has_the_shares_of_the_classes(drive):
+    (drive.root / "broken.png").write_bytes(b"no image")
+    result = drive.run("segment", "street.jpg", "trip", "drive.mp4", "broken.png", "--labels",
+                       "--threshold", "0.5", "--model", ".", "--json", "result.json")  # fmt: skip
+    assert result.exit_code == 1
+    shares = json.loads((drive.root / "result.json").read_text())["shares"]
+    assert list(shares) == ["drive.mp4", "street.jpg", "trip/a.png", "trip/day/street.JPG"]
+    out = drive.root / "segmented"
+    written = {"street.jpg": [read(out / "street_labels.png")],
+               "drive.mp4": labels_of(out / "drive_labels.mkv")}  # fmt: skip
+    for name, maps in written.items():
+        labels = np.stack(maps)
+        assert (labels == 255).any()
+        for k, share in enumerate(shares[name].values()):
+            assert share == pytest.approx((labels == k).mean(), abs=1e-6)
+    assert len(shares["street.jpg"]) == 11
 
 
 def test_options_are_those_of_the_segmenter(desk):
@@ -179,6 +291,25 @@ def test_a_second_run_skips_what_is_finished(drive):
     for name in ("street_labels.png", "street_overlay.png", "drive_overlay.mp4"):
         assert (out / name).stat().st_mtime_ns == before[out / name]
     assert "skipped" not in segment(drive, *inputs, "--force")
+
+
+def test_a_second_run_skips_what_is_finished_of_every_kind(drive):
+    every = ("trip", "drive.mp4", "--labels", "--colors", "--confidence", "--legend",
+             "--threshold", "0.4")  # fmt: skip
+    segment(drive, *every)
+    out = drive.root / "segmented"
+    assert len(files(out)) == 3 * 4
+    assert (out / "day/street_confidence.png").is_file()
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.*")}
+    assert "1 of 1 videos (0 frames), 3 of them skipped" in segment(drive, *every)
+    (out / "a_confidence.png").unlink()
+    assert "2 of them skipped" in segment(drive, *every)
+    again = {path: path.stat().st_mtime_ns for path in out.rglob("*.*")}
+    assert {path.name for path in before if again[path] != before[path]} == {
+        f"a_{kind}.png" for kind in ("labels", "colors", "overlay", "confidence")
+    }
+    for other in ([*every[:-1], "0.5"], [option for option in every if option != "--legend"]):
+        assert "Pass --force" in drive.fails("segment", *other, "--model", ".")
 
 
 @pytest.mark.parametrize("changed", ["options", "model", "image", "labels", "video"])
@@ -332,6 +463,7 @@ def test_standard_input(drive, monkeypatch):
         (["street.jpg", "--model", "nobody"], "no model 'nobody'"),
         (["street.jpg", "--alpha", "1.5"], "--alpha: "),
         (["street.jpg", "--alpha", "nan"], "--alpha: "),
+        (["street.jpg", "--threshold", "60"], "--threshold: expected 0 .. 1, got 60"),
     ],
 )
 def test_wrong_arguments_are_refused(desk, monkeypatch, arguments, message):
