@@ -36,7 +36,9 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
-        return version("sgcp")
+        from sgcp.core.extras import DISTRIBUTION
+
+        return version(DISTRIBUTION)
     if name in HOMES:
         return getattr(import_module(f"sgcp.{HOMES[name]}"), name)
     raise AttributeError(f"module 'sgcp' has no attribute '{name}'")

@@ -39,7 +39,9 @@ def _print_version(requested: bool) -> None:
     if requested:
         from importlib.metadata import version
 
-        typer.echo(f"sgcp {version('sgcp')}")
+        from sgcp.core.extras import DISTRIBUTION
+
+        typer.echo(f"sgcp {version(DISTRIBUTION)}")
         raise typer.Exit
 
 

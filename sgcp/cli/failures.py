@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from sgcp.core.errors import DEBUG_VARIABLE, SgcpError, explain_os_error, printable
+from sgcp.core.extras import explain_missing
 
 FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED = 1, 130, 141, 143  # 128 + the signal's number
 LAUNCHED = "TORCHELASTIC_RUN_ID"  # set by torchrun
@@ -63,7 +64,8 @@ class FriendlyGroup(TyperGroup):
             if DEBUG_VARIABLE in os.environ:
                 raise
             text = " ".join(str(error).split())[:300]
-            message = (
+            missing = explain_missing(error) if isinstance(error, ModuleNotFoundError) else None
+            message = missing or (
                 f"unexpected {type(error).__name__}: {text}\n"
                 f"This is a bug in sgcp. Set {DEBUG_VARIABLE}=1 for a traceback and report it"
             )

@@ -32,7 +32,7 @@ from sgcp.demo.media import (
     shares,
 )
 from sgcp.demo.model_cache import ModelCache
-from sgcp.media.video import is_video
+from sgcp.media.formats import is_video
 
 TICK = 0.25  # seconds between two updates of a video's progress
 Result = TypeVar("Result")

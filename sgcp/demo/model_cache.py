@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sgcp.core.errors import SgcpError
-from sgcp.inference.engines.choice import ENGINES, cache_onnx
-from sgcp.inference.segmenter import BUNDLED, Segmenter, find_model, load
+from sgcp.inference.engines.choice import BUNDLED, ENGINES, cache_onnx
+from sgcp.inference.segmenter import Segmenter, find_model, load
 
 
 def offered_models(given: Sequence[str], project: Path | None) -> list[str]:

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from sgcp.demo.actions import Actions
 from sgcp.demo.media import VIEWS
+from sgcp.media.formats import VIDEOS
 from sgcp.media.images import SUFFIXES as IMAGES
-from sgcp.media.video import SUFFIXES as VIDEOS
 
 TITLE = "SGCPNet: a class for every pixel"
 ACCEPTED = (*IMAGES, *VIDEOS)

@@ -6,14 +6,11 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import rich
 from numpy.typing import NDArray
-
-from sgcp.core.errors import SgcpError
 
 if TYPE_CHECKING:
     import openvino
@@ -29,12 +26,6 @@ FLOATING = (
     r".*/top_down.*/(Mul|Add|Sigmoid).*",
     r".*/encoder/.*/Add.*",
 )
-
-
-def check_installed() -> None:
-    """Refuse where NNCF is missing."""
-    if not find_spec("nncf"):
-        raise SgcpError("--int8: needs NNCF; pip install 'sgcp[int8]'")
 
 
 def quantize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, overload
 
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.extras import require
 from sgcp.core.parallel import map_threads
 from sgcp.datasets.classes import SemanticClass, classes_from_json, match_names
 from sgcp.inference.engines import Engine, open_engine
 from sgcp.inference.engines.base import cores
+from sgcp.inference.engines.choice import BUNDLED
 from sgcp.inference.engines.interface import check_graph
 from sgcp.inference.labels import label_pixels
 from sgcp.inference.prediction import Prediction
@@ -32,7 +35,6 @@ Photo = NDArray[np.uint8] | Image.Image | str | Path
 """An image: (H, W, 3) uint8 RGB, a PIL image of any mode, or the path of an image file."""
 Result = TypeVar("Result")
 
-BUNDLED = Path(__file__).parent.parent / "weights"
 EXPORTED = (".onnx", ".xml")
 SHOWN = 3  # names of classes in a model's repr
 
@@ -286,7 +288,9 @@ def choose_device(accelerator: str) -> str:
         raise SgcpError(f"device: 'auto', 'cpu' or 'cuda', got '{accelerator}'")
     # Without a driver there is no GPU, which torch takes 1.5 seconds to import to say.
     driver = any(Path("/dev").glob("nvidia*")) or not sys.platform.startswith("linux")
-    if accelerator == "cpu" or (accelerator == "auto" and not driver):
+    if accelerator == "cuda":
+        require("torch", "accelerator: 'cuda'")
+    if accelerator == "cpu" or (accelerator == "auto" and not (driver and find_spec("torch"))):
         return "cpu"
     import torch
 

@@ -16,17 +16,12 @@ import numpy as np
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import PARTIAL
 from sgcp.core.parallel import map_threads
-from sgcp.media.images import SUFFIXES as IMAGES
-from sgcp.media.images import UInt8, is_photo
+from sgcp.media.images import UInt8
 from sgcp.media.video_reader import ANY_VIDEO, BT709, VideoForm, VideoLimits, open_video, reason
 
 Paint = Callable[[UInt8], Mapping[str, UInt8]]
 Progress = Callable[[int, int | None], None]
 
-SUFFIXES = (
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".3gp",
-    ".flv", ".wmv", ".ogv",
-)  # fmt: skip
 LOSSLESS, WATCHED = ".mkv", ".mp4"
 # Container, its options, codec, its options, pixel format. H.264 is nearly identical to the input
 # frames at a fifth of the time of `medium`. Times are finer than milliseconds, so that sound stays
@@ -44,19 +39,6 @@ LIVE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
               {"tune": "zerolatency"}),
 }  # fmt: skip
 STUDIO_RANGE = 1  # 16 .. 235, as every player expects of H.264
-
-
-def is_video(path: Path) -> bool:
-    """Return whether a file is a video: by its content, else by its name."""
-    if is_photo(path):
-        return False
-    if path.suffix.lower() not in IMAGES:
-        return True
-    try:
-        with open_video(path):
-            return True
-    except SgcpError:
-        return False
 
 
 def read_comment(path: Path) -> str:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sgcp.core.environment import cache_folder
 from sgcp.core.errors import SgcpError
+from sgcp.core.extras import require
 
 
 class LRASPP(nn.Module):
@@ -53,12 +54,9 @@ def yolo(name: str, num_classes: int) -> nn.Module:
 
 def linknet(num_classes: int) -> nn.Module:
     """Return LinkNet (Chaurasia and Culurciello, 2017) on MobileNetV3-Small."""
-    try:
-        import segmentation_models_pytorch
-    except ImportError:
-        raise SgcpError(
-            "needs segmentation-models-pytorch: pip install 'sgcp[benchmark]'"
-        ) from None
+    require("segmentation_models_pytorch", "linknet")
+    import segmentation_models_pytorch
+
     network: nn.Module = segmentation_models_pytorch.Linknet(
         "tu-mobilenetv3_small_100", encoder_weights=None, classes=num_classes
     )

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.extras import require
 from sgcp.core.files import to_json, write_bytes
 from sgcp.core.parallel import map_threads
 from sgcp.core.plugins import find_function
@@ -178,8 +178,7 @@ class Spec:
             precision = "auto" if self.precision == "int8" else self.precision  # the model's own
             model = self.model, self.device, self.engine, precision
             return Ours(lambda callers: load(*model, callers, self.threads), self.threads)
-        if not find_spec("cv2"):
-            raise SgcpError("needs OpenCV: pip install 'sgcp[benchmark]'")
+        require("cv2", "the authors' method")
         import cv2
 
         from sgcp.models.artifact import load_model
@@ -280,10 +279,9 @@ def _count(build: Callable[[], nn.Module], size: tuple[int, int]) -> dict[str, A
 
 def write_int8(model: Path, images: Sequence[Path], folder: Path) -> Path:
     """Quantise a model by the ranges of some images; return the ``.xml`` in ``folder``."""
-    from sgcp.inference.quantize import check_installed, quantize
-
-    check_installed()
+    require("nncf", "int8")
     from sgcp.inference.graph import InferenceGraph, ir_files, read_onnx, to_onnx
+    from sgcp.inference.quantize import quantize
     from sgcp.models.artifact import load_model
 
     network, card = load_model(model)

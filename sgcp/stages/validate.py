@@ -24,7 +24,8 @@ from sgcp.datasets.index import (
 )
 from sgcp.datasets.label_files import train_ids_of
 from sgcp.datasets.stale import refuse_stale
-from sgcp.inference.segmenter import BUNDLED, find_model, inference_options, load_segmenter
+from sgcp.inference.engines.choice import BUNDLED
+from sgcp.inference.segmenter import find_model, inference_options, load_segmenter
 from sgcp.media.images import read_image, write_png
 from sgcp.metrics.iou import Tally
 from sgcp.metrics.results import place_beside, write_scores

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgcp.core.errors import SgcpError, shorten
-from sgcp.core.files import json_digest, read_json
+from sgcp.core.files import json_digest, read_json, write_bytes
 from sgcp.core.terminal import percent, say
 from sgcp.datasets.index import Dataset, fingerprint_items, read_dataset
-from sgcp.inference.segmenter import BUNDLED
+from sgcp.inference.engines.choice import BUNDLED
+from sgcp.inference.graph import InferenceGraph, to_onnx
 from sgcp.metrics.results import MEANS, refuse_other_model
 from sgcp.models.artifact import load_model, save_model
 from sgcp.models.card import model_digest, stage_model
@@ -36,13 +37,14 @@ def bundle(
     machine: MachineSettings,
     target: Path = BUNDLED,
 ) -> None:
-    """Train a recipe on train and val together; write ``DATASET.safetensors`` and ``.json``.
+    """Train a recipe on train and val together; write its weights, description and graph.
 
     The recipe was chosen on val. Its score there, of the model trained on train alone, goes into
     the description. An interrupted run resumes, and a finished one is not repeated.
 
     Args:
-        target: folder to write to; by default the package's own.
+        target: folder for ``DATASET.safetensors``, ``.json`` and ``.onnx``; by default the
+            package's own.
 
     Raises:
         SgcpError: the code is not committed, the recipe has no score on this data, the folder
@@ -64,12 +66,23 @@ def bundle(
     network, card = load_model(place.model)
     provenance = card.provenance | {"recipe": recipe, "commit": commit, "chosen_by": chosen}
     path = target / f"{layout.dataset}.safetensors"
+    path.with_suffix(".onnx").unlink(missing_ok=True)  # of other weights
     save_model(network, network.state_dict(), replace(card, provenance=provenance), path)
+    bundle_graph(path)
     say(
         f"{path}: '{recipe}', {settings.epochs} epochs on {len(dataset.split('trainval'))} "
         f"images, at commit {commit[:12]}; trained on train alone, the recipe has "
         f"{percent(chosen['miou'])} % mIoU on '{chosen['split']}'"
     )
+
+
+def bundle_graph(weights: Path = BUNDLED / "camvid.safetensors") -> None:
+    """Write the ONNX graph of bundled weights beside them, so that they run without torch.
+
+    Run it when ``test_bundled_graph_is_that_of_the_weights`` fails, then export the 8-bit graph
+    again (docs/export.md).
+    """
+    write_bytes(weights.with_suffix(".onnx"), to_onnx(InferenceGraph(*load_model(weights))))
 
 
 def _commit(root: Path) -> str:

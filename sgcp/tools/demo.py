@@ -9,10 +9,10 @@ import webbrowser
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.extras import require
 from sgcp.core.machine import return_freed_memory
 from sgcp.core.terminal import answer, say
 from sgcp.demo.model_cache import ModelCache, offered_models
@@ -25,7 +25,6 @@ from sgcp.demo.server import (
 )
 from sgcp.inference.segmenter import choose_device
 
-INSTALL = "pip install -c constraints.txt -e '.[demo]'"
 MAX_MEGABYTES = 4096
 
 
@@ -55,8 +54,7 @@ def demo(given: Sequence[str], project: Path | None, accelerator: str, options: 
             taken.
     """
     _check(options)
-    if find_spec("gradio") is None:
-        raise SgcpError(f"sgcp demo needs Gradio, which is not installed. {INSTALL}")
+    require("gradio", "sgcp demo")
     models = ModelCache(offered_models(given, project), choose_device(accelerator))
     busy = False
     with (

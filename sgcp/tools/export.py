@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.extras import DISTRIBUTION, require
 from sgcp.core.files import file_sha256, to_json, write_together
 from sgcp.core.terminal import percent, say, warn
 from sgcp.inference.graph import INPUT, OPSET, InferenceGraph, export_graph
 from sgcp.inference.parity import Parity, check_parity
-from sgcp.inference.quantize import check_installed
 from sgcp.inference.segmenter import EXPORTED, find_model
 from sgcp.models.artifact import load_model
 from sgcp.models.card import FOR_OTHERS, MAX_ENLARGED, ModelCard, read_card
@@ -64,7 +63,7 @@ def export(
         "labels": options.labels,
         "int8": None,
         "opset": None if out.suffix == ".pt2" else OPSET,
-        "versions": {name: version(name) for name in ("sgcp", *programs)},
+        "versions": {"sgcp": version(DISTRIBUTION)} | {name: version(name) for name in programs},
         "weights_sha256": file_sha256(source),
     }
     files = export_graph(InferenceGraph(network, card, options.labels), out, options.size, given)
@@ -121,8 +120,8 @@ def _check_options(out: Path, options: ExportOptions, int8: bool) -> None:
     if out.suffix not in FORMATS:
         forms = ", ".join(f"{suffix} ({name})" for suffix, name in FORMATS.items())
         raise SgcpError(f"{out}: the suffix says what is written; choose one of {forms}")
-    if out.suffix == ".xml" and not find_spec("openvino"):
-        raise SgcpError(f"{out}: needs OpenVINO; pip install openvino")
+    if out.suffix == ".xml":
+        require("openvino", str(out))
     if options.size is not None:
         height, width = options.size
         if min(height, width) < SMALLEST_SIDE or height * width > MAX_PIXELS:
@@ -137,7 +136,7 @@ def _check_options(out: Path, options: ExportOptions, int8: bool) -> None:
             "graph three times slower than fp32)"
         )
     if int8:
-        check_installed()
+        require("nncf", "--int8")
 
 
 def _check_target(out: Path) -> None:

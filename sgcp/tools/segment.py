@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgcp.core.errors import SgcpError, printable, shorten
+from sgcp.core.extras import require
 from sgcp.core.files import code_digest, file_sha256, json_digest, to_json, write_bytes, write_text
 from sgcp.core.machine import usable_cores
 from sgcp.core.parallel import map_threads
@@ -28,8 +29,8 @@ from sgcp.inference.engines.base import Engine, cores
 from sgcp.inference.engines.choice import INT8_ENDING
 from sgcp.inference.segmenter import Segmenter, choose_device, find_model, load
 from sgcp.inference.tta import PLAIN, InferenceOptions
+from sgcp.media.formats import is_video
 from sgcp.media.images import ONE_FILTER, UInt8, encode_png, read_photo, read_png_text
-from sgcp.media.video import is_video, read_comment, transform_video
 from sgcp.models.card import model_digest
 from sgcp.reporting.panels import add_legend, blend, colorize
 from sgcp.tools.segment_inputs import display_name, find_media, name_outputs, with_stdin
@@ -97,8 +98,11 @@ class Job:
         """Return whether a file exists and is an output of this job."""
         if not path.is_file():
             return False
-        found = read_comment(path) if self.video else read_png_text(path).get(KEYWORD)
-        return found == self.key
+        if not self.video:
+            return read_png_text(path).get(KEYWORD) == self.key
+        from sgcp.media.video import read_comment
+
+        return read_comment(path) == self.key
 
     def is_finished(self) -> bool:
         """Return whether every output exists."""
@@ -229,7 +233,8 @@ def check_options(
 def _plan(paths: Sequence[Path], out: Path, outputs: Outputs, settings: str) -> list[Job]:
     jobs = []
     for source, stem in name_outputs(find_media(paths, out), out).items():
-        video = is_video(source)
+        if video := is_video(source):
+            require("av", display_name(source))
         jobs.append(Job(source, outputs.paths(stem, video), video, settings))
         if not jobs[-1].targets:
             raise SgcpError(
@@ -302,6 +307,8 @@ def _label_images(jobs: Sequence[Job], paint: Paint, segmenter: Segmenter, log: 
 
 
 def _label_video(job: Job, paint: Paint, workers: int, log: Log) -> None:
+    from sgcp.media.video import transform_video
+
     with progress_bar() as bar:
         task = bar.add_task(printable(display_name(job.source.name)), total=None)
         try:

@@ -13,8 +13,8 @@ from pathlib import Path
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import PARTIAL
 from sgcp.datasets.raw import walk_files
+from sgcp.media.formats import VIDEOS
 from sgcp.media.images import SUFFIXES as IMAGES
-from sgcp.media.video import SUFFIXES as VIDEOS
 
 STDIN = Path("-")
 SPOOLED = f"stdin{PARTIAL}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from sgcp.core.extras import DISTRIBUTION
 from sgcp.core.files import (
     PARTIAL,
     building_folder,
@@ -56,7 +57,7 @@ def write_models(
             "threads": progress.threads,
             "settings": json.loads(settings.model_dump_json()),
             "versions": {
-                "sgcp": version("sgcp"),
+                "sgcp": version(DISTRIBUTION),
                 "torch": torch.__version__,
                 "python": platform.python_version(),
             },

@@ -1,11 +1,7 @@
 """The weights inside the package."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-import zipfile
 
 import numpy as np
 import pytest
@@ -15,8 +11,10 @@ from PIL import Image
 
 import sgcp
 from sgcp.core.files import json_digest
+from sgcp.inference.engines.choice import BUNDLED
 from sgcp.inference.engines.measured import MOST_CHANGED
-from sgcp.inference.segmenter import BUNDLED
+from sgcp.inference.graph import InferenceGraph, to_onnx
+from sgcp.models.artifact import load_model
 from sgcp.settings.load import load_params
 
 CAMVID = ["Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car",
@@ -58,6 +56,15 @@ def test_bundled_weights_are_small_and_say_where_they_come_from(camvid):
     assert origin["chosen_by"]["split_fingerprint"] == scores["split_fingerprint"]
 
 
+def test_bundled_graph_is_that_of_the_weights():
+    """Where it fails: `python -c "from sgcp.tools.bundle import bundle_graph as g; g()"`."""
+    onnx = pytest.importorskip("onnx")
+    weights = BUNDLED / "camvid.safetensors"
+    made = to_onnx(InferenceGraph(*load_model(weights)))
+    # Of the whole file, only the version of torch may differ.
+    assert onnx.load(weights.with_suffix(".onnx")).graph == onnx.load_from_string(made).graph
+
+
 def test_bundled_weights_know_real_streets_at_full_size(shared, project, camvid):
     """25 frames at 720x960. They were learnt from at 360x480: this is no score."""
     project.set(camvid__download__edition="cambridge")
@@ -88,30 +95,3 @@ def test_what_bundled_weights_learnt_from_is_not_scored_with_them(shared, projec
     for suffix in ("safetensors", "json"):
         shutil.copy(BUNDLED / f"camvid.{suffix}", model / f"model.{suffix}")
     assert "101 of 101 images to score were trained on" in project.fails("validate", "camvid")
-
-
-@pytest.mark.integration
-def test_wheel_segments_offline_in_an_empty_folder(tmp_path):
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "sgcp", source / "sgcp", ignore=shutil.ignore_patterns("__pycache__"))
-    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation",
-             "--no-index", "-w", tmp_path, source]  # fmt: skip
-    subprocess.run(build, check=True)
-    (wheel,) = tmp_path.glob("sgcp-*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / "installed")
-    desk = tmp_path / "desk"
-    desk.mkdir()
-    Image.fromarray(random_image(72, 96)).save(desk / "street.jpg")
-    environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
-    command = [sys.executable, "-m", "sgcp", "segment", "street.jpg"]
-    subprocess.run(command, cwd=desk, env=environment, check=True)
-    where = [sys.executable, "-c", "import sgcp; print(sgcp.__file__)"]
-    found = subprocess.run(where, cwd=desk, env=environment, check=True, capture_output=True)
-    assert found.stdout.decode().strip() == str(tmp_path / "installed/sgcp/__init__.py")
-    assert sorted(path.name for path in desk.rglob("*.png")) == [
-        "street_labels.png", "street_overlay.png",
-    ]  # fmt: skip

@@ -14,9 +14,9 @@ from sgcp.core.errors import SgcpError
 from sgcp.core.files import file_sha256, to_json
 from sgcp.inference.engines import choice, measured
 from sgcp.inference.engines.base import Engine
+from sgcp.inference.engines.choice import BUNDLED
 from sgcp.inference.engines.measured import MeasuredEngine, Trial, Way, fastest
 from sgcp.inference.graph import InferenceGraph, ir_files, read_onnx, to_onnx
-from sgcp.inference.segmenter import BUNDLED
 from sgcp.models import build_network
 
 FP32, BF16, INT8 = Way("openvino", "fp32"), Way("openvino", "bf16"), Way("openvino", "int8")

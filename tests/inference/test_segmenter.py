@@ -7,7 +7,8 @@ from PIL import Image
 
 import sgcp
 from sgcp.core.errors import SgcpError
-from sgcp.inference.segmenter import BUNDLED, find_model
+from sgcp.inference.engines.choice import BUNDLED
+from sgcp.inference.segmenter import find_model
 from sgcp.models.card import MAX_ENLARGED, input_size
 
 

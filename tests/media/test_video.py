@@ -17,7 +17,8 @@ from videos import frame_image, frames_of, labels_of, make_video, sound_of
 
 from sgcp.core.errors import SgcpError
 from sgcp.media import video_reader
-from sgcp.media.video import VideoTarget, is_video, transform_video
+from sgcp.media.formats import is_video
+from sgcp.media.video import VideoTarget, transform_video
 
 TURNS = {  # arguments of set_display_rotation -> what a viewer shows
     (90,): lambda x: np.rot90(x),

@@ -192,14 +192,12 @@ def test_the_network_in_8_bits_labels_nearly_alike(model, image_file, tmp_path):
 
 
 def test_8_bits_without_nncf_are_left_out_with_the_reason(trained, monkeypatch):
-    import sgcp.inference.quantize as quantize
-
-    monkeypatch.setattr(quantize, "find_spec", lambda _: None)
+    monkeypatch.setattr("sgcp.core.extras.find_spec", lambda _: None)
     plain = spec(trained.root / "data/models/sample/model.safetensors", engine="openvino")
     specs = [plain, replace(plain, precision="int8")]
     kept, left_out = quantize_for(specs, Layout(trained.root, "sample"), trained.root)
     assert kept == [plain]
-    assert "pip install" in left_out["SGCPNet, openvino int8"]
+    assert "`pip install 'sgcpnet[int8]'`" in left_out["SGCPNet, openvino int8"]
 
 
 def test_a_killed_candidate_is_one_message(model, image_file):

@@ -57,8 +57,9 @@ def test_a_taken_port_and_a_missing_gradio_are_named(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert f"--port: {port} is taken" in Project(tmp_path).fails("demo", "--port", port)
-    monkeypatch.setattr("sgcp.tools.demo.find_spec", lambda name: None)
-    assert "pip install -c constraints.txt -e '.[demo]'" in Project(tmp_path).fails("demo")
+    monkeypatch.setattr("sgcp.core.extras.find_spec", lambda name: None)
+    message = "sgcp demo needs gradio, which is not installed. Run `pip install 'sgcpnet[demo]'`"
+    assert message in Project(tmp_path).fails("demo")
 
 
 @pytest.fixture

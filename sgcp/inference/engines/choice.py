@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.extras import install_command
 from sgcp.core.files import code_digest, file_sha256, json_digest
 from sgcp.core.machine import processor_kind
 from sgcp.inference.engines.base import Engine, cores
@@ -18,6 +19,7 @@ from sgcp.inference.engines.interface import check_graph
 from sgcp.inference.engines.measured import MOST_CHANGED, MOST_LOST, MeasuredEngine, Way
 from sgcp.models.card import model_digest, read_card
 
+BUNDLED = Path(__file__).parents[2] / "weights"
 ENGINES = ("openvino", "onnxruntime", "torch")  # from fast to slow, by `sgcp benchmark`
 RUN_BY = {".safetensors": ENGINES, ".onnx": ("openvino", "onnxruntime"), ".xml": ("openvino",)}
 INT8_ENDING = "-int8.xml"  # of the name of the int8 export that stands beside its model
@@ -148,7 +150,8 @@ def choose_engine(path: Path, device: str, engine: str) -> str:
         return installed[0] if engine == "auto" else engine
     ways = [f"take one of {', '.join(installed)}"] if installed else []
     if missing := [name for name in able if name not in installed]:
-        ways.append(f"pip install {' or '.join(missing)}")
+        lacking = engine if engine in missing else missing[0]
+        ways.append(f"run `{install_command(lacking)}`")
     raise SgcpError(
         f"engine: '{engine}' does not run {path} on {device}; "
         f"{', or '.join(ways) or 'pass the .safetensors that it was exported from'}"
@@ -158,15 +161,31 @@ def choose_engine(path: Path, device: str, engine: str) -> str:
 def onnx_of(path: Path) -> bytes:
     """Return a model of ours as an ONNX graph for images of any size.
 
-    The graph is kept in the user's cache, by the content of the model's files: the next call
-    needs no torch, whose import takes longer than twenty images.
+    That of bundled weights is part of the package. Any other is kept in the user's cache, by the
+    content of the model's files: the next call needs no torch, whose import takes longer than
+    twenty images.
+
+    Raises:
+        SgcpError: the graph is not at hand and torch, which makes it, is not installed.
     """
-    key = _model_digest(path)
-    content = read_cached("graphs", key)
+    content = _graph_at_hand(path)
     if content is None:
+        if not find_spec("torch"):
+            raise SgcpError(
+                f"{path}: needs torch to become a graph, and torch is not installed. Run "
+                f"`{install_command('torch')}`, or load what `sgcp export {path} MODEL.xml` writes "
+                "where torch is installed"
+            )
         content = _export(path)
-        write_cached("graphs", key, content)
+        write_cached("graphs", _model_digest(path), content)
     return content
+
+
+def _graph_at_hand(path: Path) -> bytes | None:
+    bundled = path.with_suffix(".onnx")
+    if path.parent == BUNDLED and bundled.is_file():
+        return bundled.read_bytes()
+    return read_cached("graphs", _model_digest(path))
 
 
 def cache_onnx(path: Path) -> None:
@@ -174,7 +193,7 @@ def cache_onnx(path: Path) -> None:
 
     Exporting it in this process would import torch, which takes half a gigabyte from then on.
     """
-    if path.is_file() and not read_cached("graphs", _model_digest(path)):
+    if path.is_file() and not _graph_at_hand(path):
         with suppress(OSError):
             subprocess.run([sys.executable, "-c", EXPORT, path], capture_output=True, check=False)
 
