@@ -1,7 +1,6 @@
 """The wheel: its base, alone in an empty environment, does what README.md says, without torch."""
 
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -15,6 +14,7 @@ from pages import fences
 from PIL import Image
 from submissions import GOOD, SIZE, write_zip
 from videos import make_video
+from wheels import build_wheel
 
 pytestmark = pytest.mark.integration
 
@@ -24,17 +24,7 @@ LACKS = ("torch", "dvc", "pandas", "onnx", "cityscapesscripts", "av")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "sgcp", source / "sgcp", ignore=shutil.ignore_patterns("__pycache__"))
-    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation",
-             "--no-index", "-w", folder, source]  # fmt: skip
-    subprocess.run(build, check=True)
-    (wheel,) = folder.glob("sgcpnet-*.whl")
-    return wheel
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 class Environment:

@@ -15,6 +15,7 @@ from customs import halves, noise, save
 from PIL import Image
 from ruamel.yaml import YAML
 from test_pipeline import Clone
+from wheels import build_wheel
 
 from sgcp.core import files
 from sgcp.datasets.custom_classes import read_classes
@@ -404,20 +405,7 @@ def test_dvc_runs_the_stages_and_those_alone_whose_code_changed(tmp_path):
 
 @pytest.mark.integration
 def test_wheel_carries_the_files_of_the_checkout(tmp_path, desk):
-    source = tmp_path / "source"
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout.splitlines()  # fmt: skip
-    for name in listed:
-        if not name.startswith(("tests/", "docs/", "benchmarks/", "metrics/")):
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, source / name)
-    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation",
-             "--no-index", "-w", tmp_path, source]  # fmt: skip
-    subprocess.run(build, check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(build_wheel(tmp_path)) as archive:
         archive.extractall(tmp_path / "installed")
     carried = tree(tmp_path / "installed/sgcp/project")
     assert {name: (ROOT / name).read_bytes() for name in carried} == carried
