@@ -44,7 +44,7 @@ for line in sys.argv[1:]:
             raise SystemExit(f"{line}: {end.code}")
 """
 CHAIN = [
-    "init new",
+    "init new", "doctor",
     *(f"{name} sample" for name in ("download", "prepare", "browse", "train", "validate",
                                     "predict", "package-submission", "report", "benchmark")),
     "check-submission data/submissions/sample/test_result.zip --dataset sample",

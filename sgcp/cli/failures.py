@@ -67,7 +67,8 @@ class FriendlyGroup(TyperGroup):
             missing = explain_missing(error) if isinstance(error, ModuleNotFoundError) else None
             message = missing or (
                 f"unexpected {type(error).__name__}: {text}\n"
-                f"This is a bug in sgcp. Set {DEBUG_VARIABLE}=1 for a traceback and report it"
+                f"This is a bug in sgcp. Set {DEBUG_VARIABLE}=1 for a traceback and report it "
+                "with the output of `sgcp doctor`"
             )
         _print_error(message)
         raise typer.Exit(FAILED)

@@ -1,4 +1,4 @@
-"""Commands that set up a project."""
+"""Commands that set up a project and check an installation."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,3 +29,17 @@ def init(
     from sgcp.tools.init import init as tool
 
     tool(folder, custom)
+
+
+@command("sgcp doctor", "sgcp doctor --json report.json")
+def doctor(json: options.Json = None, quiet: options.Quiet = False) -> None:
+    """Check installation, machine, engines and project: what a bug report should contain.
+
+    Exit code 1 if no image can be segmented; other problems are listed with their fixes.
+    """
+    from sgcp.tools.doctor import doctor as tool
+
+    report = tool()
+    options.write_result(json, report)
+    if not report["able"]:
+        raise typer.Exit(1)

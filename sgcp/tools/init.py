@@ -11,13 +11,17 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sgcp.core.errors import SgcpError, shorten
+from sgcp.core.extras import install_command
 from sgcp.core.files import json_digest, read_text, read_yaml, write_text
 from sgcp.core.snapshot import GRAPH, PARAMS, digest_files
 from sgcp.core.terminal import answer, say, warn
-from sgcp.inspection.custom_folder import Proposal, look_at, print_proposal, write_classes
 from sgcp.settings.load import load_params
+
+if TYPE_CHECKING:
+    from sgcp.inspection.custom_folder import Proposal
 
 PACKAGE = Path(__file__).parents[1]
 CODE = "pipeline/code.yaml"
@@ -68,8 +72,11 @@ def init(folder: Path, custom: Path | None = None) -> None:
         SgcpError: ``custom`` cannot be a dataset, or an existing file prevents that the project
             works.
     """
-    proposal = None if custom is None else look_at(custom)
-    if proposal is not None:
+    proposal = None
+    if custom is not None:
+        from sgcp.inspection.custom_folder import look_at, print_proposal, write_classes
+
+        proposal = look_at(custom)
         print_proposal(proposal)
         write_classes(proposal)
     contents = project_files(folder, proposal)
@@ -199,7 +206,7 @@ def _check(folder: Path) -> None:
 
 def _print_next(folder: Path, dataset: str) -> None:
     if not find_spec("dvc"):
-        warn("DVC and PyTorch are not installed: pip install 'sgcpnet[pipeline]'")
+        warn(f"note: DVC is not installed, and the stages need it: {install_command('dvc')}")
     if not _in_git(folder):
         say(
             "note: no git repository, so no experiments. To add one: `git init`, "

@@ -92,13 +92,20 @@ class MeasuredEngine(Engine):
 
     def trials(self, image: UInt8) -> list[Trial]:
         """Return the times of each way for an image's size, from the cache or measured now."""
-        key = json_digest([*self.key, _size_class(image)])
-        if kept := read_cached("choices", key):
-            return [Trial(Way(*way), *rest) for way, *rest in json.loads(kept)]
+        if kept := self.kept(image):
+            return kept
         trials = self.measure(image)
         content = [[astuple(trial.way), trial.milliseconds, trial.changed] for trial in trials]
-        write_cached("choices", key, json.dumps(content).encode())
+        write_cached("choices", self._key(image), json.dumps(content).encode())
         return trials
+
+    def kept(self, image: UInt8) -> list[Trial]:
+        """Return the times in the cache for an image's size; nothing if there are none."""
+        kept = read_cached("choices", self._key(image))
+        return [Trial(Way(*way), *rest) for way, *rest in json.loads(kept or b"[]")]
+
+    def _key(self, image: UInt8) -> str:
+        return json_digest([*self.key, _size_class(image)])
 
     def measure(self, image: UInt8) -> list[Trial]:
         """Return the times of each way for the middle of an image, measured now."""
