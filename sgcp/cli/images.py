@@ -80,6 +80,14 @@ def segment(
     flip: options.Flip = False,
     scale: options.Scale = None,
     window: options.Window = None,
+    smooth: Annotated[
+        float,
+        options.inference_option(
+            metavar="X",
+            help="Average the scores of a video's frames: share of the earlier ones, 0 to below "
+            "1. For cameras that stand still.",
+        ),
+    ] = 0,
     max_seconds: Annotated[
         float | None,
         live_option(metavar="S", help="End after this time.", show_default="at its end"),
@@ -106,13 +114,15 @@ def segment(
     if stream := find_stream(paths):
         from sgcp.tools.live import LiveOptions, segment_live
 
-        played = LiveOptions(max_seconds)
-        result = segment_live(stream, model, out, outputs, input_size, inference, device, played)
+        played = LiveOptions(max_seconds, smooth)
+        result = segment_live(
+            stream, model, out, outputs, input_size, inference, force, device, played
+        )
         options.write_result(json, result)
         return
     files = list(map(Path, paths))
     summary = tool(
-        files, model, out, outputs, input_size, inference, force, device, shares=json is not None
+        files, model, out, outputs, input_size, inference, force, device, json is not None, smooth
     )
     options.write_result(json, summary)
     if summary["left_out"]:

@@ -19,7 +19,7 @@ from sgcp.core.parallel import map_threads
 from sgcp.media.images import UInt8
 from sgcp.media.video_reader import ANY_VIDEO, BT709, VideoForm, VideoLimits, open_video, reason
 
-Paint = Callable[[UInt8], Mapping[str, UInt8]]
+Paint = Callable[..., Mapping[str, UInt8]]
 Progress = Callable[[int, int | None], None]
 
 LOSSLESS, WATCHED = ".mkv", ".mp4"
@@ -52,6 +52,16 @@ def read_comment(path: Path) -> str:
 
 
 @dataclass(frozen=True)
+class InOrder:
+    """What is made of a frame with regard to those before it; ``paint`` is given it too."""
+
+    predict: Callable[[UInt8], Any]
+    """Takes a frame; called in threads."""
+    follow: Callable[[UInt8, Any], Any]
+    """Takes a frame and what ``predict`` returned; called in the frames' order."""
+
+
+@dataclass(frozen=True)
 class VideoSummary:
     """What was done to one video."""
 
@@ -72,6 +82,7 @@ def transform_video(
     progress: Progress | None = None,
     comment: str = "",
     limits: VideoLimits = ANY_VIDEO,
+    in_order: InOrder | None = None,
 ) -> VideoSummary:
     """Paint every frame of a video and write a video of each kind of image, whole or not at all.
 
@@ -84,6 +95,7 @@ def transform_video(
         progress: called in this thread with the frames done and how many there are, None where
             unknown.
         comment: stands in each target, as ``read_comment`` returns it.
+        in_order: ``paint`` takes what it returns for a frame as its second argument.
 
     Raises:
         SgcpError: no video, one without frames, or one that ends before its end. No target is
@@ -98,15 +110,29 @@ def transform_video(
         writing(targets, form, video.sound, comment, limits.threads) as opened,
     ):
 
-        def work(frame: av.VideoFrame) -> dict[str, av.VideoFrame]:
-            images = paint(video.upright(frame, form.directions))
+        def look(frame: av.VideoFrame) -> tuple[Any, ...]:
+            image = video.upright(frame, form.directions)
+            return (frame, image, in_order.predict(image)) if in_order else (frame, image)
+
+        def work(task: tuple[Any, ...]) -> dict[str, av.VideoFrame]:
+            frame, *given = task
+            images = paint(*given)
             return {kind: to.prepare(images[kind], frame) for kind, to in opened.items()}
 
         def keep_sound(packet: av.Packet) -> None:
             for target in opened.values():
                 target.keep(packet)
 
-        for prepared in map_threads(work, video.frames(keep_sound), workers):
+        frames = video.frames(keep_sound)
+        if in_order:
+            looked = map_threads(look, frames, workers)
+            tasks = (
+                (frame, image, in_order.follow(image, found)) for frame, image, found in looked
+            )
+            painted = map_threads(work, tasks, workers)
+        else:
+            painted = map_threads(lambda frame: work(look(frame)), frames, workers)
+        for prepared in painted:
             for kind, frame in prepared.items():
                 opened[kind].encode(frame)
             done += 1

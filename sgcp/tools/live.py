@@ -21,12 +21,21 @@ import numpy as np
 from sgcp.core.errors import SgcpError, printable, shorten
 from sgcp.core.terminal import progress_bar, say, warn
 from sgcp.inference.segmenter import choose_device, load
+from sgcp.inference.smoothing import Smoother
 from sgcp.inference.tta import PLAIN, InferenceOptions
 from sgcp.media.addresses import Stream
 from sgcp.media.images import UInt8
 from sgcp.media.streams import Arrival, LiveReader
 from sgcp.media.video import writing
-from sgcp.tools.segment import Outputs, check_options, render
+from sgcp.tools.segment import (
+    CLASSES,
+    Labeller,
+    Outputs,
+    Painted,
+    check_options,
+    render,
+    write_classes,
+)
 
 LATEST = 10_000  # frames whose latency is kept: an hour and more at 2 frames/s, minutes at 30
 RECENT = 2.0  # seconds of which the current rate is
@@ -38,6 +47,8 @@ class LiveOptions:
 
     max_seconds: float | None = None
     """End after this time; None: with the stream, or on Ctrl-C."""
+    smooth: float = 0.0
+    """Share of the earlier frames in the scores of a frame, 0 .. 1."""
 
 
 class Statistics:
@@ -102,6 +113,7 @@ def segment_live(
     outputs: Outputs,
     input_size: tuple[int, int] | None = None,
     options: InferenceOptions = PLAIN,
+    force: bool = False,
     accelerator: str = "auto",
     live: LiveOptions = LiveOptions(),
 ) -> dict[str, Any]:
@@ -124,26 +136,31 @@ def segment_live(
             of range.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, after the recordings are complete.
     """
-    check_options(outputs, input_size, options)
+    check_options(outputs, input_size, options, live.smooth)
     if live.max_seconds is not None and not 0 < live.max_seconds < float("inf"):
         raise SgcpError(f"--max-seconds: expected more than 0, got {live.max_seconds}")
-    if outputs.confidence or outputs.threshold is not None:
-        raise SgcpError("--confidence, --threshold: not of cameras and streams. Record one first")
     targets = outputs.paths(_name(source, out), video=True)
     if not targets:
         raise SgcpError(f"{source}: no output selected. Leave --labels, --colors or --overlay on")
     segmenter = load(model, choose_device(accelerator))
+    labeller = Labeller(segmenter, outputs, input_size, options, live.smooth)
+    if "labels" in targets:
+        write_classes(out / CLASSES, segmenter, force)
+    smoother = Smoother(live.smooth)
 
-    def label(image: UInt8) -> UInt8:
-        return segmenter.segment(image, input_size, options)
+    def label(image: UInt8) -> Painted:
+        if not live.smooth:
+            return labeller.label(image)
+        return labeller.label(image, smoother(image, labeller.predict(image)))
 
     ended: BaseException | None = None
     with LiveReader(source, warn) as reader, ExitStack() as stack:
-        label(reader.upright(reader.first().frame))  # the engine compiles its graph for the size
+        # The engine compiles its graph for the size.
+        segmenter.segment(reader.upright(reader.first().frame), input_size, options)
         opened = stack.enter_context(writing(targets, reader.form, live=True))
 
-        def write(arrival: Arrival, image: UInt8, labels: UInt8) -> None:
-            painted = render(image, labels, segmenter, targets, outputs.alpha)
+        def write(arrival: Arrival, image: UInt8, made: Painted) -> None:
+            painted = made | render(image, made["labels"], segmenter, targets, outputs.alpha)
             for kind, target in opened.items():
                 target.encode(target.prepare(painted[kind], arrival.frame))
 
@@ -170,8 +187,8 @@ def segment_live(
 def _label_frames(
     reader: LiveReader,
     seconds: float | None,
-    label: Callable[[UInt8], UInt8],
-    write: Callable[[Arrival, UInt8, UInt8], None],
+    label: Callable[[UInt8], Painted],
+    write: Callable[[Arrival, UInt8, Painted], None],
     statistics: Statistics,
 ) -> None:
     """Label frames one by one, each while the one before is written."""
@@ -181,11 +198,11 @@ def _label_frames(
         try:
             for arrival in reader.frames(seconds):
                 image = reader.upright(arrival.frame)
-                labels = label(image)
+                made = label(image)
                 statistics.add(arrival.at, reader.dropped)
                 if written:
                     written.result()
-                written = pool.submit(write, arrival, image, labels)
+                written = pool.submit(write, arrival, image, made)
                 description = f"{printable(reader.source)}: {statistics}"
                 bar.update(task, completed=statistics.frames, description=description)
         finally:

@@ -27,7 +27,9 @@ from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.label_files import train_ids_of, write_labels
 from sgcp.inference.engines.base import Engine, cores
 from sgcp.inference.engines.choice import INT8_ENDING
+from sgcp.inference.prediction import Prediction
 from sgcp.inference.segmenter import Segmenter, choose_device, find_model, load
+from sgcp.inference.smoothing import Smoother
 from sgcp.inference.tta import PLAIN, InferenceOptions
 from sgcp.media.formats import is_video
 from sgcp.media.images import ONE_FILTER, UInt8, encode_png, read_photo, read_png_text
@@ -138,6 +140,7 @@ def segment(
     force: bool = False,
     accelerator: str = "auto",
     shares: bool = False,
+    smooth: float = 0.0,
 ) -> dict[str, Any]:
     """Segment images and videos, and those in folders; write the outputs of each to ``out``.
 
@@ -150,6 +153,7 @@ def segment(
         input_size: (height, width) of the network's input; None: as the model was trained.
         force: overwrite existing files, finished or not.
         shares: count the pixels of each class.
+        smooth: share of the earlier frames in the scores of a video's frame, 0 .. 1.
 
     Returns:
         For JSON: counts of images, videos and frames, ``seconds``, ``engine`` and ``precision``,
@@ -162,7 +166,7 @@ def segment(
             that another model or other options made.
     """
     started = perf_counter()
-    check_options(outputs, input_size, options)
+    check_options(outputs, input_size, options, smooth)
     with with_stdin(paths, out) as given:
         device, path = choose_device(accelerator), find_model(model)
         settings = json_digest(
@@ -170,7 +174,7 @@ def segment(
                 model_digest(path),
                 model_digest(path.with_name(path.stem + INT8_ENDING)),  # may run in its place
                 [device, input_size, list(vars(options).values()), outputs.alpha],
-                [outputs.legend, outputs.threshold],
+                [outputs.legend, outputs.threshold, smooth],
                 code_digest("inference", "models"),
             ]
         )
@@ -178,26 +182,14 @@ def segment(
         finished = set() if force else _finished(jobs)
         todo = [job for job in jobs if job.source not in finished]
         segmenter = load(model, device, callers=cores())
-        sure = outputs.confidence or outputs.threshold is not None
-        if sure and segmenter.engine.labels:
-            raise SgcpError(
-                "--confidence, --threshold: this model was exported with --labels, so it has no "
-                "confidence. Export it without"
-            )
+        labeller = Labeller(segmenter, outputs, input_size, options, smooth)
         if any("labels" in job.targets for job in todo):
-            _write_classes(out / CLASSES, segmenter, force)
+            write_classes(out / CLASSES, segmenter, force)
         log = Log()
 
-        def paint(image: UInt8, job: Job) -> dict[str, UInt8]:
-            made = {}
-            if sure:
-                prediction = segmenter.predict(image, input_size, options)
-                labels, confidence = prediction.labels, prediction.confidence
-                if outputs.threshold is not None:
-                    labels[confidence < outputs.threshold] = IGNORE
-                made["confidence"] = GREY_LEVELS.take(confidence.view(np.uint16))
-            else:
-                labels = segmenter.segment(image, input_size, options)
+        def paint(image: UInt8, job: Job, prediction: Prediction | None = None) -> Painted:
+            made = labeller.label(image, prediction)
+            labels = made["labels"]
             if shares:
                 log.count(job.source, labels)
             made |= render(image, labels, segmenter, job.targets, outputs.alpha)
@@ -208,15 +200,66 @@ def segment(
         _label_images([job for job in todo if not job.video], paint, segmenter, log)
         for job in todo:
             if job.video:
-                _label_video(job, paint, segmenter.workers, log)
+                _label_video(job, paint, labeller, log)
     summary = _summarize(jobs, finished, log, out, perf_counter() - started, segmenter.engine)
     if shares:
         summary["shares"] = _shares(log, segmenter)
     return summary
 
 
+@dataclass(frozen=True)
+class Labeller:
+    """Make labels, and what is asked for beside them, of images.
+
+    Raises:
+        SgcpError: the model was exported with labels, and more is asked for.
+    """
+
+    segmenter: Segmenter
+    outputs: Outputs
+    input_size: tuple[int, int] | None
+    options: InferenceOptions
+    smooth: float
+
+    def __post_init__(self) -> None:
+        if (self._unsure or self.smooth) and self.segmenter.engine.labels:
+            raise SgcpError(
+                "--confidence, --threshold, --smooth: this model was exported with --labels, so it "
+                "has no confidence. Export it without"
+            )
+
+    @property
+    def _unsure(self) -> bool:
+        return self.outputs.confidence or self.outputs.threshold is not None
+
+    def predict(self, image: UInt8) -> Prediction:
+        """Predict (H, W, 3) uint8 with the options of this run."""
+        return self.segmenter.predict(image, self.input_size, self.options)
+
+    def label(self, image: UInt8, prediction: Prediction | None = None) -> Painted:
+        """Return ``labels``, and ``confidence`` where it is computed, of (H, W, 3) uint8.
+
+        Args:
+            prediction: of the image; None: it is made.
+        """
+        if prediction is None:
+            if not self._unsure:
+                return {"labels": self.segmenter.segment(image, self.input_size, self.options)}
+            prediction = self.predict(image)
+        made = {"labels": prediction.labels}
+        if self._unsure:
+            confidence = prediction.confidence
+            if self.outputs.threshold is not None:
+                made["labels"][confidence < self.outputs.threshold] = IGNORE
+            made["confidence"] = GREY_LEVELS.take(confidence.view(np.uint16))
+        return made
+
+
 def check_options(
-    outputs: Outputs, input_size: tuple[int, int] | None, options: InferenceOptions
+    outputs: Outputs,
+    input_size: tuple[int, int] | None,
+    options: InferenceOptions,
+    smooth: float = 0.0,
 ) -> None:
     """Raise SgcpError where a value is out of range."""
     for name, size in (("--input-size", input_size), ("--window", options.window)):
@@ -228,6 +271,8 @@ def check_options(
         raise SgcpError(f"--alpha: expected 0 (image) .. 1 (colours), got {outputs.alpha}")
     if outputs.threshold is not None and not 0 <= outputs.threshold <= 1:
         raise SgcpError(f"--threshold: expected 0 .. 1, got {outputs.threshold}")
+    if not 0 <= smooth < 1:
+        raise SgcpError(f"--smooth: expected 0 (off) to below 1, got {smooth}")
 
 
 def _plan(paths: Sequence[Path], out: Path, outputs: Outputs, settings: str) -> list[Job]:
@@ -263,7 +308,7 @@ def _finished(jobs: Sequence[Job]) -> set[Path]:
     return {job.source for job in jobs} - {job.source for job in todo}
 
 
-def _write_classes(path: Path, segmenter: Segmenter, force: bool) -> None:
+def write_classes(path: Path, segmenter: Segmenter, force: bool) -> None:
     """Write what the values of the label maps mean, unless an earlier run has."""
     rows = [
         {"index": item.train_id, "name": item.name, "color": list(item.color),
@@ -282,7 +327,8 @@ def _write_classes(path: Path, segmenter: Segmenter, force: bool) -> None:
     write_text(path, content)
 
 
-Paint = Callable[[UInt8, Job], dict[str, UInt8]]
+Painted = dict[str, UInt8]
+Paint = Callable[..., Painted]
 
 
 def _label_images(jobs: Sequence[Job], paint: Paint, segmenter: Segmenter, log: Log) -> None:
@@ -306,19 +352,21 @@ def _label_images(jobs: Sequence[Job], paint: Paint, segmenter: Segmenter, log: 
         list(bar.track(done, total=len(jobs), description="segmenting"))
 
 
-def _label_video(job: Job, paint: Paint, workers: int, log: Log) -> None:
-    from sgcp.media.video import transform_video
+def _label_video(job: Job, paint: Paint, labeller: Labeller, log: Log) -> None:
+    from sgcp.media.video import InOrder, transform_video
 
+    smoothed = InOrder(labeller.predict, Smoother(labeller.smooth)) if labeller.smooth else None
     with progress_bar() as bar:
         task = bar.add_task(printable(display_name(job.source.name)), total=None)
         try:
             summary = transform_video(
                 job.source,
                 job.targets,
-                lambda frame: paint(frame, job),
-                workers,
+                lambda frame, *prediction: paint(frame, job, *prediction),
+                labeller.segmenter.workers,
                 lambda done, total: bar.update(task, completed=done, total=total),
                 job.key,
+                in_order=smoothed,
             )
         except SgcpError as error:
             log.failed[job.source] = str(error)
