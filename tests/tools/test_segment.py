@@ -123,12 +123,12 @@ def test_pixels_below_the_threshold_get_no_class_and_no_colour(drive):
     assert any((frame == 255).any() for frame in labels_of(out / "drive_labels.mkv"))
 
 
-@pytest.mark.parametrize("option", [["--confidence"], ["--threshold", "0.5"]])
+@pytest.mark.parametrize("option", [["--confidence"], ["--threshold", "0.5"], ["--smooth", "0.5"]])
 def test_a_model_that_gives_labels_has_no_confidence(desk, option):
     model = desk.root / "labels.onnx"
     export(str(desk.root), model, ExportOptions(labels=True))
     text = desk.fails("segment", "street.jpg", "--model", model, *option)
-    assert "--confidence, --threshold: this model was exported with --labels" in text
+    assert "--confidence, --threshold, --smooth: this model was exported with --labels" in text
     assert not (desk.root / "segmented").exists()
 
 
