@@ -31,17 +31,19 @@ HOMES = {
 silence_statistics()
 
 
-def __getattr__(name: str) -> Any:
-    """Import what takes long when it is asked for: ``sgcp --help`` stays quick."""
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # which would take any name for right
 
-        from sgcp.core.extras import DISTRIBUTION
+    def __getattr__(name: str) -> Any:
+        """Import what takes long when it is asked for: ``sgcp --help`` stays quick."""
+        if name == "__version__":
+            from importlib.metadata import version
 
-        return version(DISTRIBUTION)
-    if name in HOMES:
-        return getattr(import_module(f"sgcp.{HOMES[name]}"), name)
-    raise AttributeError(f"module 'sgcp' has no attribute '{name}'")
+            from sgcp.core.extras import DISTRIBUTION
+
+            return version(DISTRIBUTION)
+        if name in HOMES:
+            return getattr(import_module(f"sgcp.{HOMES[name]}"), name)
+        raise AttributeError(f"module 'sgcp' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:

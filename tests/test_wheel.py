@@ -13,6 +13,7 @@ from networks import random_image, save_random
 from pages import fences
 from PIL import Image
 from submissions import GOOD, SIZE, write_zip
+from test_types import USER, check_types
 from videos import make_video
 from wheels import build_wheel
 
@@ -96,6 +97,12 @@ def test_images_are_labelled_offline_by_the_graph_in_the_package(base):
 @pytest.mark.parametrize("snippet", fences(ROOT / "README.md", "python"))
 def test_python_of_the_readme_runs(base, snippet):
     assert base.run("python", "-c", snippet).startswith("['")
+
+
+def test_strict_type_checker_reads_the_installed_types(base):
+    python = base.programs / "python"
+    found = check_types(base.desk, USER, "--python-executable", str(python))
+    assert found.startswith("Success"), found
 
 
 def test_submissions_are_checked(base):

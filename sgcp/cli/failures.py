@@ -124,7 +124,8 @@ def _raising_lost_interrupts() -> Iterator[None]:
 
     Python prints an exception raised there and continues, so the command would not end.
     """
-    if threading.current_thread() is not threading.main_thread():
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not hasattr(signal, "setitimer"):  # Windows has none
         yield
         return
     show, lost = sys.unraisablehook, list[BaseException]()

@@ -1,7 +1,6 @@
 """Files: read bounded and strictly, written whole or not at all, one writer at a time."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import math
@@ -257,15 +256,14 @@ def only_writer(target: Path, patience: float | None = None) -> Iterator[None]:
 
 def try_lock(descriptor: int) -> bool | None:
     """Return whether an open file is locked now, until closed; None: its disk has no locks."""
+    from filelock import lock_descriptor
+
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return lock_descriptor(descriptor, blocking=False)
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
             raise
         return None
-    return True
 
 
 @contextmanager
@@ -296,8 +294,14 @@ def building_folder(final: Path, key: str) -> Iterator[Path]:
         for litter in building.rglob(f"*{PARTIAL}"):  # of a killed run, and the key
             if not litter.is_dir():  # a user's folder may be called so
                 litter.unlink()
-        os.sync()
+        flush_disks()
         replace_folder(building, final)
+
+
+def flush_disks() -> None:
+    """Wait until everything written is on the disk, where the system offers to."""
+    if hasattr(os, "sync"):
+        os.sync()
 
 
 def replace_folder(new: Path, final: Path) -> None:

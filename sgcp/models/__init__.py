@@ -25,11 +25,13 @@ TRUSTED: set[str] = set()  # functions that `trust` allowed
 _HOMES = {"SGCPNet": "network", "read_authors_checkpoint": "authors"}
 
 
-def __getattr__(name: str) -> Any:
-    """Import torch only when the network is used: a model's description is read without it."""
-    if name in _HOMES:
-        return getattr(import_module(f"sgcp.models.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'sgcp.models' has no attribute '{name}'")
+if not TYPE_CHECKING:  # which would take any name for right
+
+    def __getattr__(name: str) -> Any:
+        """Import torch only when the network is used: a model's description is read without it."""
+        if name in _HOMES:
+            return getattr(import_module(f"sgcp.models.{_HOMES[name]}"), name)
+        raise AttributeError(f"module 'sgcp.models' has no attribute '{name}'")
 
 
 def trust(network: str) -> None:

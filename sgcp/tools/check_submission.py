@@ -68,7 +68,7 @@ def check_submission(
     report, _ = check(container, reference.images, reference.classes)
     show(path, reference, report)
     return {
-        "submission": str(path),
+        "submission": path.as_posix(),
         "compared_with": reference.description,
         "exact_names": reference.exact,
         **report.to_json(),

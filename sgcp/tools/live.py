@@ -170,9 +170,9 @@ def segment_live(
         except (KeyboardInterrupt, SgcpError) as error:
             ended = error
             _end_at_once_on_ctrl_c()
-    files = list(map(str, targets.values()))
+    files = [path.as_posix() for path in targets.values()]
     result = statistics.summary() | {
-        "source": str(source),
+        "source": source.as_posix() if isinstance(source, Path) else str(source),
         "reconnects": reader.reconnects,
         "files": files,
         "engine": segmenter.engine.name,

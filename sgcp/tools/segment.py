@@ -395,7 +395,7 @@ def render(
 def _shares(log: Log, segmenter: Segmenter) -> dict[str, dict[str, float]]:
     """Return the share of pixels by class name of each file; those without a class are missing."""
     return {
-        display_name(source): {
+        display_name(source.as_posix()): {
             item.name: round(float(counts[item.train_id] / counts.sum()), 6)
             for item in segmenter.classes
         }
@@ -427,7 +427,7 @@ def _summarize(
     way = f" ({engine.name} {engine.precision})" if done else ""
     say(f"{out}: {counts}{frames}{skipped}, {done / seconds:.1f} {unit}/s{way}")
     return {
-        "out": str(out),
+        "out": out.as_posix(),
         "images": len(images),
         "videos": len(videos),
         "labelled": len(jobs) - len(log.failed) - len(finished),

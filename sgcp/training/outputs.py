@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 from importlib.metadata import version
@@ -16,6 +15,7 @@ from sgcp.core.extras import DISTRIBUTION
 from sgcp.core.files import (
     PARTIAL,
     building_folder,
+    flush_disks,
     read_json,
     remove_folder,
     replace_folder,
@@ -108,5 +108,5 @@ def place_curves(layout: Layout) -> None:
     metrics = building / "metrics.json"
     digest = {"model_sha256": model_digest(layout.model / "model.safetensors")}
     write_json(metrics, read_json(metrics, made_by="sgcp train") | digest)
-    os.sync()
+    flush_disks()
     replace_folder(building, layout.curves)
