@@ -40,6 +40,7 @@ def import_checkpoint(
 
 @command(
     "sgcp export camvid street.onnx",
+    "sgcp export camvid street-ir --format openvino",
     "sgcp export camvid fixed.xml --size 720 960 --labels",
     "sgcp export camvid street8.xml --int8 --calibrate photos",
 )
@@ -56,9 +57,14 @@ def export(
         Path,
         typer.Argument(
             metavar="OUT",
-            help="Output file: .onnx, .xml (OpenVINO IR) or .pt2 (torch.export).",
+            help="File: .onnx, .xml (OpenVINO IR) or .pt2 (torch.export); or a folder, which gets "
+            "a README.md too.",
         ),
     ],
+    form: Annotated[
+        Literal["onnx", "openvino", "torch"] | None,
+        typer.Option("--format", help="Format in a folder.", show_default="onnx"),
+    ] = None,
     size: Annotated[
         options.Size | None,
         typer.Option(
@@ -71,7 +77,7 @@ def export(
     ] = False,
     int8: Annotated[
         bool,
-        typer.Option("--int8", help="Quantize to 8 bits (.xml) and measure the loss of accuracy."),
+        typer.Option("--int8", help="Quantize to 8 bits and measure the loss of accuracy."),
     ] = False,
     calibrate: Annotated[
         Path | None,
@@ -88,6 +94,7 @@ def export(
     quiet: options.Quiet = False,
 ) -> None:
     """Export a model for other programs; its output is compared with PyTorch before writing."""
+    from sgcp.core.files import read_json
     from sgcp.tools.export import ExportOptions, model_dataset
     from sgcp.tools.export import export as tool
 
@@ -95,18 +102,20 @@ def export(
         raise SgcpError("--images: needs --int8 and a number of images, 1 or more")
     if calibrate and not int8:
         raise SgcpError("--calibrate: needs --int8")
-    calibration = None
+    calibration, scores, prepared, missing = None, None, None, ""
+    try:
+        _, section, layout = open_project(model_dataset(model))
+        prepared = layout, section
+    except SgcpError as error:  # no project, or the dataset is unknown to it
+        missing = str(error)
     if int8:
         from sgcp.tools.calibration import Calibration, Prepared
 
-        dataset, prepared, missing = model_dataset(model), None, ""
-        try:
-            _, section, layout = open_project(dataset)
-            prepared = Prepared(layout, section.train.split, section.validate_)
-        except SgcpError as error:  # no project, or the dataset is unknown to it
-            missing = str(error)
-        calibration = Calibration(images or 300, calibrate, prepared, missing)
-    tool(model, out, ExportOptions(size, labels), calibration)
+        of = prepared and Prepared(prepared[0], prepared[1].train.split, prepared[1].validate_)
+        calibration = Calibration(images or 300, calibrate, of, missing)
+    if prepared and prepared[0].scores.is_file():
+        scores = read_json(prepared[0].scores, made_by="sgcp validate")
+    tool(model, out, ExportOptions(size, labels, form), calibration, scores)
 
 
 @command("sgcp bundle camvid")

@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.files import file_sha256, read_json, write_json, write_text
+from sgcp.core.files import file_sha256, json_digest, read_json, write_json, write_text
 from sgcp.datasets.classes import SemanticClass, classes_from_json, classes_to_json
 from sgcp.media.images import UInt8
 
@@ -313,6 +314,21 @@ def trained_digests(
         known = digests.get(name, digest) == digest
         digests[name if known else f"{name} ({digest})"] = digest
     return digests
+
+
+def summarize_digests(trained: Mapping[str, str]) -> dict[str, Any]:
+    """Return what tells the images that a model was trained on from others, without a list."""
+    return {"images": len(trained), "fingerprint": json_digest(dict(trained))}
+
+
+def find_trained(summary: Mapping[str, Any], dataset: Dataset) -> dict[str, str] | None:
+    """Return the digests of which ``summary`` is the summary; None: not those of whole splits."""
+    for count in range(len(SPLITS) + 1):
+        for names in combinations(SPLITS, count):
+            trained = trained_digests([item for item in dataset.items if item.split in names])
+            if summarize_digests(trained) == summary:
+                return trained
+    return None
 
 
 def trained_among(trained: Mapping[str, str], evaluated: Sequence[Item]) -> list[Item]:

@@ -6,14 +6,14 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import rich
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import openvino
+from sgcp.inference.graph import INPUT
 
 Source = TypeVar("Source")
 
@@ -29,9 +29,9 @@ FLOATING = (
 
 
 def quantize(
-    model: openvino.Model, sources: Sequence[Source], read: Callable[[Source], NDArray[np.uint8]]
-) -> openvino.Model:
-    """Return the model with its convolutions in 8 bits, ranges taken from real images.
+    file: Path, sources: Sequence[Source], read: Callable[[Source], NDArray[np.uint8]]
+) -> Any:
+    """Return an ``.onnx`` or ``.xml`` with its convolutions in 8 bits, ranges from real images.
 
     Weights take half of the range: x86 without VNNI adds two products of bytes in 16 bits, where
     large ones are cut off. So a graph gives the same labels on every processor (docs/export.md).
@@ -40,17 +40,18 @@ def quantize(
         sources: of a few hundred images.
         read: turns one into (H, W, 3) uint8 RGB; called when its turn comes, so that they need
             not all be in memory.
+
+    Returns:
+        An ``onnx.ModelProto``, with pairs of QuantizeLinear and DequantizeLinear (QDQ), or an
+        ``openvino.Model``.
     """
     with _quiet():
         import nncf
         from nncf.quantization.advanced_parameters import OverflowFix
-        from openvino._offline_transformations import apply_moc_transformations
 
-        model = model.clone()
-        apply_moc_transformations(model, cf=True)  # folds constants; x * sigmoid(x) becomes one
         return nncf.quantize(
-            model,
-            nncf.Dataset(sources, lambda source: read(source)[None]),
+            _read_onnx(file) if file.suffix == ".onnx" else _read_ir(file),
+            nncf.Dataset(sources, lambda source: {INPUT: read(source)[None]}),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(sources),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
@@ -58,6 +59,21 @@ def quantize(
             ),
             ignored_scope=nncf.IgnoredScope(patterns=list(FLOATING), validate=False),
         )
+
+
+def _read_onnx(file: Path) -> Any:
+    import onnx
+
+    return onnx.load(file)
+
+
+def _read_ir(file: Path) -> Any:
+    import openvino
+    from openvino._offline_transformations import apply_moc_transformations
+
+    model = openvino.Core().read_model(file)
+    apply_moc_transformations(model, cf=True)  # folds constants; x * sigmoid(x) becomes one
+    return model
 
 
 @contextmanager

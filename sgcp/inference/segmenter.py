@@ -269,7 +269,10 @@ def find_model(path_or_name: str | Path) -> Path:
             f"no model '{path_or_name}': neither a path nor bundled weights "
             f"({', '.join(bundled) or 'none are bundled yet'})"
         )
-    return weights_path(path)
+    exports = [path / f"model{suffix}" for suffix in (".xml", ".onnx")] if path.is_dir() else []
+    if exports and not (path / "model.safetensors").is_file():
+        path = next((file for file in exports if file.is_file()), path)
+    return path if path.suffix in EXPORTED else weights_path(path)
 
 
 def load_segmenter(model: Path, machine: MachineSettings, precision: str) -> Segmenter:

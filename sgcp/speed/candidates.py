@@ -285,8 +285,9 @@ def write_int8(model: Path, images: Sequence[Path], folder: Path) -> Path:
     from sgcp.models.artifact import load_model
 
     network, card = load_model(model)
-    plain = read_onnx(to_onnx(InferenceGraph(network, card)))
-    path = folder / "int8.xml"
+    plain, path = folder / "plain.xml", folder / "int8.xml"
+    for file, content in ir_files(read_onnx(to_onnx(InferenceGraph(network, card))), plain).items():
+        write_bytes(file, content)
     export = {"export": {"int8": {"images": len(images)}}}
     card = replace(card, provenance=card.provenance | export)
     for file, content in ir_files(quantize(plain, images, read_image), path).items():

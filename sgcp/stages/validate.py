@@ -17,6 +17,7 @@ from sgcp.core.terminal import track, warn
 from sgcp.datasets.ground_truth import read_ground_truth
 from sgcp.datasets.index import (
     SPLITS,
+    find_trained,
     fingerprint_items,
     read_dataset,
     refuse_overlap,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from sgcp.datasets.index import Dataset, Item
     from sgcp.inference.segmenter import Segmenter
     from sgcp.metrics.confusion import Counts
+    from sgcp.models.card import ModelCard
     from sgcp.settings import MachineSettings, ValidateSettings
 
 
@@ -78,7 +80,7 @@ def validate(
         layout, origin["source"] = place_beside(layout, "models", Path(model), name or bundled)
     segmenter = load_segmenter(weights, machine, settings.precision)
     digest = model_digest(weights)
-    trained_on = segmenter.card.trained_on
+    trained_on = read_trained(weights, segmenter.card, dataset)
     refuse_overlap(trained_on, items, advise_split(trained_on, dataset))
     refuse_stale(layout, dataset, items)
     scorer = Scorer(layout, dataset, segmenter, settings.input_size, inference_options(settings))
@@ -108,6 +110,26 @@ def validate(
         )
     origin |= describe_model(segmenter, items, settings, digest)
     return write_scores(layout.scores, dataset, items, tally, origin)
+
+
+def read_trained(path: Path, card: ModelCard, dataset: Dataset) -> Mapping[str, str]:
+    """Return the images that a model was trained on: digests by name, as ``refuse_overlap`` takes.
+
+    Raises:
+        SgcpError: an export, which only has their fingerprint, of a model that was not trained on
+            whole splits of this dataset.
+    """
+    summary = (card.provenance.get("export") or {}).get("trained_on")
+    if summary is None:
+        return card.trained_on
+    trained = find_trained(summary, dataset)
+    if trained is None:
+        raise SgcpError(
+            f"{path}: was trained on other images than splits of this dataset, and an export does "
+            "not list them, so that none of them may be among those to score. Score the "
+            ".safetensors that it was exported from"
+        )
+    return trained
 
 
 def advise_split(trained_on: Mapping[str, str], dataset: Dataset) -> str:

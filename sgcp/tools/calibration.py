@@ -17,6 +17,7 @@ from sgcp.core.terminal import percent, progress_bar, say, track, warn
 from sgcp.datasets.index import fingerprint_items, read_dataset, spread, trained_among
 from sgcp.datasets.raw import walk_files
 from sgcp.datasets.stale import refuse_stale
+from sgcp.inference.engines import open_engine
 from sgcp.inference.engines.base import cores
 from sgcp.inference.segmenter import Segmenter
 from sgcp.inference.tta import resize_input
@@ -158,10 +159,7 @@ class Quantizer:
     """What to score, or why nothing is scored."""
 
     def quantize(self, file: Path, out: Path) -> tuple[dict[Path, bytes], dict[str, Any]]:
-        """Quantize an ``.xml``, compare the two; return what to write as ``out``, and facts."""
-        import openvino
-
-        from sgcp.inference.engines.openvino_engine import OpenVinoEngine
+        """Quantize a graph, compare the two; return what to write as ``out``, and facts."""
         from sgcp.inference.graph import ir_files
         from sgcp.inference.quantize import quantize
 
@@ -172,13 +170,16 @@ class Quantizer:
                 bar.advance(task)
                 return self._read(path)
 
-            model = quantize(openvino.Core().read_model(file), self.paths, read)
+            model = quantize(file, self.paths, read)
         int8 = file.with_name(f"int8-{file.name}")
-        files = ir_files(model, int8)
+        onnx = file.suffix == ".onnx"
+        files = {int8: model.SerializeToString()} if onnx else ir_files(model, int8)
         for path, content in files.items():
             path.write_bytes(content)
+        engine = "onnxruntime" if onnx else "openvino"
         models = [
-            Segmenter(OpenVinoEngine(one, "fp32", cores()), self.card) for one in (file, int8)
+            Segmenter(open_engine(one, "cpu", engine, "fp32", cores()), self.card)
+            for one in (file, int8)
         ]
         facts: dict[str, Any] = {
             "images": len(self.paths),

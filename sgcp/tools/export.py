@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.extras import DISTRIBUTION, require
 from sgcp.core.files import file_sha256, to_json, write_together
 from sgcp.core.terminal import percent, say, warn
+from sgcp.datasets.index import summarize_digests
 from sgcp.inference.graph import INPUT, OPSET, InferenceGraph, export_graph
 from sgcp.inference.parity import Parity, check_parity
 from sgcp.inference.segmenter import EXPORTED, find_model
 from sgcp.models.artifact import load_model
-from sgcp.models.card import FOR_OTHERS, MAX_ENLARGED, ModelCard, read_card
+from sgcp.models.card import FOR_OTHERS, MAX_ENLARGED, ModelCard, model_digest, read_card
 from sgcp.tools.calibration import Calibration
+from sgcp.tools.export_readme import refuse_foreign, write_readme
 
 FORMATS = {".onnx": "ONNX", ".xml": "OpenVINO IR", ".pt2": "torch.export"}
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}  # by the name of a format
 SMALLEST_SIDE = 32  # below, the network's deepest features are a single pixel
 MAX_PIXELS = 2**25  # 4096 x 8192; the check computes the scores of them all
 
@@ -33,25 +37,38 @@ class ExportOptions:
     """(height, width) of the only images it takes, pixels; None: of any."""
     labels: bool = False
     """Labels of the image's size rather than scores at stride 8."""
+    format: Literal["onnx", "openvino", "torch"] | None = None
+    """None: as the suffix of the file says; for a folder, ``onnx``."""
 
 
 def export(
-    model: str, out: Path, options: ExportOptions, calibration: Calibration | None = None
+    model: str,
+    out: Path,
+    options: ExportOptions,
+    calibration: Calibration | None = None,
+    scores: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a model in the format of the suffix of ``out``, and its description beside it.
+    """Write a model for other programs, and its description beside it.
 
     The graph is compared with eager PyTorch before it is written.
 
     Args:
         model: as ``sgcp.load`` takes it.
+        out: a file, whose suffix says the format, or a folder: ``model.onnx`` (``.xml``, ``.pt2``),
+            ``model.json`` and a README.md as model hubs show it.
         calibration: images for 8-bit integers; None: floating point.
+        scores: content of ``validate.json``, for the README; used if it is of this model.
 
     Raises:
         SgcpError: model, target or options are wrong, or the graph's output differs.
     """
     source = _find_source(model)
+    readme = None if out.suffix else out / "README.md"
+    out = _name_file(out, options.format)
     _check_options(out, options, int8=calibration is not None)
     _check_target(out)
+    if readme:
+        refuse_foreign(readme)
     network, card = load_model(source)
     card = _fit_card(card, options)
     given = preprocessing(card, options.size)
@@ -65,10 +82,11 @@ def export(
         "opset": None if out.suffix == ".pt2" else OPSET,
         "versions": {"sgcp": version(DISTRIBUTION)} | {name: version(name) for name in programs},
         "weights_sha256": file_sha256(source),
+        "trained_on": summarize_digests(card.trained_on),
     }
-    files = export_graph(InferenceGraph(network, card, options.labels), out, options.size, given)
+    graph = export_graph(InferenceGraph(network, card, options.labels), out, options.size, given)
     with TemporaryDirectory() as folder:
-        for path, content in files.items():
+        for path, content in graph.items():
             (Path(folder) / path.name).write_bytes(content)
         file = Path(folder) / out.name
         found = check_parity(file, network, card, options.size)
@@ -81,12 +99,17 @@ def export(
         if not found:
             raise SgcpError(f"{out}: cannot be checked without OpenVINO. `pip install openvino`")
         if quantizer is not None:
-            files, facts["int8"] = quantizer.quantize(file, out)
-    card = replace(card, provenance=card.provenance | {"export": facts})
+            graph, facts["int8"] = quantizer.quantize(file, out)
+    # The digests of the images, thousands of lines, stay with the weights.
+    card = replace(card, trained_on={}, provenance=card.provenance | {"export": facts})
+    description = out.with_suffix(".json")
+    texts = {description: to_json(card.to_json(*graph.values()) | {FOR_OTHERS: given})}
+    if readme:
+        own = (scores or {}).get("model", {}).get("sha256") == model_digest(source)
+        texts = {readme: write_readme(out, card, given["resize"], scores if own else None)} | texts
     # A kill between the renamings leaves `out` without its description, never with a foreign one.
-    description = card.to_json(*files.values()) | {FOR_OTHERS: given}
-    write_together(files | {out.with_suffix(".json"): to_json(description).encode()})
-    _report(out, files, options, len(card.classes), found, given["resize"])
+    write_together(graph | {path: text.encode() for path, text in texts.items()})
+    _report(out, graph, options, len(card.classes), found, given["resize"])
 
 
 def model_dataset(model: str) -> str:
@@ -110,6 +133,15 @@ def preprocessing(card: ModelCard, size: tuple[int, int] | None) -> dict[str, An
     return {"color": "RGB", "dtype": "uint8", "layout": "NHWC", "resize": resize}
 
 
+def _name_file(out: Path, form: str | None) -> Path:
+    """Return the file to write: ``out``, or the one in the folder ``out``."""
+    if not out.suffix:
+        return out / f"model{SUFFIXES[form or 'onnx']}"
+    if form and out.suffix != SUFFIXES[form]:
+        raise SgcpError(f"{out}: --format {form} ends in {SUFFIXES[form]}; leave --format out")
+    return out
+
+
 def _find_source(model: str) -> Path:
     if Path(model).suffix in (*EXPORTED, ".pt2"):
         raise SgcpError(f"{model}: is itself an export. Pass the .safetensors that it came from")
@@ -119,7 +151,9 @@ def _find_source(model: str) -> Path:
 def _check_options(out: Path, options: ExportOptions, int8: bool) -> None:
     if out.suffix not in FORMATS:
         forms = ", ".join(f"{suffix} ({name})" for suffix, name in FORMATS.items())
-        raise SgcpError(f"{out}: the suffix says what is written; choose one of {forms}")
+        raise SgcpError(
+            f"{out}: the suffix says what is written; choose one of {forms}, or name a folder"
+        )
     if out.suffix == ".xml":
         require("openvino", str(out))
     if options.size is not None:
@@ -129,14 +163,12 @@ def _check_options(out: Path, options: ExportOptions, int8: bool) -> None:
                 f"--size {height} {width}: expected height and width in pixels, each at least "
                 f"{SMALLEST_SIDE}, their product at most {MAX_PIXELS:,}"
             )
-    if int8 and out.suffix != ".xml":
-        # Measured at 1024x2048 on two cores: 191 ms, where the same graph in fp32 takes 57 ms.
-        raise SgcpError(
-            f"{out}: --int8 is for OpenVINO: name it .xml (ONNX Runtime runs this network's 8-bit "
-            "graph three times slower than fp32)"
-        )
+    if int8 and out.suffix == ".pt2":
+        raise SgcpError(f"{out}: --int8 is for .onnx and .xml; leave it out")
     if int8:
         require("nncf", "--int8")
+        if out.suffix == ".onnx":
+            require("onnxruntime", f"--int8 for {out}")
 
 
 def _check_target(out: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from conftest import Project
 from networks import eager_scores, random_card, random_image, random_network, save_random
 from PIL import Image
+from ruamel.yaml import YAML
 
 import sgcp
 from sgcp.core.errors import SgcpError
@@ -35,8 +36,12 @@ def run(file, image):
     return sgcp.load(file, precision="fp32").engine.run(image)
 
 
+def read(file):
+    return json.loads(file.read_text())
+
+
 def described(file):
-    return json.loads(file.with_suffix(".json").read_text())
+    return read(file.with_suffix(".json"))
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml", ".pt2"])
@@ -79,18 +84,25 @@ def int8_facts(file):
     return described(file)["provenance"]["export"]["int8"]
 
 
+@pytest.mark.parametrize("name", ["street.xml", "street.onnx"])
 @pytest.mark.integration
-def test_int8_says_what_it_costs_and_of_learnt_images_only_the_difference(trained):
-    command = ("export", "data/models/sample", "street.xml", "--int8", "--images")
-    text = trained.ok(*command, "3")
-    assert int8_facts(trained.root / "street.xml")["images"] == 3
+def test_int8_says_what_it_costs(trained, name):
+    text = trained.ok("export", "data/models/sample", name, "--int8", "--images", "3")
+    assert int8_facts(trained.root / name)["images"] == 3
     assert "in fp32" in text
-    scores = int8_facts(trained.root / "street.xml")["scores"]
+    scores = int8_facts(trained.root / name)["scores"]
     assert scores["miou_difference"] == scores["miou_int8"] - scores["miou_fp32"]
     image = random_image(64, 128)
-    labels = sgcp.load(trained.root / "street.xml", precision="fp32").segment(image)
     plain = sgcp.load(trained.root / "data/models/sample", precision="fp32")
-    assert (labels == plain.segment(image)).mean() > 0.5
+    for precision in ("fp32", "int8", "auto"):
+        model = sgcp.load(trained.root / name, precision=precision)
+        assert (model.segment(image) == plain.segment(image)).mean() > 0.5
+        assert model.engine.precision == "int8"
+
+
+@pytest.mark.integration
+def test_int8_states_only_the_difference_of_images_that_were_learnt(trained):
+    command = ("export", "data/models/sample", "street.xml", "--int8", "--images")
     trained.set(sample__validate__split="train")
     text = trained.ok(*command, "2")
     assert "4 images that the model was trained on: mIoU" in text
@@ -139,7 +151,8 @@ def test_a_graph_that_differs_is_not_written(model, monkeypatch):
     ("arguments", "message"),
     [
         (("model.safetensors", "out.tflite"), "the suffix says what is written"),
-        (("model.safetensors", "out.onnx", "--int8"), "name it .xml"),
+        (("model.safetensors", "out.pt2", "--int8"), "--int8 is for .onnx and .xml"),
+        (("model.safetensors", "out.onnx", "--format", "torch"), "--format torch ends in .pt2"),
         (("model.safetensors", "out.onnx", "--size", "8", "8"), "--size 8 8"),
         (("model.safetensors", "out.onnx", "--size", "20000", "20000"), "--size 20000"),
         (("model.safetensors", "model.onnx"), "belongs to another model"),
@@ -219,3 +232,86 @@ def test_labels_of_a_resized_image_need_its_size(shortened):
     assert "resized to a short side of 48 pixels" in text
     assert "--size 48 64" in text
     shortened.ok("export", "model.safetensors", "out.onnx", "--labels", "--size", "48", "64")
+
+
+def program_of(readme):
+    """The Python of a README.md."""
+    return readme.read_text().partition("```python\n")[2].partition("```")[0]
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino", "torch"])
+@pytest.mark.parametrize("more", [[], ["--labels", "--size", "144", "192"]], ids=["any", "fixed"])
+@pytest.mark.integration
+def test_the_program_in_the_readme_gives_the_labels_of_load(project, form, more, monkeypatch):
+    save_random(project.root, input_side=144)
+    Image.fromarray(random_image(180, 240)).save(project.root / "street.png")
+    assert "out/model." in project.ok("export", "model.safetensors", "out", "--format", form, *more)
+    monkeypatch.chdir(project.root / "out")
+    names = {}
+    program = program_of(project.root / "out/README.md").replace("street.png", "../street.png")
+    exec(program, names)
+    photo = Image.open("../street.png")
+    plain = sgcp.load("../model.safetensors", precision="fp32")
+    if more:
+        photo = photo.resize((192, 144), Image.Resampling.BILINEAR)
+    assert names["labels"].dtype == np.uint8
+    assert (names["labels"] == plain.segment(photo)).mean() > 0.999
+    if form != "torch":
+        loaded = sgcp.load(project.root / "out", precision="fp32")
+        assert (loaded.segment(photo) == plain.segment(photo)).mean() > 0.999
+
+
+def front_matter(readme):
+    _, content, _ = readme.read_text().split("---\n", 2)
+    return YAML(typ="safe").load(content)
+
+
+@pytest.mark.integration
+def test_the_readme_has_the_score_of_this_model_alone(trained):
+    file = trained.root / "metrics/sample/validate.json"
+    scores = read(file)
+    miou = scores["miou"]
+    trained.ok("export", "data/models/sample", "out")
+    facts = front_matter(trained.root / "out/README.md")
+    assert facts["pipeline_tag"] == "image-segmentation"
+    (result,) = facts["model-index"][0]["results"]
+    assert result["metrics"] == [{"type": "mean_iou", "value": round(miou, 4)}]
+    assert f"| mIoU | {100 * miou:.2f} % on `val` |" in (trained.root / "out/README.md").read_text()
+    scores["model"]["sha256"] = "0" * 64
+    file.write_text(json.dumps(scores))
+    trained.ok("export", "data/models/sample", "out")
+    assert "model-index" not in front_matter(trained.root / "out/README.md")
+    trained.ok("export", "data/models/sample", "small", "--format", "openvino", "--int8")
+    small = int8_facts(trained.root / "small/model.xml")["scores"]
+    (result,) = front_matter(trained.root / "small/README.md")["model-index"][0]["results"]
+    assert result["metrics"][0]["value"] == round(small["miou_int8"], 4)
+
+
+def test_a_readme_of_the_users_own_stays(model):
+    (model.root / "out").mkdir()
+    (model.root / "out/README.md").write_text("# mine")
+    assert "not of an export" in model.fails("export", "model.safetensors", "out")
+    assert (model.root / "out/README.md").read_text() == "# mine"
+    assert not (model.root / "out/model.onnx").exists()
+
+
+@pytest.mark.integration
+def test_an_export_is_scored_on_images_that_it_was_not_trained_on_though_it_lists_none(trained):
+    trained.ok("export", "data/models/sample", "street.onnx")
+    summary = described(trained.root / "street.onnx")["provenance"]["export"]["trained_on"]
+    assert summary["images"] == len(
+        read(trained.root / "data/models/sample/model.json")["trained_on"]
+    )
+    assert described(trained.root / "street.onnx")["trained_on"] == {}
+    trained.ok("validate", "sample", "--model", "street.onnx")
+    scores = read(trained.root / "metrics/sample/models/street/validate.json")
+    assert scores["miou"] == pytest.approx(
+        read(trained.root / "metrics/sample/validate.json")["miou"]
+    )
+    text = trained.fails("validate", "sample", "--model", "street.onnx", "--split", "train")
+    assert "were trained on" in text
+    trained.set(sample__download__seed=8)
+    trained.ok("download", "sample")
+    trained.ok("prepare", "sample")
+    text = trained.fails("validate", "sample", "--model", "street.onnx")
+    assert "was trained on other images than splits of this dataset" in text
