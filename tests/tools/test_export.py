@@ -303,7 +303,7 @@ def test_an_export_is_scored_on_images_that_it_was_not_trained_on_though_it_list
         read(trained.root / "data/models/sample/model.json")["trained_on"]
     )
     assert described(trained.root / "street.onnx")["trained_on"] == {}
-    trained.ok("validate", "sample", "--model", "street.onnx")
+    trained.ok("validate", "sample", "--model", "street.onnx", "--name", "street")
     scores = read(trained.root / "metrics/sample/models/street/validate.json")
     assert scores["miou"] == pytest.approx(
         read(trained.root / "metrics/sample/validate.json")["miou"]
