@@ -1,5 +1,6 @@
 """The wheel: its base, alone in an empty environment, does what README.md says, without torch."""
 
+import json
 import os
 import subprocess
 import sys
@@ -115,6 +116,16 @@ def test_submissions_are_checked(base):
     text = base.run("sgcp", "check-submission", "good.zip", "--images", "leftImg8bit/test", code=1)
     assert "1 problem: the server" in text  # 3 images are not 1525
     assert "Image count" in text or "1525" in text
+
+
+def test_project_and_report_need_no_extra(base):
+    text = base.run("sgcp", "init", "streets")
+    assert "DVC is not installed, and the stages need it: pip install 'sgcpnet[pipeline]'" in text
+    assert (base.desk / "streets/pipeline/splits/camvid/train.txt").is_file()
+    base.run("sgcp", "doctor", "--json", "report.json")
+    report = json.loads((base.desk / "report.json").read_text())
+    assert {"openvino fp32", "openvino int8"} <= report["engines"]["milliseconds"].keys()
+    assert report["extras"]["pipeline"] == "not installed: pip install 'sgcpnet[pipeline]'"
 
 
 def test_what_needs_an_extra_says_so_in_one_line(base):

@@ -132,14 +132,11 @@ def _version(name: str) -> str | None:
 
 
 def _extras(found: Examination) -> None:
-    lacks = {
-        extra: [module for module in modules if not find_spec(module)]
-        for extra, modules in MODULES.items()
-    }
-    found.facts["extras"] = {
-        extra: "complete" if not missing else f"lacks {', '.join(missing)}"
-        for extra, missing in lacks.items()
-    }
+    facts = found.facts["extras"] = {}
+    for extra, modules in MODULES.items():
+        missing = [module for module in modules if not find_spec(module)]
+        state = "not installed" if len(missing) == len(modules) else f"lacks {', '.join(missing)}"
+        facts[extra] = f"{state}: {install_command(missing[0])}" if missing else "complete"
 
 
 def _machine(found: Examination) -> None:
@@ -327,17 +324,14 @@ def _project(found: Examination) -> None:
     except SgcpError as error:
         found.problem(_line(error), f"correct {PARAMS_FILE}")
     if found.facts["extras"]["pipeline"] != "complete":
-        found.problem(
-            f"the project's commands need libraries: {found.facts['extras']['pipeline']}",
-            install_command("torch"),
-        )
+        found.problem("the project's stages need more libraries", install_command("torch"))
     commit = _call(["git", "-C", str(root), "rev-parse", "--short", "HEAD"])
     changed = _call(["git", "--no-optional-locks", "-C", str(root), "status", "--porcelain"])
     facts["git commit"] = commit.strip() if commit else None
     if changed is None:
         found.problem(
             "the project is in no git repository, so DVC has no experiments or comparisons",
-            f"`git init {root}`, then commit",
+            "`git init`, `dvc config --unset core.no_scm`, then commit",
         )
     else:
         facts["changed files"] = len(changed.splitlines())

@@ -108,7 +108,8 @@ def init(folder: Path, custom: Path | None = None) -> None:
         lines = [f"  {key}: {value}" for key, value in proposal.settings(folder).items()]
         answer("\n".join([f"{folder / PARAMS}: {done}:", *lines]))
     _check(folder)
-    _print_next(folder, "sample" if proposal is None else "custom")
+    target = " validate@custom" if proposal is not None and not proposal.counts["test"][0] else ""
+    _print_next(folder, "sample" if proposal is None else "custom", f"dvc repro{target}")
 
 
 def project_files(folder: Path, proposal: Proposal | None) -> dict[str, str]:
@@ -204,7 +205,7 @@ def _check(folder: Path) -> None:
         )
 
 
-def _print_next(folder: Path, dataset: str) -> None:
+def _print_next(folder: Path, dataset: str, repro: str) -> None:
     if not find_spec("dvc"):
         warn(f"note: DVC is not installed, and the stages need it: {install_command('dvc')}")
     if not _in_git(folder):
@@ -216,7 +217,14 @@ def _print_next(folder: Path, dataset: str) -> None:
         warn("note: training needs a first commit: `git add .`, `git commit -m start`")
     cd = [] if folder.resolve() == Path.cwd() else [f"cd {folder}"]
     stages = [f"sgcp {stage} {dataset}" for stage in ("download", "prepare", "train")]
-    answer("\n".join(["next, or `dvc repro` for all stages:", *(f"  {x}" for x in cd + stages)]))
+    answer(
+        "\n".join(
+            [
+                f"next, or `{repro}` for these stages and the later ones:",
+                *(f"  {x}" for x in cd + stages),
+            ]
+        )
+    )
 
 
 def _has_commit(folder: Path) -> bool:

@@ -132,12 +132,20 @@ def test_base_install_is_no_problem_but_for_a_project(desk, project, monkeypatch
     monkeypatch.setattr(tool, "list_ways", lambda *given: {Way("openvino", "fp32"): b""})
     without(monkeypatch, *MODULES["pipeline"])
     content = report(Project(Path("/")))
-    assert content["extras"]["pipeline"].startswith("lacks torch, ")
+    assert content["extras"]["pipeline"] == "not installed: pip install 'sgcpnet[pipeline]'"
     assert content["engines"]["auto"] == "takes the only engine"
     assert "libraries" not in problems(content)
     content = report(project)
-    (one,) = (one for one in content["problems"] if "need libraries" in one["problem"])
+    (one,) = (one for one in content["problems"] if "need more libraries" in one["problem"])
     assert one["fix"] == "pip install 'sgcpnet[pipeline]'"
+
+
+def test_library_that_an_extra_lacks_is_named(monkeypatch):
+    without(monkeypatch, "dvc")
+    found = tool.Examination()
+    tool._extras(found)
+    fix = "pip install 'sgcpnet[pipeline]'"
+    assert found.facts["extras"]["pipeline"] == f"lacks dvc: {fix}"
 
 
 def test_torch_is_not_imported_to_find_no_gpu(desk, monkeypatch):

@@ -194,6 +194,7 @@ def test_custom_folder_runs_through_the_stages(desk, unnamed):
     output, table = ground(desk, unnamed)
     assert "2 train, 2 val, 1 test images" in output
     assert "6x8 (5)" in output
+    assert "`dvc repro` for these stages" in output
     assert table == "name,values,color\nclass_3,3,#ff2211\nclass_7,7,#ffffff\n"
     params = load_params(desk.root / "params.yaml")
     assert params.datasets == ("custom",)
@@ -318,6 +319,7 @@ def test_blended_edges_are_told_from_classes(desk, tmp_path):
         save(source / f"labels/{split}/a.png", np.asarray(turned))
         save(source / f"images/{split}/a.png", rng.integers(0, 255, (80, 80, 3)))
     output, table = ground(desk, source)
+    assert "`dvc repro validate@custom` for these stages" in output  # there is no test split
     assert table.splitlines()[1:] == [
         "class_0,#000000,#000000", "class_1,#e6194b,#e6194b", "class_2,#4363d8,#4363d8",
         "ignore,*,",
