@@ -41,7 +41,6 @@ def import_checkpoint(
 @command(
     "sgcp export camvid street.onnx",
     "sgcp export camvid street-ir --format openvino",
-    "sgcp export camvid fixed.xml --size 720 960 --labels",
     "sgcp export camvid street8.xml --int8 --calibrate photos",
 )
 def export(

@@ -225,7 +225,7 @@ def _engines(found: Examination) -> None:
         facts["milliseconds"][str(way)] = took
         if way.engine != "torch":
             trials.append(Trial(way, took, float((first != plain).mean())))
-    facts["auto"] = _describe_auto(image, trials)
+    facts["auto"] = _describe_auto(image, trials).removeprefix("auto ")
     if missing := [name for name in ENGINES if name != "torch" and not find_spec(name)]:
         facts["not installed"] = missing
     if not found.able:

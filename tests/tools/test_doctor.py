@@ -95,7 +95,7 @@ def test_choice_of_auto_is_that_of_the_cache(desk, monkeypatch):
     monkeypatch.setattr(type(engine), "kept", lambda self, image: kept[:2])
     auto = report(desk)["engines"]["auto"]
     assert auto.startswith(
-        f"auto takes {engine.ways[0]}: {engine.ways[0]} 1.0 ms, {engine.ways[1]}"
+        f"takes {engine.ways[0]}: {engine.ways[0]} 1.0 ms, {engine.ways[1]}"
     )
     assert "of an earlier image" in auto
 
