@@ -94,9 +94,7 @@ def test_choice_of_auto_is_that_of_the_cache(desk, monkeypatch):
     kept = [Trial(way, 1.0 + 9 * number, 0.0) for number, way in enumerate(engine.ways)]
     monkeypatch.setattr(type(engine), "kept", lambda self, image: kept[:2])
     auto = report(desk)["engines"]["auto"]
-    assert auto.startswith(
-        f"takes {engine.ways[0]}: {engine.ways[0]} 1.0 ms, {engine.ways[1]}"
-    )
+    assert auto.startswith(f"takes {engine.ways[0]}: {engine.ways[0]} 1.0 ms, {engine.ways[1]}")
     assert "of an earlier image" in auto
 
 
