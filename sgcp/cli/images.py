@@ -8,6 +8,7 @@ import typer
 
 from sgcp.cli import options
 from sgcp.cli.project import project_here
+from sgcp.core.errors import SgcpError
 
 app, command = options.commands("Your own images")
 live_option = partial(typer.Option, rich_help_panel="Live")
@@ -90,8 +91,15 @@ def segment(
     ] = 0,
     max_seconds: Annotated[
         float | None,
-        live_option(metavar="S", help="End after this time.", show_default="at its end"),
+        live_option(
+            metavar="S", help="End a stream, or --live, after this time.", show_default="at its end"
+        ),
     ] = None,
+    live: Annotated[
+        bool,
+        live_option("--live", help="Play one stream or video, and show its overlay on localhost."),
+    ] = False,
+    port: Annotated[int, live_option(metavar="N", help="Port of --live; 0 takes a free one.")] = 0,
     force: Annotated[
         bool,
         options.output_option(
@@ -111,15 +119,19 @@ def segment(
     options.refuse_input(json, paths)
     outputs = Outputs(labels, colors, overlay, alpha, legend, confidence, threshold)
     inference = InferenceOptions(flip, tuple(scale or [1.0]), window)
-    if stream := find_stream(paths):
-        from sgcp.tools.live import LiveOptions, segment_live
+    stream = find_stream(paths)
+    if stream or live:
+        from sgcp.tools.live import LiveOptions, find_source, segment_live
 
-        played = LiveOptions(max_seconds, smooth)
+        played = LiveOptions(max_seconds, smooth, port if live else None)
+        source = stream or find_source(paths)
         result = segment_live(
-            stream, model, out, outputs, input_size, inference, force, device, played
+            source, model, out, outputs, input_size, inference, force, device, played
         )
         options.write_result(json, result)
         return
+    if max_seconds is not None:
+        raise SgcpError("--max-seconds: of cameras, streams and --live alone. Leave it out")
     files = list(map(Path, paths))
     summary = tool(
         files, model, out, outputs, input_size, inference, force, device, json is not None, smooth

@@ -110,7 +110,7 @@ class AccessMiddleware:
         """Return the status and sentence that refuse a request; None: it is allowed."""
         headers = _headers(scope)
         host, path = headers.get("host", ""), scope["path"]
-        if not self._is_our_name(host):
+        if not is_our_name(host, self.host):
             return 421, "unknown server name; open the address that the server printed"
         link = path == "/" and headers.get("sec-fetch-mode") == "navigate"  # from another page
         if headers.get("origin", f"http://{host}") != f"http://{host}" or (
@@ -158,15 +158,6 @@ class AccessMiddleware:
         self.sessions.add(session)
         return None
 
-    def _is_our_name(self, host: str) -> bool:
-        """Return whether a Host header names this server: DNS can rebind a name, not a number."""
-        with suppress(ValueError):  # a malformed address
-            name = urlsplit(f"//{host}").hostname or ""
-            if name in ("localhost", self.host):
-                return True
-            return ipaddress.ip_address(name).is_loopback or not _is_loopback(self.host)
-        return False
-
     def is_inside(self, name: object) -> bool:
         """Return whether this is the path of a file in our folder, as given and percent-decoded."""
         if not isinstance(name, str):
@@ -180,6 +171,20 @@ class AccessMiddleware:
             )
         except (OSError, ValueError, RuntimeError):  # a null byte; a loop of links
             return False
+
+
+def is_our_name(host: str, own: str) -> bool:
+    """Return whether a Host header names this server: DNS can rebind a name, not a number.
+
+    Args:
+        own: the address or name that the server listens on.
+    """
+    with suppress(ValueError):  # a malformed address
+        name = urlsplit(f"//{host}").hostname or ""
+        if name in ("localhost", own):
+            return True
+        return ipaddress.ip_address(name).is_loopback or not _is_loopback(own)
+    return False
 
 
 def _objects_in(call: Any) -> Iterator[dict[str, Any]]:

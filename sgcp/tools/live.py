@@ -1,4 +1,4 @@
-"""``sgcp segment`` of cameras and network streams: labels of the newest frame, recorded."""
+"""``sgcp segment`` of cameras, streams and ``--live``: labels of the newest frame, recorded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import glob
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,14 +19,16 @@ from typing import Any
 import numpy as np
 
 from sgcp.core.errors import SgcpError, printable, shorten
-from sgcp.core.terminal import progress_bar, say, warn
+from sgcp.core.terminal import answer, progress_bar, say, warn
 from sgcp.inference.segmenter import choose_device, load
 from sgcp.inference.smoothing import Smoother
 from sgcp.inference.tta import PLAIN, InferenceOptions
 from sgcp.media.addresses import Stream
+from sgcp.media.formats import is_video
 from sgcp.media.images import UInt8
 from sgcp.media.streams import Arrival, LiveReader
 from sgcp.media.video import writing
+from sgcp.tools.live_page import LivePage
 from sgcp.tools.segment import (
     CLASSES,
     Labeller,
@@ -49,6 +51,8 @@ class LiveOptions:
     """End after this time; None: with the stream, or on Ctrl-C."""
     smooth: float = 0.0
     """Share of the earlier frames in the scores of a frame, 0 .. 1."""
+    port: int | None = None
+    """Serve the overlay there on localhost, 0: on a free port; None: it is only recorded."""
 
 
 class Statistics:
@@ -139,9 +143,13 @@ def segment_live(
     check_options(outputs, input_size, options, live.smooth)
     if live.max_seconds is not None and not 0 < live.max_seconds < float("inf"):
         raise SgcpError(f"--max-seconds: expected more than 0, got {live.max_seconds}")
+    if live.port is not None and not 0 <= live.port <= 65535:
+        raise SgcpError(f"--port: expected 0 .. 65535, got {live.port}")
     targets = outputs.paths(_name(source, out), video=True)
-    if not targets:
+    if not targets and live.port is None:
         raise SgcpError(f"{source}: no output selected. Leave --labels, --colors or --overlay on")
+    if existing := [path for path in targets.values() if path.exists() and not force]:
+        raise SgcpError(f"{existing[0]}: exists. Pass --force to overwrite it, or another --out")
     segmenter = load(model, choose_device(accelerator))
     labeller = Labeller(segmenter, outputs, input_size, options, live.smooth)
     if "labels" in targets:
@@ -154,17 +162,25 @@ def segment_live(
         return labeller.label(image, smoother(image, labeller.predict(image)))
 
     ended: BaseException | None = None
-    with LiveReader(source, warn) as reader, ExitStack() as stack:
+    with ExitStack() as stack:
+        page = None
+        if live.port is not None:
+            page = stack.enter_context(LivePage(_title(source), segmenter.classes, live.port))
+            answer(f"{page.address} shows {_title(source)}; Ctrl-C ends it")
+        reader = stack.enter_context(LiveReader(source, warn))
         # The engine compiles its graph for the size.
         segmenter.segment(reader.upright(reader.first().frame), input_size, options)
         opened = stack.enter_context(writing(targets, reader.form, live=True))
+        statistics = Statistics()
 
         def write(arrival: Arrival, image: UInt8, made: Painted) -> None:
-            painted = made | render(image, made["labels"], segmenter, targets, outputs.alpha)
+            kinds = {*targets, "overlay"} if page else targets
+            painted = made | render(image, made["labels"], segmenter, kinds, outputs.alpha)
             for kind, target in opened.items():
                 target.encode(target.prepare(painted[kind], arrival.frame))
+            if page:
+                page.show(painted["overlay"], statistics.now())
 
-        statistics = Statistics()
         try:
             _label_frames(reader, live.max_seconds, label, write, statistics)
         except (KeyboardInterrupt, SgcpError) as error:
@@ -194,7 +210,7 @@ def _label_frames(
     """Label frames one by one, each while the one before is written."""
     written: Future[None] | None = None
     with ThreadPoolExecutor(1) as pool, progress_bar() as bar:
-        task = bar.add_task(printable(reader.source), total=None)
+        task = bar.add_task(_title(reader.source), total=None)
         try:
             for arrival in reader.frames(seconds):
                 image = reader.upright(arrival.frame)
@@ -203,11 +219,22 @@ def _label_frames(
                 if written:
                     written.result()
                 written = pool.submit(write, arrival, image, made)
-                description = f"{printable(reader.source)}: {statistics}"
+                description = f"{_title(reader.source)}: {statistics}"
                 bar.update(task, completed=statistics.frames, description=description)
         finally:
             if written:
                 written.result()
+
+
+def find_source(paths: Sequence[str]) -> Path:
+    """Return the video to be played by ``--live``.
+
+    Raises:
+        SgcpError: another number of paths, or no video.
+    """
+    if len(paths) != 1 or not (path := Path(paths[0])).is_file() or not is_video(path):
+        raise SgcpError("--live: expected one camera, stream or video file")
+    return path
 
 
 def _name(source: Stream | Path, out: Path) -> Path:
@@ -219,6 +246,10 @@ def _name(source: Stream | Path, out: Path) -> Path:
     return out / next(name for name in names if not any(out.glob(f"{glob.escape(name)}_*")))
 
 
+def _title(source: Stream | Path) -> str:
+    return printable(source.name if isinstance(source, Path) else source)
+
+
 def _end_at_once_on_ctrl_c() -> None:
     """While recordings are completed: a second signal leaves them as they are, playable."""
     if threading.current_thread() is threading.main_thread():
@@ -228,7 +259,8 @@ def _end_at_once_on_ctrl_c() -> None:
 def _print(result: Mapping[str, Any]) -> None:
     latency = result["latency_ms"]
     say(
-        f"{shorten(result['files'])}: {result['frames']:,} frames in {result['seconds']:.1f} s "
+        f"{shorten(result['files']) or result['source']}: "
+        f"{result['frames']:,} frames in {result['seconds']:.1f} s "
         f"({result['frames_per_second']} frames/s), {result['dropped']:,} dropped, latency "
         f"{latency['p50']} ms, p95 {latency['p95']} ms "
         f"({result['engine']} {result['precision']})"

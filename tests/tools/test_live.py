@@ -107,6 +107,41 @@ def test_lost_stream_leaves_a_whole_recording_and_exit_code_1(desk, model, monke
     assert len(frames_of(desk.root / "segmented" / name)[0]) > 1
 
 
+# --- videos
+
+
+def test_video_is_played_live_and_recorded_whole(desk, model):
+    make_video(desk.root / "drive.mp4", 6, times=[n * n * 512 for n in range(6)])
+    text = segment(desk, model, "drive.mp4", "--live", "--json", "x.json")
+    assert re.search(r"http://127\.0\.0\.1:\d+/ shows drive\.mp4; Ctrl-C ends it", text)
+    assert files(desk) == ["drive_overlay.mp4"]
+    times, _ = frames_of(desk.root / "segmented/drive_overlay.mp4")
+    assert times == pytest.approx([n * n * 0.04 for n in range(6)], abs=0.001)
+    result = json.loads((desk.root / "x.json").read_text())
+    assert (result["frames"], result["dropped"]) == (6, 0)
+    assert "drive_overlay.mp4: exists. Pass --force" in desk.fails(
+        "segment", "drive.mp4", "--live", "--model", model)  # fmt: skip
+    segment(desk, model, "drive.mp4", "--live", "--force")
+
+
+def test_live_without_outputs_only_serves(desk, model):
+    make_video(desk.root / "drive.mp4", 3)
+    assert "drive.mp4: 3 frames in" in segment(desk, model, "drive.mp4", "--live", "--no-overlay")
+    assert not (desk.root / "segmented").exists()
+
+
+def test_live_options_are_checked(desk, model):
+    make_video(desk.root / "drive.mp4", 3)
+    for arguments, message in (
+        (("drive.mp4", "--live", "--port", "70000"), "--port: expected 0 .. 65535"),
+        (("drive.mp4", "drive.mp4", "--live"), "--live: expected one camera, stream or video"),
+        (("missing.mp4", "--live"), "--live: expected one camera, stream or video"),
+        ((".", "--live"), "--live: expected one camera, stream or video"),
+        (("drive.mp4", "--max-seconds", "3"), "--max-seconds: of cameras, streams and --live"),
+    ):
+        assert message in desk.fails("segment", *arguments, "--model", model)
+
+
 # --- real processes, really ended
 
 

@@ -1,0 +1,182 @@
+"""The page of ``sgcp segment --live``: the newest overlay, for browsers on this machine."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from html import escape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from PIL import Image
+
+from sgcp.datasets.classes import SemanticClass
+from sgcp.demo.access_middleware import HEADERS, is_our_name
+from sgcp.demo.server import address_of, listen
+from sgcp.media.images import UInt8
+
+PAGES = Path(__file__).parents[1] / "reporting" / "pages"
+HOST = "127.0.0.1"
+VIEWERS = 32  # connections at once; a page has two
+PATIENCE = 10.0  # seconds for a viewer to send its request, and to take an image
+BUFFER = 2**17  # bytes of a connection: a slow viewer skips images rather than lag behind
+QUALITY = 85  # of the JPEGs
+POLICY = (
+    "default-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class LivePage:
+    """Serve a page, its images (``/stream``) and its numbers (``/status``) on localhost.
+
+    Keeps one image: each viewer gets the newest when it has taken the one before.
+
+    Args:
+        title: shown on the page.
+        port: 0 takes a free one.
+
+    Raises:
+        SgcpError: the port is taken.
+    """
+
+    def __init__(self, title: str, classes: Sequence[SemanticClass], port: int) -> None:
+        self._listening = listen(HOST, port)
+        self.address = address_of(HOST, self._listening)
+        self.html = _render(title, classes)
+        self.status: dict[str, Any] = {"frames": 0}
+        self._changed = threading.Condition()
+        self._image: UInt8 | None = None
+        self._jpeg = b""
+        self._number = 0
+        self._ended = False
+        self._server = _Server(self, self._listening)
+
+    def __enter__(self) -> LivePage:
+        threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def show(self, image: UInt8, status: dict[str, Any]) -> None:
+        """Replace the image (H, W, 3) uint8 and the numbers."""
+        with self._changed:
+            self._image, self._jpeg, self.status = image, b"", status
+            self._number += 1
+            self._changed.notify_all()
+
+    def newest(self, after: int) -> tuple[int, bytes] | None:
+        """Wait for an image with a number above ``after``; return it as JPEG; None at the end."""
+        with self._changed:
+            while self._number <= after and not self._ended:
+                self._changed.wait()
+            if self._ended or self._image is None:
+                return None
+            if not self._jpeg:  # encoded once for all viewers, and only if there is one
+                file = io.BytesIO()
+                Image.fromarray(self._image).save(file, "JPEG", quality=QUALITY)
+                self._jpeg = file.getvalue()
+            return self._number, self._jpeg
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads, block_on_close = True, False
+
+    def __init__(self, page: LivePage, listening: socket.socket) -> None:
+        super().__init__(listening.getsockname(), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket, self.page = listening, page
+        self.free = threading.BoundedSemaphore(VIEWERS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self.free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing: a viewer left."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = PATIENCE
+
+    def do_GET(self) -> None:
+        page = self.server.page
+        refusal = self._refusal()
+        if refusal:
+            self._answer(*refusal, "text/plain")
+        elif self.path == "/":
+            self._answer(200, page.html, "text/html; charset=utf-8")
+        elif self.path == "/status":
+            self._answer(200, json.dumps(page.status), "application/json")
+        else:
+            with suppress(OSError):  # the viewer left, or does not read
+                self._stream(page)
+
+    def _refusal(self) -> tuple[int, str] | None:
+        """Return why a request is none of this page's: see ``sgcp.demo.access_middleware``."""
+        host = self.headers.get("Host", "")
+        if not is_our_name(host, HOST):
+            return 421, "unknown server name; open the address that the command printed"
+        link = self.path == "/" and self.headers.get("Sec-Fetch-Mode") == "navigate"
+        foreign = self.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site") and not link
+        if foreign or self.headers.get("Origin", f"http://{host}") != f"http://{host}":
+            return 403, "only the page itself may request this"
+        return None if self.path in ("/", "/status", "/stream") else (404, "not found")
+
+    def _stream(self, page: LivePage) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        self._begin(200, "multipart/x-mixed-replace; boundary=frame")
+        self.wfile.write(b"--frame\r\n")
+        number = 0
+        while newest := page.newest(number):
+            number, jpeg = newest
+            head = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg)
+            self.wfile.write(head + jpeg + b"\r\n--frame\r\n")
+
+    def _answer(self, status: int, text: str, kind: str) -> None:
+        body = text.encode()
+        self._begin(status, kind, len(body))
+        self.wfile.write(body)
+
+    def _begin(self, status: int, kind: str, length: int | None = None) -> None:
+        self.send_response_only(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Cache-Control", "no-store")
+        for name, value in (HEADERS | {"content-security-policy": POLICY}).items():
+            self.send_header(name, value)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing for each request."""
+
+
+def _render(title: str, classes: Sequence[SemanticClass]) -> str:
+    legend = "\n".join(
+        f'<li><span style="background: rgb{item.color}"></span>{escape(item.name)}</li>'
+        for item in classes
+    )
+    template = Template((PAGES / "live.html").read_text(encoding="utf-8"))
+    css = (PAGES / "base.css").read_text(encoding="utf-8")
+    return template.substitute(title=escape(title), css=css, legend=legend)
