@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -200,6 +201,8 @@ def _pair(seen: Proposal, files: Mapping[Path, Path]) -> list[Path]:
         if split in LABELLED and not both:
             advice = f"Move some pairs into {IMAGES}/{split} and {LABELS}/{split}"
             seen.problems[f"no image of {split} has a label map. {advice}"] = []
+    if seen.pairs == 1:
+        seen.problems["train has one image with a label map, and training needs two. Add some"] = []
     return labels
 
 
@@ -310,12 +313,13 @@ def _propose_classes(seen: Proposal, values: list[LabelValues], lists: list[str]
         unnamed = not seen.colored and code == IGNORE and code not in names and not alone
         rows[IGNORED if void or unnamed else name].append(code)
     ignored = rows.pop(IGNORED, [])
-    if len(rows) < 2:
+    if not 2 <= len(rows) <= MAX_CLASSES:
         raise SgcpError(
-            f"{seen.folder}: pixels that are not ignored have one value alone, {shorten(rows)}; 2 "
-            f"classes are needed. Write {CLASSES} yourself, as docs/custom-dataset.md shows"
+            f"{seen.folder}: {len(rows)} classes that are not ignored ({shorten(rows)}); 2 to "
+            f"{MAX_CLASSES} are possible. Write {CLASSES} as docs/custom-dataset.md shows, or "
+            "export label maps with one value for each class"
         )
-    spare = (color_code(*color) for color in safe(MAX_CLASSES).tolist())
+    spare = chain((color_code(*color) for color in safe(MAX_CLASSES).tolist()), range(2**24))
     used: set[int] = set()
     for name, codes in rows.items():
         wanted = codes[0] if seen.colored else colors.get(codes[0])

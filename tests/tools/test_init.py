@@ -352,7 +352,12 @@ def test_folder_that_is_not_whole_is_described(desk, unnamed):
         (lambda source: [save(p, halves(3, 3)) for p in source.glob("labels/*/*.png")],
          "have 1 different values (3)"),
         (lambda source: (source / "classes.txt").write_text("3 void\n7 land\n"),
-         "have one value alone, land"),
+         "1 classes that are not ignored (land)"),
+        (lambda source: [save(source / f"labels/{p}.png", np.arange(48).reshape(6, 8) + base)
+                         for p, base in zip(["train/a", "train/b", "val/c", "val/d"],
+                                            [0, 48, 96, 144], strict=True)],
+         "192 rows"),
+        (lambda source: (source / "labels/train/a.png").unlink(), "training needs two"),
         (lambda source: [p.write_bytes(b"") for p in source.glob("labels/*/*.png")],
          "no label map can be used"),
         (lambda source: (source / "classes.csv").write_text("a,b\n"), "expected the columns"),
@@ -364,6 +369,17 @@ def test_problem_of_a_folder_is_a_message(desk, unnamed, change, message):
     result = desk.run("init", "--custom", unnamed)
     assert "Traceback" not in result.output
     assert message in result.output + result.stderr
+
+
+def test_grey_photographs_are_no_label_maps(desk, tmp_path):
+    source = tmp_path / "photos"
+    for split in ("train", "val"):
+        save(source / f"images/{split}/a.png", noise(1, (16, 16)))
+        save(source / f"labels/{split}/a.png", np.arange(256).reshape(16, 16))
+    message = desk.fails("init", "--custom", source)
+    assert "255 classes that are not ignored (class_0, " in message
+    assert not (source / "classes.csv").exists()
+    assert list(desk.root.iterdir()) == []
 
 
 def test_table_of_classes_that_exists_is_compared_with_the_labels(desk, source):
