@@ -10,6 +10,7 @@ graphs of fixed and of any size, and exporting by tracing.
 import argparse
 import tempfile
 import warnings
+import zlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -112,6 +113,9 @@ def painting(image: np.ndarray, found: np.ndarray, segmenter: sgcp.Segmenter) ->
         },
         "write the overlay": {
             "Pillow": lambda: Image.fromarray(mixed).save(BytesIO(), "PNG"),
+            "run lengths by Pillow, without imagecodecs": lambda: Image.fromarray(mixed).save(
+                BytesIO(), "PNG", compress_type=zlib.Z_RLE
+            ),
             "run lengths, any line filter": encode(imagecodecs.PNG.FILTER.ALL),
             "run lengths, one line filter: ours": encode(ONE_FILTER),
         },

@@ -9,8 +9,8 @@ DISTRIBUTION = "sgcpnet"
 MODULES = {
     "pipeline": (
         "torch", "torchvision", "lightning_fabric", "dvc", "scmrepo", "dvclive",
-        "cityscapesscripts", "pandas", "safetensors", "requests", "appdirs", "altair",
-        "vl_convert", "jinja2",
+        "cityscapesscripts", "imagecodecs", "pandas", "safetensors", "requests", "appdirs",
+        "altair", "vl_convert", "jinja2",
     ),
     "video": ("av",),
     "onnx": ("onnx", "onnxruntime"),

@@ -3,9 +3,8 @@
 Two policies. An image of a dataset (``read_image``, ``read_label``) is refused, never repaired,
 where its bytes can be understood in two ways: 16 bits cut to 8, transparency dropped, the first of
 several frames, a rotation that only some programs apply. A photograph (``read_photo``) is read as a
-viewer shows it. Either way a file is read once. Its pixels are decoded once, but for PNGs with a
-palette, interlaced or with a black last row, which are decoded again to find missing rows, and
-photographs of 16-bit colours, again to doubt their brightness.
+viewer shows it. Either way a file is read once. Its pixels are decoded once, but for photographs of
+16-bit colours, which are decoded again to doubt their brightness where imagecodecs is installed.
 """
 
 import io
@@ -17,13 +16,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFilter, ImageOps
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.extras import require
 from sgcp.core.files import write_bytes
+
+try:
+    import imagecodecs
+except ModuleNotFoundError:  # 80 MB, of the extra `pipeline`; Pillow takes longer
+    imagecodecs = None  # type: ignore[assignment]
 
 UInt8 = NDArray[np.uint8]
 NO_TEXT: Mapping[str, str] = {}
@@ -36,11 +40,14 @@ MAX_BYTES = 2**28
 IMAGE_MODES = ("1", "L", "P", "RGB", "LA", "RGBA")
 LABEL_LAYOUTS = ("L", "P", "P;1", "P;2", "P;4")  # "L;4" would be stretched from 0..15 to 0..255
 ORIENTING_CHUNKS = {b"eXIf", b"iTXt", b"zTXt", b"tEXt"}  # may follow the pixels
-PNG_SIGNATURE = 8  # bytes
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_HEADER = 33  # bytes: the signature and the chunk IHDR
-ONE_FILTER = imagecodecs.PNG.FILTER.PAETH
+PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the colour type in the header
+# Beginning and step of rows and of columns of each pass of an interlaced PNG (Adam7).
+PASSES = ((0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2),
+          (1, 2, 0, 1))  # fmt: skip
+NO_FILTER, ONE_FILTER, ALL_FILTERS = 0x08, 0x80, 0xF8  # libpng's none, Paeth, and all
 WHITE = (255, 255, 255, 255)
-DEEP_DECODERS = {"PNG": imagecodecs.png_decode, "TIFF": imagecodecs.tiff_decode}  # keep 16 bits
 DARK = 2**14  # a 16-bit image whose values are all smaller is doubted
 BAND = 256  # rows
 
@@ -146,8 +153,9 @@ def read_photo(path: Path, doubt: Callable[[str], object] | None = None) -> UInt
         deep = ";16" in _pixel_layout(image) and not image.mode.startswith("I;16")
         if (pixels := _decode(image, content, "RGB")) is not None:
             return pixels
-        if deep and (decode := DEEP_DECODERS.get(image.format or "")):
-            _doubt_depth(str(path), decode(content), doubt)
+        if deep and imagecodecs and image.format in ("PNG", "TIFF"):
+            keep = imagecodecs.png_decode if image.format == "PNG" else imagecodecs.tiff_decode
+            _doubt_depth(str(path), keep(content), doubt)
         ImageOps.exif_transpose(image, in_place=True)
         try:
             return convert_photo(image, doubt, str(path))
@@ -253,7 +261,7 @@ def write_png(path: Path, array: NDArray[np.integer], text: Mapping[str, str] = 
 def encode_png(
     array: NDArray[np.integer],
     text: Mapping[str, str] = NO_TEXT,
-    filters: int = imagecodecs.PNG.FILTER.ALL,
+    filters: int = ALL_FILTERS,
 ) -> bytes:
     """Encode (H, W) as a PNG of one channel or (H, W, 3) as RGB, uint8 or uint16.
 
@@ -265,21 +273,41 @@ def encode_png(
         filters: of RGB; libpng chooses one for each line. ``ONE_FILTER`` takes two thirds of the
             time of all for as many bytes.
     """
-    png = imagecodecs.PNG
-    content = bytes(
-        imagecodecs.png_encode(
-            np.ascontiguousarray(array),
-            strategy=png.STRATEGY.RLE,
-            filter=png.FILTER.NONE if array.ndim == 2 else filters,
-        )
+    content = _compress(np.ascontiguousarray(array), NO_FILTER if array.ndim == 2 else filters)
+    chunks = b"".join(
+        _chunk(b"tEXt", f"{key}\0{value}".encode("latin-1")) for key, value in text.items()
     )
-    chunks = b"".join(_text_chunk(*pair) for pair in text.items())
     return content[:PNG_HEADER] + chunks + content[PNG_HEADER:]
 
 
-def _text_chunk(key: str, value: str) -> bytes:
-    content = b"tEXt" + f"{key}\0{value}".encode("latin-1")
-    return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+def _compress(array: NDArray[np.integer], filters: int) -> bytes:
+    if imagecodecs:
+        rle = imagecodecs.PNG.STRATEGY.RLE
+        return bytes(imagecodecs.png_encode(array, strategy=rle, filter=filters))
+    if array.ndim == 2:
+        return _compress_grey(array)
+    if array.dtype != np.uint8:
+        require("imagecodecs", "a PNG of 16-bit colours")
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG", compress_type=zlib.Z_RLE)
+    return buffer.getvalue()
+
+
+def _compress_grey(array: NDArray[np.integer]) -> bytes:
+    """Encode (H, W) without line filters, in a fifth of the time that Pillow filters it in."""
+    height, width = array.shape
+    size = array.dtype.itemsize
+    lines = np.zeros((height, 1 + width * size), np.uint8)  # the first byte: no filter
+    lines[:, 1:] = array.astype(array.dtype.newbyteorder(">")).view(np.uint8)
+    packer = zlib.compressobj(strategy=zlib.Z_RLE)
+    header = struct.pack(">IIBBBBB", width, height, 8 * size, 0, 0, 0, 0)
+    chunks = {b"IHDR": header, b"IDAT": packer.compress(lines.data) + packer.flush(), b"IEND": b""}
+    return PNG_SIGNATURE + b"".join(_chunk(*pair) for pair in chunks.items())
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    end = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + end
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -352,28 +380,42 @@ def _pixel_layout(image: Image.Image) -> str:
 def _decode(image: Image.Image, content: bytes, layout: str) -> UInt8 | None:
     """Decode an opened file whose bytes are ``content``, and refuse one with wrong checksums.
 
-    libpng decodes a PNG of this layout and nothing but pixels in two thirds of Pillow's time
-    (benchmarks/inference_parts.py), and refuses rows that are missing. All others are decoded by
-    Pillow, which fills such rows with zeros: they remain in ``image``, and None is returned.
+    libpng (imagecodecs) decodes a PNG of this layout and nothing but pixels in two thirds of
+    Pillow's time (benchmarks/inference_parts.py), and refuses rows that are missing. All others are
+    decoded by Pillow, which fills such rows with zeros: they remain in ``image``, and None is
+    returned.
     """
     with Image.open(io.BytesIO(content), formats=PHOTO_FORMATS) as again:
         again.verify()  # every chunk: decoders skip some of them
     png = image.format == "PNG"
     plain = png and image.info.keys() <= {"dpi"} and _pixel_layout(image) == layout
-    if plain and ORIENTING_CHUNKS.isdisjoint(_chunk_kinds(content)):
+    if plain and imagecodecs and ORIENTING_CHUNKS.isdisjoint(k for k, _ in _chunks(content)):
         return imagecodecs.png_decode(content)
     image.load()
     if png and (image.info.get("interlace") or not np.asarray(image)[-1].any()):
-        imagecodecs.png_decode(content)  # raises where rows are missing
+        _refuse_missing_rows(content)
     return None
 
 
-def _chunk_kinds(content: bytes) -> Iterator[bytes]:
-    """Yield the kind of every chunk of a verified PNG."""
-    place = PNG_SIGNATURE
+def _refuse_missing_rows(content: bytes) -> None:
+    """Raise ValueError where a verified PNG has fewer bytes of pixels than its header says."""
+    width, height, bits, color, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, 16)
+    needed = 0
+    for top, down, left, across in PASSES if interlaced else ((0, 1, 0, 1),):
+        rows, columns = len(range(top, height, down)), len(range(left, width, across))
+        needed += rows * (1 + -(-columns * bits * PNG_CHANNELS[color] // 8)) if columns else 0
+    packed = b"".join(part for kind, part in _chunks(content) if kind == b"IDAT")
+    if len(zlib.decompressobj().decompress(packed, needed)) < needed:
+        raise ValueError("rows are missing")
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield the kind and the content of every chunk of a verified PNG."""
+    view = memoryview(content)
+    place = len(PNG_SIGNATURE)
     while place + 8 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, place)
-        yield kind
+        yield kind, view[place + 8 : place + 8 + length]
         place += length + 12  # length, kind and checksum
 
 

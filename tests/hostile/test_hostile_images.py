@@ -80,6 +80,15 @@ LABELS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True, params=["libpng", "pillow"])
+def codec(request):
+    """Both ways to PNG: the runtime has no imagecodecs."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "pillow":
+            patch.setattr(images, "imagecodecs", None)
+        yield request.param
+
+
 @pytest.mark.parametrize(
     ("read", "name", "case"),
     [
