@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sgcp.core.errors import SgcpError
 from sgcp.datasets.ground_truth import GroundTruth, read_ground_truth
 from sgcp.inference.segmenter import translation
-from sgcp.inference.tta import PLAIN, InferenceOptions
+from sgcp.inference.tta import PLAIN, Float32, InferenceOptions
 from sgcp.media.images import UInt8, read_image
 from sgcp.metrics.confusion import Counts, count_image
 from sgcp.metrics.protocol import protocol_of
@@ -29,6 +31,9 @@ class ScoredImage:
     prediction: UInt8
     """(H, W) train ids of the dataset."""
     counts: Counts
+    scores: Float32 | None
+    """(K, h, w) at stride 8, in the order of the dataset's train ids; None: the model gives labels.
+    """
 
 
 class Scorer:
@@ -61,9 +66,14 @@ class Scorer:
         path = self.layout.raw / item.image
         image = read_image(path)
         truth = read_ground_truth(self.layout.prepared, item)
-        prediction = self.to_train_ids[self.model.segment(image, self.input_size, self.options)]
+        if self.model.engine.labels:
+            labels, scores = self.model.segment(image, self.input_size, self.options), None
+        else:
+            found = self.model.predict(image, self.input_size, self.options)
+            labels, scores = found.labels, found.scores[np.argsort(self.to_train_ids)]
+        prediction = self.to_train_ids[labels]
         try:
             counts = count_image(truth, prediction, self.protocol, self.label_ids)
         except ValueError as error:
             raise SgcpError(f"{path}: {error}; prepare again") from None
-        return ScoredImage(image, truth, prediction, counts)
+        return ScoredImage(image, truth, prediction, counts, scores)

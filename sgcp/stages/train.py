@@ -38,6 +38,7 @@ from sgcp.datasets.transforms import TrainTransform
 from sgcp.media.images import read_label
 from sgcp.models import NETWORKS
 from sgcp.models.network import Normalize
+from sgcp.training.calibration import calibrate
 from sgcp.training.checkpoints import Checkpoints
 from sgcp.training.initialization import Initialization, make_network, read_initialization
 from sgcp.training.log import Reporter
@@ -129,7 +130,13 @@ def run_training(inputs: Inputs, fabric: Fabric) -> None:
         progress = fit(run, data, checkpoints, reporter, watch)
     checkpoints.save(progress)  # if the models are refused, they need not be trained again
     if first:
-        write_models(layout, dataset, inputs.learned, run.learnt, initial, settings, progress)
+
+        def temperature(weights: Mapping[str, Tensor]) -> float:
+            return calibrate(run, weights, data.validate) if data.validate else 1.0
+
+        write_models(
+            layout, dataset, inputs.learned, run.learnt, initial, settings, progress, temperature
+        )
         place_curves(layout)
         shutil.rmtree(layout.resume, ignore_errors=True)
 

@@ -13,7 +13,7 @@ import numpy as np
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import building_folder, json_digest
 from sgcp.core.parallel import map_threads
-from sgcp.core.terminal import track, warn
+from sgcp.core.terminal import percent, say, track, warn
 from sgcp.datasets.ground_truth import read_ground_truth
 from sgcp.datasets.index import (
     SPLITS,
@@ -28,6 +28,7 @@ from sgcp.datasets.stale import refuse_stale
 from sgcp.inference.engines.choice import BUNDLED
 from sgcp.inference.segmenter import find_model, inference_options, load_segmenter
 from sgcp.media.images import read_image, write_png
+from sgcp.metrics.calibration import Sample, describe_calibration
 from sgcp.metrics.iou import Tally
 from sgcp.metrics.results import place_beside, write_scores
 from sgcp.metrics.scorer import Scorer
@@ -85,16 +86,22 @@ def validate(
     refuse_stale(layout, dataset, items)
     scorer = Scorer(layout, dataset, segmenter, settings.input_size, inference_options(settings))
 
-    def score(item: Item) -> tuple[Counts, bytes]:
+    def score(item: Item) -> tuple[Counts, bytes, Sample | None]:
         scored = scorer.score(item)
+        sample = None
+        if scored.scores is not None:
+            truth = scored.truth.train_ids[scored.truth.segments]
+            sample = Sample(scored.scores, truth)
         packed = imagecodecs.lz4_encode(scored.prediction.tobytes(), header=True)
-        return scored.counts, bytes(packed)  # 2 % of the pixels, in 1 ms for 2 megapixels
+        return scored.counts, bytes(packed), sample  # 2 % of the pixels, in 1 ms for 2 megapixels
 
-    tally, predictions = Tally(scorer.protocol), {}
+    tally, predictions, samples = Tally(scorer.protocol), {}, []
     found = map_threads(score, items, segmenter.workers)
-    for item, (counts, packed) in zip(items, track(found, "validating", len(items)), strict=True):
+    shown = track(found, "validating", len(items))
+    for item, (counts, packed, sample) in zip(items, shown, strict=True):
         tally.add(item.key, counts)
         predictions[item.key] = packed
+        samples += [sample] if sample and len(sample.truth) else []
     by_key = {item.key: item for item in items}
     with building_folder(layout.panels, f"{settings.panels} {fingerprint_items(items)}") as folder:
         for place, chosen in choose_images(tally.images, settings.panels):
@@ -109,7 +116,15 @@ def validate(
             "contains both"
         )
     origin |= describe_model(segmenter, items, settings, digest)
-    return write_scores(layout.scores, dataset, items, tally, origin)
+    if samples:
+        origin["calibration"] = describe_calibration(samples, card.temperature)
+    content = write_scores(layout.scores, dataset, items, tally, origin)
+    if calibration := content.get("calibration"):
+        say(
+            f"expected calibration error {percent(calibration['ece_calibrated'])} % at the model's "
+            f"temperature {calibration['temperature']}, {percent(calibration['ece'])} % at 1"
+        )
+    return content
 
 
 def read_trained(path: Path, card: ModelCard, dataset: Dataset) -> Mapping[str, str]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Keys of a metrics file, beside its means, that describe how and on which data it was scored.
 KEPT = (
     "iou", "split", "split_fingerprint", "dataset", "edition", "protocol", "class_order",
-    "input_size", "flip", "scales", "window", "engine", "precision", "images",
+    "input_size", "flip", "scales", "window", "engine", "precision", "images", "calibration",
 )  # fmt: skip
 
 
@@ -40,7 +40,9 @@ def bundle(
     """Train a recipe on train and val together; write its weights, description and graph.
 
     The recipe was chosen on val. Its score there, of the model trained on train alone, goes into
-    the description. An interrupted run resumes, and a finished one is not repeated.
+    the description, and the temperature is the one fitted there: the bundled model has learnt the
+    images of val, on which it would seem too sure. An interrupted run resumes, and a finished one
+    is not repeated.
 
     Args:
         target: folder for ``DATASET.safetensors``, ``.json`` and ``.onnx``; by default the
@@ -65,9 +67,11 @@ def bundle(
     run_once(place, settings, machine)
     network, card = load_model(place.model)
     provenance = card.provenance | {"recipe": recipe, "commit": commit, "chosen_by": chosen}
+    temperature = (chosen.get("calibration") or {}).get("fitted_temperature", 1.0)
+    card = replace(card, provenance=provenance, temperature=temperature)
     path = target / f"{layout.dataset}.safetensors"
     path.with_suffix(".onnx").unlink(missing_ok=True)  # of other weights
-    save_model(network, network.state_dict(), replace(card, provenance=provenance), path)
+    save_model(network, network.state_dict(), card, path)
     bundle_graph(path)
     say(
         f"{path}: '{recipe}', {settings.epochs} epochs on {len(dataset.split('trainval'))} "

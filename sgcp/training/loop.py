@@ -212,6 +212,18 @@ def mean_loss(fabric: Fabric, data: Data, progress: Progress) -> dict[str, float
     return {}  # this epoch leaves out the labelled images
 
 
+def network_inputs(
+    run: Run, dataset: SegmentationDataset, indices: Iterable[int]
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield (1, 3, h, w) uint8 on the device, as the network is to see it, and labels (H, W)."""
+    for image, label in map_threads(dataset.__getitem__, indices, READERS):
+        image, size = image[None], (label.shape[0], label.shape[1])
+        network_size = input_size(*size, run.settings.input_side)
+        if network_size != size:
+            image = F.interpolate(image, network_size, mode="bilinear", antialias=True)
+        yield run.fabric.to_device(image), label
+
+
 def evaluate(run: Run, dataset: SegmentationDataset) -> dict[str, float]:
     """Score ``run.learnt`` on single images, over all processes, at the labels' own size.
 
@@ -226,12 +238,8 @@ def evaluate(run: Run, dataset: SegmentationDataset) -> dict[str, float]:
     classes = dataset.num_classes
     confusion = np.zeros((classes, classes), np.int64)
     mine = range(fabric.global_rank, len(dataset), fabric.world_size)
-    for image, label in map_threads(dataset.__getitem__, mine, READERS):
-        image, size = image[None], (label.shape[0], label.shape[1])
-        network_size = input_size(*size, run.settings.input_side)
-        if network_size != size:
-            image = F.interpolate(image, network_size, mode="bilinear", antialias=True)
-        prediction = predictor(fabric.to_device(image), size)[0].cpu().numpy()
+    for image, label in network_inputs(run, dataset, mine):
+        prediction = predictor(image, (label.shape[0], label.shape[1]))[0].cpu().numpy()
         confusion += count_pairs(label.numpy(), prediction, 256)[:classes, :classes]
     on_device = torch.from_numpy(confusion).to(fabric.device)
     total: Any = fabric.all_reduce(on_device, reduce_op="sum")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import platform
 import shutil
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sgcp.core.extras import DISTRIBUTION
 from sgcp.core.files import (
@@ -42,13 +43,17 @@ def write_models(
     initial: Initialization,
     settings: TrainSettings,
     progress: Progress,
+    calibrate: Callable[[Mapping[str, Tensor]], float],
 ) -> None:
     """Write ``last`` and, as ``settings.keep`` says, ``model``, with their descriptions.
 
     The descriptions contain nothing that differs between equal runs.
+
+    Args:
+        calibrate: returns the temperature of the network with some weights.
     """
 
-    def card(epoch: int) -> ModelCard:
+    def card(epoch: int, temperature: float) -> ModelCard:
         provenance = {
             "trained_by": "sgcp train",
             "recipe": settings.recipe,
@@ -69,6 +74,7 @@ def write_models(
             encoder=settings.encoder,
             trained_size=settings.crop,
             input_side=settings.input_side,
+            temperature=temperature,
             trained_on=trained_digests(learned, initial.trained_on),
             provenance=provenance,
             dataset=dataset.name,
@@ -80,9 +86,11 @@ def write_models(
     best = settings.keep == "best"
     weights, epoch = progress.best_weights if best else last, settings.epochs
     kept = progress.best_epoch if best else epoch
+    temperature = calibrate(weights)
+    of_last = temperature if kept == epoch else calibrate(last)
     with building_folder(layout.model, key="train") as folder:
-        save_model(network, weights, card(kept), folder / "model.safetensors")
-        save_model(network, last, card(epoch), folder / "last.safetensors")
+        save_model(network, weights, card(kept, temperature), folder / "model.safetensors")
+        save_model(network, last, card(epoch, of_last), folder / "last.safetensors")
         layout.snapshot.check()
     score = (
         f" (mIoU {progress.best_miou:.4f} at best on '{settings.validate_split}', epoch "

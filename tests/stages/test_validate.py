@@ -79,14 +79,41 @@ def test_scores_agree_with_their_tables_and_with_the_best_epoch_of_training(kept
     assert right / confusion["pixels"].sum() == pytest.approx(content["pixel_accuracy"])
 
 
+def test_temperature_of_training_is_in_the_card_and_is_the_one_that_validate_would_fit(kept):
+    """Training fits it in PyTorch on the same pixels of the same split."""
+    calibration = metrics(kept)["calibration"]
+    folder = kept.root / "data/models/sample"
+    card = json.loads((folder / "model.json").read_text())
+    assert card["temperature"] == calibration["temperature"] != 1
+    assert calibration["fitted_temperature"] == pytest.approx(card["temperature"], rel=2e-3)
+    assert calibration["nll_calibrated"] < calibration["nll"]
+    assert calibration["pixels"] == 2 * 4096
+    last = json.loads((folder / "last.json").read_text())
+    assert 0.05 <= last["temperature"] <= 20
+
+
+def test_a_model_without_a_temperature_is_scored_as_it_is(trained):
+    path = trained.root / "data/models/sample/model.json"
+    card = json.loads(path.read_text())
+    before = metrics(trained)
+    del card["temperature"]  # as older versions wrote it
+    path.write_text(json.dumps(card))
+    trained.ok("validate", "sample")
+    after = metrics(trained)
+    assert after["miou"] == before["miou"]
+    assert after["calibration"]["ece_calibrated"] == after["calibration"]["ece"]
+    assert after["calibration"]["ece"] == before["calibration"]["ece"]
+
+
 def test_panels_show_what_was_scored_each_image_segmented_once(trained, monkeypatch):
-    segmented, segment = [], segmenter.Segmenter.segment
+    segmented, predict = [], segmenter.Segmenter.predict
 
     def record(self, *given):
-        segmented.append(segment(self, *given))
-        return segmented[-1]
+        found = predict(self, *given)
+        segmented.append(found.labels)
+        return found
 
-    monkeypatch.setattr(segmenter.Segmenter, "segment", record)
+    monkeypatch.setattr(segmenter.Segmenter, "predict", record)
     trained.ok("validate", "sample")
     assert len(segmented) == 2
     folder = trained.root / "data/panels/sample"

@@ -44,6 +44,8 @@ def test_bundle_is_the_recipe_on_train_and_val_with_its_origin(committed, tmp_pa
     assert origin["settings"]["split"] == "trainval"
     assert origin["chosen_by"]["miou"] == scores["miou"]
     assert origin["chosen_by"]["split"] == "val"
+    fitted = scores["calibration"]["fitted_temperature"]
+    assert sgcp.load(tmp_path / "weights/sample.safetensors").card.temperature == fitted != 1
     assert len(sgcp.load(tmp_path / "weights/sample.safetensors").classes) == 19
     # DVC's own outputs are as they were.
     kept = json.loads((committed.root / "data/models/sample/model.json").read_text())
