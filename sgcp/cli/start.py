@@ -10,7 +10,7 @@ from sgcp.cli import options
 app, command = options.commands("Start")
 
 
-@command("sgcp init streets", "sgcp init mine --custom ~/photos/labelled")
+@command("sgcp init streets", "sgcp init mine --custom /data/mine")
 def init(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Empty folder or existing repository.")
