@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ from PIL import Image
 import sgcp
 from sgcp.core.errors import SgcpError
 from sgcp.inference.engines.choice import BUNDLED
-from sgcp.inference.segmenter import find_model
+from sgcp.inference.engines.interface import check_graph
+from sgcp.inference.segmenter import choose_device, find_model
 from sgcp.models.card import MAX_ENLARGED, input_size
 
 
@@ -119,3 +121,20 @@ def test_a_strip_is_not_enlarged_beyond_what_memory_holds():
     assert height > 30
     assert input_size(4096, 4096, 5000) == (4096, 4096)
     assert input_size(1, 1, 720) == (720, 720)
+
+
+def test_device_without_torch_is_the_processor_even_beside_a_gpu(monkeypatch):
+    monkeypatch.setattr("sgcp.inference.segmenter.find_spec", lambda name: None)
+    monkeypatch.setattr("sgcp.core.extras.find_spec", lambda name: None)
+    monkeypatch.setattr(Path, "glob", lambda *_: [Path("/dev/nvidia0")])
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert choose_device("auto") == choose_device("cpu") == "cpu"
+    with pytest.raises(SgcpError, match=r"'cuda' needs torch, .*'sgcpnet\[pipeline\]'`"):
+        choose_device("cuda")
+
+
+def test_exported_onnx_without_onnx_names_its_extra(tmp_path, monkeypatch):
+    (tmp_path / "street.onnx").write_bytes(b"x")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(SgcpError, match=r"street\.onnx needs onnx, .*'sgcpnet\[onnx\]'`"):
+        check_graph(tmp_path / "street.onnx", 11)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.extras import require
 from sgcp.models.card import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def check_graph(file: Path, classes: int) -> None:
 
 def _onnx_ports(file: Path) -> tuple[list[Port], list[Port]]:
     """Return the inputs and outputs that an ONNX file declares."""
+    require("onnx", str(file))
     import onnx
     from google.protobuf.message import DecodeError
 
