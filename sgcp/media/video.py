@@ -171,7 +171,7 @@ class VideoTarget:
             )
         self.form, self.labels = form, path.suffix == LOSSLESS
         self.file = file if live else None
-        self.container = av.open(file, "w", format=container, container_options=its_options)
+        self.container = av.open(_Sink(file), "w", format=container, container_options=its_options)
         height, width = form.size
         odd = (0, 0) if self.labels else (height % 2, width % 2)  # H.264 takes even sizes
         self.padding = ((0, odd[0]), (0, odd[1]), (0, 0))[: 2 if self.labels else 3]
@@ -225,6 +225,28 @@ class VideoTarget:
         if stream := self.sound.get(packet.stream_index):
             packet.stream = stream
             self.container.mux(packet)
+
+
+class _Sink:
+    """A file that fails once: PyAV prints a traceback where writes fail while it ends a video."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.failed, self.tell = file, False, file.tell
+
+    def write(self, content: bytes) -> int:
+        return self._try(self.file.write, content) or len(content)
+
+    def seek(self, *place: int) -> int:
+        return self._try(self.file.seek, *place) or 0
+
+    def _try(self, work: Callable[..., int], *given: Any) -> int | None:
+        if self.failed:
+            return None
+        try:
+            return work(*given)
+        except OSError:
+            self.failed = True
+            raise
 
 
 @contextmanager

@@ -6,9 +6,9 @@ import glob
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, count
@@ -163,6 +163,7 @@ def segment_live(
 
     ended: BaseException | None = None
     with ExitStack() as stack:
+        end_at_once_on_ctrl_c = stack.enter_context(_handling_interrupts())
         page = None
         if live.port is not None:
             page = stack.enter_context(LivePage(_title(source), segmenter.classes, live.port))
@@ -185,7 +186,7 @@ def segment_live(
             _label_frames(reader, live.max_seconds, label, write, statistics)
         except (KeyboardInterrupt, SgcpError) as error:
             ended = error
-            _end_at_once_on_ctrl_c()
+            end_at_once_on_ctrl_c()
     files = [path.as_posix() for path in targets.values()]
     result = statistics.summary() | {
         "source": source.as_posix() if isinstance(source, Path) else str(source),
@@ -250,10 +251,20 @@ def _title(source: Stream | Path) -> str:
     return printable(source.name if isinstance(source, Path) else source)
 
 
-def _end_at_once_on_ctrl_c() -> None:
-    """While recordings are completed: a second signal leaves them as they are, playable."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+@contextmanager
+def _handling_interrupts() -> Iterator[Callable[[], object]]:
+    """Yield what makes Ctrl-C end the process at once; at the end it is as before.
+
+    It is for the time while recordings are completed: they then stay as they are, playable.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _print(result: Mapping[str, Any]) -> None:

@@ -98,13 +98,15 @@ def test_no_output_and_wrong_options_are_refused(desk, model):
 
 def test_lost_stream_leaves_a_whole_recording_and_exit_code_1(desk, model, monkeypatch):
     monkeypatch.setattr(streams, "LOST", 0.0)
+    before = signal.getsignal(signal.SIGINT)
     with serving_http() as (address, _):
         result = desk.run("segment", f"{address}/40", "--model", model, *SMALL)
     assert result.exit_code == 1
+    assert signal.getsignal(signal.SIGINT) is before
     assert re.search(rf"error: {address}/40: lost: no frame for 0 seconds", result.stderr)
     assert "dropped, latency" in result.output
     (name,) = files(desk)
-    assert len(frames_of(desk.root / "segmented" / name)[0]) > 1
+    assert frames_of(desk.root / "segmented" / name)[0][0] == 0
 
 
 # --- videos
@@ -209,6 +211,24 @@ def test_killed_recording_can_be_played_but_has_no_final_name(tmp_path, model):
         times, _ = frames_of(running.folder / name)
         assert len(times) > RATE / 5
         assert all(a < b for a, b in pairwise(times))
+
+
+@pytest.mark.integration
+def test_full_disk_is_one_message_and_what_was_written_can_be_played(tmp_path, model):
+    sgcp.load(model).segment(np.zeros((48, 64, 3), np.uint8), (48, 64))  # into the cache
+    with serving_rtsp(3000) as address:
+        limited = ["bash", "-c", 'ulimit -f 20; exec "$@"', "-", sys.executable]
+        ended = subprocess.run(
+            [*limited, "-m", "sgcp", "segment", address, "--model", str(model), *SMALL],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+    assert ended.returncode == 1
+    assert re.fullmatch(r"error: File too large.*\n", ended.stderr)
+    (path,) = (tmp_path / "segmented").iterdir()
+    assert path.name.endswith("_overlay.mp4.partial")
+    with av.open(str(path)) as container:
+        assert next(container.decode(video=0)).width == 64
 
 
 @pytest.mark.integration
