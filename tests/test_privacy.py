@@ -148,7 +148,7 @@ def test_commands_connect_to_nothing_and_write_into_the_cache_alone(machine, lin
 def test_cache_is_where_the_user_wants_it(machine):
     machine.run(sys.executable, "-c", RUN, "segment street.png", SGCP_CACHE="kept")
     assert machine.left() == []
-    assert list((machine.project / "kept" / "graphs").iterdir())
+    assert list((machine.project / "kept" / "compiled").iterdir())
 
 
 def test_import_switches_statistics_off_and_nothing_else():
