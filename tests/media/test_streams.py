@@ -204,9 +204,10 @@ def test_file_is_played_whole(tmp_path):
         ("elsewhere", "cannot be played"),  # redirects to a file
     ],
 )
-def test_what_is_no_stream_is_one_message_and_no_other_address_is_asked(path, problem):
-    playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n/20\n#EXT-X-ENDLIST\n"
-    with serving_http({"list.m3u8": playlist}) as (address, server):
+def test_what_is_no_stream_is_one_message_and_no_other_address_is_asked(tmp_path, path, problem):
+    playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n/a.ts\n#EXT-X-ENDLIST\n"
+    segment = make_video(tmp_path / "a.ts", 25).read_bytes()
+    with serving_http({"list.m3u8": playlist, "a.ts": segment}) as (address, server):
         text = refused(f"{address.replace('://', '://me:secret@')}/{path}?secret")
         assert {asked.partition("?")[0] for asked in server.asked} == {f"/{path}"}
     assert re.search(problem, text)
