@@ -10,10 +10,10 @@ MODULES = {
     "pipeline": (
         "torch", "torchvision", "lightning_fabric", "dvc", "scmrepo", "dvclive",
         "cityscapesscripts", "imagecodecs", "pandas", "safetensors", "requests", "appdirs",
-        "altair", "vl_convert", "jinja2",
+        "altair", "vl_convert", "jinja2", "onnx",
     ),
     "video": ("av",),
-    "onnx": ("onnx", "onnxruntime"),
+    "onnx": ("onnxruntime",),
     "int8": ("nncf",),
     "demo": ("gradio",),
     "benchmark": ("cv2", "segmentation_models_pytorch", "onnxscript", "matplotlib"),

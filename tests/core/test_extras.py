@@ -18,7 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NOT_IMPORTED = {"dev", "s3", "ssh", "mutation", "fuzz"}
 CAPS = {"numpy", "pillow"}  # in the base, with an upper bound in an extra
 # Modules that come with one of the table.
-WITHIN = {"google": "onnx", "urllib3": "requests"} | dict.fromkeys(
+WITHIN = {"urllib3": "requests"} | dict.fromkeys(
     ("gradio_client", "fastapi", "starlette", "uvicorn"), "gradio"
 )
 OWN_MESSAGE = {"ultralytics"}
@@ -43,9 +43,7 @@ def test_table_names_what_each_extra_installs():
     assert extras.keys() == MODULES.keys()
     for extra, requirements in extras.items():
         named = set().union(*map(distributions_of, MODULES[extra]))
-        elsewhere = set().union(*(map(distributions_of, MODULES["onnx"])))
-        assert distributions(requirements) - CAPS - named <= elsewhere, extra
-        assert named <= distributions(requirements), extra
+        assert named == distributions(requirements) - CAPS, extra
 
 
 def imported_modules() -> set[str]:

@@ -68,7 +68,7 @@ MORE = helper.make_tensor_value_info("more", TensorProto.FLOAT, [1])
     [
         ("inputs are image uint8 (?, ?, ?, 3); more float32 (1)", lambda g: g.input.append(MORE)),
         ("outputs are scores float32 (?, 11, ?, ?); zz float32 (of any rank)", add_output),
-        ("inputs are missing", lambda g: g.ClearField("input")),
+        ("damaged or not an ONNX graph", lambda g: g.ClearField("input")),
         (
             "inputs are image float32",
             lambda g: setattr(tensor(g.input[0]), "elem_type", TensorProto.FLOAT),
@@ -91,7 +91,7 @@ MORE = helper.make_tensor_value_info("more", TensorProto.FLOAT, [1])
             lambda g: setattr(tensor(g.output[0]).shape.dim[1], "dim_value", 19),
         ),
         (
-            "outputs are scores type 7",
+            "outputs are scores i64",
             lambda g: setattr(tensor(g.output[0]), "elem_type", TensorProto.INT64),
         ),
     ],

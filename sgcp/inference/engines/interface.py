@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.extras import require
 from sgcp.models.card import MAX_BYTES
 
 if TYPE_CHECKING:
-    import onnx
     import openvino
 
 
@@ -52,7 +50,7 @@ def check_graph(file: Path, classes: int) -> None:
             raise SgcpError(
                 f"{part}: {part.stat().st_size:,} bytes, far more than this network has"
             )
-    if file.suffix == ".xml" and not find_spec("openvino"):
+    if not find_spec("openvino"):
         return  # nothing runs it
     inputs, outputs = _onnx_ports(file) if file.suffix == ".onnx" else _ir_ports(file)
     image = Port("image", "uint8", (1, None, None, 3))
@@ -71,29 +69,21 @@ def check_graph(file: Path, classes: int) -> None:
 
 
 def _onnx_ports(file: Path) -> tuple[list[Port], list[Port]]:
-    """Return the inputs and outputs that an ONNX file declares."""
-    require("onnx", str(file))
-    import onnx
-    from google.protobuf.message import DecodeError
+    """Return the inputs and outputs that an ONNX file declares; nothing of it is worked out."""
+    from openvino.frontend import FrontEndManager
 
     try:
-        graph = onnx.load_model_from_string(file.read_bytes()).graph
-    except DecodeError:
-        graph = onnx.GraphProto()
-    if not graph.node:
+        model = FrontEndManager().load_by_framework("onnx").load(str(file))
+        places = model.get_inputs(), model.get_outputs()
+    except Exception:  # OpenVINO's own classes derive from Exception alone
+        places = [], []
+    if places == ([], []):
         raise SgcpError(f"{file}: damaged or not an ONNX graph; export it again")
-    types: dict[int, str] = {onnx.TensorProto.UINT8: "uint8", onnx.TensorProto.FLOAT: "float32"}
-
-    def port(info: onnx.ValueInfoProto) -> Port:
-        tensor = info.type.tensor_type
-        sides = [side.dim_value if side.HasField("dim_value") else None
-                 for side in tensor.shape.dim]  # fmt: skip
-        kind = types.get(tensor.elem_type, f"type {tensor.elem_type}")
-        return Port(info.name, kind, tuple(sides) if tensor.HasField("shape") else None)
-
-    constants = {tensor.name for tensor in graph.initializer}
-    inputs = [port(info) for info in graph.input if info.name not in constants]
-    return inputs, [port(info) for info in graph.output]
+    inputs, outputs = (
+        [_port(p.get_names(), model.get_element_type(p), model.get_partial_shape(p)) for p in side]
+        for side in places
+    )
+    return inputs, outputs
 
 
 def _ir_ports(file: Path) -> tuple[list[Port], list[Port]]:
@@ -107,15 +97,17 @@ def _ir_ports(file: Path) -> tuple[list[Port], list[Port]]:
         is_ir = False
     if not is_ir:  # OpenVINO would try it as every other format, aloud
         raise SgcpError(f"{file}: damaged or not an OpenVINO IR; export it again")
-    types = {"u8": "uint8", "f32": "float32"}
-
-    def port(info: openvino.Output) -> Port:
-        kind = info.get_element_type().get_type_name()
-        shape = info.get_partial_shape()
-        sides = None
-        if not shape.rank.is_dynamic:
-            sides = tuple(None if side.is_dynamic else side.get_length() for side in shape)
-        return Port(min(info.get_names(), default="?"), types.get(kind, kind), sides)
-
     model = read_model(file)
-    return [port(info) for info in model.inputs], [port(info) for info in model.outputs]
+    inputs, outputs = (
+        [_port(p.get_names(), p.get_element_type(), p.get_partial_shape()) for p in side]
+        for side in (model.inputs, model.outputs)
+    )
+    return inputs, outputs
+
+
+def _port(names: set[str] | list[str], kind: openvino.Type, shape: openvino.PartialShape) -> Port:
+    sides = None
+    if not shape.rank.is_dynamic:
+        sides = tuple(None if side.is_dynamic else side.get_length() for side in shape)
+    name = kind.get_type_name()
+    return Port(min(names, default="?"), {"u8": "uint8", "f32": "float32"}.get(name, name), sides)
