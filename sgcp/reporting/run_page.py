@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.extras import DISTRIBUTION
 from sgcp.core.layout import Layout
 from sgcp.core.machine import processor_name, usable_cores
 from sgcp.core.terminal import percent
@@ -221,7 +222,7 @@ def _describe_making(root: Path) -> str:
     commit = _git(root, "log", "-1", "--format=%h", "--abbrev=12", "--", *CODE)
     changed = " with changes" if _git(root, "status", "--porcelain", "--", *CODE) else ""
     at = f", code and settings of commit {commit}{changed}" if commit else ""
-    return f"Made by sgcp {version('sgcp')}{at}, on {processor_name()}."
+    return f"Made by sgcp {version(DISTRIBUTION)}{at}, on {processor_name()}."
 
 
 def _git(root: Path, *arguments: str) -> str:
