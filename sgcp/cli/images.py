@@ -130,8 +130,9 @@ def segment(
         )
         options.write_result(json, result)
         return
-    if max_seconds is not None:
-        raise SgcpError("--max-seconds: of cameras, streams and --live alone. Leave it out")
+    for name, given in (("--max-seconds", max_seconds is not None), ("--port", bool(port))):
+        if given:
+            raise SgcpError(f"{name}: of cameras, streams and --live alone. Leave it out")
     files = list(map(Path, paths))
     summary = tool(
         files, model, out, outputs, input_size, inference, force, device, json is not None, smooth

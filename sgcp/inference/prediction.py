@@ -27,7 +27,7 @@ class Prediction:
 
     scores: Float32
     """(K, h, w) float32 at stride 8: logits; with test-time augmentation, the logarithm of the
-    averaged probabilities."""
+    summed probabilities of its versions."""
     size: tuple[int, int]
     """(height, width) of the image, H and W below."""
     temperature: float = 1.0

@@ -173,7 +173,7 @@ def look_at(folder: Path) -> Proposal:
         raise SgcpError(f"{folder}: no label map can be used: {shorten(seen.explain(), 1)}")
     _count_values(seen, values)
     if listed:
-        _compare(seen, folder / CLASSES)
+        _compare(seen, files[Path(CLASSES)])
     else:
         named = {name for name in place.skipped if re.search(CLASS_LIST, name, re.IGNORECASE)}
         _propose_classes(seen, values, sorted(named, key=len))

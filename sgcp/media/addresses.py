@@ -36,6 +36,8 @@ class Stream:
         if self.is_camera:
             return printable(self.address.lower())
         scheme, _, rest = self.address.partition("://")
+        if _has_split_password(rest):
+            return f"{scheme.lower()}://..."
         place, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
         path = re.sub(r"[=@][^/&;]*", "=...", path)
         return printable(f"{scheme.lower()}://{place.rpartition('@')[2]}{slash}{path}")
@@ -45,6 +47,12 @@ class Stream:
         """A name for files: ``camera-0``, ``192.168.1.20-8554-street``."""
         words = re.findall(r"[\w.]+", str(self).partition("://")[2] or str(self), re.ASCII)
         return "-".join(words).strip(".")[:80] or self.scheme
+
+
+def _has_split_password(rest: str) -> bool:
+    """Return whether what follows ``://`` ends its host within a password: ``me:a/b@host``."""
+    host, *path = re.split(r"[/?#]", rest, maxsplit=1)
+    return "@" not in host and "@" in "".join(path)
 
 
 def parse_stream(text: str) -> Stream | None:
@@ -62,6 +70,11 @@ def parse_stream(text: str) -> Stream | None:
     if scheme[1].lower() not in SCHEMES:
         kinds = ", ".join(f"{kind}://" for kind in SCHEMES)
         raise SgcpError(f"{stream}: not a stream that is read; expected {kinds} or camera:N")
+    if _has_split_password(text.partition("://")[2]):
+        raise SgcpError(
+            f"{stream}: has an @ behind its host. In a password write / ? # @ as %2F %3F %23 %40, "
+            "in a path @ as %40"
+        )
     try:
         host = urlsplit(text).port is not None or urlsplit(text).hostname
     except ValueError:

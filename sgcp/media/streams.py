@@ -33,7 +33,7 @@ from sgcp.media.video_reader import (
 )
 
 # No playlist among the formats, and only the protocols of each scheme: an address that the user
-# did not name is never asked, but for an HTTP redirect.
+# did not name is never asked, but where the server redirects to it (HTTP, RTSP).
 FORMATS = {
     "rtsp": "rtsp,rtp,mpegts",
     "udp": "mpegts",
@@ -53,6 +53,7 @@ QUICK = {"analyzeduration": "1000000"}  # microseconds of the stream, to find it
 PATIENCE = 10.0  # seconds to wait for an answer, and later for the next frame
 PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between attempts to open a broken stream
 LOST = 300.0  # seconds without a frame after which a broken stream is given up
+GLANCE = 0.5  # seconds between two looks: a wait without end is not interrupted on Windows
 TICKS = 1000  # a second, of the frames' times
 NO_VIDEO = (av.error.InvalidDataError, av.error.ArgumentError)  # the latter: not in FORMATS
 CAMERAS = {  # by platform: FFmpeg's device and how it names a camera
@@ -96,7 +97,7 @@ class LiveReader:
         self._error: SgcpError | None = None
         self._changed = threading.Condition()
         self._stopping, self._ended = threading.Event(), False
-        self._last = 0.0
+        self._last = self._shown = 0.0
         # FFmpeg waits up to PATIENCE for a silent source; nobody waits for the thread then.
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -118,7 +119,7 @@ class LiveReader:
         """
         with self._changed:
             while self._newest is None and not self._ended:
-                self._changed.wait()
+                self._changed.wait(GLANCE)
             if self._newest is None:
                 raise self._error or SgcpError(f"{self.source}: a video without frames")
             return self._newest
@@ -148,7 +149,7 @@ class LiveReader:
                 left = None if end is None else end - perf_counter()
                 if left is not None and left <= 0:
                     return None
-                self._changed.wait(left)
+                self._changed.wait(GLANCE if left is None else min(left, GLANCE))
             newest, self._newest = self._newest, None
             self._changed.notify_all()
         if newest is None and self._error:
@@ -182,6 +183,12 @@ class LiveReader:
                 with open_stream(stream) as video:
                     recorded = is_recorded(stream, video)
                     self._play(video, _decode(video), recorded)
+                    early = recorded and self._shown < video.declared_end()
+                if early:
+                    raise SgcpError(
+                        f"{stream}: ends early, after {self.received:,} frames. Run the command "
+                        "again, or download the file first"
+                    )
                 if recorded and self.received:
                     return
             except FAILURES as error:
@@ -191,7 +198,7 @@ class LiveReader:
                     raise SgcpError(f"{what}. {_advice(stream, error)}") from None
             except SgcpError as error:
                 problem = str(error).removeprefix(f"{stream}: ")
-                if not self.received:
+                if not self.received or recorded:
                     raise
             if self._stopping.is_set():
                 return
@@ -218,7 +225,7 @@ class LiveReader:
                 shown = float(frame.pts * video.stream.time_base)
                 begin = max(begin, clock - shown)  # later, where the network is slower
                 self._stopping.wait(max(0.0, begin + shown - clock))
-                clock = shown
+                clock = self._shown = shown
             self._keep(video, frame, clock, recorded)
             if self._stopping.is_set():
                 return
@@ -246,8 +253,8 @@ def _decode(video: VideoReader) -> Iterator[av.VideoFrame]:
         except av.error.InvalidDataError:
             frames = []
         for frame in frames:
-            last = perf_counter()
             yield frame
+            last = perf_counter()  # not the time that a recording waits for its reader
         if perf_counter() - last > PATIENCE:
             raise SgcpError(f"no frame that can be decoded for {PATIENCE:g} seconds")
 

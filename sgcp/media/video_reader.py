@@ -129,7 +129,7 @@ class VideoReader:
                 yield packet, packet.decode() if packet.stream is self.stream else []
         except FAILURES as error:
             raise self._damage(reason(error)) from None
-        if broken or ends < self._declared_end():
+        if broken or ends < self.declared_end():
             raise self._damage("ends early")
 
     def form(self) -> VideoForm:
@@ -164,7 +164,7 @@ class VideoReader:
         image: Any = frame.reformat(format="rgb24", **size).to_ndarray()
         return _turn(image, *directions)
 
-    def _declared_end(self) -> float:
+    def declared_end(self) -> float:
         """Return the seconds at which the file should end at the earliest; 0: unknown."""
         if self.container.duration is None:
             return 0.0

@@ -67,7 +67,9 @@ def bundle(
     run_once(place, settings, machine)
     network, card = load_model(place.model)
     provenance = card.provenance | {"recipe": recipe, "commit": commit, "chosen_by": chosen}
-    temperature = (chosen.get("calibration") or {}).get("fitted_temperature", 1.0)
+    plain = chosen["flip"] is False and chosen["scales"] == [1.0] and chosen["window"] is None
+    calibration = chosen.get("calibration") if plain else None  # of the scores of a plain run
+    temperature = (calibration or {}).get("fitted_temperature", 1.0)
     card = replace(card, provenance=provenance, temperature=temperature)
     path = target / f"{layout.dataset}.safetensors"
     path.with_suffix(".onnx").unlink(missing_ok=True)  # of other weights

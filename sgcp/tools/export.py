@@ -105,11 +105,21 @@ def export(
     description = out.with_suffix(".json")
     texts = {description: to_json(card.to_json(*graph.values()) | {FOR_OTHERS: given})}
     if readme:
-        own = (scores or {}).get("model", {}).get("sha256") == model_digest(source)
-        texts = {readme: write_readme(out, card, given["resize"], scores if own else None)} | texts
+        own = scores if scores and is_score_of(scores, source, options.size) else None
+        texts = {readme: write_readme(out, card, given["resize"], own)} | texts
     # A kill between the renamings leaves `out` without its description, never with a foreign one.
     write_together(graph | {path: text.encode() for path, text in texts.items()})
     _report(out, graph, options, len(card.classes), found, given["resize"])
+
+
+def is_score_of(scores: Mapping[str, Any], source: Path, size: tuple[int, int] | None) -> bool:
+    """Return whether scores are of this model, as its export runs it."""
+    plain = {"flip": False, "scales": [1.0], "window": None}
+    return (
+        scores.get("model", {}).get("sha256") == model_digest(source)
+        and all(scores.get(key) == value for key, value in plain.items())
+        and (size is None or scores.get("input_size") == list(size))
+    )
 
 
 def model_dataset(model: str) -> str:
@@ -152,7 +162,8 @@ def _check_options(out: Path, options: ExportOptions, int8: bool) -> None:
     if out.suffix not in FORMATS:
         forms = ", ".join(f"{suffix} ({name})" for suffix, name in FORMATS.items())
         raise SgcpError(
-            f"{out}: the suffix says what is written; choose one of {forms}, or name a folder"
+            f"{out}: the suffix says what is written; choose one of {forms}, or a folder "
+            "without a dot in its name"
         )
     if out.suffix == ".xml":
         require("openvino", str(out))
@@ -180,7 +191,7 @@ def _check_target(out: Path) -> None:
         if path.exists() and not out.exists():
             raise SgcpError(
                 f"{path}: belongs to another model, and {out.name} needs the same name. Choose "
-                f"another one, such as {out.stem}-{out.suffix[1:]}{out.suffix}"
+                f"another folder, or another name, such as {out.stem}-{out.suffix[1:]}{out.suffix}"
             )
     folder = next(parent for parent in out.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):

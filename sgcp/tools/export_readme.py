@@ -22,7 +22,7 @@ README = """\
 ---
 {ours}
 pipeline_tag: image-segmentation
-tags: [semantic-segmentation, street-scenes, {library}]
+tags: [semantic-segmentation, {library}]
 license: other
 license_name: that-of-the-training-data
 metrics: [mean_iou]
@@ -30,7 +30,7 @@ metrics: [mean_iou]
 
 # {network} for {dataset}
 
-Semantic segmentation of street scenes: one of {count} classes for every pixel.
+Semantic segmentation: one of {count} classes for every pixel.
 
 | | |
 |---|---|
@@ -197,6 +197,8 @@ def write_program(file: Path, resize: Mapping[str, Any] | None, labels: bool) ->
     if resize and "short_side" in resize:
         lines += [
             f"factor = {resize['short_side']} / min(photo.size)",
+            f"largest = ({resize['max_enlarged_pixels']} / photo.width / photo.height) ** 0.5",
+            "factor = min(factor, max(1, largest))",
             "seen = photo.resize([round(side * factor) for side in photo.size], BILINEAR)",
         ]
     elif resize:

@@ -76,9 +76,8 @@ def init(folder: Path, custom: Path | None = None) -> None:
     if custom is not None:
         from sgcp.inspection.custom_folder import look_at, print_proposal, write_classes
 
-        proposal = look_at(custom)
+        proposal = look_at(custom.expanduser())
         print_proposal(proposal)
-        write_classes(proposal)
     contents = project_files(folder, proposal)
     if os.path.lexists(folder / GRAPH) and CODE not in _text(folder / GRAPH):
         del contents[CODE]  # a clone, which lists the code itself
@@ -87,6 +86,8 @@ def init(folder: Path, custom: Path | None = None) -> None:
         if file := next((up for up in (folder / name).parents if up.is_file()), None):
             raise SgcpError(f"{file}: is a file where a folder belongs. Rename it")
         write_text(folder / name, contents[name])
+    if proposal is not None:
+        write_classes(proposal)
     kept = [name for name in contents if name not in missing]
     old = _text(folder / CODE)
     if CODE in kept and old.startswith(CODE_HEAD) and old != contents[CODE]:

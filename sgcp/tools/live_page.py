@@ -83,11 +83,15 @@ class LivePage:
                 self._changed.wait()
             if self._ended or self._image is None:
                 return None
-            if not self._jpeg:  # encoded once for all viewers, and only if there is one
-                file = io.BytesIO()
-                Image.fromarray(self._image).save(file, "JPEG", quality=QUALITY)
-                self._jpeg = file.getvalue()
-            return self._number, self._jpeg
+            number, image, jpeg = self._number, self._image, self._jpeg
+        if not jpeg:  # only if there is a viewer, without holding up the recording
+            file = io.BytesIO()
+            Image.fromarray(image).save(file, "JPEG", quality=QUALITY)
+            jpeg = file.getvalue()
+            with self._changed:
+                if self._number == number:
+                    self._jpeg = jpeg
+        return number, jpeg
 
 
 class _Server(ThreadingHTTPServer):

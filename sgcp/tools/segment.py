@@ -179,13 +179,15 @@ def segment(
             ]
         )
         jobs = _plan(given, out, outputs, settings)
-        finished = set() if force else _finished(jobs)
-        todo = [job for job in jobs if job.source not in finished]
+        log = Log()
+        _leave_out_videos(jobs, log)
+        able = [job for job in jobs if job.source not in log.failed]
+        finished = set() if force else _finished(able)
+        todo = [job for job in able if job.source not in finished]
         segmenter = load(model, device, callers=cores())
         labeller = Labeller(segmenter, outputs, input_size, options, smooth)
         if any("labels" in job.targets for job in todo):
             write_classes(out / CLASSES, segmenter, force)
-        log = Log()
 
         def paint(image: UInt8, job: Job, prediction: Prediction | None = None) -> Painted:
             made = labeller.label(image, prediction)
@@ -278,8 +280,7 @@ def check_options(
 def _plan(paths: Sequence[Path], out: Path, outputs: Outputs, settings: str) -> list[Job]:
     jobs = []
     for source, stem in name_outputs(find_media(paths, out), out).items():
-        if video := is_video(source):
-            require("av", display_name(source))
+        video = is_video(source)
         jobs.append(Job(source, outputs.paths(stem, video), video, settings))
         if not jobs[-1].targets:
             raise SgcpError(
@@ -293,6 +294,18 @@ def _plan(paths: Sequence[Path], out: Path, outputs: Outputs, settings: str) -> 
         if path.is_dir():
             raise SgcpError(f"{path}: is a folder, not a file. Choose another --out")
     return jobs
+
+
+def _leave_out_videos(jobs: Sequence[Job], log: Log) -> None:
+    """Note videos as failed where PyAV is missing; refuse where there is nothing else."""
+    for job in jobs:
+        try:
+            if job.video:
+                require("av", display_name(job.source))
+        except SgcpError as error:
+            if all(one.video for one in jobs):
+                raise
+            log.failed[job.source] = str(error)
 
 
 def _finished(jobs: Sequence[Job]) -> set[Path]:

@@ -277,10 +277,13 @@ def test_the_readme_has_the_score_of_this_model_alone(trained):
     (result,) = facts["model-index"][0]["results"]
     assert result["metrics"] == [{"type": "mean_iou", "value": round(miou, 4)}]
     assert f"| mIoU | {100 * miou:.2f} % on `val` |" in (trained.root / "out/README.md").read_text()
-    scores["model"]["sha256"] = "0" * 64
+    for other in ({"model": {"sha256": "0" * 64}}, {"flip": True}, {"scales": [1.0, 2.0]}):
+        file.write_text(json.dumps(scores | other))
+        trained.ok("export", "data/models/sample", "out")
+        assert "model-index" not in front_matter(trained.root / "out/README.md")
     file.write_text(json.dumps(scores))
-    trained.ok("export", "data/models/sample", "out")
-    assert "model-index" not in front_matter(trained.root / "out/README.md")
+    trained.ok("export", "data/models/sample", "sized", "--size", "96", "192")
+    assert "model-index" not in front_matter(trained.root / "sized/README.md")
     trained.ok("export", "data/models/sample", "small", "--format", "openvino", "--int8")
     small = int8_facts(trained.root / "small/model.xml")["scores"]
     (result,) = front_matter(trained.root / "small/README.md")["model-index"][0]["results"]

@@ -47,7 +47,7 @@ def segment(desk, model, address, *options):
 def test_stream_is_recorded_with_the_times_of_its_frames(desk, model):
     with serving_http() as (address, _):
         text = segment(desk, model, f"{address.replace('://', '://me:secret@')}/200?secret",
-                       "--labels", "--colors", "--max-seconds", "1.5",
+                       "--labels", "--colors", "--max-seconds", "3",
                        "--json", "x.json")  # fmt: skip
     names = files(desk)
     stem = re.fullmatch(r"(127\.0\.0\.1-\d+-200-\d{8}-\d{6})_colors\.mp4", names[0])[1]
