@@ -19,12 +19,6 @@ from sgcp.cli import app
 
 pytestmark = pytest.mark.integration
 
-EXAMPLES = [
-    example
-    for name, command in get_command(app).commands.items()
-    for example in help_examples(command)
-    if name != "export"  # on docs/export.md
-]
 # What is not run here, and why.
 ELSEWHERE = {
     r"git clone|git commit \.\.\.|make ": "is what runs the tests, or is no command",
@@ -34,7 +28,15 @@ ELSEWHERE = {
     r"CITYSCAPES_USERNAME=": "asks a server; tests/datasets/test_account.py has one",
     r"dvc plots show data/resume": "wants a training run in progress",
     r"dvc remote add .*(s3|ssh)://": "wants a server",
+    r"sgcp segment (camera|rtsp|udp|https?):": "wants a source; tests/tools/test_live.py has some",
 }
+EXAMPLES = [
+    example
+    for name, command in get_command(app).commands.items()
+    for example in help_examples(command)
+    if name != "export"  # on docs/export.md
+    and not any(re.match(pattern, example) for pattern in ELSEWHERE)
+]
 ANSWERS = (0, 1)  # of check-submission: without a problem, or with some
 SLOW = "docs/experiments.md"
 # With their files and output: in test_custom_dataset, test_contributing, test_docs_code.
