@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 import sgcp
 from sgcp.inference import labels
-from sgcp.inference.engines.openvino_engine import HINTS
+from sgcp.inference.engines.openvino_engine import HINTS, precisions
 from sgcp.inference.graph import InferenceGraph, to_onnx
 from sgcp.inference.prediction import Prediction
 from sgcp.media.images import ONE_FILTER, encode_png, read_image, write_png
@@ -179,7 +179,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     image = read_image(options.image)
     size = (image.shape[0], image.shape[1])
-    segmenter = sgcp.load(options.model)
+    segmenter = sgcp.load(options.model, precision="fp32")  # one engine for all sizes
     scores = segmenter.engine.scores(image)
     found = segmenter.segment(image)
     print(f"{size[0]}x{size[1]}, {segmenter.engine.name} {segmenter.engine.precision}")
@@ -198,7 +198,7 @@ def main() -> None:
             },
             **painting(image, found, segmenter),
         }
-        for precision in dict.fromkeys(["f32", HINTS[segmenter.engine.precision]]):
+        for precision in map(HINTS.__getitem__, precisions()):
             parts[f"graph, {precision}"] = graphs(options.model, image, precision)
         for title, ways in parts.items():
             compare(title, ways, options.runs)

@@ -169,6 +169,17 @@ def make_project(root: Path) -> Project:
     return Project(root)
 
 
+@pytest.fixture(scope="module", params=["libpng", "pillow"])
+def codec(request):
+    """Both ways to PNG: the runtime has no imagecodecs."""
+    from sgcp.media import images
+
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "pillow":
+            patch.setattr(images, "imagecodecs", None)
+        yield request.param
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """An empty project with tiny settings."""

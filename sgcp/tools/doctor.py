@@ -328,7 +328,11 @@ def _project(found: Examination) -> None:
     commit = _call(["git", "-C", str(root), "rev-parse", "--short", "HEAD"])
     changed = _call(["git", "--no-optional-locks", "-C", str(root), "status", "--porcelain"])
     facts["git commit"] = commit.strip() if commit else None
-    if changed is None:
+    if changed is None and any((above / ".git").exists() for above in (root, *root.parents)):
+        found.problem(
+            "git cannot read the project's repository", f"`git -C {root} status` says why"
+        )
+    elif changed is None:
         found.problem(
             "the project is in no git repository, so DVC has no experiments or comparisons",
             "`git init`, `dvc config --unset core.no_scm`, then commit",

@@ -179,6 +179,8 @@ def segment(
             ]
         )
         jobs = _plan(given, out, outputs, settings)
+        if smooth and not any(job.video for job in jobs):
+            raise SgcpError("--smooth: of videos, cameras and streams alone. Leave it out")
         log = Log()
         _leave_out_videos(jobs, log)
         able = [job for job in jobs if job.source not in log.failed]
@@ -401,7 +403,8 @@ def render(
     if "overlay" in kinds:
         made["overlay"] = blend(image, made["colors"], alpha)
         unknown = labels == IGNORE
-        made["overlay"][unknown] = image[unknown]
+        if unknown.any():  # below --threshold alone
+            made["overlay"][unknown] = image[unknown]
     return {kind: made[kind] for kind in kinds if kind in made}
 
 

@@ -19,6 +19,8 @@ from sgcp.core.errors import SgcpError
 from sgcp.media import images
 from sgcp.media.images import read_image, read_label, read_size
 
+pytestmark = pytest.mark.usefixtures("codec")
+
 RGB = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8))
 GREEN = Image.new("RGB", (8, 6), "green")
 HALF = RGB.convert("RGBA")
@@ -78,15 +80,6 @@ LABELS = {
     "RGBA": (saved(Image.new("RGBA", (4, 4))), "mode RGBA"),
     **{name: (content, "") for name, (content, _) in ALL.items() if "palette" not in name},
 }
-
-
-@pytest.fixture(scope="module", autouse=True, params=["libpng", "pillow"])
-def codec(request):
-    """Both ways to PNG: the runtime has no imagecodecs."""
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "pillow":
-            patch.setattr(images, "imagecodecs", None)
-        yield request.param
 
 
 @pytest.mark.parametrize(

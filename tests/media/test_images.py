@@ -29,19 +29,12 @@ from sgcp.media.images import (
     write_png,
 )  # fmt: skip
 
+pytestmark = pytest.mark.usefixtures("codec")
+
 SHAPES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 RGB = Image.fromarray(np.indices((12, 20, 3)).sum(0).astype(np.uint8) * 7)  # smooth: for JPEG
 TURNED = Image.Exif()
 TURNED[0x0112] = 6  # shown turned clockwise
-
-
-@pytest.fixture(scope="module", autouse=True, params=["libpng", "pillow"])
-def codec(request):
-    """Both ways to PNG: the runtime has no imagecodecs."""
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "pillow":
-            patch.setattr(images, "imagecodecs", None)
-        yield request.param
 
 
 @given(arrays.arrays(np.uint8, SHAPES))

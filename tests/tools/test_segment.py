@@ -123,13 +123,16 @@ def test_pixels_below_the_threshold_get_no_class_and_no_colour(drive):
     assert any((frame == 255).any() for frame in labels_of(out / "drive_labels.mkv"))
 
 
-@pytest.mark.parametrize("option", [["--confidence"], ["--threshold", "0.5"], ["--smooth", "0.5"]])
-def test_a_model_that_gives_labels_has_no_confidence(desk, option):
-    model = desk.root / "labels.onnx"
-    export(str(desk.root), model, ExportOptions(labels=True))
-    text = desk.fails("segment", "street.jpg", "--model", model, *option)
+@pytest.mark.parametrize(
+    "option",
+    [["--confidence"], ["--threshold", "0.5"], ["drive.mp4", "--smooth", "0.5"]],
+)
+def test_a_model_that_gives_labels_has_no_confidence(drive, option):
+    model = drive.root / "labels.onnx"
+    export(str(drive.root), model, ExportOptions(labels=True))
+    text = drive.fails("segment", "street.jpg", "--model", model, *option)
     assert "--confidence, --threshold, --smooth: this model was exported with --labels" in text
-    assert not (desk.root / "segmented").exists()
+    assert not (drive.root / "segmented").exists()
 
 
 def test_a_legend_names_the_classes_that_occur_below_the_overlay(drive):
@@ -463,6 +466,7 @@ def test_standard_input(drive, monkeypatch):
         (["street.jpg", "--model", "nobody"], "no model 'nobody'"),
         (["street.jpg", "--alpha", "1.5"], "--alpha: "),
         (["street.jpg", "--alpha", "nan"], "--alpha: "),
+        (["street.jpg", "--smooth", "0.5"], "--smooth: of videos, cameras and streams alone"),
         (["street.jpg", "--threshold", "60"], "--threshold: expected 0 .. 1, got 60"),
     ],
 )
