@@ -92,7 +92,7 @@ class Machine:
             cwd=self.project, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
-        calls = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        calls = whole_calls(self.log.read_text(errors="replace")) if self.log.exists() else []
         assert [call for call in calls if leaves_the_machine(call)] == []
         inside = (self.project, self.home, self.temporary, Path("/dev"), Path("/proc"))
         written = {Path(path) for call in calls if (path := written_by(call))}
@@ -105,6 +105,20 @@ class Machine:
         folders = (self.home, self.temporary)
         found = (path for folder in folders for path in folder.rglob("*") if not path.is_dir())
         return [path.relative_to(self.home.parent).as_posix() for path in found]
+
+
+def whole_calls(log: str) -> list[str]:
+    """Return the traced calls; an interrupted one stands in two lines of the log."""
+    begun: dict[str, str] = {}
+    calls = []
+    for line in log.splitlines():
+        thread, _, call = line.partition(" ")
+        if call.endswith("<unfinished ...>"):
+            begun[thread] = call.removesuffix("<unfinished ...>")
+        else:
+            resumed = re.match(r"\s*<\.\.\. \w+ resumed>", call)
+            calls.append(begun.pop(thread, "") + call[resumed.end() :] if resumed else call)
+    return [*calls, *begun.values()]
 
 
 def leaves_the_machine(call: str) -> bool:
@@ -130,6 +144,16 @@ def machine(tmp_path: Path, project: Project) -> Machine:
     folder = tmp_path.with_name(f"{tmp_path.name}-user")
     folder.mkdir()
     return Machine(folder, project)
+
+
+def test_a_failed_call_that_was_interrupted_writes_nothing():
+    log = """\
+7 mkdir("/a/b", 0777 <unfinished ...>
+8  mkdir("/c", 0777) = 0
+7 <... mkdir resumed>) = -1 ENOTDIR (Not a directory)
+9 rename("/d", "/e" <unfinished ...>
+"""
+    assert [written_by(call) for call in whole_calls(log)] == ["/c", "", "/e"]
 
 
 def test_every_command_is_traced():
