@@ -8,7 +8,6 @@ process, so Linux only.
 
 import argparse
 import http.client
-import json
 import os
 import subprocess
 import sys
@@ -24,9 +23,7 @@ import numpy as np
 from PIL import Image
 
 BOUND = 1_000_000_000
-API = "/gradio_api"
-FORM = "multipart/form-data; boundary=X"
-HEAD = '--X\r\nContent-Disposition: form-data; name="files"; filename="{}"\r\n\r\n'
+QUERY = "model=camvid&engine=auto&confidence=true"
 
 
 class Server:
@@ -35,35 +32,28 @@ class Server:
     def __init__(self, process: "subprocess.Popen[str]", port: int) -> None:
         self.process, self.port = process, port
 
-    def ask(self, path: str, body: bytes | None = None, kind: str = "application/json") -> bytes:
-        """Request a path; return the whole answer."""
+    def ask(self, body: bytes, query: str = QUERY) -> bytes:
+        """Send a file to be labelled; return the whole answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=900)
-        method = "GET" if body is None else "POST"
-        connection.request(method, API + path, body, {"Content-Type": kind})
+        connection.request("POST", f"/label?{query}", body)
         return connection.getresponse().read()
 
-    def drop(self, file: Path, tab: str) -> None:
-        """Upload a file and wait until it is labelled in a tab."""
-        body = HEAD.format(file.name).encode() + file.read_bytes() + b"\r\n--X--\r\n"
-        (path,) = json.loads(self.ask("/upload", body, FORM))
-        dropped = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        call = {"data": [dropped, "camvid", "auto", "Overlay", 50, None], "fn_index": 0}
-        self.ask("/queue/join", json.dumps(call | {"session_hash": tab}).encode())
-        self.ask(f"/queue/data?session_hash={tab}")
+    def drop(self, file: Path) -> None:
+        """Have a file labelled, with all that the page can ask for."""
+        self.ask(file.read_bytes(), f"{QUERY}&name={file.name}")
 
     def drop_together(self, files: list[Path]) -> None:
-        """Drop files in as many tabs at the same time."""
+        """Drop files at the same time, in as many tabs."""
         with ThreadPoolExecutor(len(files)) as pool:
-            list(pool.map(self.drop, files, map(str, range(len(files)))))
+            list(pool.map(self.drop, files))
 
     def cut_off(self, size: int) -> None:
         """Begin an upload and break the connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.putrequest("POST", API + "/upload")
-        connection.putheader("Content-Type", FORM)
+        connection.putrequest("POST", f"/label?{QUERY}")
         connection.putheader("Content-Length", str(2 * size))
         connection.endheaders()
-        connection.send(HEAD.format("a").encode() + bytes(size))
+        connection.send(bytes(size))
         connection.close()
 
     def peak(self) -> int:
@@ -110,10 +100,9 @@ def video(folder: Path, height: int, width: int, frames: int = 8) -> Path:
 
 
 def many_sizes(server: Server, folder: Path) -> None:
-    """Drop ninety images of different sizes in ten tabs."""
+    """Drop ninety images of different sizes."""
     for number in range(90):
-        file = image(folder, 300 + 37 * number % 1100, 300 + 53 * number % 1900)
-        server.drop(file, f"sizes{number % 10}")
+        server.drop(image(folder, 300 + 37 * number % 1100, 300 + 53 * number % 1900))
 
 
 def broken_uploads(server: Server, _: Path) -> None:
@@ -123,17 +112,17 @@ def broken_uploads(server: Server, _: Path) -> None:
 
 
 def malformed_requests(server: Server, _: Path) -> None:
-    """Send requests that no page makes, as large as they may be."""
-    for body in (b"[" * 1_000_000, b'{"data": [NaN]}', b"0" * 1_000_000, b"--X\r\n" * 200_000):
-        for path in ("/queue/join", "/upload", "/cancel"):
+    """Send what no page sends, as large as it may be."""
+    for body in (b"", b"x", bytes(200_000_000)):
+        for query in ("", QUERY, f"{QUERY}&name={'x' * 10_000}", "model=" + "x" * 50_000):
             with suppress(OSError):
-                server.ask(path, body, FORM)
+                server.ask(body, query)
 
 
 KINDS = (("RGB", "png"), ("RGBA", "png"), ("RGB", "jpg"), ("P", "gif"))
 SCENARIOS: dict[str, Callable[[Server, Path], None]] = {
-    "too large video": lambda server, folder: server.drop(video(folder, 4320, 7680), "large"),
-    "largest video": lambda server, folder: server.drop(video(folder, 1440, 2560, 60), "video"),
+    "too large video": lambda server, folder: server.drop(video(folder, 4320, 7680)),
+    "largest video": lambda server, folder: server.drop(video(folder, 1440, 2560, 60)),
     "too large images": lambda server, folder: server.drop_together(
         [image(folder, 8192, 8192)] * 4
     ),

@@ -1,14 +1,13 @@
 """A page in the system's Chromium, and what it said on its console."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import HANGING
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -30,8 +29,6 @@ class Visit:
         """Return what axe-core finds wrong: contrast, names, roles, order of headings."""
         from axe_playwright_python.sync_playwright import Axe
 
-        # Gradio shows this until its parts have come.
-        self.page.wait_for_selector("p.loading", state="detached", timeout=1000 * HANGING)
         found = Axe().run(self.page, options=options or None).response["violations"]
         return [f"{item['id']}: {node['html'][:200]}" for item in found for node in item["nodes"]]
 
@@ -43,9 +40,16 @@ class Visit:
 
 @contextmanager
 def visiting(
-    address: str | Path, width: int = 1200, height: int = 900, dark: bool = False
+    address: str | Path,
+    width: int = 1200,
+    height: int = 900,
+    dark: bool = False,
+    arguments: Sequence[str] = (),
 ) -> Iterator[Visit]:
     """Open an address, or a file from disk, in a window of this size.
+
+    Args:
+        arguments: of Chromium.
 
     Skips the test where no Chromium is installed: `apt-get install chromium`.
     """
@@ -54,7 +58,9 @@ def visiting(
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", *arguments]
+        )
         try:
             context = browser.new_context(
                 viewport={"width": width, "height": height},
@@ -66,7 +72,8 @@ def visiting(
             visit.page.on("pageerror", lambda error: visit.errors.append(str(error)))
             visit.page.on("request", lambda request: visit.requests.append(request.url))
             visit.page.on(
-                "requestfailed", lambda request: visit.errors.append(f"failed: {request.url}")
+                "requestfailed",
+                lambda request: visit.errors.append(f"failed: {request.failure} {request.url}"),
             )
             visit.page.goto(address if isinstance(address, str) else address.resolve().as_uri())
             yield visit

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from conftest import HANGING, ROOT
 
+Answer = dict[str, Any]
 AS_IT_IS = "from sgcp.cli import app; app()"
 
 
@@ -40,42 +41,34 @@ class Demo:
         finally:
             connection.close()
 
-    def upload(self, name: str, content: bytes) -> str:
-        """Drop a file; return where the server keeps it."""
-        head = f'--X\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
-        body = head.encode() + content + b"\r\n--X--\r\n"
-        status, said = self.ask("/gradio_api/upload", body,
-                                Content_Type="multipart/form-data; boundary=X")  # fmt: skip
+    def label(self, name: str, content: bytes, **query: str) -> tuple[Answer, dict[str, bytes]]:
+        """Have a file labelled; return the last line of the answer, and the parts after it."""
+        status, said = self.ask(self.query(name, **query), content)
         assert status == 200, said
-        return json.loads(said)[0]
+        answer: Answer = {}
+        while not answer.keys() & {"error", "parts"}:
+            line, _, said = said.partition(b"\n")
+            answer = json.loads(line)
+        parts = {}
+        for part, size in answer.get("parts", {}).items():
+            parts[part], said = said[:size], said[size:]
+        assert not said
+        return answer, parts
 
-    def cut_off(self, content: bytes) -> None:
-        """Drop a file, and break the connection when all but its end has been sent."""
+    def begin(self, name: str, content: bytes, missing: int = 0) -> http.client.HTTPConnection:
+        """Send a file, all but its last bytes, and do not wait for the answer."""
         url = urlsplit(self.address)
-        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=120)
-        connection.putrequest("POST", "/gradio_api/upload")
-        connection.putheader("Content-Type", "multipart/form-data; boundary=X")
-        connection.putheader("Content-Length", str(len(content) + 1000))
+        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=HANGING)
+        connection.putrequest("POST", self.query(name))
+        connection.putheader("Content-Length", str(len(content)))
         connection.endheaders()
-        connection.send(
-            b'--X\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
-        )
-        connection.send(content)
-        connection.close()
+        connection.send(content[: len(content) - missing])
+        return connection
 
-    def label(self, path: str) -> str:
-        """Have a dropped file labelled; return the events that the page receives."""
-        self.begin_labelling(path)
-        return self.ask("/gradio_api/queue/data?session_hash=tab")[1].decode()
-
-    def begin_labelling(self, path: str) -> None:
-        """Ask for a dropped file to be labelled, and do not wait for it."""
-        dropped = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        call = {"data": [dropped, "camvid", "auto", "Overlay", 50, None], "fn_index": 0,
-                "session_hash": "tab"}  # fmt: skip
-        status, said = self.ask("/gradio_api/queue/join", json.dumps(call).encode(),
-                                Content_Type="application/json")  # fmt: skip
-        assert status == 200, said
+    def query(self, name: str, **query: str) -> str:
+        """Return the path of a request to label a file."""
+        asked = {"model": "camvid", "engine": "auto", "name": name} | query
+        return f"/label?{urlencode(asked)}"
 
     def files(self) -> list[Path]:
         """List the server's own temporary files; libraries leave others beside them."""

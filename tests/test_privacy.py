@@ -183,7 +183,7 @@ def test_import_switches_statistics_off_and_nothing_else():
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     named = set(ended.stdout.split())
-    assert {"ORT_DISABLE_TELEMETRY", "GRADIO_ANALYTICS_ENABLED"} <= named
+    assert {"ORT_DISABLE_TELEMETRY", "DVC_NO_ANALYTICS"} <= named
     assert not [name for name in named if "OFFLINE" in name]
 
 

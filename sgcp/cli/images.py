@@ -163,7 +163,7 @@ def demo(
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Serve a local page that segments images and videos dropped on it; works offline.
+    """Serve a local page that segments images, videos and the browser's camera; works offline.
 
     Offers the bundled weights and those in data/models of the project in the current folder.
     """

@@ -8,7 +8,6 @@ from pathlib import Path
 # Usage statistics, by the variable that switches them off.
 SILENT = {
     "DVC_NO_ANALYTICS": "1",
-    "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "ITERATIVE_DO_NOT_TRACK": "1",
     "ORT_DISABLE_TELEMETRY": "1",

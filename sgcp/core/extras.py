@@ -15,7 +15,7 @@ MODULES = {
     "video": ("av",),
     "onnx": ("onnxruntime",),
     "int8": ("nncf",),
-    "demo": ("gradio",),
+    "demo": ("starlette", "uvicorn"),
     "benchmark": ("cv2", "segmentation_models_pytorch", "onnxscript", "matplotlib"),
 }  # fmt: skip
 

@@ -1,159 +1,153 @@
-"""Label an image or a video for the page, within bounds of memory."""
+"""Label an image, a camera's frame or a video for the page, within bounds of memory."""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
 
 from sgcp.core.errors import SgcpError
-from sgcp.datasets.classes import SemanticClass
-from sgcp.datasets.label_files import train_ids_of, write_labels
+from sgcp.datasets.label_files import KEYWORD, train_ids_of
+from sgcp.inference.prediction import grey_levels
 from sgcp.inference.segmenter import Segmenter
-from sgcp.inference.tta import resize_input
-from sgcp.media.images import UInt8, photo_size, read_label, read_photo, write_png
+from sgcp.inference.tta import InferenceOptions
+from sgcp.media.formats import is_video
+from sgcp.media.images import UInt8, encode_png, photo_size, read_photo
 from sgcp.media.video import transform_video
 from sgcp.media.video_reader import VideoLimits, open_video
 from sgcp.reporting.panels import blend, colorize
 
-VIEWS = {"Overlay": "overlay", "Labels": "colors", "Image": "image"}
-"""What the page can show, and the suffix of its files; ``labels`` is the map of train ids."""
-Classes = tuple[SemanticClass, ...]
-Shares = list[tuple[SemanticClass, float]]
-Facts = tuple[tuple[str, str], ...]
-"""Names and values for the page."""
+SCALES = {"1": (1.0,), "0.75, 1": (0.75, 1.0), "0.75, 1, 1.25": (0.75, 1.0, 1.25)}
+"""The multiples of the input size that the page offers for test-time augmentation."""
 
 # These bounds keep the server below 1 GB (benchmarks/demo_memory.py).
 MAX_PIXELS = 2**25  # of an image; decoding and encoding take some 12 bytes each
 NETWORK_PIXELS = 2**21  # of the network's input; 60 bytes each
-BAND = 256  # rows that are painted at once
 LIMITS = VideoLimits(pixels=2**22, threads=2)  # threads hold frames
 MAX_RATE = 240  # frames/s, to bound the frames of a video that does not state its length
 
 
 class StoppedError(SgcpError):
-    """The user, or the end of the server, stopped a video."""
+    """The user left or cancelled, or the server ends."""
 
 
-@dataclass(frozen=True)
-class Style:
-    """How labels are shown."""
+class LabelRequest(BaseModel):
+    """What the page asks for beside the file: the query of its request."""
 
-    view: str = "Overlay"
-    """One of ``VIEWS``."""
-    strength: float = 0.5
-    """Opacity of the colours in the overlay, 0 .. 1."""
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def name(self, stem: str, suffix: str) -> str:
-        """Return the name of the file that shows it."""
-        return f"{stem}_{VIEWS[self.view]}{suffix}"
-
-    def paint(self, image: UInt8, labels: UInt8, classes: Classes) -> UInt8:
-        """Return (H, W, 3), from an image (H, W, 3) and its train ids (H, W)."""
-        if self.view == "Image":
-            return image
-        colors = colorize(labels, classes)
-        return colors if self.view == "Labels" else blend(image, colors, self.strength)
-
-
-@dataclass(frozen=True)
-class LabelledImage:
-    """A result; its pixels are kept in files, since each tab of the browser holds one."""
-
-    source: Path
-    folder: Path
-    classes: Classes
-    counts: NDArray[np.int64]
-    """Pixels by train id."""
-    facts: Facts
+    name: str = ""
+    """Of the file, for messages."""
+    model: str
+    engine: str
+    flip: bool = False
+    scales: Literal["1", "0.75, 1", "0.75, 1, 1.25"] = "1"
+    confidence: bool = False
+    """Return the confidence of an image's pixels too, if the model has it."""
+    frame: bool = False
+    """Of a camera, which the page has as it is: it is labelled once, so that its time may include
+    preparing the engine. Any other image is returned too, as it was labelled: browsers cannot open
+    each format, and do not turn each one upright."""
+    strength: float = Field(0.5, ge=0, le=1)
+    """Opacity of the colours in a video."""
 
     @property
-    def labels(self) -> Path:
-        """The file of the label map."""
-        return self.folder / f"{self.source.stem}_labels.png"
-
-    def write_view(self, style: Style) -> Path:
-        """Write the image in another style; return its file."""
-        path = self.folder / style.name(self.source.stem, ".png")
-        image = read_photo(self.source)
-        paint_bands(image, read_label(self.labels), self.classes, style)
-        write_png(path, image)
-        return path
+    def options(self) -> InferenceOptions:
+        """Test-time augmentation."""
+        return InferenceOptions(self.flip, SCALES[self.scales])
 
 
-def label_image(path: Path, segmenter: Segmenter, style: Style, folder: Path) -> LabelledImage:
-    """Label an image; write its label map and the painted image into ``folder``.
+@dataclass(frozen=True)
+class Result:
+    """What the page shows: names and values, classes with their shares, and files by name."""
 
-    A warm-up run comes first, so that the time excludes building a graph for a new size.
-
-    Raises:
-        SgcpError: not an image, or too large.
-    """
-    size = photo_size(path)
-    if size[0] * size[1] > MAX_PIXELS:
-        raise SgcpError(
-            f"{path}: {size[1]} x {size[0]} pixels, and this page accepts {MAX_PIXELS:,}. Make it "
-            "smaller, or use `sgcp segment`"
-        )
-    start = time.perf_counter()
-    image = read_photo(path)
-    size = image.shape[0], image.shape[1]
-    seen = resize_input(image, network_size(segmenter, size))
-    read = time.perf_counter() - start
-    with segmenter.slots:
-        segmenter.engine.label(seen, size)
-        start = time.perf_counter()
-        labels = segmenter.engine.label(seen, size)
-        network = time.perf_counter() - start
-    paint_bands(image, labels, segmenter.classes, style)
-    facts = (
-        ("Network", f"{1000 * network:.1f} ms"),
-        ("Whole", f"{1000 * (read + time.perf_counter() - start):.1f} ms"),
-        ("Image", _size_text(size)),
-        ("Network input", _size_text((seen.shape[0], seen.shape[1]))),
-        ("Engine", _engine_name(segmenter)),
-    )
-    made = LabelledImage(path, folder, segmenter.classes, count_pixels(labels), facts)
-    write_labels(made.labels, labels, train_ids_of(segmenter.classes))
-    del labels
-    write_png(folder / style.name(path.stem, ".png"), image)
-    return made
+    facts: dict[str, str]
+    classes: list[dict[str, Any]]
+    parts: dict[str, bytes | Path]
 
 
 @dataclass
-class VideoJob:
-    """A video being labelled in a thread, which can be asked for its progress and stopped."""
+class Job:
+    """A file being labelled in a thread, which can be asked for its progress and stopped."""
 
     source: Path
-    target: Path
-    load: Callable[[], Segmenter]
-    style: Style
+    request: LabelRequest
+    take: Callable[[], Segmenter]
     max_seconds: float
+    """Of a video."""
     stop: threading.Event = field(default_factory=threading.Event)
     done: int = 0
-    """Frames."""
+    """Frames of a video."""
     total: int | None = None
     """Frames, if the file states them."""
-    started: float = field(default_factory=time.perf_counter)
-    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
-    """Pixels by train id, over all frames."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    started: float | None = None
+    """None: it waits for earlier files."""
 
-    def run(self) -> Facts:
-        """Write the video.
+    def run(self) -> Result:
+        """Label the file.
 
         Raises:
             StoppedError: ``stop`` is set.
-            SgcpError: not a video, or too long.
+            SgcpError: neither image nor video, or too large.
         """
+        self._check_stop()
+        self.started = time.perf_counter()
+        return self._label_video() if is_video(self.source) else self._label_image()
+
+    def progress(self) -> dict[str, Any]:
+        """Return the frames done, how many there are, and the frames a second so far."""
+        if self.started is None:
+            return {"waiting": True}
+        seconds = max(time.perf_counter() - self.started, 1e-9)
+        return {"done": self.done, "total": self.total, "rate": round(self.done / seconds, 1)}
+
+    def _label_image(self) -> Result:
+        height, width = size = photo_size(self.source)
+        if height * width > MAX_PIXELS:
+            raise SgcpError(
+                f"{self.source}: {width} x {height} pixels, and this page accepts "
+                f"{MAX_PIXELS:,}. Make it smaller, or use `sgcp segment`"
+            )
+        segmenter, request = self.take(), self.request
+        start = time.perf_counter()
+        image = read_photo(self.source)
+        size = image.shape[0], image.shape[1]
+        seen = network_size(segmenter, size, request.options)
+        parts: dict[str, bytes | Path] = {}
+        read = time.perf_counter() - start
+        if not request.frame:  # the first image of a size includes building a graph for it
+            segmenter.segment(image, seen, request.options)
+        start = time.perf_counter()
+        labels = segmenter.segment(image, seen, request.options)
+        took = time.perf_counter() - start
+        facts = {
+            "Labels": f"{1000 * took:.1f} ms",
+            "Image read": f"{1000 * read:.1f} ms",
+            "Image": _size_text(size),
+            "Network input": _size_text(seen),
+            "Engine": _engine_name(segmenter),
+        }
+        if not request.frame:
+            parts["image"] = encode_png(image)
+        if request.confidence and not segmenter.engine.labels:
+            prediction = segmenter.predict(image, seen, request.options)
+            del image
+            parts["confidence"] = encode_png(grey_levels(prediction.confidence))
+        meaning = {KEYWORD: train_ids_of(segmenter.classes).to_text()}
+        parts = {"labels": encode_png(labels, meaning), **parts}
+        return Result(facts, describe_classes(segmenter, count_pixels(labels)), parts)
+
+    def _label_video(self) -> Result:
         with open_video(self.source, LIMITS) as video:
             seconds = (video.container.duration or 0) / av.time_base  # some files do not state it
         if seconds > self.max_seconds:
@@ -161,30 +155,32 @@ class VideoJob:
                 f"{self.source.name}: lasts {seconds:.1f} s, and this server accepts "
                 f"{self.max_seconds:g}. Cut it, or start sgcp demo with a larger --max-seconds"
             )
+        segmenter, options = self.take(), self.request.options
+        target = self.source.with_name(f"{self.source.stem}_overlay.mp4")
+        counts, lock = np.zeros(256, np.int64), threading.Lock()
         self.started = time.perf_counter()
-        self._check_stop()
-        segmenter = self.load()
-        self.classes = segmenter.classes
 
         def paint(frame: UInt8) -> dict[str, UInt8]:
             self._check_stop()
             size = frame.shape[0], frame.shape[1]
-            labels = segmenter.segment(frame, network_size(segmenter, size))
-            with self.lock:
-                self.counts += count_pixels(labels)
-            return {"shown": self.style.paint(frame, labels, self.classes)}
+            labels = segmenter.segment(frame, network_size(segmenter, size, options), options)
+            with lock:
+                counts[:] += count_pixels(labels)
+            colors = colorize(labels, segmenter.classes)
+            return {"overlay": blend(frame, colors, self.request.strength)}
 
         made = transform_video(
-            self.source, {"shown": self.target}, paint, segmenter.workers, self._advance,
+            self.source, {"overlay": target}, paint, segmenter.workers, self._advance,
             limits=LIMITS,
         )  # fmt: skip
-        return (
-            ("Frames", str(made.frames)),
-            ("Speed", f"{made.frames / made.seconds:.1f} frames/s"),
-            ("Whole", f"{made.seconds:.1f} s"),
-            ("Frame", _size_text(made.size)),
-            ("Engine", _engine_name(segmenter)),
-        )
+        facts = {
+            "Frames": str(made.frames),
+            "Speed": f"{made.frames / made.seconds:.1f} frames/s",
+            "Whole": f"{made.seconds:.1f} s",
+            "Frame": _size_text(made.size),
+            "Engine": _engine_name(segmenter),
+        }
+        return Result(facts, describe_classes(segmenter, counts), {"video": target})
 
     def _advance(self, done: int, total: int | None) -> None:
         self.done, self.total = done, total
@@ -196,10 +192,6 @@ class VideoJob:
         if self.stop.is_set():
             raise StoppedError("stopped")
 
-    def rate(self) -> float:
-        """Return frames a second so far."""
-        return self.done / max(time.perf_counter() - self.started, 1e-9)
-
 
 def _engine_name(segmenter: Segmenter) -> str:
     return f"{segmenter.engine.name}, {segmenter.engine.precision}"
@@ -209,35 +201,36 @@ def _size_text(size: tuple[int, int]) -> str:
     return f"{size[1]} x {size[0]} pixels"
 
 
-def network_size(segmenter: Segmenter, size: tuple[int, int]) -> tuple[int, int]:
-    """Return the (height, width) of the network's input for an image, bounded."""
+def network_size(
+    segmenter: Segmenter, size: tuple[int, int], options: InferenceOptions
+) -> tuple[int, int]:
+    """Return the (height, width) of the network's input for an image, bounded at every scale."""
     height, width = segmenter.card.input_size(*size)
-    factor = math.sqrt(NETWORK_PIXELS / (height * width))
+    most = int(NETWORK_PIXELS / max(1.0, *options.scales) ** 2)
+    factor = math.sqrt(most / (height * width))
     if factor >= 1:
         return height, width
     height, width = max(1, int(height * factor)), max(1, int(width * factor))
-    height = min(height, NETWORK_PIXELS)  # of a strip, whose other side cannot shrink
-    return height, min(width, NETWORK_PIXELS // height)
+    height = min(height, most)  # of a strip, whose other side cannot shrink
+    return height, min(width, most // height)
 
 
-def shares(counts: NDArray[np.integer], classes: Sequence[SemanticClass]) -> Shares:
-    """Return the classes that occur and their shares of the pixels, the largest first.
+def describe_classes(segmenter: Segmenter, counts: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Return name, colour and share of the pixels of each class, by train id.
 
     Args:
         counts: (256,) pixels by train id.
     """
-    total = counts.sum()
-    found = [(item, counts[item.train_id] / total) for item in classes if counts[item.train_id]]
-    return sorted(found, key=lambda pair: -pair[1])
+    return [
+        {
+            "name": item.name,
+            "color": item.color,
+            "share": round(float(counts[item.train_id] / counts.sum()), 5),
+        }
+        for item in segmenter.classes
+    ]
 
 
 def count_pixels(labels: UInt8) -> NDArray[np.int64]:
     """Count the pixels (H, W) of each value: (256,)."""
     return np.array(Image.fromarray(labels).histogram(), np.int64)  # without a wider copy
-
-
-def paint_bands(image: UInt8, labels: UInt8, classes: Classes, style: Style) -> None:
-    """Paint (H, W, 3) in place, without a second image in memory."""
-    for top in range(0, labels.shape[0], BAND):
-        rows = slice(top, top + BAND)
-        image[rows] = style.paint(image[rows], labels[rows], classes)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import logging
 import os
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import try_lock
+from sgcp.demo.access_middleware import AccessMiddleware, App
 
 GRACE = 1  # seconds for open connections at the end
 BACKLOG = 64
+CONNECTIONS = 64  # at once; a tab has a few
 PREFIX = "sgcp-demo-"  # of the temporary folder
 
 
@@ -60,34 +59,20 @@ def address_of(host: str, listening: socket.socket) -> str:
     return f"http://{shown}:{listening.getsockname()[1]}/"
 
 
-def serve(page: Any, listening: socket.socket, host: str, max_bytes: int, folder: Path) -> None:
+def serve(app: App, listening: socket.socket, host: str, max_bytes: int) -> None:
     """Serve until Ctrl-C or SIGTERM, then raise KeyboardInterrupt within moments.
 
     Args:
+        app: an ASGI application.
         host: as the user gave it.
         max_bytes: of one upload.
-        folder: of Gradio's files, the only ones that are served.
     """
-    import gradio
     import uvicorn
-    from fastapi import FastAPI
 
-    from sgcp.demo.access_middleware import AccessMiddleware
-    from sgcp.demo.page import CSS, is_call, theme
-    from sgcp.demo.uploads import upload_routes
-
-    routes = upload_routes(folder, page.upload_file_set.add)  # Gradio removes old ones
-    app = gradio.mount_gradio_app(
-        FastAPI(openapi_url=None, routes=routes), page, "/", footer_links=[], run_history=False,
-        show_error=True, max_file_size=max_bytes, ssr_mode=False, enable_monitoring=False,
-        mcp_server=False,
-        pwa=False, theme=theme(), css=CSS, app_kwargs={"openapi_url": None},
-    )  # fmt: skip
-    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # of malformed uploads
-    guarded = AccessMiddleware(app, host, max_bytes, folder, partial(is_call, page))
     config = uvicorn.Config(
-        guarded, log_config=None, log_level="critical", access_log=False,
-        proxy_headers=False, server_header=False, ws="none", timeout_graceful_shutdown=GRACE,
+        AccessMiddleware(app, host, max_bytes), log_config=None, log_level="critical",
+        access_log=False, proxy_headers=False, server_header=False, ws="none", lifespan="off",
+        timeout_graceful_shutdown=GRACE, limit_concurrency=CONNECTIONS,
     )  # fmt: skip
     uvicorn.Server(config).run(sockets=[listening])
 

@@ -17,6 +17,9 @@ from sgcp.media.images import UInt8
 
 Float16 = NDArray[np.float16]
 
+# Of each float16 from 0 to 1, by its bits: the grey level that stands for it, 255 for 1.
+GREY_LEVELS = np.rint(np.arange(0x3C01, dtype=np.uint16).view(np.float16).astype(float) * 255)
+GREY_LEVELS = GREY_LEVELS.astype(np.uint8)
 BAND = 16  # rows at once: the scores of all their classes stay in the processor's cache
 NEGLIGIBLE = 2.0**-16  # of the probability: what the classes left out of a cell have together
 
@@ -81,6 +84,11 @@ def max_probabilities(scores: Float32, size: tuple[int, int], temperature: float
         exponents, *scores.shape, *rows.buffers, *columns.buffers, confidence.view(np.uint16), bound
     )
     return confidence
+
+
+def grey_levels(confidence: Float16) -> UInt8:
+    """Return a confidence (H, W) of 0 .. 1 in 8 bits: 255 is 1."""
+    return GREY_LEVELS.take(confidence.view(np.uint16))
 
 
 def resize_in_bands(scores: Float32, size: tuple[int, int]) -> Iterator[tuple[slice, Float32]]:

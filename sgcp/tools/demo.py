@@ -1,4 +1,4 @@
-"""``sgcp demo``: a local page that segments dropped images and videos. Needs no project."""
+"""``sgcp demo``: a local page that segments images, videos and the camera. Needs no project."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def demo(given: Sequence[str], project: Path | None, accelerator: str, options: 
         project: root of the current project, if any.
 
     Raises:
-        SgcpError: Gradio is not installed, an option is wrong, a model is missing, or the port is
-            taken.
+        SgcpError: a package or a model is missing, an option is wrong, or the port is taken.
     """
     _check(options)
-    require("gradio", "sgcp demo")
+    for module in ("starlette", "uvicorn", "av"):
+        require(module, "sgcp demo")
     models = ModelCache(offered_models(given, project), choose_device(accelerator))
     busy = False
     with (
@@ -63,30 +63,20 @@ def demo(given: Sequence[str], project: Path | None, accelerator: str, options: 
         temporary_folder() as folder,
     ):
         return_freed_memory()
-        # Read when Gradio is imported.
-        os.environ |= {"GRADIO_TEMP_DIR": str(folder), "HF_HUB_OFFLINE": "1"}
-        from sgcp.demo.actions import Actions
-        from sgcp.demo.media import LIMITS, MAX_PIXELS
-        from sgcp.demo.page import build_page
+        from sgcp.demo.app import Demo
 
-        bounds = (
-            f"Up to {options.max_megabytes} MB. Images up to {MAX_PIXELS / 1e6:.0f} megapixels; "
-            f"videos up to {LIMITS.pixels / 1e6:.0f} megapixels and {options.max_seconds:g} "
-            "seconds."
-        )
-        actions = Actions(models, folder, options.max_seconds)
-        page = build_page(actions, bounds)
+        max_bytes = options.max_megabytes * 2**20
+        page = Demo(models, folder, max_bytes, options.max_seconds)
         address = address_of(options.host, listening)
-        answer(f"{address} segments dropped images and videos; Ctrl-C ends it")
+        answer(f"{address} segments images, videos and the camera; Ctrl-C ends it")
         if is_everywhere(listening):
             answer("other machines reach it by this machine's address in the network")
         if options.open_browser:
             threading.Timer(0.5, webbrowser.open, [address]).start()
         try:
-            serve(page, listening, options.host, options.max_megabytes * 2**20, folder)
+            serve(page.app(), listening, options.host, max_bytes)
         finally:
-            actions.stop()
-            busy = actions.busy
+            busy = page.stop()
     say("ended; dropped files are removed")
     if busy:  # a running network cannot be stopped, and Python would wait for its thread
         sys.stdout.flush()

@@ -42,7 +42,7 @@ from sgcp.settings.load import PARAMS_FILE, find_project, load_params
 
 LIBRARIES = (
     "numpy", "pillow", "imagecodecs", "openvino", "onnxruntime", "av", "torch", "torchvision",
-    "lightning-fabric", "dvc", "dvclive", "cityscapesscripts", "nncf", "gradio",
+    "lightning-fabric", "dvc", "dvclive", "cityscapesscripts", "nncf", "starlette", "uvicorn",
 )  # fmt: skip
 UNITS = {
     "AVX2": "avx2", "AVX-512": "avx512f", "VNNI": "avx512_vnni", "AVX-VNNI": "avx_vnni",

@@ -10,18 +10,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from string import Template
 from typing import Any
 
 from PIL import Image
 
 from sgcp.datasets.classes import SemanticClass
-from sgcp.demo.access_middleware import HEADERS, is_our_name
+from sgcp.demo.access_middleware import HEADERS, refuse_foreign
 from sgcp.demo.server import address_of, listen
 from sgcp.media.images import UInt8
+from sgcp.reporting import PAGES
 
-PAGES = Path(__file__).parents[1] / "reporting" / "pages"
 HOST = "127.0.0.1"
 VIEWERS = 32  # connections at once; a page has two
 PATIENCE = 10.0  # seconds for a viewer to send its request, and to take an image
@@ -138,14 +137,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refusal(self) -> tuple[int, str] | None:
         """Return why a request is none of this page's: see ``sgcp.demo.access_middleware``."""
-        host = self.headers.get("Host", "")
-        if not is_our_name(host, HOST):
-            return 421, "unknown server name; open the address that the command printed"
-        link = self.path == "/" and self.headers.get("Sec-Fetch-Mode") == "navigate"
-        foreign = self.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site") and not link
-        if foreign or self.headers.get("Origin", f"http://{host}") != f"http://{host}":
-            return 403, "only the page itself may request this"
-        return None if self.path in ("/", "/status", "/stream") else (404, "not found")
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        unknown = None if self.path in ("/", "/status", "/stream") else (404, "not found")
+        return refuse_foreign(headers, HOST, self.path) or unknown
 
     def _stream(self, page: LivePage) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
@@ -165,7 +159,6 @@ class _Handler(BaseHTTPRequestHandler):
     def _begin(self, status: int, kind: str, length: int | None = None) -> None:
         self.send_response_only(status)
         self.send_header("Content-Type", kind)
-        self.send_header("Cache-Control", "no-store")
         for name, value in (HEADERS | {"content-security-policy": POLICY}).items():
             self.send_header(name, value)
         if length is not None:

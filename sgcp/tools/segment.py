@@ -27,7 +27,7 @@ from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.label_files import train_ids_of, write_labels
 from sgcp.inference.engines.base import Engine, cores
 from sgcp.inference.engines.choice import INT8_ENDING
-from sgcp.inference.prediction import Prediction
+from sgcp.inference.prediction import Prediction, grey_levels
 from sgcp.inference.segmenter import Segmenter, choose_device, find_model, load
 from sgcp.inference.smoothing import Smoother
 from sgcp.inference.tta import PLAIN, InferenceOptions
@@ -41,9 +41,6 @@ MAX_SIDE, MIN_SCALE, MAX_SCALE = 16384, 0.01, 16.0  # as in params.yaml
 VIDEO_SUFFIXES = {"labels": ".mkv", "colors": ".mp4", "overlay": ".mp4", "confidence": ".mkv"}
 KEYWORD = "sgcp-made"  # of a PNG's text that holds ``Job.key``
 CLASSES = "classes.json"
-# Of each float16 from 0 to 1, by its bits: the grey level that stands for it, 255 for 1.
-GREY_LEVELS = np.rint(np.arange(0x3C01, dtype=np.uint16).view(np.float16).astype(float) * 255)
-GREY_LEVELS = GREY_LEVELS.astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -255,7 +252,7 @@ class Labeller:
             confidence = prediction.confidence
             if self.outputs.threshold is not None:
                 made["labels"][confidence < self.outputs.threshold] = IGNORE
-            made["confidence"] = GREY_LEVELS.take(confidence.view(np.uint16))
+            made["confidence"] = grey_levels(confidence)
         return made
 
 

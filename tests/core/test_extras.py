@@ -18,9 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NOT_IMPORTED = {"dev", "s3", "ssh", "mutation", "fuzz"}
 CAPS = {"numpy", "pillow"}  # in the base, with an upper bound in an extra
 # Modules that come with one of the table.
-WITHIN = {"urllib3": "requests"} | dict.fromkeys(
-    ("gradio_client", "fastapi", "starlette", "uvicorn"), "gradio"
-)
+WITHIN = {"urllib3": "requests"}
 OWN_MESSAGE = {"ultralytics"}
 
 

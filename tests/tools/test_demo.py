@@ -1,6 +1,5 @@
 """``sgcp demo``: what it refuses, and how it begins and ends."""
 
-import json
 import re
 import socket
 import stat
@@ -25,13 +24,13 @@ SLOW = """
 import time
 from pathlib import Path
 from sgcp.cli import app
-from sgcp.demo import actions, model_cache
+from sgcp.demo import media, model_cache
 
 def label(*arguments):
     Path("begun").touch()
     time.sleep(300)
 
-actions.label_image = label
+media.Job._label_image = label
 model_cache.ModelCache.take = lambda *arguments: None
 app()
 """
@@ -53,12 +52,12 @@ def test_wrong_options_are_refused(tmp_path, arguments, message):
     assert message in Project(tmp_path).fails("demo", *arguments)
 
 
-def test_a_taken_port_and_a_missing_gradio_are_named(tmp_path, monkeypatch):
+def test_a_taken_port_and_missing_packages_are_named(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert f"--port: {port} is taken" in Project(tmp_path).fails("demo", "--port", port)
     monkeypatch.setattr("sgcp.core.extras.find_spec", lambda name: None)
-    message = "sgcp demo needs gradio, which is not installed. Run `pip install 'sgcpnet[demo]'`"
+    message = "sgcp demo needs starlette, which is not installed. Run `pip install 'sgcpnet[demo]'`"
     assert message in Project(tmp_path).fails("demo")
 
 
@@ -75,8 +74,6 @@ def opened(monkeypatch):
 
     addresses = []
     monkeypatch.setattr("sgcp.tools.demo.serve", end)
-    for variable in ("GRADIO_TEMP_DIR", "HF_HUB_OFFLINE"):  # so that they are undone
-        monkeypatch.setenv(variable, "")
     monkeypatch.setattr("sgcp.tools.demo.threading.Timer", AtOnce)
     monkeypatch.setattr("sgcp.tools.demo.webbrowser.open", addresses.append)
     return addresses
@@ -122,58 +119,44 @@ def blank(height, width):
 def test_large_files_take_less_than_a_gigabyte_and_are_labelled_or_refused(tmp_path):
     large = make_video(tmp_path / "large.mp4", 3, (4320, 7680)).read_bytes()
     with serving(tmp_path) as demo:
-        refused = demo.label(demo.upload("large.mp4", large))
+        refused = demo.label("large.mp4", large)[0]["error"]
         assert "frames of 7680x4320, and at most 4,194,304 pixels are read" in refused
-        refused = demo.label(demo.upload("large.png", blank(8192, 8192)))
+        refused = demo.label("large.png", blank(8192, 8192))[0]["error"]
         assert "large.png: 8192 x 8192 pixels, and this page accepts 33,554,432" in refused
-        assert "large_labels.png" in demo.label(demo.upload("large.png", blank(4096, 8192)))
+        answer, parts = demo.label("large.png", blank(4096, 8192), confidence="true")
+        assert answer["facts"]["Image"] == "8192 x 4096 pixels"
+        assert list(parts) == ["labels", "image", "confidence"]
         status = Path(f"/proc/{demo.process.pid}/status").read_text()
         assert int(re.search(r"VmHWM:\s*(\d+)", status)[1]) * 1024 < 10**9
 
 
 def test_uploads_that_break_off_leave_nothing(tmp_path):
     with serving(tmp_path) as demo:
-
-        def held():
-            return {path for path in demo.temporary.rglob("*") if path.is_file()}
-
-        before = held()
         for _ in range(3):
-            demo.cut_off(bytes(3_000_000))
-        dropped = demo.upload("street.png", forge.png((8, 8)))  # the server got to the others
-        assert held() - before == {Path(dropped)}
-
-
-MULTIPART = "multipart/form-data; boundary=X"
-PART = b'--X\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+            demo.begin("street.png", bytes(3_000_000), missing=1000).close()
+        demo.label("street.png", forge.png((8, 8)))  # the server got to the others
+        (folder,) = demo.files()
+        assert list(folder.iterdir()) == []
 
 
 def test_malformed_requests_are_refused_in_one_line_and_print_nothing(tmp_path):
     with serving(tmp_path) as demo:
-        file = {"path": demo.upload("a.png", b"x"), "meta": {"_type": "gradio.FileData"}}
-        asked = [file, "camvid", "auto", "Overlay", 50, None]
-        call = {"data": asked, "fn_index": 0, "session_hash": "tab"}
-        bodies = [
-            call | {"data": [*asked[:4], float("nan"), None]},
-            call | {"data": [*asked[:4], "50", None]},
-            call | {"fn_index": 99}, call | {"session_hash": None}, call | {"event_id": "x"},
-        ]  # fmt: skip
-        calls = [("queue/join", json.dumps(body).encode(), "application/json") for body in bodies]
-        unnamed = b"--X\r\n\r\nx\r\n--X--"
-        for body in (b"--Y\r\n", PART + b"cut", PART.replace(b"name", b"x"), unnamed, b""):
-            calls.append(("upload", body, MULTIPART))
-        for kind in ("multipart/form-data", "application/json", ""):
-            calls.append(("upload", PART + b"x\r\n--X--", kind))
-        for path, body, kind in calls:
-            answered = demo.ask(f"/gradio_api/{path}", body, Content_Type=kind)
-            assert (answered[0], answered[1].count(b"\n")) == (400, 0), (body, kind)
-        assert demo.ask("/gradio_api/queue/data?session_hash=other")[0] == 404
+        for query in ("", "model=camvid", "model=camvid&engine=auto&strength=9", "%00=%ff"):
+            status, said = demo.ask(f"/label?{query}", b"x")
+            assert (status, said.count(b"\n")) == (400, 0), query
+        for asked in ({"model": "/etc/passwd"}, {"engine": "tensorrt"}):
+            assert "not on offer" in demo.label("a.png", forge.png((8, 8)), **asked)[0]["error"]
+        assert demo.ask("/label")[0] == 405
+        assert demo.ask("/../pyproject.toml")[0] == 404
+        assert demo.ask("/demo.js/../../demo.py")[0] == 404
         assert demo.interrupt() == (0, "ended; dropped files are removed\n")
 
 
 def test_files_of_a_killed_server_are_removed_by_the_next(tmp_path):
-    with serving(tmp_path) as demo:
-        left = Path(demo.upload("street.png", forge.png((8, 8))))
+    with serving(tmp_path, code=SLOW) as demo:
+        demo.begin("street.png", forge.png((8, 8)))
+        wait_for(tmp_path / "begun", demo)
+        (left,) = demo.temporary.rglob("street.png")
         demo.process.kill()
         demo.process.wait()
         assert left.is_file()
@@ -187,15 +170,43 @@ def test_ctrl_c_ends_it_at_once_while_an_image_is_labelled(tmp_path):
     with serving(tmp_path, "--max-megabytes", "1", code=SLOW) as demo:
         assert demo.ask("/")[0] == 200
         assert demo.ask("/", Host="evil.example")[0] == 421
-        assert demo.ask("/gradio_api/file=/etc/passwd")[0] == 404
-        assert demo.ask("/gradio_api/file=https://example.org/x.png")[0] == 404
-        assert demo.ask("/gradio_api/queue/join", b"{}", Origin="http://evil.example")[0] == 403
-        dropped = demo.upload("street.png", forge.png((8, 8)))
-        assert demo.ask(f"/gradio_api/file={dropped}") == (200, forge.png((8, 8)))
-        demo.begin_labelling(dropped)
-        while not (tmp_path / "begun").exists():
-            assert demo.process.poll() is None
-            time.sleep(0.05)
+        assert demo.ask("/offer", Origin="http://evil.example")[0] == 403
+        demo.begin("street.png", forge.png((8, 8)))
+        wait_for(tmp_path / "begun", demo)
         assert demo.files()
         assert demo.interrupt() == (0, "ended; dropped files are removed\n")
         assert not demo.files()
+
+
+COUNTING = """
+import time
+from sgcp.cli import app
+from sgcp.demo import media
+
+def describe(frame, colors, strength):
+    with open("frames", "ab") as file:
+        file.write(b".")
+    time.sleep(0.02)
+    return frame
+
+media.blend = describe
+app()
+"""
+
+
+def test_a_tab_that_closes_stops_its_video(tmp_path):
+    video, frames = make_video(tmp_path / "long.mp4", 2000).read_bytes(), tmp_path / "frames"
+    with serving(tmp_path, code=COUNTING) as demo:
+        leaving = demo.begin("long.mp4", video)
+        wait_for(frames, demo)
+        leaving.close()
+        demo.label("street.png", forge.png((8, 8)))  # after the video has ended
+        assert frames.stat().st_size < 2000
+        (folder,) = demo.files()
+        assert list(folder.iterdir()) == []
+
+
+def wait_for(path, demo):
+    while not path.exists():
+        assert demo.process.poll() is None
+        time.sleep(0.05)
