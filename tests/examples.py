@@ -18,6 +18,7 @@ from test_pipeline import Clone, new_clone
 from videos import make_video
 
 from sgcp.datasets.camvid import GROUPED, STRICT
+from sgcp.datasets.index import spread
 
 TINY_RECIPE = {
     "epochs": 1, "batch_size": 2, "crop": [32, 32], "input_side": None, "min_short_side": 0,
@@ -98,7 +99,7 @@ class World:
         ):
             for split, count in COUNTS.items():
                 listed = self.root / f"pipeline/splits/camvid/{split}.txt"
-                stems = listed.read_text().split()[:count]
+                stems = spread(listed.read_text().split(), count)  # of every drive
                 listed.write_text("\n".join(stems) + "\n")
                 for number, stem in enumerate(stems):
                     image = png(random_image(*SIZE, 10 * len(split) + number))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from sgcp.cli import options
-from sgcp.cli.project import name_variant, open_project, override
+from sgcp.cli.project import hold_out, name_variant, open_project, override
 from sgcp.core.errors import SgcpError
 
 app, command = options.commands("Pipeline, in order")
@@ -67,9 +67,9 @@ def prepare(
 
 
 @command(
-    "sgcp train camvid --recipe strong",
-    "sgcp train camvid --set lr=0.003 --set epochs=2",
+    "sgcp train camvid --recipe strong --set lr=0.003",
     "sgcp train camvid --seeds 3 --json seeds.json",
+    "sgcp train camvid --holdout 0006R0",
 )
 def train(
     dataset: options.Dataset = None,
@@ -94,18 +94,35 @@ def train(
             help="Setting of the recipe, instead of params.yaml's; repeat for several.",
         ),
     ] = None,
+    holdout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DRIVE",
+            help="Train on the other drives of train and val, and validate on this one; beside "
+            "the other results.",
+        ),
+    ] = None,
     json: options.Json = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Train the network; run again after an interruption to resume."""
-    if json is not None and seeds is None:
-        raise SgcpError("--json: needs --seeds. `sgcp validate --json` writes a model's scores")
-    stages = ["train"] if seeds is None else ["train", "validate"]
-    params, section, layout = open_project(dataset, *stages, recipe=recipe, changes=changes or ())
-    if seeds is None:
+    scored = seeds is not None or holdout is not None
+    if json is not None and not scored:
+        raise SgcpError(
+            "--json: needs --seeds or --holdout. `sgcp validate --json` writes a model's scores"
+        )
+    stages = ["train", "validate"] if scored else ["train"]
+    changes = [*(changes or ()), *hold_out(holdout)]
+    params, section, layout = open_project(dataset, *stages, recipe=recipe, changes=changes)
+    if not scored:
         from sgcp.stages.train import train as stage
 
         stage(layout, section.train, params.machine)
+    elif seeds is None:
+        from sgcp.tools.holdout import train_holdout
+
+        name = recipe or params.recipe
+        options.write_result(json, train_holdout(layout, section, params.machine, name))
     else:
         from sgcp.tools.seeds import train_seeds
 
@@ -171,7 +188,7 @@ def validate(
     if predictions is None:
         from sgcp.stages.validate import validate as stage
 
-        content = stage(layout, settings, params.machine, model, name)
+        content = stage(layout, settings, params.machine, model, name, own_split=split is None)
     else:
         from sgcp.tools.score_predictions import score_predictions
 

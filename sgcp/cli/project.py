@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,17 @@ def open_project(
         content = params.model_dump(mode="json", by_alias=True)
         snapshot = Snapshot(_relative(root), name, stages, content, recipe)
     return params, section, Layout(_relative(root), name, snapshot=snapshot)
+
+
+def hold_out(drive: str | None) -> list[str]:
+    """Return the changes of a recipe, as ``--set`` takes them, that hold out a drive."""
+    if drive is None:
+        return []
+    from sgcp.settings.training import ALL_LABELLED
+
+    return [
+        f"{key}={json.dumps(value)}" for key, value in {**ALL_LABELLED, "holdout": drive}.items()
+    ]
 
 
 def project_here() -> Path | None:

@@ -1,5 +1,7 @@
 """``index.csv`` and ``dataset.json``: the images of a prepared dataset, and what names them."""
 
+from __future__ import annotations
+
 import csv
 import hashlib
 import io
@@ -11,14 +13,17 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from sgcp.core.errors import SgcpError
+from sgcp.core.errors import SgcpError, shorten
 from sgcp.core.files import file_sha256, json_digest, read_json, write_json, write_text
 from sgcp.datasets.classes import SemanticClass, classes_from_json, classes_to_json
 from sgcp.media.images import UInt8
+
+if TYPE_CHECKING:
+    from sgcp.settings import TrainSettings
 
 Thing = TypeVar("Thing")
 
@@ -27,6 +32,8 @@ COLUMNS = (
     "label_digest", "segments_digest", "source", "source_digest",
 )  # fmt: skip
 SPLITS = ("train", "val", "test")
+HOLDOUT = "holdout"  # `holdout:DRIVE`: the split of a drive's images in train and val
+DRIVES_SHOWN = 30  # of one message
 DIGEST_LENGTH = 32  # hexadecimal digits, 128 bits: enough to tell any two images apart
 
 
@@ -96,6 +103,11 @@ class Item(Located):
     """The file that the label map was made from, below the raw folder."""
     source_digest: str = ""
     """``digest_file`` of ``source``."""
+
+    @property
+    def drive(self) -> str:
+        """Name what ``train.holdout`` holds out: the first part of ``sequence``."""
+        return self.sequence.partition("/")[0]
 
 
 def find_collisions(images: Iterable[Located]) -> list[tuple[Located, Located]]:
@@ -181,15 +193,19 @@ class Dataset:
     """Label ids that ``classes.csv`` lists as ignored; a prediction may contain them too."""
 
     def split(self, name: str, labelled: bool = True, instead: str = "") -> list[Item]:
-        """Return one split, in the order of the index; ``trainval``: train and val together.
+        """Return one split, in the order of the index.
 
         Args:
+            name: a split; ``trainval``: train and val together; or ``holdout:DRIVE``: the images of
+                one drive among these.
             instead: what to do where it is empty, other than to choose another split.
 
         Raises:
-            SgcpError: the split is empty, or has no labels where they are asked for.
+            SgcpError: the split is empty, or has no labels where they are asked for; or train and
+                val have no such drive.
         """
-        parts = ("train", "val") if name == "trainval" else (name,)
+        kind, _, drive = name.partition(":")
+        parts = ("train", "val") if kind in ("trainval", HOLDOUT) else (name,)
         items = [item for item in self.items if item.split in parts]
         if not items:
             counts = Counter(item.split for item in self.items)
@@ -198,6 +214,9 @@ class Dataset:
                 f"{self.name}: split '{name}' is empty: of {prepared} images prepared. "
                 + (instead or "Choose another split in params.yaml")
             )
+        if kind == HOLDOUT:
+            refuse_unknown_drive(self.name, items, drive)
+            items = [item for item in items if item.drive == drive]
         if labelled and any(item.label is None for item in items):
             raise SgcpError(
                 f"{self.name}: split '{name}' has images without labels, so it cannot be "
@@ -213,6 +232,47 @@ class Dataset:
             "protocol": self.protocol,
             "class_order": [item.name for item in self.classes],
         }
+
+
+def refuse_unknown_drive(dataset: str, items: Sequence[Item], drive: str) -> None:
+    """Refuse a drive of which there is no image, or that all images are of.
+
+    Raises:
+        SgcpError: naming the drives.
+    """
+    counts = Counter(item.drive for item in items)
+    named = [f"{name} ({count} images)" for name, count in sorted(counts.items()) if name]
+    if len(counts) == 1:
+        raise SgcpError(
+            f"{dataset}: train and val are {named[0] if named else 'in no folders'}, so no drive "
+            "can be held out. Put the images of each drive, with their label maps, into a folder: "
+            "train/DRIVE/NAME"
+        )
+    if drive not in counts or not drive:
+        raise SgcpError(
+            f"{dataset}: train and val have no drive '{drive}'. Choose one of "
+            f"{shorten(named, DRIVES_SHOWN)}"
+        )
+
+
+def learned_items(dataset: Dataset, settings: TrainSettings) -> list[Item]:
+    """Return the images to learn from: ``split``, without the drive that is held out."""
+    return [item for item in dataset.split(settings.split) if item.drive != settings.holdout]
+
+
+def scored_split(settings: TrainSettings) -> str | None:
+    """Return the split that training scores; None: it scores none."""
+    if settings.holdout is not None:
+        return f"{HOLDOUT}:{settings.holdout}"
+    return settings.validate_split
+
+
+def name_items(items: Sequence[Item]) -> dict[str, Item]:
+    """Return images by key; by split and key where two splits share a key."""
+    by_key = {item.key: item for item in items}
+    if len(by_key) == len(items):
+        return by_key
+    return {f"{item.split}/{item.key}": item for item in items}
 
 
 def write_dataset(folder: Path, dataset: Dataset) -> None:

@@ -52,7 +52,12 @@ SHOWN = 5  # names of a list in one message
 
 
 def write_scores(
-    target: Path, dataset: Dataset, items: list[Item], tally: Tally, origin: Mapping[str, Any]
+    target: Path,
+    dataset: Dataset,
+    split: str,
+    items: list[Item],
+    tally: Tally,
+    origin: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write ``target`` (JSON) and its tables beside it, and print them.
 
@@ -73,11 +78,11 @@ def write_scores(
     protocol, counts = tally.protocol, tally.counts
     scores = score_counts(counts, protocol)
     if np.isnan(scores.miou):
-        raise SgcpError(f"{dataset.name}: split '{items[0].split}' has no scored pixel")
+        raise SgcpError(f"{dataset.name}: split '{split}' has no scored pixel")
     content = {
         **describe_scores(scores, protocol),
         **dataset.provenance(),
-        "split": items[0].split,
+        "split": split,
         "images": len(items),
         "split_fingerprint": fingerprint_items(items),
         "scored_size": [items[0].height, items[0].width],
@@ -94,7 +99,7 @@ def write_scores(
         write_text(target.with_name(f"{name}.csv"), text)
     write_json(target, content)
     title = (
-        f"{dataset.name} '{items[0].split}', {len(items)} images, "
+        f"{dataset.name} '{split}', {len(items)} images, "
         f"protocol {dataset.protocol}, {dataset.edition} edition"
     )
     answer(render_scores(title, classes, scores))

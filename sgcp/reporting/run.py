@@ -13,7 +13,7 @@ from sgcp.core.errors import SgcpError
 from sgcp.core.files import read_json
 from sgcp.core.layout import Layout
 from sgcp.datasets.ground_truth import read_ground_truth
-from sgcp.datasets.index import Dataset
+from sgcp.datasets.index import Dataset, name_items
 from sgcp.datasets.label_files import read_meaning
 from sgcp.datasets.stale import refuse_stale
 from sgcp.media.images import UInt8, read_image, read_label, read_png_text
@@ -136,7 +136,7 @@ def read_examples(dataset: Dataset, run: FinishedRun) -> list[Example]:
     """
     layout = run.layout
     again = f"run `sgcp validate {layout.dataset}` again"
-    items = {item.key: item for item in dataset.split(run.scores["split"])}
+    items = name_items(dataset.split(run.scores["split"]))
     chosen = choose_images(run.images, run.scores["panels"])
     if unknown := [score.image for _, score in chosen if score.image not in items]:
         raise SgcpError(

@@ -7,6 +7,8 @@ from pydantic import Field
 
 from sgcp.settings.base import Count, Factor, PathText, Section, Seed, Side, Size, Split
 
+# Settings of a recipe that learns from all labelled images, and chooses nothing by them.
+ALL_LABELLED = {"split": "trainval", "validate_split": None, "keep": "last"}
 SMALLEST = 8  # pixels of a crop's side, of which an extra loss uses one
 
 
@@ -17,6 +19,8 @@ class TrainSettings(Section):
     """Seeds initial weights, order and augmentation."""
     split: Split | Literal["trainval"]
     """Split to learn from; ``trainval``: two of them, once nothing is left to be chosen."""
+    holdout: PathText | None
+    """Drive (city, recording or folder) of train and val that is scored, not learnt; null: none."""
     network: PathText
     """``sgcpnet``, another name of ``sgcp.models.NETWORKS``, or ``package.module:function``."""
     encoder: Literal["sgcp", "mobilenet_v3_small"]
@@ -92,6 +96,10 @@ class TrainSettings(Section):
 
         Asked of the recipe that is used alone: another one may be unfinished.
         """
+        if self.holdout is not None:
+            for key, value in ALL_LABELLED.items():
+                if getattr(self, key) != value:
+                    return f"{key}: with holdout, set it to {json.dumps(value)}"
         if min(self.crop) < SMALLEST and (self.extra_loss or self.auxiliary):
             return f"crop: {SMALLEST} at least, with extra_loss or auxiliary"
         if (self.extra_loss is None) != (self.extra_loss_weight == 0):

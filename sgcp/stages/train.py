@@ -27,8 +27,10 @@ from sgcp.datasets.index import (
     Dataset,
     Item,
     fingerprint_items,
+    learned_items,
     read_dataset,
     refuse_overlap,
+    scored_split,
     train_only,
     trained_digests,
 )
@@ -76,9 +78,9 @@ def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> 
         SgcpError: the data, the settings or the encoder's weights do not allow training.
     """
     dataset = read_dataset(layout.prepared)
-    learned, scored = dataset.split(settings.split), []
-    if settings.validate_split:
-        scored = dataset.split(settings.validate_split, instead=train_only(dataset.name))
+    split = scored_split(settings)
+    scored = dataset.split(split, instead=train_only(dataset.name)) if split else []
+    learned = learned_items(dataset, settings)
     refuse_overlap(trained_digests(learned), scored)
     initial = read_initialization(layout, settings)
     refuse_overlap(initial.trained_on, scored)
@@ -109,6 +111,7 @@ def run_training(inputs: Inputs, fabric: Fabric) -> None:
         f"training {settings.network} ({sum(p.numel() for p in network.parameters()):,} "
         f"parameters) on {len(inputs.learned)} images of {dataset.name}, {settings.epochs} epochs, "
         f"{steps} steps each, {fabric.world_size} x {fabric.device.type}"
+        + (f", without the drive {settings.holdout}" if settings.holdout else "")
     )
     weights = balance_classes(inputs, fabric)
     run = start(fabric, network, Normalize(), settings, steps, machine.compile, weights)
@@ -121,7 +124,7 @@ def run_training(inputs: Inputs, fabric: Fabric) -> None:
     watch = layout.snapshot.warn_early if first else lambda: None
     about = dataset.provenance() | {"train_split_fingerprint": fingerprint_items(inputs.learned)}
     if scored := inputs.scored:
-        about["split"] = scored[0].split
+        about["split"] = scored_split(settings)
         about["split_fingerprint"] = fingerprint_items(scored)
         about["scored_size"] = [scored[0].height, scored[0].width]
     about["epochs"] = settings.epochs

@@ -16,9 +16,11 @@ from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import percent, say, track, warn
 from sgcp.datasets.ground_truth import read_ground_truth
 from sgcp.datasets.index import (
+    HOLDOUT,
     SPLITS,
     find_trained,
     fingerprint_items,
+    name_items,
     read_dataset,
     refuse_overlap,
     score_needs,
@@ -52,6 +54,7 @@ def validate(
     machine: MachineSettings,
     model: str | None = None,
     name: str | None = None,
+    own_split: bool = True,
 ) -> dict[str, Any]:
     """Score ``layout.model`` on a split of ``layout.prepared``; write ``layout.scores``.
 
@@ -62,6 +65,8 @@ def validate(
         model: another model, as ``sgcp.load`` takes it; its scores go to
             ``metrics/DATASET/models/NAME``.
         name: what to call it; None: its bundled name, or the last two parts of its path.
+        own_split: score a model that was trained without one drive on that drive, instead of on
+            ``settings.split``.
 
     Returns:
         The content of the metrics file.
@@ -71,7 +76,6 @@ def validate(
             missing or damaged.
     """
     dataset = read_dataset(layout.prepared)
-    items = dataset.split(settings.split, instead=score_needs(dataset.name))
     origin: dict[str, Any] = {}
     if model is None:
         weights = stage_model(layout)
@@ -81,6 +85,8 @@ def validate(
         layout, origin["source"] = place_beside(layout, "models", Path(model), name or bundled)
     segmenter = load_segmenter(weights, machine, settings.precision)
     digest = model_digest(weights)
+    split = choose_split(segmenter.card, dataset, settings) if own_split else settings.split
+    items = dataset.split(split, instead=score_needs(dataset.name))
     trained_on = read_trained(weights, segmenter.card, dataset)
     refuse_overlap(trained_on, items, advise_split(trained_on, dataset))
     refuse_stale(layout, dataset, items)
@@ -95,18 +101,18 @@ def validate(
         packed = imagecodecs.lz4_encode(scored.prediction.tobytes(), header=True)
         return scored.counts, bytes(packed), sample  # 2 % of the pixels, in 1 ms for 2 megapixels
 
+    named = name_items(items)
     tally, predictions, samples = Tally(scorer.protocol), {}, []
     found = map_threads(score, items, segmenter.workers)
     shown = track(found, "validating", len(items))
-    for item, (counts, packed, sample) in zip(items, shown, strict=True):
-        tally.add(item.key, counts)
-        predictions[item.key] = packed
+    for key, (counts, packed, sample) in zip(named, shown, strict=True):
+        tally.add(key, counts)
+        predictions[key] = packed
         samples += [sample] if sample and len(sample.truth) else []
-    by_key = {item.key: item for item in items}
     with building_folder(layout.panels, f"{settings.panels} {fingerprint_items(items)}") as folder:
         for place, chosen in choose_images(tally.images, settings.panels):
             pixels = imagecodecs.lz4_decode(predictions[chosen.image], header=True)
-            write_panel(folder / place, layout, dataset, by_key[chosen.image], pixels, digest)
+            write_panel(folder / place, layout, dataset, named[chosen.image], pixels, digest)
         layout.snapshot.check()
     card = segmenter.card
     if (card.protocol, card.edition) != (dataset.protocol, dataset.edition):
@@ -118,13 +124,23 @@ def validate(
     origin |= describe_model(segmenter, items, settings, digest)
     if samples:
         origin["calibration"] = describe_calibration(samples, card.temperature)
-    content = write_scores(layout.scores, dataset, items, tally, origin)
+    content = write_scores(layout.scores, dataset, split, items, tally, origin)
     if calibration := content.get("calibration"):
         say(
             f"expected calibration error {percent(calibration['ece_calibrated'])} % at the model's "
             f"temperature {calibration['temperature']}, {percent(calibration['ece'])} % at 1"
         )
     return content
+
+
+def choose_split(card: ModelCard, dataset: Dataset, settings: ValidateSettings) -> str:
+    """Return the split to score: the drive that the model was trained without, if there is one."""
+    trained = card.provenance.get("settings")
+    drive = trained.get("holdout") if isinstance(trained, dict) else None
+    if card.dataset != dataset.name or not isinstance(drive, str):
+        return settings.split
+    say(f"trained without the drive {drive}: scored on it, not on '{settings.split}'")
+    return f"{HOLDOUT}:{drive}"
 
 
 def read_trained(path: Path, card: ModelCard, dataset: Dataset) -> Mapping[str, str]:

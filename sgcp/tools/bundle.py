@@ -17,6 +17,7 @@ from sgcp.inference.graph import InferenceGraph, to_onnx
 from sgcp.metrics.results import MEANS, refuse_other_model
 from sgcp.models.artifact import load_model, save_model
 from sgcp.models.card import model_digest, stage_model
+from sgcp.settings.training import ALL_LABELLED
 from sgcp.tools.seeds import one_process, run_once
 
 if TYPE_CHECKING:
@@ -60,9 +61,7 @@ def bundle(
     nearest = next(place for place in (target, *target.parents) if place.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise SgcpError(f"{target}: cannot be written. Clone the project and install it editable")
-    settings = settings.model_copy(
-        update={"split": "trainval", "validate_split": None, "keep": "last"}
-    )
+    settings = settings.model_copy(update=ALL_LABELLED | {"holdout": None})
     place = replace(layout, beside="bundle")
     run_once(place, settings, machine)
     network, card = load_model(place.model)

@@ -92,7 +92,7 @@ def score_predictions(
     layout.snapshot.check()
     origin = {"predictions": place.scores.parent.name, "source": source}
     origin["encoding"] = encoding or IDS
-    return write_scores(place.scores, dataset, items, tally, origin)
+    return write_scores(place.scores, dataset, settings.split, items, tally, origin)
 
 
 def find_predictions(folder: Path, items: list[Item], cityscapes: bool = True) -> dict[str, Path]:

@@ -13,7 +13,14 @@ from rich.table import Table
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import read_json, to_json, write_json
 from sgcp.core.terminal import answer, percent, say
-from sgcp.datasets.index import read_dataset, refuse_overlap, score_needs, trained_digests
+from sgcp.datasets.index import (
+    learned_items,
+    read_dataset,
+    refuse_overlap,
+    score_needs,
+    scored_split,
+    trained_digests,
+)
 from sgcp.metrics.results import MEANS
 from sgcp.stages.train import run_fingerprint, train
 from sgcp.stages.validate import validate
@@ -42,8 +49,10 @@ def train_seeds(
         raise SgcpError("--seeds: two or more are needed for a standard deviation")
     machine = one_process(machine, "--seeds")
     dataset, initial = read_dataset(layout.prepared), read_initialization(layout, settings.train)
-    scored = dataset.split(settings.validate_.split, instead=score_needs(dataset.name))
-    learned = dataset.split(settings.train.split)
+    held_out = scored_split(settings.train) if settings.train.holdout else None
+    split = held_out or settings.validate_.split
+    scored = dataset.split(split, instead=score_needs(dataset.name))
+    learned = learned_items(dataset, settings.train)
     refuse_overlap(trained_digests(learned, initial.trained_on), scored)
     first = settings.train.seed
     results = {}

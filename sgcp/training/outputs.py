@@ -24,7 +24,13 @@ from sgcp.core.files import (
 )
 from sgcp.core.terminal import say
 from sgcp.datasets.classes import classes_to_json
-from sgcp.datasets.index import Dataset, Item, fingerprint_items, trained_digests
+from sgcp.datasets.index import (
+    Dataset,
+    Item,
+    fingerprint_items,
+    scored_split,
+    trained_digests,
+)
 from sgcp.models.artifact import save_model
 from sgcp.models.card import ModelCard, model_digest
 
@@ -92,13 +98,11 @@ def write_models(
         save_model(network, weights, card(kept, temperature), folder / "model.safetensors")
         save_model(network, last, card(epoch, of_last), folder / "last.safetensors")
         layout.snapshot.check()
-    score = (
-        f" (mIoU {progress.best_miou:.4f} at best on '{settings.validate_split}', epoch "
-        f"{progress.best_epoch})"
-    )
+    split = scored_split(settings)
+    score = f" (mIoU {progress.best_miou:.4f} at best on '{split}', epoch {progress.best_epoch})"
     seconds = max(progress.seconds, 1e-9)
     say(
-        f"kept epoch {kept} of {epoch}{score if settings.validate_split else ''}, {seconds:.0f} s, "
+        f"kept epoch {kept} of {epoch}{score if split else ''}, {seconds:.0f} s, "
         f"{progress.images / seconds:.1f} images/s, {progress.waited / seconds:.1%} of it waiting "
         "for data"
     )

@@ -9,6 +9,7 @@ import sgcp
 from sgcp.core.errors import SgcpError
 from sgcp.core.layout import Layout
 from sgcp.settings.load import load_params
+from sgcp.settings.training import ALL_LABELLED
 from sgcp.tools.bundle import bundle
 
 
@@ -20,10 +21,14 @@ def git(root, *arguments):
 @pytest.fixture
 def committed(trained):
     trained.ok("validate", "sample")
-    git(trained.root, "init", "-q")
-    git(trained.root, "add", "params.yaml")
-    git(trained.root, "commit", "-qm", "state")
-    return trained
+    return commit(trained)
+
+
+def commit(project):
+    git(project.root, "init", "-q")
+    git(project.root, "add", "params.yaml")
+    git(project.root, "commit", "-qm", "state")
+    return project
 
 
 def make(project, target):
@@ -50,6 +55,19 @@ def test_bundle_is_the_recipe_on_train_and_val_with_its_origin(committed, tmp_pa
     # DVC's own outputs are as they were.
     kept = json.loads((committed.root / "data/models/sample/model.json").read_text())
     assert len(kept["trained_on"]) == 4
+
+
+@pytest.mark.integration
+def test_bundle_learns_the_drive_that_its_recipe_held_out(trained, tmp_path):
+    changes = {f"sample__train__{key}": value for key, value in ALL_LABELLED.items()}
+    trained.set(**changes, sample__train__holdout="arcburg", sample__train__epochs=1)
+    for command in ("train", "validate"):
+        trained.ok(command, "sample")
+    commit(trained)
+    make(trained, tmp_path / "weights")
+    described = json.loads((tmp_path / "weights/sample.json").read_text())
+    assert len(described["trained_on"]) == 6
+    assert described["provenance"]["chosen_by"]["split"] == "holdout:arcburg"
 
 
 def test_uncommitted_settings_make_no_bundle(committed, tmp_path):
