@@ -36,6 +36,7 @@ from sgcp.core.layout import Layout
 from sgcp.core.machine import keep_freed_memory
 from sgcp.datasets.index import Dataset, read_dataset
 from sgcp.datasets.loader import SegmentationDataset, train_loader
+from sgcp.datasets.photometric import Photometric
 from sgcp.datasets.transforms import IMAGENET_MEAN_BYTES, TrainTransform
 from sgcp.models import pyramid
 from sgcp.models.network import Normalize, SGCPNet
@@ -112,7 +113,11 @@ def our_epochs(project: Project, way: Way) -> Iterator[dict[str, Any]]:
     precision = "bf16-mixed" if way.bf16 else "32-true"
     fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
     transform: Any = TrainTransform(
-        settings.crop, settings.scale, settings.min_short_side, settings.flip, settings.color_jitter
+        settings.crop,
+        settings.scale,
+        settings.min_short_side,
+        settings.flip,
+        colors=Photometric(color_jitter=settings.color_jitter),
     )
     transform = torchvision_transform(settings) if without == "transforms" else transform
     items = project.dataset.split("train")[: project.images]

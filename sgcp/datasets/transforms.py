@@ -12,7 +12,6 @@ from sgcp.datasets.classes import IGNORE
 
 IMAGENET_MEAN_BYTES = (124, 116, 104)  # what padding is filled with: zero after normalisation
 REDRAWN = 10  # times that a view without a labelled pixel is drawn again
-LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601: how bright red, green and blue look
 
 Pair = tuple[Tensor, Tensor]  # an image and its label
 Transform = Callable[[Tensor, Tensor, Generator], Pair]
@@ -31,7 +30,7 @@ class View(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainTransform:
-    """The authors' augmentation: scale, mirror, pad and crop; colour jitter beside it."""
+    """The authors' augmentation: scale, mirror, pad and crop; changed colours beside it."""
 
     crop: tuple[int, int]
     """(height, width) of what comes out."""
@@ -41,10 +40,10 @@ class TrainTransform:
     """The factor is raised where the short side would fall below this, pixels."""
     flip: float
     """Probability of mirroring."""
-    color_jitter: float
-    """j: brightness, contrast and saturation change by factors 1 - j .. 1 + j."""
     input_side: int | None = None
     """Short side, pixels, to which an image is resized first; None: its own."""
+    colors: Callable[[Tensor, Generator], Tensor] | None = None
+    """Changes the colours of a crop (3, H, W) uint8; None: they stay."""
 
     def __call__(self, image: Tensor, label: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Return image (3, H, W) and label (H, W), both uint8, cropped alike from one random view.
@@ -54,9 +53,7 @@ class TrainTransform:
         """
         view, cut = self.draw_labelled_view(label, generator)
         image = crop_image(image, view, self.crop)
-        if self.color_jitter:
-            image = _jitter_colors(image, self.color_jitter, generator)
-        return image, cut
+        return self.colors(image, generator) if self.colors else image, cut
 
     def draw_labelled_view(self, label: Tensor, generator: Generator) -> tuple[View, Tensor]:
         """Draw a view of label (H, W), and cut the crop out of it.
@@ -155,43 +152,6 @@ def _nearest_indices(source: int, target: int, first: int, count: int) -> Tensor
     place = torch.arange(first, first + count)
     index = (2 * place + 1) * source // (2 * target)
     return index.where((place >= 0) & (place < target), -1)
-
-
-def _jitter_colors(image: Tensor, strength: float, generator: Generator) -> Tensor:
-    """Change brightness, contrast and saturation of image (3, H, W) uint8, in random order.
-
-    What torchvision's ``ColorJitter`` does, in one buffer, rounded once at the end instead of cut
-    off after each step: less than half of its time.
-    """
-    pixels = image.float()
-    for index in torch.randperm(3, generator=generator).tolist():
-        factor = uniform(1 - strength, 1 + strength, generator)
-        (scale_brightness, scale_contrast, scale_saturation)[index](pixels, factor)
-    return pixels.round_().to(torch.uint8)
-
-
-def scale_brightness(pixels: Tensor, factor: float) -> None:
-    """Blend (3, H, W) with black, in place."""
-    pixels.mul_(factor).clamp_(0, 255)
-
-
-def scale_contrast(pixels: Tensor, factor: float) -> None:
-    """Blend (3, H, W) with its mean brightness, in place."""
-    # A sum of whole numbers is the same for any number of threads, one of floats is not.
-    mean = gray(pixels).to(torch.int32).sum().item() / pixels[0].numel()
-    pixels.mul_(factor).add_((1 - factor) * mean).clamp_(0, 255)
-
-
-def scale_saturation(pixels: Tensor, factor: float) -> None:
-    """Blend (3, H, W) with its grey version, in place."""
-    grey = gray(pixels)
-    pixels.mul_(factor).add_(grey, alpha=1 - factor).clamp_(0, 255)
-
-
-def gray(pixels: Tensor) -> Tensor:
-    """Return the brightness (H, W) of (3, H, W)."""
-    red, green, blue = LUMA
-    return (pixels[0] * red).add_(pixels[1], alpha=green).add_(pixels[2], alpha=blue)
 
 
 def lay_over(below: Pair, above: Pair, generator: Generator) -> Pair:

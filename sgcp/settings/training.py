@@ -61,6 +61,16 @@ class TrainSettings(Section):
     """Probability of mirroring left and right."""
     color_jitter: Annotated[float, Field(ge=0, lt=1)]
     """Strength of random brightness, contrast and saturation; 0: none."""
+    gamma: Annotated[float, Field(ge=0, le=4)]
+    """Shares of white are raised to a random power from 1 / (1 + x) to 1 + x; 0: none."""
+    channel_gain: Annotated[float, Field(ge=0, le=4)]
+    """Each channel is multiplied by a random factor from 1 / (1 + x) to 1 + x; 0: none."""
+    hue: Annotated[float, Field(ge=0, le=0.5)]
+    """Colours turn by up to this share of the colour circle; 0: none."""
+    grey: Annotated[float, Field(ge=0, le=1)]
+    """Probability that a crop has no colour."""
+    noise: Annotated[float, Field(ge=0, le=255)]
+    """Largest standard deviation of random noise, of 255 levels; 0: none."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     """Share of the target spread over all classes."""
     class_balance: Annotated[float, Field(ge=0, le=1)]

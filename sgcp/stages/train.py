@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,6 +35,7 @@ from sgcp.datasets.index import (
     trained_digests,
 )
 from sgcp.datasets.loader import SegmentationDataset, explaining_killed_workers, train_loader
+from sgcp.datasets.photometric import Photometric
 from sgcp.datasets.stale import refuse_stale
 from sgcp.datasets.transforms import TrainTransform
 from sgcp.media.images import read_label
@@ -198,8 +199,8 @@ def make_data(inputs: Inputs, fabric: Fabric) -> Data:
         settings.scale,
         settings.min_short_side,
         settings.flip,
-        settings.color_jitter,
         settings.input_side,
+        Photometric(*(getattr(settings, field.name) for field in fields(Photometric))),
     )
     folders = (layout.raw, layout.prepared, len(inputs.dataset.classes))
     workers = loader_processes(inputs.machine, fabric, inputs.learned, settings.batch_size)

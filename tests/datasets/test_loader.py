@@ -9,10 +9,11 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
 from sgcp.core.errors import SgcpError
-from sgcp.datasets import transforms
+from sgcp.datasets import photometric, transforms
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.index import Item
 from sgcp.datasets.loader import LONGEST_FOLDER, EpochSampler, SegmentationDataset, train_loader
+from sgcp.datasets.photometric import Photometric
 from sgcp.datasets.transforms import TrainTransform, View, lay_over, sample_generator
 
 
@@ -30,7 +31,7 @@ def items(tmp_path):
     return made
 
 
-TRANSFORM = TrainTransform((32, 32), (0.5, 2.0), 0, 0.5, 0.0)
+TRANSFORM = TrainTransform((32, 32), (0.5, 2.0), 0, 0.5)
 
 
 def dataset(items, folder, transform=TRANSFORM, seed=1):
@@ -54,7 +55,7 @@ def test_image_and_label_are_transformed_together(items, tmp_path):
 
 
 def test_padding_is_the_mean_in_the_image_and_ignored_in_the_label(items, tmp_path):
-    data = dataset(items, tmp_path, TrainTransform((64, 64), (0.5, 0.5), 0, 0.0, 0.0))
+    data = dataset(items, tmp_path, TrainTransform((64, 64), (0.5, 0.5), 0, 0.0))
     image, label = data[0, 0]
     padded = label == IGNORE
     assert 0 < padded.sum() < padded.numel()
@@ -126,7 +127,7 @@ def one_pixel(size, place) -> tuple[torch.Tensor, torch.Tensor]:
     ],
 )
 def test_crop_holds_a_labelled_pixel_wherever_there_is_one(place, crop, scale):
-    transform = TrainTransform(crop, scale, 0, 0.5, 0.0)
+    transform = TrainTransform(crop, scale, 0, 0.5)
     for index in range(40):
         pair = one_pixel((80, 120), place)
         image, label = transform(*pair, sample_generator(3, 0, index))
@@ -137,7 +138,7 @@ def test_crop_holds_a_labelled_pixel_wherever_there_is_one(place, crop, scale):
 
 def test_crop_around_a_labelled_pixel_has_it_anywhere():
     """Redrawn crops are no crops of one corner: the pixel lies at all places of the crop."""
-    transform = TrainTransform((8, 8), (1.0, 1.0), 0, 0.0, 0.0)
+    transform = TrainTransform((8, 8), (1.0, 1.0), 0, 0.0)
     places = set()
     for index in range(600):
         _, label = transform(*one_pixel((80, 120), (40, 60)), sample_generator(3, 0, index))
@@ -146,7 +147,7 @@ def test_crop_around_a_labelled_pixel_has_it_anywhere():
 
 
 def test_image_without_a_labelled_pixel_stays_a_sample_that_ends():
-    transform = TrainTransform((16, 16), (0.5, 2.0), 0, 0.5, 0.2)
+    transform = TrainTransform((16, 16), (0.5, 2.0), 0, 0.5, colors=Photometric(color_jitter=0.2))
     label = torch.full((40, 48), IGNORE, dtype=torch.uint8)
     image = torch.zeros(3, 40, 48, dtype=torch.uint8)
     assert (transform(image, label, sample_generator(0, 0, 0))[1] == IGNORE).all()
@@ -154,7 +155,7 @@ def test_image_without_a_labelled_pixel_stays_a_sample_that_ends():
 
 def test_labelled_views_are_drawn_as_ever():
     """Only a crop without a labelled pixel is drawn again: all others keep their places."""
-    transform = TrainTransform((32, 32), (0.5, 2.0), 0, 0.5, 0.3)
+    transform = TrainTransform((32, 32), (0.5, 2.0), 0, 0.5, colors=Photometric(color_jitter=0.3))
     label = torch.randint(0, 4, (40, 48), dtype=torch.uint8)
     for index in range(20):
         view, _ = transform.draw_labelled_view(label, sample_generator(1, 0, index))
@@ -168,7 +169,7 @@ def test_redrawn_crops_are_the_same_for_any_number_of_workers(items, tmp_path, w
         label = np.full((40, 48), IGNORE, np.uint8)
         label[index * 5, index] = 1
         Image.fromarray(label).save(tmp_path / f"l{index}.png")
-    transform = TrainTransform((8, 8), (0.8, 2.0), 0, 0.5, 0.2)
+    transform = TrainTransform((8, 8), (0.8, 2.0), 0, 0.5, colors=Photometric(color_jitter=0.2))
 
     def batches(count, step=0):
         data = SegmentationDataset(items, tmp_path, tmp_path, 4, transform, 1, mix=mix)
@@ -186,12 +187,12 @@ def test_redrawn_crops_are_the_same_for_any_number_of_workers(items, tmp_path, w
 
 
 def test_scale_keeps_the_short_side():
-    transform = TrainTransform((8, 8), (0.1, 0.1), 30, 0.0, 0.0)
+    transform = TrainTransform((8, 8), (0.1, 0.1), 30, 0.0)
     assert transform.draw_view((40, 80), sample_generator(0, 0, 0)).size == (30, 60)
 
 
 def test_views_are_spread_evenly_and_hold_all_of_the_image_they_can():
-    transform = TrainTransform((30, 30), (0.5, 1.0), 0, 0.25, 0.0)
+    transform = TrainTransform((30, 30), (0.5, 1.0), 0, 0.25)
     views = [transform.draw_view((40, 80), sample_generator(1, 0, index)) for index in range(4000)]
     for view in views:
         assert min(0, view.size[0] - 30) <= view.top <= max(0, view.size[0] - 30)
@@ -233,9 +234,9 @@ def test_crop_is_the_resized_image_padded_and_cut(size, mirrored):
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (transforms.scale_brightness, tv.adjust_brightness),
-        (transforms.scale_contrast, tv.adjust_contrast),
-        (transforms.scale_saturation, tv.adjust_saturation),
+        (photometric.scale_brightness, tv.adjust_brightness),
+        (photometric.scale_contrast, tv.adjust_contrast),
+        (photometric.scale_saturation, tv.adjust_saturation),
     ],
 )
 def test_colours_change_as_torchvision_changes_them(ours, theirs, factor):
@@ -248,7 +249,11 @@ def test_colours_change_as_torchvision_changes_them(ours, theirs, factor):
 
 def test_colour_jitter_draws_each_factor_and_leaves_the_label_alone(items, tmp_path):
     plain = dataset(items, tmp_path)[0, 0]
-    seen = dataset(items, tmp_path, TrainTransform((32, 32), (0.5, 2.0), 0, 0.5, 0.5))[0, 0]
+    seen = dataset(
+        items,
+        tmp_path,
+        TrainTransform((32, 32), (0.5, 2.0), 0, 0.5, colors=Photometric(color_jitter=0.5)),
+    )[0, 0]
     assert torch.equal(plain[1], seen[1])
     assert not torch.equal(plain[0], seen[0])
     assert seen[0].dtype == torch.uint8

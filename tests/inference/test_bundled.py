@@ -47,6 +47,7 @@ def test_bundled_weights_are_small_and_say_where_they_come_from(camvid):
     # Recorded before these keys: the network was the only one, Lovász-Softmax a weight.
     assert (settings.pop("network"), settings.pop("extra_loss")) == ("sgcpnet", "lovasz")
     assert settings.pop("holdout") is None
+    assert {settings.pop(key) for key in ("gamma", "channel_gain", "hue", "grey", "noise")} == {0}
     settings["lovasz"] = settings.pop("extra_loss_weight")
     assert origin["settings"] == settings | {
         "split": "trainval", "validate_split": None, "keep": "last",
