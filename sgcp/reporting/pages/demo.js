@@ -112,12 +112,10 @@ function runCamera() {
       throw new Error("browsers give the camera to pages of localhost and https only. Open this page on its own machine");
     }
     const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1280 } } });
-    const stop = () => stream.getTracks().forEach((track) => track.stop());
-    signal.addEventListener("abort", stop);
     try {
-      if (!signal.aborted) await labelFrames(stream, signal);
+      await labelFrames(stream, signal);
     } finally {
-      stop();
+      for (const track of stream.getTracks()) track.stop();
     }
   });
 }
