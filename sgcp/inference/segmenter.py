@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, overload
@@ -210,6 +211,7 @@ def load(
     precision: str = "auto",
     callers: int = 1,
     threads: int | None = None,
+    input_side: int | None = None,
 ) -> Segmenter:
     """Load a model by path, or bundled weights by name.
 
@@ -225,14 +227,23 @@ def load(
             the fastest (``sgcp.inference.engines.measured``).
         callers: how many threads will call it at the same time.
         threads: processors to use; None: all that this process may use.
+        input_side: short side of the network's input, pixels, of an image of any size; None: the
+            card's. Fewer pixels are faster and coarser.
 
     Raises:
-        SgcpError: there is no such model, its files are damaged, or engine or precision are not
-            available on this machine.
+        SgcpError: there is no such model, its files are damaged, ``input_side`` is impossible, or
+            engine or precision are not available on this machine.
     """
     path = find_model(path_or_name)
     made_by = "sgcp export" if path.suffix in EXPORTED else "sgcp train"
     card = read_card(path, made_by)
+    if input_side is not None:
+        try:
+            card = replace(card, input_side=input_side)
+        except ValueError:
+            raise SgcpError(
+                f"input_side: expected 1 to 16384 pixels, or None, got {input_side!r}"
+            ) from None
     if path.suffix in EXPORTED:
         check_graph(path, len(card.classes))
     int8 = (card.provenance.get("export") or {}).get("int8") is not None

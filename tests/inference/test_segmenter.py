@@ -35,6 +35,23 @@ def test_input_size_is_what_the_network_sees(segmenter):
     assert (labels != segmenter.segment(image)).any()
 
 
+def test_input_side_is_the_short_side_that_the_network_sees_of_any_image(tmp_path):
+    path = save_random(tmp_path, input_side=96)
+    plain, small = (sgcp.load(path, precision="fp32", input_side=side) for side in (None, 48))
+    assert plain.card.input_side == 96
+    for size, seen in (((96, 128), (48, 64)), ((60, 40), (72, 48))):
+        image = random_image(*size)
+        assert small.card.input_size(*size) == seen
+        assert (small.segment(image) == plain.segment(image, input_size=seen)).all()
+        assert (small.segment(image) != plain.segment(image)).any()
+
+
+@pytest.mark.parametrize("side", [0, -360, 16385, 360.5, "360"])
+def test_impossible_input_side_is_one_message(tmp_path, side):
+    with pytest.raises(SgcpError, match=r"input_side: expected 1 to 16384 pixels, or None, got"):
+        sgcp.load(save_random(tmp_path), input_side=side)
+
+
 @pytest.mark.parametrize(
     "image",
     [
