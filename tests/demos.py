@@ -82,14 +82,20 @@ class Demo:
 
 
 @contextmanager
-def serving(folder: Path, *options: str, code: str = AS_IT_IS) -> Iterator[Demo]:
-    """Start a server in a folder, on any free port; ``code`` may change it first."""
+def serving(
+    folder: Path, *options: str, code: str = AS_IT_IS, installed: Path | None = None
+) -> Iterator[Demo]:
+    """Start a server in a folder, on any free port; ``code`` may change it first.
+
+    Args:
+        installed: the Python of an environment whose ``sgcp`` is to be used.
+    """
     temporary = folder / "temporary"
     temporary.mkdir(exist_ok=True)
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "demo", "--port", "0", *options],
+        [installed or sys.executable, "-c", code, "demo", "--port", "0", *options],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)},
+        env=os.environ | {"PYTHONPATH": "" if installed else str(ROOT), "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from demos import serving
 from networks import random_image, save_random
 from pages import fences
 from PIL import Image
@@ -148,6 +149,20 @@ def test_video_extra_labels_videos(base, wheel):
     base.install(f"{wheel}[video]")
     assert "1 of 1 videos (12 frames)" in base.run("sgcp", "segment", "drive.mp4")
     assert (base.desk / "segmented/drive_overlay.mp4").is_file()
+
+
+def test_demo_extra_serves_the_page(base, wheel, capsys):
+    before = base.size()
+    base.install(f"{wheel}[demo]")
+    with capsys.disabled():
+        print(f"\nsgcpnet[demo]: {(base.size() - before) / 1e6:.0f} MB more than sgcpnet[video]")
+    image = (base.desk / "street.png").read_bytes()
+    with serving(base.desk, installed=base.programs / "python") as demo:
+        assert b"demo.js" in demo.ask("/")[1]
+        assert demo.ask("/demo.js")[0] == 200
+        answer, parts = demo.label("street.png", image, confidence="true")
+        assert answer["facts"]["Image"] == "96 x 72 pixels"
+        assert list(parts) == ["labels", "image", "confidence"]
 
 
 def test_wheel_carries_weights_graphs_and_pages(wheel):
