@@ -368,9 +368,13 @@ def trained_digests(
         before: those that the model was trained on before. Another dataset may have the same names;
             both digests are kept then.
     """
+    return merge_digests(before, ((item.origin, item.image_digest) for item in items))
+
+
+def merge_digests(before: Mapping[str, str], others: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return all digests by name; of a name with two of them, both."""
     digests = dict(before)
-    for item in items:
-        name, digest = item.origin, item.image_digest
+    for name, digest in others:
         known = digests.get(name, digest) == digest
         digests[name if known else f"{name} ({digest})"] = digest
     return digests

@@ -25,6 +25,11 @@ MAX_CLASSES = 255  # labels are bytes, and 255 is none
 MAX_ENLARGED = 2**23  # pixels that an image is enlarged to at most; 2048x4096 has as many
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
 IMAGENET_STD = (0.229, 0.224, 0.225)
+EARLIER = {  # settings of a recipe that bring in what was trained before
+    "encoder_weights": "with a pretrained encoder",
+    "init": "started from another model",
+    "teacher": "learned from a teacher",
+}
 
 EncoderName = Literal["sgcp", "mobilenet_v3_small"]
 Byte = Annotated[int, Field(ge=0, le=255)]
@@ -78,6 +83,20 @@ class ModelCard:
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) at which the network is to see an image of this size."""
         return input_size(height, width, self.input_side)
+
+    @property
+    def lineage(self) -> str:
+        """Whether it was trained from scratch, or what other training is in it; "": unknown.
+
+        Code of one's own, as a network, may load weights of which the card has no record.
+        """
+        settings = self.provenance.get("settings")
+        if not isinstance(settings, dict):
+            return ""
+        named = [text for key, text in EARLIER.items() if settings.get(key)]
+        if named:
+            return f"not from scratch: {', '.join(named)}"
+        return "" if ":" in self.network else "from scratch"
 
     def to_json(self, *weights: bytes) -> dict[str, Any]:
         """Return the content of the JSON file beside files of weights with these contents."""

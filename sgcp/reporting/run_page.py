@@ -109,6 +109,8 @@ def _describe_data(run: FinishedRun) -> str:
     trained = "imported" if epoch is None else f"epoch {epoch}"
     if recipe:
         trained = f"recipe {recipe}, {trained}"
+    if card.lineage:
+        trained += f", {card.lineage}"
     return (
         f"{scores['edition']} edition, protocol {scores['protocol']}, {scores['images']} images "
         f"of '{scores['split']}'; {network}, {trained}, trained on "

@@ -79,6 +79,12 @@ class TrainSettings(Section):
     """A name of ``sgcp.training.objective.LOSSES``, ``package.module:function``, or null."""
     extra_loss_weight: Annotated[float, Field(ge=0, le=100)]
     """Weight of ``extra_loss`` beside cross-entropy."""
+    teacher: PathText | None
+    """Model of ours whose scores are learned beside the labels, or null: none."""
+    distill: Annotated[float, Field(ge=0, le=100)]
+    """Weight of the divergence from the teacher's scores."""
+    distill_temperature: Annotated[float, Field(ge=0.1, le=100)]
+    """Divides both scores before their softmax; above 1 softens."""
     auxiliary: Annotated[float, Field(ge=0, le=100)]
     """Weight of the mean loss of three heads on inner features, in training alone; 0: no heads."""
     mix: Annotated[float, Field(ge=0, le=1)]
@@ -114,6 +120,8 @@ class TrainSettings(Section):
             return f"crop: {SMALLEST} at least, with extra_loss or auxiliary"
         if (self.extra_loss is None) != (self.extra_loss_weight == 0):
             return "extra_loss: has no effect without extra_loss_weight, and the reverse. Set both"
+        if (self.teacher is None) != (self.distill == 0):
+            return "teacher: has no effect without distill, its weight, and the reverse. Set both"
         if self.validate_split is None and self.keep == "best":
             return "keep: 'best' needs a split to choose by, and validate_split is null. Set 'last'"
         if self.init is not None and self.encoder_weights is not None:

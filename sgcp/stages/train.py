@@ -55,6 +55,12 @@ if TYPE_CHECKING:
     from sgcp.settings import MachineSettings, TrainSettings
 
 
+TRAINED_BEFORE = (
+    "The model of train.init or train.teacher was trained on them. Train that one without them, or "
+    "choose another split in params.yaml"
+)
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What a run starts from, read and checked."""
@@ -84,7 +90,7 @@ def train(layout: Layout, settings: TrainSettings, machine: MachineSettings) -> 
     learned = learned_items(dataset, settings)
     refuse_overlap(trained_digests(learned), scored)
     initial = read_initialization(layout, settings)
-    refuse_overlap(initial.trained_on, scored)
+    refuse_overlap(initial.trained_on, scored, TRAINED_BEFORE)
     if os.environ.get("LOCAL_RANK", "0") == "0":  # one process of each machine compares the files
         refuse_stale(layout, dataset, learned + scored)
 
@@ -104,6 +110,8 @@ def run_training(inputs: Inputs, fabric: Fabric) -> None:
     """Train from the last checkpoint, if there is one, to the end, and write the models."""
     layout, settings, machine = inputs.layout, inputs.settings, inputs.machine
     dataset, initial = inputs.dataset, inputs.initial
+    if initial.teacher:
+        initial.teacher.match(dataset.classes, settings)
     seed_everything(settings.seed, verbose=False)
     network = make_network(dataset, settings, initial)
     data = make_data(inputs, fabric)
@@ -115,7 +123,8 @@ def run_training(inputs: Inputs, fabric: Fabric) -> None:
         + (f", without the drive {settings.holdout}" if settings.holdout else "")
     )
     weights = balance_classes(inputs, fabric)
-    run = start(fabric, network, Normalize(), settings, steps, machine.compile, weights)
+    teacher = initial.teacher
+    run = start(fabric, network, Normalize(), settings, steps, machine.compile, weights, teacher)
     fingerprint = run_fingerprint(dataset, settings, initial.digests) + "-compiled" * run.compiled
     checkpoints = Checkpoints(
         fabric, layout.resume, run.parts(), fingerprint, machine.checkpoint_seconds

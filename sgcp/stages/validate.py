@@ -208,6 +208,7 @@ def describe_model(
             "protocol": card.protocol,
             "recipe": card.provenance.get("recipe"),
             "epoch": card.provenance.get("epoch"),
+            "lineage": card.lineage,
             "settings": json_digest(card.provenance.get("settings")),
             "sha256": digest,
         },

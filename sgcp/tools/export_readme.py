@@ -142,6 +142,8 @@ def write_readme(
     recipe = f"`{made.get('recipe') or 'unknown'}`, epoch {made.get('epoch', 'unknown')}"
     if commit := made.get("commit"):
         recipe += f", commit {commit[:12]}"
+    if card.lineage:
+        recipe += f", {card.lineage}"
     network = ARCHITECTURE if card.network == SGCPNET else card.network
     known = {"dataset": card.dataset, "network": network}
     return README.format(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import file_sha256
 from sgcp.core.terminal import say
+from sgcp.datasets.index import merge_digests
 from sgcp.models import build_network
 from sgcp.models.artifact import load_model
 from sgcp.models.authors import (
@@ -19,6 +20,7 @@ from sgcp.models.authors import (
 )
 from sgcp.models.card import weights_path
 from sgcp.models.network import SGCPNet
+from sgcp.training.distillation import Teacher, read_teacher
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,9 +41,11 @@ class Initialization:
     classes: list[str] | None = None
     """Its classes in order; None: an authors' checkpoint does not name them."""
     trained_on: dict[str, str] = field(default_factory=dict)
-    """Images that it was trained on: digest of the pixels by name."""
+    """Images that it, or the teacher, was trained on: digest of the pixels by name."""
     digests: dict[str, str | None] = field(default_factory=dict)
     """SHA-256 of the files that the settings name; None for those that they do not."""
+    teacher: Teacher | None = None
+    """What the run learns from beside the labels; it is no part of the model."""
 
 
 def read_initialization(layout: Layout, settings: TrainSettings) -> Initialization:
@@ -51,20 +55,28 @@ def read_initialization(layout: Layout, settings: TrainSettings) -> Initializati
         SgcpError: a file is missing or damaged, or the run would delete it.
     """
     weights, model = settings.encoder_weights, settings.init
-    if model is not None and Path(model).resolve().is_relative_to(layout.model.resolve()):
-        raise SgcpError(
-            f"train.init: {model} is this run's own output folder, which DVC empties first. Move "
-            "the model elsewhere"
-        )
+    for key, name in (("init", model), ("teacher", settings.teacher)):
+        if name is not None and Path(name).resolve().is_relative_to(layout.model.resolve()):
+            raise SgcpError(
+                f"train.{key}: {name} is this run's own output folder, which DVC empties first. "
+                "Move the model elsewhere"
+            )
     if weights is not None and not Path(weights).is_file():
         read_checkpoint_tensors(Path(weights))  # explains the problem, and never reads a device
-    initial, init_digest = Initialization(), None
+    initial, init_digest, teacher = Initialization(), None, None
     if model is not None:
         initial, path = read_initial_model(Path(model)), Path(model)
         init_digest = file_sha256(weights_path(path) if path.is_dir() else path)
-    encoder_digest = file_sha256(Path(weights)) if weights else None
-    digests = {"encoder_weights_sha256": encoder_digest, "init_sha256": init_digest}
-    return replace(initial, digests=digests)
+    trained_on = initial.trained_on
+    if settings.teacher is not None:
+        teacher = read_teacher(Path(settings.teacher))
+        trained_on = merge_digests(trained_on, teacher.card.trained_on.items())
+    digests = {
+        "encoder_weights_sha256": file_sha256(Path(weights)) if weights else None,
+        "init_sha256": init_digest,
+        "teacher_sha256": teacher.digest if teacher else None,
+    }
+    return replace(initial, teacher=teacher, trained_on=trained_on, digests=digests)
 
 
 def read_initial_model(path: Path) -> Initialization:

@@ -139,7 +139,7 @@ def train_one_step(run: Run, image: torch.Tensor, label: torch.Tensor) -> torch.
     """Learn from one batch, image (B, 3, H, W) and label (B, H, W), both uint8; return its loss."""
     image, label = run.fabric.to_device((image, label))
     x = run.normalize(image).contiguous(memory_format=torch.channels_last)
-    loss = run.objective(run.wrapped(x), label)
+    loss = run.objective(run.wrapped(x), label, image)
     run.optimizer.zero_grad()
     run.fabric.backward(loss)
     run.optimizer.step()

@@ -1,4 +1,4 @@
-"""The loss of a training step: weighted cross-entropy, an extra loss, and auxiliary heads."""
+"""The loss of a training step: cross-entropy, an extra loss, auxiliary heads, a teacher."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sgcp.datasets.classes import IGNORE
 from sgcp.inference.predict import resize_logits
 from sgcp.models.encoder import CHANNELS
 from sgcp.models.pyramid import WIDTH
+from sgcp.training.distillation import Teacher, divergence
 from sgcp.training.kernels.banded_cross_entropy import segmentation_loss
 
 if TYPE_CHECKING:
@@ -37,24 +38,35 @@ class Objective:
 
     Args:
         class_weights: (K,), of each class in the cross-entropy; None: pixels weigh the same.
+        teacher: what the settings name, on its device.
 
     Raises:
         SgcpError: the settings name an unknown extra loss.
     """
 
-    def __init__(self, settings: TrainSettings, class_weights: Tensor | None) -> None:
+    def __init__(
+        self,
+        settings: TrainSettings,
+        class_weights: Tensor | None,
+        teacher: Teacher | None = None,
+    ) -> None:
+        self.teacher, self.teacher_weight = teacher, settings.distill
+        self.temperature = settings.distill_temperature
         self.class_weights, self.smoothing = class_weights, settings.label_smoothing
         self.extra_weight, self.auxiliary_weight = settings.extra_loss_weight, settings.auxiliary
         self.extra: Callable[[Tensor, Tensor], Tensor] | None = None
         if settings.extra_loss is not None:
             self.extra = find_function(settings.extra_loss, LOSSES, "train.extra_loss")
 
-    def __call__(self, output: Tensor | tuple[Tensor, list[Tensor]], label: Tensor) -> Tensor:
+    def __call__(
+        self, output: Tensor | tuple[Tensor, list[Tensor]], label: Tensor, image: Tensor
+    ) -> Tensor:
         """Return the loss, a scalar.
 
         Args:
             output: logits (B, K, h, w), and those of the auxiliary heads where there are some.
             label: (B, H, W) uint8 train ids.
+            image: (B, 3, H, W) uint8, for the teacher.
         """
         logits, inner = output if isinstance(output, tuple) else (output, [])
         loss = self._cross_entropy(logits, label)
@@ -64,6 +76,9 @@ class Objective:
         if inner:
             losses = [self._cross_entropy(scores, thin_out(label, INNER)) for scores in inner]
             loss = loss + self.auxiliary_weight * torch.stack(losses).mean()
+        if self.teacher:
+            wanted = self.teacher(image)
+            loss = loss + self.teacher_weight * divergence(logits, wanted, self.temperature)
         return loss
 
     def _cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:

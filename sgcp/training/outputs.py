@@ -64,6 +64,7 @@ def write_models(
             "trained_by": "sgcp train",
             "recipe": settings.recipe,
             **initial.digests,
+            "teacher": initial.teacher.describe() if initial.teacher else None,
             "epoch": epoch,
             "threads": progress.threads,
             "settings": json.loads(settings.model_dump_json()),

@@ -49,6 +49,8 @@ def test_bundled_weights_are_small_and_say_where_they_come_from(camvid):
     assert settings.pop("holdout") is None
     assert {settings.pop(key) for key in ("gamma", "channel_gain", "hue", "grey", "noise")} == {0}
     settings["lovasz"] = settings.pop("extra_loss_weight")
+    assert (settings.pop("teacher"), settings.pop("distill")) == (None, 0)
+    del settings["distill_temperature"]  # nothing without a teacher
     assert origin["settings"] == settings | {
         "split": "trainval", "validate_split": None, "keep": "last",
     }  # fmt: skip

@@ -71,6 +71,8 @@ def test_wrong_value_is_refused_by_full_name(params_file, key, value, right):
         ({"validate_split": None}, "keep: 'best' needs a split to choose by"),
         ({"init": "a", "encoder_weights": "b"}, "init: brings an encoder"),
         ({"crop": [4, 4], "auxiliary": 1.0}, "crop: 8 at least"),
+        ({"teacher": "a"}, "teacher: has no effect without distill"),
+        ({"distill": 1.0}, "teacher: has no effect without distill"),
     ],
 )
 def test_contradiction_is_refused_in_the_recipe_that_is_used_alone(params_file, changes, problem):

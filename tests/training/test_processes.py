@@ -97,6 +97,23 @@ def test_two_processes_have_the_loss_curve_of_one(small, tmp_path, nodes, change
     assert np.abs(together / alone - 1).max() < SAME
 
 
+def test_two_processes_learn_from_a_teacher(small, tmp_path):
+    project = Project(shutil.copytree(small.root, tmp_path / "project"))
+    project.set(sample__train__epochs=1)
+    project.ok("train", "sample")
+    (project.root / "data/models/sample").rename(project.root / "teacher")
+    project.set(sample__train__teacher="teacher", sample__train__distill=1.0)
+    command = [*LAUNCHER, "--nproc-per-node=2", f"--master-port={free_port()}", "-m", "sgcp"]
+    done = subprocess.run(
+        [*command, "train", "sample"], cwd=project.root, env=ENVIRONMENT, capture_output=True,
+        text=True, timeout=HANGING, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("learning from teacher too") == 1
+    card = json.loads((project.root / "data/models/sample/model.json").read_text())
+    assert card["provenance"]["teacher_sha256"]
+
+
 def test_processes_are_those_of_the_launcher_or_as_set(monkeypatch):
     machine = load_params(ROOT / "params.yaml").machine
     asked = machine.model_copy(update={"accelerator": "cpu", "devices": 3, "num_nodes": 2})
