@@ -194,6 +194,14 @@ def test_the_camera_is_labelled_until_it_is_stopped(demo):
         assert page.inner_text("#status") == ""
 
 
+def test_a_server_that_ended_is_named(street, tmp_path):
+    with serving(tmp_path) as ending, visiting(ending.address) as visit:
+        visit.page.locator("#model option").first.wait_for(state="attached")
+        ending.interrupt()
+        drop(visit.page, street)
+        wait_for(visit.page, "Start sgcp demo again", "#status")
+
+
 def test_videos_are_labelled_on_a_phone_in_the_dark(demo, tmp_path):
     long, short = tmp_path / "long.mp4", tmp_path / "short.mp4"
     make_video(long, 4, times=[0, 12800, 25600, 64000])

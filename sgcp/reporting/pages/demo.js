@@ -4,6 +4,7 @@
 const part = (id) => document.getElementById(id);
 const chosen = (name) => document.querySelector(`[name=${name}]:checked`).value;
 const RAMP = [[13, 8, 135], [204, 71, 120], [240, 249, 33]]; // low, middle and high confidence
+const GONE = "the server does not answer. Start sgcp demo again";
 const WHILE = 2000; // milliseconds of which the camera's rate is
 const hidden = new Set(); // names of classes that are switched off
 let offer = null; // what the server offers
@@ -14,7 +15,10 @@ let running = null; // ends what runs: a request, or the camera
 // Send a body to be labelled; return what came back, its parts as blobs by name.
 async function ask(body, query, signal, progress = () => {}) {
   const address = "/label?" + new URLSearchParams(query);
-  const response = await fetch(address, { method: "POST", body, signal });
+  const response = await fetch(address, { method: "POST", body, signal }).catch(() => {
+    signal.throwIfAborted();
+    throw new Error(GONE);
+  });
   if (!response.ok) throw new Error(await response.text());
   const reader = response.body.getReader();
   const chunks = [];
@@ -45,7 +49,7 @@ async function ask(body, query, signal, progress = () => {}) {
     parts[name] = content.slice(from, from + size);
     from += size;
   }
-  if (!answer || content.size !== from) throw new Error("the connection broke. Is sgcp demo still running?");
+  if (!answer || content.size !== from) throw new Error(GONE);
   return { ...answer, parts };
 }
 
