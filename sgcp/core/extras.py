@@ -16,6 +16,8 @@ MODULES = {
     "onnx": ("onnxruntime",),
     "int8": ("nncf",),
     "demo": ("starlette", "uvicorn"),
+    "s3": ("dvc_s3",),
+    "ssh": ("dvc_ssh",),
     "benchmark": ("cv2", "segmentation_models_pytorch", "onnxscript", "matplotlib"),
 }  # fmt: skip
 

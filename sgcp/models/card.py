@@ -108,10 +108,7 @@ class ModelCard:
 
 
 CARD = TypeAdapter(ModelCard)
-LATER = {
-    "input_side",
-    "temperature",
-}  # fields that descriptions of this format did not have from the beginning
+LATER = {"input_side", "temperature"}  # fields that the first descriptions of this format lack
 DIGEST = "weights_sha256"  # in the JSON; descriptions from before it are read without a check
 FOR_OTHERS = "preprocessing"  # repeats fields for other programs, in the JSON beside an export
 

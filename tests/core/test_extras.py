@@ -14,8 +14,7 @@ from sgcp.core.errors import SgcpError
 from sgcp.core.extras import DISTRIBUTION, MODULES, explain_missing, require
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-# Programs of `dvc` and of development: `sgcp` imports none of them.
-NOT_IMPORTED = {"dev", "s3", "ssh", "mutation", "fuzz"}
+DEVELOPMENT = {"dev", "fuzz", "mutation"}  # no user's
 CAPS = {"numpy", "pillow"}  # in the base, with an upper bound in an extra
 # Modules that come with one of the table.
 WITHIN = {"urllib3": "requests"}
@@ -37,7 +36,7 @@ def distributions_of(module: str) -> set[str]:
 
 def test_table_names_what_each_extra_installs():
     extras = {key: rows for key, rows in PROJECT["optional-dependencies"].items()
-              if key not in NOT_IMPORTED}  # fmt: skip
+              if key not in DEVELOPMENT}  # fmt: skip
     assert extras.keys() == MODULES.keys()
     for extra, requirements in extras.items():
         named = set().union(*map(distributions_of, MODULES[extra]))
