@@ -85,12 +85,14 @@ class LiveReader:
     Attributes:
         received, dropped: frames that came, and those that newer ones replaced.
         reconnects: how often the stream was opened again.
+        reconnecting: whether it broke, and no frame came since.
         form: of its frames, once there is one; later ones of another size are scaled to it.
     """
 
     def __init__(self, source: Stream | Path, say: Callable[[str], None]) -> None:
         self.source, self.say = source, say
         self.received = self.dropped = self.reconnects = 0
+        self.reconnecting = False
         self.form: VideoForm
         self._video: VideoReader
         self._newest: Arrival | None = None
@@ -124,10 +126,22 @@ class LiveReader:
                 raise self._error or SgcpError(f"{self.source}: a video without frames")
             return self._newest
 
-    def frames(self, seconds: float | None = None) -> Iterator[Arrival]:
+    def silence(self) -> float:
+        """Return the seconds since the newest frame came; 0 while one waits, or before the first.
+
+        A frame waits where labelling takes longer than the source.
+        """
+        return 0.0 if self._newest or not self.received else perf_counter() - self._last
+
+    def frames(
+        self, seconds: float | None = None, waiting: Callable[[], object] = lambda: None
+    ) -> Iterator[Arrival]:
         """Yield the newest frame each time, until the source ends or for ``seconds``.
 
         Drops before are not counted, nor is the time for which a frame has been waiting.
+
+        Args:
+            waiting: called every ``GLANCE`` seconds while there is no frame.
 
         Raises:
             SgcpError: the stream cannot be opened, is no video, or is lost for ``LOST`` seconds.
@@ -135,7 +149,7 @@ class LiveReader:
         begin, ticks = perf_counter(), -1
         end = None if seconds is None else begin + seconds
         self.dropped = 0
-        while newest := self._take(end):
+        while newest := self._take(end, waiting):
             if ticks < 0:
                 zero = newest.clock
             ticks = max(round((newest.clock - zero) * TICKS), ticks + 1)
@@ -143,13 +157,14 @@ class LiveReader:
             frame.pts, frame.time_base, frame.duration = ticks, Fraction(1, TICKS), 0
             yield replace(newest, at=max(newest.at, begin))
 
-    def _take(self, end: float | None) -> Arrival | None:
+    def _take(self, end: float | None, waiting: Callable[[], object]) -> Arrival | None:
         with self._changed:
             while self._newest is None and not self._ended:
                 left = None if end is None else end - perf_counter()
                 if left is not None and left <= 0:
                     return None
-                self._changed.wait(GLANCE if left is None else min(left, GLANCE))
+                if not self._changed.wait(GLANCE if left is None else min(left, GLANCE)):
+                    waiting()
             newest, self._newest = self._newest, None
             self._changed.notify_all()
         if newest is None and self._error:
@@ -212,6 +227,7 @@ class LiveReader:
                     "again when the source sends"
                 )
             self.reconnects += 1
+            self.reconnecting = True
             self.say(f"{stream}: {problem}; opening it again in {pause:g} s")
             self._stopping.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -238,7 +254,7 @@ class LiveReader:
             while recorded and self._newest is not None and not self._stopping.is_set():
                 self._changed.wait()
             self.dropped += self._newest is not None
-            self._last = perf_counter()
+            self._last, self.reconnecting = perf_counter(), False
             self._newest = Arrival(frame, self._last, clock)
             self.received += 1
             self._changed.notify_all()

@@ -40,7 +40,7 @@ from sgcp.tools.segment import (
 )
 
 LATEST = 10_000  # frames whose latency is kept: an hour and more at 2 frames/s, minutes at 30
-RECENT = 2.0  # seconds of which the current rate is
+RECENT = 2.0  # seconds of which the current rate is; it is shown as long after the last frame
 
 
 @dataclass(frozen=True)
@@ -164,11 +164,12 @@ def segment_live(
     ended: BaseException | None = None
     with ExitStack() as stack:
         end_at_once_on_ctrl_c = stack.enter_context(_handling_interrupts())
-        page = None
+        page, reader = None, LiveReader(source, warn)
         if live.port is not None:
-            page = stack.enter_context(LivePage(_title(source), segmenter.classes, live.port))
+            page = LivePage(_title(source), segmenter.classes, live.port, lambda: _silence(reader))
+            stack.enter_context(page)
             answer(f"{page.address} shows {_title(source)}; Ctrl-C ends it")
-        reader = stack.enter_context(LiveReader(source, warn))
+        stack.enter_context(reader)
         # The engine compiles its graph for the size.
         segmenter.segment(reader.upright(reader.first().frame), input_size, options)
         opened = stack.enter_context(writing(targets, reader.form, live=True))
@@ -212,19 +213,35 @@ def _label_frames(
     written: Future[None] | None = None
     with ThreadPoolExecutor(1) as pool, progress_bar() as bar:
         task = bar.add_task(_title(reader.source), total=None)
+
+        def show(state: str) -> None:
+            description = f"{_title(reader.source)}: {state}"
+            bar.update(task, completed=statistics.frames, description=description)
+
+        def waiting() -> None:
+            silence = _silence(reader)
+            if silence["seconds_since_frame"] > RECENT:
+                lost = ", reconnecting" if silence["reconnecting"] else ""
+                show(f"no frame for {silence['seconds_since_frame']:.0f} s{lost}")
+
         try:
-            for arrival in reader.frames(seconds):
+            for arrival in reader.frames(seconds, waiting):
                 image = reader.upright(arrival.frame)
                 made = label(image)
                 statistics.add(arrival.at, reader.dropped)
                 if written:
                     written.result()
                 written = pool.submit(write, arrival, image, made)
-                description = f"{_title(reader.source)}: {statistics}"
-                bar.update(task, completed=statistics.frames, description=description)
+                show(str(statistics))
         finally:
             if written:
                 written.result()
+
+
+def _silence(reader: LiveReader) -> dict[str, Any]:
+    """Return for how long there has been no frame, and whether the stream is opened again."""
+    seconds = round(reader.silence(), 1)
+    return {"seconds_since_frame": seconds, "reconnecting": reader.reconnecting}
 
 
 def find_source(paths: Sequence[str]) -> Path:

@@ -6,7 +6,7 @@ import io
 import json
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,16 +40,23 @@ class LivePage:
     Args:
         title: shown on the page.
         port: 0 takes a free one.
+        ask: returns what ``/status`` has beside the numbers of ``show``, at each request.
 
     Raises:
         SgcpError: the port is taken.
     """
 
-    def __init__(self, title: str, classes: Sequence[SemanticClass], port: int) -> None:
-        self._listening = listen(HOST, port)
+    def __init__(
+        self,
+        title: str,
+        classes: Sequence[SemanticClass],
+        port: int,
+        ask: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
+        self._ask, self._listening = ask, listen(HOST, port)
         self.address = address_of(HOST, self._listening)
         self.html = _render(title, classes)
-        self.status: dict[str, Any] = {"frames": 0}
+        self._status: dict[str, Any] = {"frames": 0}
         self._changed = threading.Condition()
         self._image: UInt8 | None = None
         self._jpeg = b""
@@ -71,9 +78,13 @@ class LivePage:
     def show(self, image: UInt8, status: dict[str, Any]) -> None:
         """Replace the image (H, W, 3) uint8 and the numbers."""
         with self._changed:
-            self._image, self._jpeg, self.status = image, b"", status
+            self._image, self._jpeg, self._status = image, b"", status
             self._number += 1
             self._changed.notify_all()
+
+    def status(self) -> dict[str, Any]:
+        """Return the newest image's numbers, and those of now."""
+        return {**self._status, **self._ask()}
 
     def newest(self, after: int) -> tuple[int, bytes] | None:
         """Wait for an image with a number above ``after``; return it as JPEG; None at the end."""
@@ -130,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/":
             self._answer(200, page.html, "text/html; charset=utf-8")
         elif self.path == "/status":
-            self._answer(200, json.dumps(page.status), "application/json")
+            self._answer(200, json.dumps(page.status()), "application/json")
         else:
             with suppress(OSError):  # the viewer left, or does not read
                 self._stream(page)

@@ -170,6 +170,35 @@ def test_broken_stream_is_opened_again_with_a_line_and_keeps_its_size(monkeypatc
     assert set(shapes) == {(48, 64, 3)}
 
 
+def test_silence_grows_while_a_stream_is_lost_and_ends_with_its_next_frame(monkeypatch):
+    monkeypatch.setattr(streams, "LOST", 60.0)
+    monkeypatch.setattr(streams, "PAUSE", 1.0)
+    monkeypatch.setattr(streams, "GLANCE", 0.05)
+    seen = []
+    with (
+        serving_http() as (address, _),
+        LiveReader(Stream(f"{address}/60"), lambda line: None) as reader,
+    ):
+        assert (reader.silence(), reader.reconnecting) == (0, False)  # before the first
+        for _ in reader.frames(
+            waiting=lambda: seen.append((reader.silence(), reader.reconnecting))
+        ):
+            if any(reconnecting for _, reconnecting in seen):
+                break
+        assert not reader.reconnecting
+        assert reader.silence() < 0.5
+    lost = [silence for silence, reconnecting in seen if reconnecting]
+    assert lost == sorted(lost)
+    assert lost[-1] > 0.8
+
+
+def test_frame_that_waits_is_no_silence():
+    with serving_http() as (address, _), LiveReader(Stream(f"{address}/5"), print) as reader:
+        reader.first()
+        sleep(0.3)
+        assert reader.silence() == 0
+
+
 def test_pauses_grow_until_a_silent_stream_is_given_up(monkeypatch):
     monkeypatch.setattr(streams, "LOST", 0.8)
     with serving_http() as (address, server):

@@ -9,6 +9,7 @@ import sys
 import time
 from itertools import pairwise
 from pathlib import Path
+from urllib.request import urlopen
 
 import av
 import numpy as np
@@ -19,8 +20,10 @@ from senders import RATE, free_port, sending_udp, serving_http, serving_rtsp
 from videos import frames_of, labels_of, make_video
 
 import sgcp
+from sgcp.core import terminal
 from sgcp.inference.smoothing import Smoother
 from sgcp.media import streams
+from sgcp.tools import live
 
 SMALL = ("--input-size", "48", "64")
 
@@ -107,6 +110,15 @@ def test_lost_stream_leaves_a_whole_recording_and_exit_code_1(desk, model, monke
     assert "dropped, latency" in result.output
     (name,) = files(desk)
     assert frames_of(desk.root / "segmented" / name)[0][0] == 0
+
+
+def test_progress_tells_a_lost_stream_from_the_rate_of_its_last_frames(desk, model, monkeypatch):
+    monkeypatch.setattr(live, "RECENT", 0.3)
+    monkeypatch.setattr(terminal.SparseLines, "pause", 0)
+    with serving_http() as (address, _):  # breaks after 20 frames, and is opened again
+        text = segment(desk, model, f"{address}/20", "--max-seconds", "4")
+    assert re.search(rf"{address}/20: no frame for 1 s, reconnecting", text)
+    assert re.search(rf"{address}/20: [\d.]+ frames/s", text)
 
 
 # --- videos
@@ -196,6 +208,27 @@ def test_ended_recording_is_whole(tmp_path, model, number, code, word):
         assert len(times) == count > 2
     with av.open(str(running.folder / names[1])) as container:
         assert container.duration > 0  # an ordinary MP4, not fragments
+
+
+@pytest.mark.integration
+def test_status_tells_for_how_long_a_stream_is_lost(tmp_path, model):
+    with serving_http() as (address, server):
+        running = Running(
+            tmp_path, f"{address}/20", "--model", model, *SMALL, "--live", "--no-overlay"
+        )
+        page = re.match(r"(http\S+) shows", running.process.stdout.readline())[1]
+        running.process.stdout.readline()  # after 20 frames: it ended; opening it again
+        server.shutdown()
+        server.server_close()
+        seen = {"frames": 0}
+        end = time.monotonic() + HANGING
+        while not (seen["frames"] and seen["seconds_since_frame"] > 2) and time.monotonic() < end:
+            time.sleep(0.05)
+            seen = json.load(urlopen(f"{page}status"))
+        assert seen["reconnecting"]
+        time.sleep(0.3)
+        assert json.load(urlopen(f"{page}status"))["seconds_since_frame"] > 2.2
+        running.end(signal.SIGINT)
 
 
 @pytest.mark.integration

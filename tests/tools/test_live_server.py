@@ -59,6 +59,14 @@ def test_page_has_its_legend_escaped_and_its_numbers(page):
     assert json.loads(get(page, "/status").read()) == {"frames": 3, "dropped": 1}
 
 
+def test_numbers_of_now_are_asked_for_at_each_request():
+    seconds = iter([0.1, 5.2])
+    with LivePage("x", CLASSES, 0, lambda: {"seconds_since_frame": next(seconds)}) as page:
+        page.show(image(1), {"frames": 3})
+        found = [json.loads(get(page, "/status").read()) for _ in range(2)]
+    assert found == [{"frames": 3, "seconds_since_frame": s} for s in (0.1, 5.2)]
+
+
 @pytest.mark.parametrize(
     ("path", "headers", "status"),
     [
