@@ -142,12 +142,46 @@ def transform_video(
     return VideoSummary(done, perf_counter() - started, form.size, tuple(left_out))
 
 
+class _Sink:
+    """A file that fails once: PyAV prints a traceback where writes fail while it ends a video.
+
+    Attributes:
+        error: why it failed, with the final name of the video; FFmpeg's own may be another.
+    """
+
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        self.file, self.path, self.tell = file, path, file.tell
+        self.error: OSError | None = None
+
+    def write(self, content: bytes) -> int:
+        return self._try(self.file.write, content) or len(content)
+
+    def seek(self, *place: int) -> int:
+        return self._try(self.file.seek, *place) or 0
+
+    def flush(self) -> None:
+        self._try(self.file.flush)
+
+    def to_disk(self) -> None:
+        self.flush()
+        self._try(os.fsync, self.file.fileno())
+
+    def _try(self, work: Callable[..., int | None], *given: Any) -> int | None:
+        if self.error:
+            return None
+        try:
+            return work(*given)
+        except OSError as error:
+            error.filename = str(self.path)
+            self.error = error
+            raise
+
+
 class VideoTarget:
     """One video that is being written.
 
     Args:
-        path: its final name; the suffix decides its format.
-        file: where it is written.
+        file: where it is written; the suffix of its final name decides the format.
         form: of its frames.
         sound: streams to be kept; label maps get none.
         threads: that encode; 0: as many as there are processors.
@@ -158,9 +192,9 @@ class VideoTarget:
     """
 
     def __init__(
-        self, path: Path, file: IO[bytes], form: VideoForm, sound: Iterable[Any], threads: int,
-        live: bool = False,
-    ) -> None:  # fmt: skip
+        self, file: _Sink, form: VideoForm, sound: Iterable[Any], threads: int, live: bool = False
+    ) -> None:
+        path = file.path
         if path.suffix not in FORMATS:
             raise SgcpError(f"{path}: videos are written as {WATCHED}, label maps as {LOSSLESS}")
         container, its_options, codec, options, pixels = FORMATS[path.suffix]
@@ -171,7 +205,7 @@ class VideoTarget:
             )
         self.form, self.labels = form, path.suffix == LOSSLESS
         self.file = file if live else None
-        self.container = av.open(_Sink(file), "w", format=container, container_options=its_options)
+        self.container = av.open(file, "w", format=container, container_options=its_options)
         height, width = form.size
         odd = (0, 0) if self.labels else (height % 2, width % 2)  # H.264 takes even sizes
         self.padding = ((0, odd[0]), (0, odd[1]), (0, 0))[: 2 if self.labels else 3]
@@ -227,28 +261,6 @@ class VideoTarget:
             self.container.mux(packet)
 
 
-class _Sink:
-    """A file that fails once: PyAV prints a traceback where writes fail while it ends a video."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.failed, self.tell = file, False, file.tell
-
-    def write(self, content: bytes) -> int:
-        return self._try(self.file.write, content) or len(content)
-
-    def seek(self, *place: int) -> int:
-        return self._try(self.file.seek, *place) or 0
-
-    def _try(self, work: Callable[..., int], *given: Any) -> int | None:
-        if self.failed:
-            return None
-        try:
-            return work(*given)
-        except OSError:
-            self.failed = True
-            raise
-
-
 @contextmanager
 def writing(
     targets: Mapping[str, Path],
@@ -265,14 +277,16 @@ def writing(
             ``NAME.partial``, if they cannot be completed.
     """
     partials = {path: path.with_name(path.name + PARTIAL) for path in targets.values()}
+    files: list[_Sink] = []
     try:
         with ExitStack() as stack:
             opened = {}
             for kind, path in targets.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                file = stack.enter_context(partials[path].open("wb"))
-                stack.callback(_to_disk, file)
-                opened[kind] = VideoTarget(path, file, form, sound, threads, live)
+                file = _Sink(stack.enter_context(partials[path].open("wb")), path)
+                files.append(file)
+                stack.callback(file.to_disk)
+                opened[kind] = VideoTarget(file, form, sound, threads, live)
                 opened[kind].container.metadata["comment"] = comment
                 stack.enter_context(opened[kind].container)
             yield opened
@@ -280,7 +294,12 @@ def writing(
                 target.encode(None)
         for path, partial in partials.items():
             partial.replace(path)
-    except av.FFmpegError as error:  # such as sound whose times run backwards
+    except (av.FFmpegError, OSError) as error:
+        if failed := next((file.error for file in files if file.error), None):
+            raise failed from None
+        if not isinstance(error, av.FFmpegError):
+            raise
+        # Such as sound whose times run backwards.
         raise SgcpError(
             f"{next(iter(partials))}: FFmpeg cannot write it ({reason(error)}); convert the video "
             "first: `ffmpeg -i FILE WHOLE.mp4`"
@@ -288,8 +307,3 @@ def writing(
     finally:
         for partial in () if live else partials.values():
             partial.unlink(missing_ok=True)
-
-
-def _to_disk(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())

@@ -263,21 +263,36 @@ def test_another_shape_or_suffix_is_refused(tmp_path):
 FULL_DISK = """
 import resource
 from pathlib import Path
+from sgcp.core.errors import explain_os_error
 from sgcp.media.video import transform_video
-resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
-folder = Path(FOLDER)
-try:
-    transform_video(folder / "a.mp4", {"x": folder / "o.mp4"}, lambda frame: {"x": frame})
-except OSError as error:
-    print(type(error).__name__, error.strerror)
+folder, said = Path(FOLDER), set()
+def run(path):
+    paint = lambda frame: {"x": frame if path.suffix == ".mp4" else frame[..., 0]}
+    transform_video(folder / "a.mp4", {"x": path}, paint)
+for path in (folder / "o.mp4", folder / "l.mkv"):
+    run(path)
+    size = path.stat().st_size
+    path.unlink()
+    for limit in range(0, size, size // 30):  # in the header, in frames, in the index
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            run(path)
+        except OSError as error:
+            said.add(explain_os_error(error).partition(";")[0])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+print(*sorted(said), sep="\\n")
 print(sorted(path.name for path in folder.iterdir()))
 """
 
 
-def test_a_full_disk_is_an_os_error(tmp_path):
-    make_video(tmp_path / "a.mp4", 60)
+def test_a_full_disk_is_an_os_error_that_names_the_file(tmp_path, capfd):
+    make_video(tmp_path / "a.mp4", 60, sound="aac")
     said = run_python(FULL_DISK.replace("FOLDER", repr(str(tmp_path))))
-    assert said.splitlines() == ["OSError File too large", "['a.mp4']"]
+    assert said.splitlines() == [
+        *(f"{tmp_path / name}: File too large" for name in ("l.mkv", "o.mp4")),
+        "['a.mp4']",
+    ]
+    assert capfd.readouterr().err == ""
 
 
 SLOW = """

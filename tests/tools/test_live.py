@@ -257,7 +257,7 @@ def test_full_disk_is_one_message_and_what_was_written_can_be_played(tmp_path, m
             env=os.environ | {"PYTHONPATH": str(ROOT)},
         )  # fmt: skip
     assert ended.returncode == 1
-    assert re.fullmatch(r"error: File too large.*\n", ended.stderr)
+    assert re.fullmatch(r"error: segmented/\S+_overlay\.mp4: File too large.*\n", ended.stderr)
     (path,) = (tmp_path / "segmented").iterdir()
     assert path.name.endswith("_overlay.mp4.partial")
     with av.open(str(path)) as container:
