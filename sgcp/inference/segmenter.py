@@ -61,10 +61,7 @@ class Segmenter:
     def __repr__(self) -> str:
         names = [item.name for item in self.classes]
         shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-        return (
-            f"<Segmenter {self.name!r}: {self.engine.name} {self.engine.precision}, "
-            f"{len(names)} classes: {shown}>"
-        )
+        return f"<Segmenter {self.name!r}: {self.engine.way}, {len(names)} classes: {shown}>"
 
     @property
     def workers(self) -> int:

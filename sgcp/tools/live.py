@@ -196,7 +196,7 @@ def segment_live(
         "engine": segmenter.engine.name,
         "precision": segmenter.engine.precision,
     }
-    _print(result)
+    _print(result, segmenter.engine.way)
     if ended:
         raise ended
     return result
@@ -284,12 +284,11 @@ def _handling_interrupts() -> Iterator[Callable[[], object]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _print(result: Mapping[str, Any]) -> None:
+def _print(result: Mapping[str, Any], way: str) -> None:
     latency = result["latency_ms"]
     say(
         f"{shorten(result['files']) or result['source']}: "
         f"{result['frames']:,} frames in {result['seconds']:.1f} s "
         f"({result['frames_per_second']} frames/s), {result['dropped']:,} dropped, latency "
-        f"{latency['p50']} ms, p95 {latency['p95']} ms "
-        f"({result['engine']} {result['precision']})"
+        f"{latency['p50']} ms, p95 {latency['p95']} ms ({way})"
     )

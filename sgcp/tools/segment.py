@@ -437,7 +437,7 @@ def _summarize(
     frames = f" ({log.frames:,} frames)" if videos else ""
     skipped = f", {len(finished):,} of them skipped as finished" if finished else ""
     unit = "frames" if videos else "images"
-    way = f" ({engine.name} {engine.precision})" if done else ""
+    way = f" ({engine.way})" if done else ""
     say(f"{out}: {counts}{frames}{skipped}, {done / seconds:.1f} {unit}/s{way}")
     return {
         "out": out.as_posix(),

@@ -94,6 +94,21 @@ def test_the_first_image_of_a_size_decides_and_the_decision_is_kept(clock):
     assert again.precision == "fp32, int8"
 
 
+def test_engine_and_precision_are_named_in_pairs(clock):
+    ways = [FP32, Way("onnxruntime", "bf16")]
+    engine = MeasuredEngine(ways, lambda way, callers: Fake(way, callers, clock), 1, ("pairs",))
+    assert engine.way == "auto auto"
+    engine.run(random_image(64, 96))
+    assert engine.way == "openvino fp32"
+    clock["bf16"] = 0.5
+    engine.run(random_image(128, 192))
+    assert engine.way == "onnxruntime bf16, openvino fp32"
+    assert (engine.name, engine.precision) == ("onnxruntime, openvino", "bf16, fp32")
+    clock["fp32"] = 0.1
+    engine.run(random_image(256, 384))
+    assert engine.way == "onnxruntime bf16, openvino fp32"
+
+
 def test_another_int8_export_is_measured_anew(twin, monkeypatch):
     monkeypatch.setenv("SGCP_CACHE", str(twin.parent / "cache"))
     keys = []

@@ -39,6 +39,11 @@ class Engine(ABC):
     fixed: tuple[int, int] | None = None
     """(height, width) of the only images that the graph takes; None: any."""
 
+    @property
+    def way(self) -> str:
+        """Engine and precision, as messages name them."""
+        return f"{self.name} {self.precision}"
+
     @abstractmethod
     def run(self, image: UInt8) -> NDArray[np.generic]:
         """Return what the graph makes of (H, W, 3) uint8: scores (K, h, w) or labels (H, W)."""

@@ -57,6 +57,7 @@ class MeasuredEngine(Engine):
 
     Sizes are grouped by powers of two of their pixels. A decision changes at most ``MOST_CHANGED``
     of the labels in the middle of that first image; it is kept in the user's cache with its times.
+    ``name`` and ``precision`` list those taken so far, in the same order.
 
     Args:
         ways: plain fp32 first.
@@ -86,9 +87,17 @@ class MeasuredEngine(Engine):
                 if best.way not in self.opened:
                     self.opened[best.way] = self.opener(best.way, self.callers)
                 self.chosen[size_class] = self.opened[best.way]
-                self.name = ", ".join(sorted({one.name for one in self.chosen.values()}))
-                self.precision = ", ".join(sorted({one.precision for one in self.chosen.values()}))
+                self.name, self.precision = map(", ".join, zip(*self._taken(), strict=True))
         return self.chosen[size_class].run(image)
+
+    def _taken(self) -> list[tuple[str, str]]:
+        """Return engine and precision of the images so far: several where their sizes differ."""
+        return sorted({(one.name, one.precision) for one in self.chosen.values()})
+
+    @property
+    def way(self) -> str:
+        """The pairs of engine and precision of the images so far."""
+        return ", ".join(map(" ".join, self._taken())) or super().way
 
     def trials(self, image: UInt8) -> list[Trial]:
         """Return the times of each way for an image's size, from the cache or measured now."""
