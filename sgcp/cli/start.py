@@ -13,7 +13,7 @@ app, command = options.commands("Start")
 @command("sgcp init streets", "sgcp init mine --custom /data/mine")
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Empty folder or existing repository.")
+        Path, typer.Argument(metavar="DIR", help="New or empty folder, or one in a git repository.")
     ] = Path(),
     custom: Annotated[
         Path | None,

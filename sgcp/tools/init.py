@@ -1,4 +1,4 @@
-"""``sgcp init``: a project in an empty folder or an existing repository; nothing is overwritten.
+"""``sgcp init``: a project in an empty folder or a git repository; nothing is overwritten.
 
 The wheel carries the files below ``sgcp/project`` (``setup.py``); a checkout has them at its root.
 """
@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,9 +70,10 @@ def init(folder: Path, custom: Path | None = None) -> None:
         custom: a folder of images and label maps to set the project up for.
 
     Raises:
-        SgcpError: ``custom`` cannot be a dataset, or an existing file prevents that the project
-            works.
+        SgcpError: the folder has other files and no git, ``custom`` cannot be a dataset, or an
+            existing file prevents that the project works.
     """
+    _refuse_foreign(folder)
     proposal = None
     if custom is not None:
         from sgcp.inspection.custom_folder import look_at, print_proposal, write_classes
@@ -111,6 +113,33 @@ def init(folder: Path, custom: Path | None = None) -> None:
     _check(folder)
     target = " validate@custom" if proposal is not None and not proposal.counts["test"][0] else ""
     _print_next(folder, "sample" if proposal is None else "custom", f"dvc repro{target}")
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a folder with files of others, such as the home folder, unless git looks after it.
+
+    Raises:
+        SgcpError: naming such files.
+    """
+    if not folder.is_dir() or _in_git(folder) or _has_stages(folder):
+        return
+    ours = {name.partition("/")[0] for name in project_files(folder, None)}
+    ours |= {line.strip("/") for line in GITIGNORE.split()}
+    names = sorted(path.name for path in folder.iterdir())
+    if foreign := [name for name in names if not any(fnmatch(name, one) for one in ours)]:
+        raise SgcpError(
+            f"{folder}: contains other files ({shorten(foreign)}) and is in no git repository. "
+            "Give a new or empty folder, as in `sgcp init streets`, or run `git init` in this one "
+            "first"
+        )
+
+
+def _has_stages(folder: Path) -> bool:
+    try:
+        stages = read_yaml(folder / GRAPH)["stages"]
+        return all("sgcp" in stages[name]["cmd"] for name in ("download", "prepare", "train"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def project_files(folder: Path, proposal: Proposal | None) -> dict[str, str]:
@@ -193,10 +222,7 @@ def _check(folder: Path) -> None:
         load_params(folder / PARAMS)
     except SgcpError as error:
         problems.append(f"{folder / PARAMS}: are not the settings of sgcp ({error}). {again}")
-    try:
-        stages = read_yaml(folder / GRAPH)["stages"]
-        assert all("sgcp" in stages[name]["cmd"] for name in ("download", "prepare", "train"))
-    except (AssertionError, OSError, ValueError, KeyError, TypeError):
+    if not _has_stages(folder):
         problems.append(f"{folder / GRAPH}: lacks the stages of sgcp. {again}")
     if problems:
         raise SgcpError("\n".join(problems))

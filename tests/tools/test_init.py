@@ -107,6 +107,31 @@ def test_needed_file_of_another_program_is_kept_and_refused(desk, name, content)
     assert (desk.root / name).read_bytes() == content.encode("latin-1")
 
 
+@pytest.mark.parametrize("options", [(), ("--custom", "/data/mine")])
+def test_folder_of_other_files_is_refused_unless_git_or_sgcp_knows_it(desk, options):
+    for name in (".bashrc", "thesis.tex"):
+        (desk.root / name).write_text("mine")
+    before = tree(desk.root)
+    message = desk.fails("init", *options)
+    assert ".: contains other files (.bashrc, thesis.tex) and is in no git repository" in message
+    assert "`sgcp init streets`, or run `git init`" in message
+    assert tree(desk.root) == before
+    desk.ok("init", "new")
+    (desk.root / "new/thesis.tex").write_text("mine")
+    desk.ok("init", "new")  # a project already
+    git(desk.root, "init", "-q")
+    desk.ok("init")
+    (desk.root / "below").mkdir()
+    (desk.root / "below/x").write_text("mine")
+    desk.ok("init", "below")
+
+
+def test_environment_and_data_may_come_before_the_project(desk):
+    for name in (".venv", "data"):
+        (desk.root / name).mkdir()
+    desk.ok("init")
+
+
 def test_file_in_the_place_of_a_folder_is_named(desk):
     (desk.root / "pipeline").write_text("")
     assert "is a file where a folder belongs" in desk.fails("init")
