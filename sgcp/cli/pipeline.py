@@ -163,6 +163,13 @@ def validate(
             help="Values of --predictions; by default label ids, refused if they look different."
         ),
     ] = None,
+    corruptions: Annotated[
+        bool,
+        typer.Option(
+            "--corruptions",
+            help="Score corrupted images too: other colours, light, noise, blur, JPEG, fog.",
+        ),
+    ] = False,
     flip: options.Flip = False,
     scale: options.Scale = None,
     window: options.Window = None,
@@ -176,19 +183,22 @@ def validate(
     params, section, layout = open_project(dataset, "validate")
     views = {"flip": flip or None, "scales": scale or None, "window": window}
     settings = override(section.validate_, split=split, **views)
-    layout = replace(layout, variant=name_variant(section.validate_, settings))
+    variant = [name_variant(section.validate_, settings), "corruptions" * corruptions]
+    layout = replace(layout, variant="-".join(filter(None, variant)))
     if predictions is not None and model is not None:
         raise SgcpError("--predictions, --model: mutually exclusive. Give one of them")
     if name is not None and predictions is None and model is None:
         raise SgcpError("--name: needs --predictions or --model")
     if encoding is not None and predictions is None:
         raise SgcpError("--encoding: needs --predictions")
-    if predictions is not None and any(views.values()):
-        raise SgcpError("--flip, --scale, --window: apply to a model, not to --predictions")
+    if predictions is not None and (corruptions or any(views.values())):
+        raise SgcpError(
+            "--corruptions, --flip, --scale, --window: apply to a model, not to --predictions"
+        )
     if predictions is None:
         from sgcp.stages.validate import validate as stage
 
-        content = stage(layout, settings, params.machine, model, name, own_split=split is None)
+        content = stage(layout, settings, params.machine, model, name, split is None, corruptions)
     else:
         from sgcp.tools.score_predictions import score_predictions
 

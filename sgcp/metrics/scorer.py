@@ -77,3 +77,8 @@ class Scorer:
         except ValueError as error:
             raise SgcpError(f"{path}: {error}; prepare again") from None
         return ScoredImage(image, truth, prediction, counts, scores)
+
+    def count(self, truth: GroundTruth, image: UInt8) -> Counts:
+        """Segment an image (H, W, 3) that differs from the file, and count it."""
+        labels = self.model.segment(image, self.input_size, self.options)
+        return count_image(truth, self.to_train_ids[labels], self.protocol, self.label_ids)

@@ -13,7 +13,7 @@ import numpy as np
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import building_folder, json_digest
 from sgcp.core.parallel import map_threads
-from sgcp.core.terminal import percent, say, track, warn
+from sgcp.core.terminal import answer, percent, say, track, warn
 from sgcp.datasets.ground_truth import read_ground_truth
 from sgcp.datasets.index import (
     HOLDOUT,
@@ -31,6 +31,7 @@ from sgcp.inference.engines.choice import BUNDLED
 from sgcp.inference.segmenter import find_model, inference_options, load_segmenter
 from sgcp.media.images import read_image, write_png
 from sgcp.metrics.calibration import Sample, describe_calibration
+from sgcp.metrics.corruptions import render_corruptions, score_corruptions
 from sgcp.metrics.iou import Tally
 from sgcp.metrics.results import place_beside, write_scores
 from sgcp.metrics.scorer import Scorer
@@ -55,6 +56,7 @@ def validate(
     model: str | None = None,
     name: str | None = None,
     own_split: bool = True,
+    corruptions: bool = False,
 ) -> dict[str, Any]:
     """Score ``layout.model`` on a split of ``layout.prepared``; write ``layout.scores``.
 
@@ -67,6 +69,7 @@ def validate(
         name: what to call it; None: its bundled name, or the last two parts of its path.
         own_split: score a model that was trained without one drive on that drive, instead of on
             ``settings.split``.
+        corruptions: score corrupted images too.
 
     Returns:
         The content of the metrics file.
@@ -124,7 +127,11 @@ def validate(
     origin |= describe_model(segmenter, items, settings, digest)
     if samples:
         origin["calibration"] = describe_calibration(samples, card.temperature)
+    if corruptions:
+        origin["corruptions"] = score_corruptions(scorer, items, segmenter.workers)
     content = write_scores(layout.scores, dataset, split, items, tally, origin)
+    if corruptions:
+        answer(render_corruptions(content["miou"], content["corruptions"]))
     if calibration := content.get("calibration"):
         say(
             f"expected calibration error {percent(calibration['ece_calibrated'])} % at the model's "
