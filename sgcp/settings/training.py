@@ -26,7 +26,8 @@ class TrainSettings(Section):
     encoder: Literal["sgcp", "mobilenet_v3_small"]
     """Encoder of ``sgcpnet``: the authors', or torchvision's MobileNetV3-Small."""
     encoder_weights: PathText | None
-    """Checkpoint that initialises the encoder, or null: from scratch."""
+    """Checkpoint that initialises the encoder, or null: from scratch. A network of one's own needs
+    a method ``load_encoder_weights``, which takes the checkpoint's tensors by name."""
     init: PathText | None
     """Model to begin with: ours (its folder), or an authors' checkpoint; null: none."""
     epochs: Count
@@ -127,7 +128,7 @@ class TrainSettings(Section):
         if self.init is not None and self.encoder_weights is not None:
             return "init: brings an encoder; set encoder_weights to null, or init"
         if self.network != "sgcpnet":
-            only = (("encoder_weights", None), ("init", None), ("auxiliary", 0.0))
+            only = (("init", None), ("auxiliary", 0.0))
             for key, none in only:
                 if getattr(self, key) != none:
                     return f"{key}: is for the network sgcpnet. Set it to {json.dumps(none)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import file_sha256
@@ -98,11 +98,28 @@ def make_network(dataset: Dataset, settings: TrainSettings, initial: Initializat
     names = [item.name for item in dataset.classes]
     network = build_network(settings.network, len(names), settings.encoder)
     if settings.encoder_weights is not None:
-        load_encoder_weights(cast("SGCPNet", network), settings.encoder_weights)
+        load_encoder(network, settings.network, Path(settings.encoder_weights))
     if initial.network is not None:
         fresh = start_from(cast("SGCPNet", network), names, initial.network, initial.classes)
         say(f"starting from {settings.init}; {fresh} of {len(names)} classes start anew")
     return network
+
+
+def load_encoder(network: nn.Module, name: str, path: Path) -> None:
+    """Initialise the encoder from a checkpoint; a network of one's own takes the tensors itself.
+
+    Raises:
+        SgcpError: the file cannot be read or does not fit, or the network takes none.
+    """
+    if isinstance(network, SGCPNet):
+        load_encoder_weights(network, path)
+    elif hasattr(network, "load_encoder_weights"):
+        cast("Any", network).load_encoder_weights(read_checkpoint_tensors(path))
+    else:
+        raise SgcpError(
+            f"train.encoder_weights: the network '{name}' has no method load_encoder_weights. Set "
+            "it to null"
+        )
 
 
 def start_from(
