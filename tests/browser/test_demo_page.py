@@ -85,6 +85,7 @@ def test_images_are_labelled_and_broken_ones_named(demo, street, tmp_path):
         drop(page, street)
         wait_for(page, "80 x 60 pixels")
         assert " ms" in page.inner_text("#facts")
+        page.locator("#cancel").wait_for(state="hidden")
         assert not visit.flaws()
 
         # `auto` may have taken either: the other one is waited for.
