@@ -109,7 +109,7 @@ class Demo:
             if isinstance(error, ClientDisconnect):
                 return Response(status_code=400)  # nobody is there to read it
             if isinstance(error, OSError):
-                return PlainTextResponse(explain_os_error(error), 507)
+                return PlainTextResponse(explain(error, Path(asked.name)), 507)
             raise
         lines = self.lines(path, asked)
         await anext(lines)  # it has begun: however the request ends, it removes the folder
