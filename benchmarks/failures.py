@@ -193,7 +193,7 @@ def main() -> None:
     print_table("predicted as", ["class", "found %", "missed as, % of the class"], rows)
     rows = [[name, percent(scores[name])] for name in counts]
     print_table("mIoU", ["image", "mIoU %"], rows)
-    Console(width=100).print(render_corruptions(scores[PLAIN], corrupted))
+    Console(width=100).print(render_corruptions({"miou": scores[PLAIN], "corruptions": corrupted}))
     if options.images:
         options.images.mkdir(parents=True, exist_ok=True)
         rare = np.argsort(pixels.sum(axis=1))[:RARE].tolist()

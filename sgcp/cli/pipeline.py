@@ -9,6 +9,7 @@ import typer
 from sgcp.cli import options
 from sgcp.cli.project import hold_out, name_variant, open_project, override
 from sgcp.core.errors import SgcpError
+from sgcp.core.layout import CORRUPTED
 
 app, command = options.commands("Pipeline, in order")
 
@@ -183,7 +184,7 @@ def validate(
     params, section, layout = open_project(dataset, "validate")
     views = {"flip": flip or None, "scales": scale or None, "window": window}
     settings = override(section.validate_, split=split, **views)
-    variant = [name_variant(section.validate_, settings), "corruptions" * corruptions]
+    variant = [name_variant(section.validate_, settings), CORRUPTED * corruptions]
     layout = replace(layout, variant="-".join(filter(None, variant)))
     if predictions is not None and model is not None:
         raise SgcpError("--predictions, --model: mutually exclusive. Give one of them")

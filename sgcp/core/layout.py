@@ -11,6 +11,7 @@ from sgcp.core.snapshot import Snapshot
 
 # Every dataset. `sgcp/datasets/NAME.py` defines it, `pipeline/datasets/NAME.yaml` describes it.
 DatasetName = Literal["sample", "camvid", "cityscapes", "custom"]
+CORRUPTED = "corruptions"  # the variant of scores on corrupted images
 DATASET_NAMES: tuple[str, ...] = get_args(DatasetName)
 
 
@@ -114,6 +115,11 @@ class Layout:
     def scores(self) -> Path:
         """Scores of the validation split; its tables are in the same folder."""
         return self.metrics / self.variant / "validate.json"
+
+    @property
+    def corrupted(self) -> Path:
+        """Scores of the model of the stage on corrupted images."""
+        return self.metrics / CORRUPTED / "validate.json"
 
     @property
     def panels(self) -> Path:

@@ -181,14 +181,28 @@ def mean_miou(by_strength: Mapping[str, Mapping[str, float]]) -> float:
     return float(np.mean([np.mean([*scores.values()]) for scores in by_strength.values()]))
 
 
-def render_corruptions(clean: float, corrupted: Mapping[str, Any]) -> Table:
-    """Return the table for the terminal, in per cent."""
+def tabulate_corruptions(content: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return name, mean and scores by strength of each corruption, in per cent; their mean last."""
+    scores = content["corruptions"]
+    rows = [
+        (
+            name,
+            percent(float(np.mean([*miou.values()]))),
+            ", ".join(f"{strength}: {percent(value)}" for strength, value in miou.items()),
+        )
+        for name, miou in scores["by_strength"].items()
+    ]
+    unchanged = f"unchanged images: {percent(content['miou'])}"
+    return [*rows, ("mean", percent(scores["miou"]), unchanged)]
+
+
+def render_corruptions(content: Mapping[str, Any]) -> Table:
+    """Return the table for the terminal."""
     view = Table("corruption", title="mIoU % on corrupted images", title_justify="left")
     view.add_column("mean", justify="right")
     view.add_column("by strength")
-    for name, scores in corrupted["by_strength"].items():
-        texts = (f"{strength}: {percent(miou)}" for strength, miou in scores.items())
-        view.add_row(name, percent(float(np.mean([*scores.values()]))), ", ".join(texts))
-    view.add_section()
-    view.add_row("mean", percent(corrupted["miou"]), f"unchanged images: {percent(clean)}")
+    *rows, mean = tabulate_corruptions(content)
+    for row in rows:
+        view.add_row(*row, end_section=row is rows[-1])
+    view.add_row(*mean)
     return view

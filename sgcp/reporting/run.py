@@ -54,6 +54,8 @@ class FinishedRun:
     """A later training run, in progress or interrupted: its epoch (``3 of 5``) and curves."""
     speed: dict[str, Any] | None
     """``speed.json``; None where this model was not timed."""
+    corrupted: dict[str, Any] | None
+    """What ``validate --corruptions`` wrote; None where it did not score this model."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,9 @@ def read_run(layout: Layout) -> FinishedRun:
 
     def of_this_model(path: Path, command: str) -> dict[str, Any] | None:
         content = read_json(path, f"sgcp {command} {layout.dataset}") if path.exists() else {}
-        return content if content.get("model_sha256") == digest else None
+        scored = content.get("model")  # in validate.json
+        found = scored.get("sha256") if isinstance(scored, dict) else content.get("model_sha256")
+        return content if found == digest else None
 
     images = table("per_image.csv", "image", "miou", "pixel_accuracy", "labelled")
     if len(images) != scores["images"]:
@@ -125,6 +129,7 @@ def read_run(layout: Layout) -> FinishedRun:
         curves=_read_curves(layout, layout.curves) if trained else {},
         unfinished=_read_unfinished(layout),
         speed=of_this_model(layout.speed, "benchmark"),
+        corrupted=of_this_model(layout.corrupted, "validate"),
     )
 
 

@@ -19,6 +19,7 @@ from sgcp.core.machine import processor_name, usable_cores
 from sgcp.core.terminal import percent
 from sgcp.datasets.classes import SemanticClass
 from sgcp.media.images import UInt8
+from sgcp.metrics.corruptions import tabulate_corruptions
 from sgcp.metrics.results import MEANS
 from sgcp.models import SGCPNET
 from sgcp.reporting.page import Cell, file_size, label_uri, legend, photo_uri, points, render
@@ -64,6 +65,7 @@ def render_run(
         unfinished=epoch,
         unfinished_curves=_draw_curves("unfinished", later),
         facts=_facts(run),
+        corrupted=_corrupted(run),
         speed=_speed(run),
         links=_find_links(run.layout),
         charts=True,
@@ -186,6 +188,20 @@ def _explain_missing_curves(run: FinishedRun) -> str:
         f"There are no curves of this model: {folder} {found}. "
         f"`sgcp train {run.layout.dataset}` writes them."
     )
+
+
+def _corrupted(run: FinishedRun) -> dict[str, Any]:
+    """Return text, and columns and rows of the scores on corrupted images, if there are some."""
+    command = f"sgcp validate {run.layout.dataset} --corruptions"
+    if run.corrupted is None:
+        return {"text": f"There are no such scores of this model; `{command}` measures them."}
+    try:
+        rows = tabulate_corruptions(run.corrupted)
+        text = f"On {run.corrupted['images']} images of '{run.corrupted['split']}'."
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        path = run.layout.corrupted
+        raise SgcpError(f"{path}: damaged ({error!r}); run `{command}` again") from None
+    return {"text": text, "columns": ["corruption", "mean", "by strength"], "rows": rows}
 
 
 def _speed(run: FinishedRun) -> dict[str, Any]:

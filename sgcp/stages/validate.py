@@ -131,7 +131,7 @@ def validate(
         origin["corruptions"] = score_corruptions(scorer, items, segmenter.workers)
     content = write_scores(layout.scores, dataset, split, items, tally, origin)
     if corruptions:
-        answer(render_corruptions(content["miou"], content["corruptions"]))
+        answer(render_corruptions(content))
     if calibration := content.get("calibration"):
         say(
             f"expected calibration error {percent(calibration['ece_calibrated'])} % at the model's "

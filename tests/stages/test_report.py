@@ -280,6 +280,26 @@ def test_times_are_shown_of_this_model_alone_and_another_processor_is_marked(tra
     assert "speed.json: damaged" in trained.fails("report")
 
 
+def test_scores_on_corrupted_images_are_shown_of_this_model_alone(trained):
+    assert "no such scores of this model; `sgcp validate sample --corrup" in report(trained)
+    scores = json.loads((trained.root / "metrics/sample/validate.json").read_text())
+    made = {"by_strength": {"fog": {"1/4": 0.4321, "1/2": 0.1}}, "miou": 0.2661}
+    path = trained.root / "metrics/sample/corruptions/validate.json"
+
+    def write(**changes):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(scores | {"corruptions": made} | changes))
+
+    write()
+    text = report(trained)
+    assert "1/4: 43.21, 1/2: 10.00" in text
+    assert f"26.61</td>\n<td>unchanged images: {100 * scores['miou']:.2f}" in text
+    write(model={"sha256": "0" * 64})
+    assert "1/4: 43.21" not in report(trained)
+    write(corruptions={})
+    assert "corruptions/validate.json: damaged" in trained.fails("report")
+
+
 def test_run_without_curves_shows_so_and_names_are_escaped(trained):
     shutil.rmtree(trained.root / "metrics/sample/train")
     edit(trained, "<b>.json")
