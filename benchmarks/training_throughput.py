@@ -104,7 +104,7 @@ def torchvision_transform(settings: TrainSettings) -> Any:
         v2.RandomCrop(settings.crop, pad_if_needed=True, fill=fill),
         v2.ColorJitter(jitter, jitter, jitter),
     ])  # fmt: skip
-    return lambda image, label, _: steps(tv_tensors.Image(image), tv_tensors.Mask(label))
+    return lambda pair, _: steps(tv_tensors.Image(pair[0]), tv_tensors.Mask(pair[1]))
 
 
 def our_epochs(project: Project, way: Way) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
@@ -21,6 +22,7 @@ from sgcp.core.machine import usable_cores
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.index import Item
 from sgcp.datasets.transforms import (
+    Sample,
     Transform,
     integer,
     is_labelled,
@@ -32,8 +34,8 @@ from sgcp.media.images import read_image, read_label
 
 
 @dataclass(eq=False, repr=False)
-class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Images (3, H, W) and labels (H, W) of one split, both uint8.
+class SegmentationDataset(Dataset[Sample]):
+    """Images (3, H, W) and labels (H, W) of one split, both uint8, and scores of a teacher.
 
     A training sample is asked for by (epoch, index), so that its augmentation is a function of
     (seed, epoch, index) in whichever process it is made.
@@ -50,6 +52,9 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
     pushing out the oldest would find none of a split that does not fit."""
     mix: float = 0.0
     """Probability that half of the classes of another sample are laid over a sample."""
+    scores: Path | None = None
+    """A folder with a teacher's scores (K, h, w) of each whole image, ``INDEX.npy``: a part of the
+    samples of training."""
 
     def __post_init__(self) -> None:
         self.cache: dict[int, tuple[Tensor, Tensor]] = {}
@@ -70,23 +75,28 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        pair = self.cached(index)
         if self.transform is None:
-            return pair
+            return self.cached(index)
         generator = sample_generator(self.seed, epoch, index)
-        pair = self.transform(*pair, generator)
+        sample = self.transform(self.whole(index), generator)
         if self.mix and uniform(0, 1, generator) < self.mix:
-            other = self.cached(integer(0, len(self) - 1, generator))
-            pair = lay_over(pair, self.transform(*other, generator), generator)
-        return pair
+            other = self.whole(integer(0, len(self) - 1, generator))
+            sample = lay_over(sample, self.transform(other, generator), generator)
+        return sample
+
+    def whole(self, index: int) -> Sample:
+        """Return a pair and, if there is a teacher, its scores of it."""
+        if self.scores is None:
+            return self.cached(index)
+        return *self.cached(index), torch.from_numpy(np.load(self.scores / f"{index}.npy"))
 
     def has_labels(self, epoch: int) -> bool:
         """Return whether any image of the split gives a labelled pixel in this epoch."""
         return any(is_labelled(self[epoch, index][1]) for index in range(len(self)))
 
-    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> list[tuple[Tensor, Tensor]]:
+    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> list[Sample]:
         """Return the samples of a batch; what a ``DataLoader`` asks for."""
         make = self.pool.map if self.pool else map
         return list(make(self.__getitem__, keys))
@@ -125,11 +135,11 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
         return image, label
 
 
-Loader = DataLoader[tuple[Tensor, Tensor]]
+Loader = DataLoader[Sample]
 LONGEST_FOLDER = 75  # bytes; a socket's path has 107 at most, "/pymp-12345678/listener-12345678" 32
 
 
-def batches(loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(loader: Loader) -> Iterator[Sample]:
     """Yield what a loader yields; a worker's error arrives without the traceback before it."""
     try:
         yield from loader

@@ -13,8 +13,10 @@ from sgcp.datasets.classes import IGNORE
 IMAGENET_MEAN_BYTES = (124, 116, 104)  # what padding is filled with: zero after normalisation
 REDRAWN = 10  # times that a view without a labelled pixel is drawn again
 
-Pair = tuple[Tensor, Tensor]  # an image and its label
-Transform = Callable[[Tensor, Tensor, Generator], Pair]
+SCORES_STRIDE = 8  # pixels of a crop for each of a teacher's scores: SGCPNet's own stride
+
+Sample = tuple[Tensor, ...]  # an image, its label and, where a teacher is asked, its scores
+Transform = Callable[[Sample, Generator], Sample]
 
 
 class View(NamedTuple):
@@ -45,15 +47,19 @@ class TrainTransform:
     colors: Callable[[Tensor, Generator], Tensor] | None = None
     """Changes the colours of a crop (3, H, W) uint8; None: they stay."""
 
-    def __call__(self, image: Tensor, label: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    def __call__(self, sample: Sample, generator: Generator) -> Sample:
         """Return image (3, H, W) and label (H, W), both uint8, cropped alike from one random view.
 
         Padding is the ImageNet mean in the image and ``IGNORE`` in the label. The crop contains a
         labelled pixel if the label map has one that resizing does not lose ``REDRAWN`` times.
+        Scores (K, h, w) of the whole image become those of the crop, as ``crop_scores`` says.
         """
+        image, label, *scores = sample
         view, cut = self.draw_labelled_view(label, generator)
         image = crop_image(image, view, self.crop)
-        return self.colors(image, generator) if self.colors else image, cut
+        if self.colors:
+            image = self.colors(image, generator)
+        return image, cut, *(crop_scores(part, view, self.crop) for part in scores)
 
     def draw_labelled_view(self, label: Tensor, generator: Generator) -> tuple[View, Tensor]:
         """Draw a view of label (H, W), and cut the crop out of it.
@@ -154,17 +160,52 @@ def _nearest_indices(source: int, target: int, first: int, count: int) -> Tensor
     return index.where((place >= 0) & (place < target), -1)
 
 
-def lay_over(below: Pair, above: Pair, generator: Generator) -> Pair:
+def crop_scores(scores: Tensor, view: View, crop: tuple[int, int]) -> Tensor:
+    """Sample scores (K, h, w) of a whole image bilinearly for a crop of it.
+
+    Returns:
+        (K, ceil(H / SCORES_STRIDE), ceil(W / SCORES_STRIDE)) float16, aligned as the logits of a
+        network that sees the crop (H, W); NaN beyond the image.
+    """
+    rows, columns = (
+        _centres(*sides) for sides in zip(crop, (view.top, view.left), view.size, strict=True)
+    )
+    if view.mirrored:
+        columns = columns.flip(0)
+    grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)  # (h, w, 2)
+    whole = scores[None].float()
+    cut = F.grid_sample(whole, grid[None], "bilinear", "border", align_corners=False)[0]
+    cut[:, (grid.abs() > 1).any(-1)] = torch.nan
+    return cut.half()
+
+
+def _centres(side: int, first: int, whole: int) -> Tensor:
+    """Return the middles of a crop's scores along one side, where -1 to 1 is the whole image."""
+    count = -(-side // SCORES_STRIDE)
+    return ((torch.arange(count) + 0.5) * side / count + first) * 2 / whole - 1
+
+
+def lay_over(below: Sample, above: Sample, generator: Generator) -> Sample:
     """Lay the pixels of half of the classes of one crop over another of its size.
 
     ClassMix (Olsson et al., 2021) between labelled crops: each of the classes of ``above`` is drawn
     with probability 1/2; its objects come with their own outlines into other surroundings.
     """
-    (image, label), (other_image, other_label) = below, above
     drawn = torch.rand(IGNORE + 1, generator=generator) < 0.5
     drawn[IGNORE] = False
-    mask = torch.from_numpy(drawn.numpy()[other_label.numpy()])
-    return other_image.where(mask, image), other_label.where(mask, label)
+    mask = torch.from_numpy(drawn.numpy()[above[1].numpy()])
+    return tuple(
+        upper.where(_thin(mask, upper), lower) for lower, upper in zip(below, above, strict=True)
+    )
+
+
+def _thin(mask: Tensor, like: Tensor) -> Tensor:
+    """Return mask (H, W) at the size of another tensor (..., h, w): its nearest pixels."""
+    if mask.shape == like.shape[-2:]:
+        return mask
+    sides = zip(mask.shape, like.shape[-2:], strict=True)
+    rows, columns = (_nearest_indices(side, count, 0, count) for side, count in sides)
+    return mask[rows][:, columns]
 
 
 def uniform(low: float, high: float, generator: Generator) -> float:

@@ -43,6 +43,7 @@ from sgcp.models import NETWORKS
 from sgcp.models.network import Normalize
 from sgcp.training.calibration import calibrate
 from sgcp.training.checkpoints import Checkpoints
+from sgcp.training.distillation import Teacher
 from sgcp.training.initialization import Initialization, make_network, read_initialization
 from sgcp.training.log import Reporter
 from sgcp.training.loop import Data, fit
@@ -51,6 +52,8 @@ from sgcp.training.outputs import place_curves, write_models
 from sgcp.training.run import start
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sgcp.core.layout import Layout
     from sgcp.settings import MachineSettings, TrainSettings
 
@@ -110,8 +113,6 @@ def run_training(inputs: Inputs, fabric: Fabric) -> None:
     """Train from the last checkpoint, if there is one, to the end, and write the models."""
     layout, settings, machine = inputs.layout, inputs.settings, inputs.machine
     dataset, initial = inputs.dataset, inputs.initial
-    if initial.teacher:
-        initial.teacher.match(dataset.classes, settings)
     seed_everything(settings.seed, verbose=False)
     network = make_network(dataset, settings, initial)
     data = make_data(inputs, fabric)
@@ -123,8 +124,7 @@ def run_training(inputs: Inputs, fabric: Fabric) -> None:
         + (f", without the drive {settings.holdout}" if settings.holdout else "")
     )
     weights = balance_classes(inputs, fabric)
-    teacher = initial.teacher
-    run = start(fabric, network, Normalize(), settings, steps, machine.compile, weights, teacher)
+    run = start(fabric, network, Normalize(), settings, steps, machine.compile, weights)
     fingerprint = run_fingerprint(dataset, settings, initial.digests) + "-compiled" * run.compiled
     checkpoints = Checkpoints(
         fabric, layout.resume, run.parts(), fingerprint, machine.checkpoint_seconds
@@ -218,11 +218,30 @@ def make_data(inputs: Inputs, fabric: Fabric) -> Data:
     learned = SegmentationDataset(
         inputs.learned, *folders, transform, settings.seed, cache_bytes, settings.mix
     )
+    if inputs.initial.teacher:
+        learned.scores = ask_teacher(inputs, inputs.initial.teacher, learned, fabric)
     loader, sampler = train_loader(
         learned, settings.batch_size, workers, fabric.global_rank, fabric.world_size
     )
     scored = SegmentationDataset(inputs.scored, *folders) if inputs.scored else None
     return Data(loader, sampler, scored)
+
+
+def ask_teacher(
+    inputs: Inputs, teacher: Teacher, learned: SegmentationDataset, fabric: Fabric
+) -> Path:
+    """Return the folder of the teacher's scores, which the processes of a machine share to write.
+
+    It goes with the run's checkpoints. Machines need not share a disk, so each has its own.
+    """
+    order = teacher.class_order(inputs.dataset.classes)
+    key = "".join([teacher.digest, fingerprint_items(inputs.learned), str(order)])
+    folder = inputs.layout.resume / f"teacher-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    processes = fabric.world_size // count_processes(inputs.machine)[1]
+    mine = range(fabric.local_rank, len(learned), processes)
+    teacher.score_images(learned, order, folder, fabric, mine)
+    fabric.barrier()
+    return folder
 
 
 def loader_processes(

@@ -22,7 +22,8 @@ def calibrate(run: Run, weights: Mapping[str, Tensor], dataset: SegmentationData
     network.load_state_dict(weights)
     network.eval()
     samples = []
-    for image, label in network_inputs(run, dataset, range(len(dataset))):
+    everything, side = range(len(dataset)), run.settings.input_side
+    for image, label in network_inputs(run.fabric, dataset, everything, side):
         x = run.normalize(image).contiguous(memory_format=torch.channels_last)
         samples.append(Sample(network(x)[0].float().cpu().numpy(), label.numpy()))
     temperature = fit_temperature(samples)

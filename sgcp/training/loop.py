@@ -111,9 +111,9 @@ def train_one_epoch(
     unread: list[torch.Tensor] = []
     labelled: list[bool] = []
     clock = Clock(progress)
-    for image, label in clock.waiting_for(batches(data.train)):
+    for image, label, *scores in clock.waiting_for(batches(data.train)):
         progress.lr = float(run.schedule.get_last_lr()[-1])
-        unread.append(train_one_step(run, image, label))
+        unread.append(train_one_step(run, image, label, *scores))
         labelled.append(is_labelled(label))
         progress.step += 1
         if len(unread) < read_every and progress.step < len(data.train):
@@ -135,11 +135,19 @@ def train_one_epoch(
     return row | {"lr": progress.lr, **clock.read()}
 
 
-def train_one_step(run: Run, image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    """Learn from one batch, image (B, 3, H, W) and label (B, H, W), both uint8; return its loss."""
-    image, label = run.fabric.to_device((image, label))
+def train_one_step(
+    run: Run, image: torch.Tensor, label: torch.Tensor, scores: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Learn from one batch and return its loss.
+
+    Args:
+        image: (B, 3, H, W) uint8.
+        label: (B, H, W) uint8.
+        scores: (B, K, h, w) of a teacher, where there is one.
+    """
+    image, label, scores = run.fabric.to_device((image, label, scores))
     x = run.normalize(image).contiguous(memory_format=torch.channels_last)
-    loss = run.objective(run.wrapped(x), label, image)
+    loss = run.objective(run.wrapped(x), label, scores)
     run.optimizer.zero_grad()
     run.fabric.backward(loss)
     run.optimizer.step()
@@ -213,15 +221,19 @@ def mean_loss(fabric: Fabric, data: Data, progress: Progress) -> dict[str, float
 
 
 def network_inputs(
-    run: Run, dataset: SegmentationDataset, indices: Iterable[int]
+    fabric: Fabric, dataset: SegmentationDataset, indices: Iterable[int], side: int | None
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield (1, 3, h, w) uint8 on the device, as the network is to see it, and labels (H, W)."""
+    """Yield (1, 3, h, w) uint8 on the device, as a network is to see it, and labels (H, W).
+
+    Args:
+        side: short side, pixels, of what the network is to see; None: the image's own.
+    """
     for image, label in map_threads(dataset.__getitem__, indices, READERS):
         image, size = image[None], (label.shape[0], label.shape[1])
-        network_size = input_size(*size, run.settings.input_side)
+        network_size = input_size(*size, side)
         if network_size != size:
             image = F.interpolate(image, network_size, mode="bilinear", antialias=True)
-        yield run.fabric.to_device(image), label
+        yield fabric.to_device(image), label
 
 
 def evaluate(run: Run, dataset: SegmentationDataset) -> dict[str, float]:
@@ -238,7 +250,7 @@ def evaluate(run: Run, dataset: SegmentationDataset) -> dict[str, float]:
     classes = dataset.num_classes
     confusion = np.zeros((classes, classes), np.int64)
     mine = range(fabric.global_rank, len(dataset), fabric.world_size)
-    for image, label in network_inputs(run, dataset, mine):
+    for image, label in network_inputs(fabric, dataset, mine, run.settings.input_side):
         prediction = predictor(image, (label.shape[0], label.shape[1]))[0].cpu().numpy()
         confusion += count_pairs(label.numpy(), prediction, 256)[:classes, :classes]
     on_device = torch.from_numpy(confusion).to(fabric.device)

@@ -16,7 +16,6 @@ from sgcp.datasets.classes import IGNORE
 from sgcp.inference.predict import resize_logits
 from sgcp.models.encoder import CHANNELS
 from sgcp.models.pyramid import WIDTH
-from sgcp.training.distillation import Teacher, divergence
 from sgcp.training.kernels.banded_cross_entropy import segmentation_loss
 
 if TYPE_CHECKING:
@@ -38,19 +37,13 @@ class Objective:
 
     Args:
         class_weights: (K,), of each class in the cross-entropy; None: pixels weigh the same.
-        teacher: what the settings name, on its device.
 
     Raises:
         SgcpError: the settings name an unknown extra loss.
     """
 
-    def __init__(
-        self,
-        settings: TrainSettings,
-        class_weights: Tensor | None,
-        teacher: Teacher | None = None,
-    ) -> None:
-        self.teacher, self.teacher_weight = teacher, settings.distill
+    def __init__(self, settings: TrainSettings, class_weights: Tensor | None) -> None:
+        self.teacher_weight = settings.distill
         self.temperature = settings.distill_temperature
         self.class_weights, self.smoothing = class_weights, settings.label_smoothing
         self.extra_weight, self.auxiliary_weight = settings.extra_loss_weight, settings.auxiliary
@@ -59,30 +52,35 @@ class Objective:
             self.extra = find_function(settings.extra_loss, LOSSES, "train.extra_loss")
 
     def __call__(
-        self, output: Tensor | tuple[Tensor, list[Tensor]], label: Tensor, image: Tensor
+        self,
+        output: Tensor | tuple[Tensor, list[Tensor]],
+        label: Tensor,
+        teacher: Tensor | None = None,
     ) -> Tensor:
         """Return the loss, a scalar.
 
         Args:
             output: logits (B, K, h, w), and those of the auxiliary heads where there are some.
             label: (B, H, W) uint8 train ids.
-            image: (B, 3, H, W) uint8, for the teacher.
+            teacher: scores of a teacher (B, K, h', w'), NaN where it has none. The auxiliary heads
+                learn them too.
         """
         logits, inner = output if isinstance(output, tuple) else (output, [])
-        loss = self._cross_entropy(logits, label)
+        loss = self._pixel_loss(logits, label, teacher)
         if self.extra:
             extra = self.extra(*labelled(logits, thin_out(label, SAMPLED)))
             loss = loss + self.extra_weight * extra
         if inner:
-            losses = [self._cross_entropy(scores, thin_out(label, INNER)) for scores in inner]
+            thin = thin_out(label, INNER)
+            losses = [self._pixel_loss(scores, thin, teacher) for scores in inner]
             loss = loss + self.auxiliary_weight * torch.stack(losses).mean()
-        if self.teacher:
-            wanted = self.teacher(image)
-            loss = loss + self.teacher_weight * divergence(logits, wanted, self.temperature)
         return loss
 
-    def _cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
-        return segmentation_loss(logits, label, self.smoothing, self.class_weights)
+    def _pixel_loss(self, logits: Tensor, label: Tensor, teacher: Tensor | None) -> Tensor:
+        loss = segmentation_loss(logits, label, self.smoothing, self.class_weights)
+        if teacher is None:
+            return loss
+        return loss + self.teacher_weight * divergence(logits, teacher, self.temperature)
 
 
 class Supervised(nn.Module):
@@ -179,6 +177,28 @@ def dice(probabilities: Tensor, truth: Tensor) -> Tensor:
     overlap = (probabilities * belongs).sum(0)
     losses = 1 - 2 * overlap / (probabilities.square().sum(0) + total).clamp(min=1e-8)
     return _mean_over_present(losses, total)
+
+
+def divergence(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Return the mean over pixels of T**2 KL(teacher || student) of softened probabilities.
+
+    Hinton et al., 2015, "Distilling the knowledge in a neural network", section 2: softmax of
+    scores / T, times T**2 so that the gradient's size does not depend on T. Pixel by pixel as Liu
+    et al., 2019, "Structured knowledge distillation for semantic segmentation", equation 1. Pixels
+    count whether labelled or not.
+
+    Args:
+        logits: (B, K, h, w) of the student, of which the gradient is taken.
+        teacher: (B, K, H, W), resized to (h, w); pixels with NaN do not count.
+        temperature: T; above 1, the teacher's second and third choices weigh more.
+    """
+    dtype = logits.dtype if logits.dtype == torch.float64 else torch.float32
+    target = resize_logits(teacher.to(dtype), (logits.shape[-2], logits.shape[-1]))
+    known = target[:, 0].isfinite()  # (B, h, w)
+    target = target.nan_to_num()  # before the loss: its gradient would be NaN
+    found, wanted = ((x.to(dtype) / temperature).log_softmax(1) for x in (logits, target))
+    losses = F.kl_div(found, wanted, reduction="none", log_target=True).sum(1)  # (B, h, w)
+    return (losses * known).sum() / known.sum().clamp(min=1) * temperature**2
 
 
 def _mean_over_present(losses: Tensor, pixels: Tensor) -> Tensor:

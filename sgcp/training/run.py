@@ -19,7 +19,6 @@ from sgcp.training.objective import Objective, Supervised
 if TYPE_CHECKING:
     from sgcp.models.network import Normalize, SGCPNet
     from sgcp.settings import TrainSettings
-    from sgcp.training.distillation import Teacher
 
 
 @dataclass
@@ -69,13 +68,11 @@ def start(
     steps: int,
     compiling: Literal["auto"] | bool,
     class_weights: Tensor | None = None,
-    teacher: Teacher | None = None,
 ) -> Run:
     """Place the network, its optimizer and schedule on the device; ``steps`` are an epoch's.
 
     Args:
         class_weights: (K,), of each class in the loss; None: pixels weigh the same.
-        teacher: runs beside the network, neither compiled nor recorded with it.
 
     Raises:
         SgcpError: ``compiling`` is true and not possible.
@@ -107,7 +104,7 @@ def start(
         settings=settings,
         compiled=called is not trained,
         average=average,
-        objective=Objective(settings, class_weights, teacher.place(fabric) if teacher else None),
+        objective=Objective(settings, class_weights),
         heads=trained.heads if isinstance(trained, Supervised) else None,
     )
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as tv
 
 from sgcp.core.errors import SgcpError
@@ -14,7 +15,14 @@ from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.index import Item
 from sgcp.datasets.loader import LONGEST_FOLDER, EpochSampler, SegmentationDataset, train_loader
 from sgcp.datasets.photometric import Photometric
-from sgcp.datasets.transforms import TrainTransform, View, lay_over, sample_generator
+from sgcp.datasets.transforms import (
+    SCORES_STRIDE,
+    TrainTransform,
+    View,
+    crop_scores,
+    lay_over,
+    sample_generator,
+)
 
 
 @pytest.fixture
@@ -130,7 +138,7 @@ def test_crop_holds_a_labelled_pixel_wherever_there_is_one(place, crop, scale):
     transform = TrainTransform(crop, scale, 0, 0.5)
     for index in range(40):
         pair = one_pixel((80, 120), place)
-        image, label = transform(*pair, sample_generator(3, 0, index))
+        image, label = transform(pair, sample_generator(3, 0, index))
         assert image.shape == (3, *crop)
         assert label.shape == crop
         assert (label == 2).any(), index
@@ -141,7 +149,7 @@ def test_crop_around_a_labelled_pixel_has_it_anywhere():
     transform = TrainTransform((8, 8), (1.0, 1.0), 0, 0.0)
     places = set()
     for index in range(600):
-        _, label = transform(*one_pixel((80, 120), (40, 60)), sample_generator(3, 0, index))
+        _, label = transform(one_pixel((80, 120), (40, 60)), sample_generator(3, 0, index))
         places |= {(int(row), int(column)) for row, column in (label == 2).nonzero()}
     assert places == {(row, column) for row in range(8) for column in range(8)}
 
@@ -150,7 +158,7 @@ def test_image_without_a_labelled_pixel_stays_a_sample_that_ends():
     transform = TrainTransform((16, 16), (0.5, 2.0), 0, 0.5, colors=Photometric(color_jitter=0.2))
     label = torch.full((40, 48), IGNORE, dtype=torch.uint8)
     image = torch.zeros(3, 40, 48, dtype=torch.uint8)
-    assert (transform(image, label, sample_generator(0, 0, 0))[1] == IGNORE).all()
+    assert (transform((image, label), sample_generator(0, 0, 0))[1] == IGNORE).all()
 
 
 def test_labelled_views_are_drawn_as_ever():
@@ -282,7 +290,8 @@ def test_batch_beyond_the_split_and_uneven_batches_are_refused(items, tmp_path):
 def test_an_epoch_has_labels_if_one_of_its_own_crops_is_labelled(items, tmp_path):
     labelled = sample_generator(1, 3, 5).initial_seed()  # epoch 3, image 5
 
-    def transform(image, label, generator):
+    def transform(pair, generator):
+        image, label = pair
         return image, label if generator.initial_seed() == labelled else label | IGNORE
 
     data = dataset(items, tmp_path, transform)
@@ -318,6 +327,47 @@ def test_drawn_classes_come_over_with_their_own_pixels():
         whence = (image, label) if row in taken else below
         assert torch.equal(mixed[:, row], whence[0][:, row])
         assert torch.equal(mixed_label[row], whence[1][row])
+
+
+def test_scores_of_a_whole_view_are_resized_as_a_networks_are():
+    torch.manual_seed(0)
+    scores = torch.randn(3, 20, 24)
+    found = crop_scores(scores, View((80, 120), 0, 0, mirrored=False), (80, 120))
+    wanted = F.interpolate(scores[None], (10, 15), mode="bilinear")[0]
+    torch.testing.assert_close(found, wanted.half())
+    mirrored = crop_scores(scores, View((80, 120), 0, 0, mirrored=True), (80, 120))
+    torch.testing.assert_close(mirrored, wanted.flip(-1).half())
+
+
+@pytest.mark.parametrize("mix", [0.0, 1.0])
+def test_scores_follow_the_pixels_of_their_crop(items, tmp_path, mix):
+    """One-hot scores of each label stay those of the label wherever a crop has one."""
+    for index in range(7):
+        label = torch.from_numpy(np.array(Image.open(tmp_path / f"l{index}.png")))
+        hot = F.one_hot(label[::2, ::2].long(), 4).permute(2, 0, 1)
+        np.save(tmp_path / f"{index}.npy", hot.half().numpy())
+    transform = TrainTransform((64, 100), (0.5, 3.0), 0, 0.5)
+    data = SegmentationDataset(items, tmp_path, tmp_path, 4, transform, 1, mix=mix)
+    plain = [data[0, index] for index in range(7)]
+    data.scores = tmp_path
+    agree = total = 0
+    for index in range(7):
+        image, label, scores = data[0, index]
+        assert torch.equal(image, plain[index][0])  # the same views as without a teacher
+        assert torch.equal(label, plain[index][1])
+        assert scores.shape == (4, 64 // SCORES_STRIDE, -(-100 // SCORES_STRIDE))
+        assert scores.dtype == torch.float16
+        rows, columns = (
+            ((torch.arange(n) + 0.5) * side / n).long()
+            for n, side in zip(scores.shape[1:], (64, 100), strict=True)
+        )
+        truth = label[rows][:, columns]
+        known = scores[0].isfinite()
+        assert ((truth != IGNORE) == known).float().mean() > 0.8  # an edge's half pixel is a row
+        seen = known & (truth != IGNORE)
+        agree += int((scores.nan_to_num().argmax(0) == truth)[seen].sum())
+        total += int(seen.sum())
+    assert agree > 0.9 * total > 0  # the rest are edges
 
 
 # Last: the server of loader processes stays in the temporary folder that it is started in.

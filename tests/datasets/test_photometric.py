@@ -46,8 +46,8 @@ def test_label_and_place_of_a_crop_are_those_without_changed_colors():
     plain = TrainTransform((32, 32), (0.5, 2.0), 0, 0.5)
     colored = TrainTransform((32, 32), (0.5, 2.0), 0, 0.5, colors=Photometric(**KEYS))
     for seed in range(5):
-        image, cut = plain(IMAGE, label, sample_generator(seed, 0, 0))
-        other, same = colored(IMAGE, label, sample_generator(seed, 0, 0))
+        image, cut = plain((IMAGE, label), sample_generator(seed, 0, 0))
+        other, same = colored((IMAGE, label), sample_generator(seed, 0, 0))
         assert torch.equal(cut, same)
         assert not torch.equal(image, other)
 

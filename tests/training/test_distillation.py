@@ -2,22 +2,28 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT
 from lightning_fabric import Fabric
 from networks import random_card, save_random
+from PIL import Image
 from safetensors.torch import load_file
+from torch.nn import functional as F
 
 from sgcp.core.errors import SgcpError
 from sgcp.datasets.classes import IGNORE, camvid_classes
+from sgcp.datasets.index import Item
+from sgcp.datasets.loader import SegmentationDataset
 from sgcp.models.artifact import load_model, save_model
 from sgcp.models.network import Normalize, SGCPNet
 from sgcp.settings.load import load_params
-from sgcp.training.distillation import Teacher, divergence, read_teacher
+from sgcp.training.distillation import Teacher, read_teacher
 from sgcp.training.loop import train_one_step
-from sgcp.training.objective import Objective
+from sgcp.training.objective import Objective, divergence
 from sgcp.training.run import start
 
 MODEL = "data/models/sample"
@@ -35,12 +41,6 @@ def settings():
 @pytest.fixture
 def fabric() -> Fabric:
     return Fabric(accelerator="cpu", devices=1)
-
-
-def crops():
-    torch.manual_seed(0)
-    image = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
-    return image, torch.randint(0, 11, (2, 64, 64), dtype=torch.uint8)
 
 
 def test_divergence_is_the_softened_one_of_hinton_over_all_pixels():
@@ -71,71 +71,102 @@ def test_its_gradient_is_that_of_the_softened_difference():
     torch.testing.assert_close(student.grad, 4 * difference / 12)
 
 
-def test_unlabelled_pixels_teach_too_and_the_teacher_has_its_weight(settings, fabric, tmp_path):
-    teacher = read_teacher(save_random(tmp_path)).place(fabric)
-    image, _ = crops()
+def test_pixels_without_scores_do_not_count_and_spoil_no_gradient():
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, 1, 5, 3, 4)
+    student.requires_grad_()
+    teacher[..., 2:] = torch.nan
+    loss = divergence(student, teacher, 2.0)
+    torch.testing.assert_close(loss, divergence(student[..., :2], teacher[..., :2], 2.0))
+    loss.backward()
+    assert (student.grad[..., 2:] == 0).all()
+    assert (student.grad[..., :2] != 0).all()
+    assert divergence(student, torch.full_like(teacher, torch.nan), 2.0) == 0
+
+
+def test_unlabelled_pixels_teach_too_and_the_scores_have_their_weight(settings):
+    torch.manual_seed(0)
     label = torch.full((2, 64, 64), IGNORE, dtype=torch.uint8)
-    logits = torch.randn(2, 11, 8, 8)
-    loss = Objective(settings, None, teacher)(logits, label, image)
-    torch.testing.assert_close(loss, 0.5 * divergence(logits, teacher(image), 2.0))
+    logits, teacher, inner = torch.randn(3, 2, 11, 8, 8)
+    settings = settings.model_copy(update={"auxiliary": 0.4})
+    loss = Objective(settings, None)((logits, [inner, logits]), label, teacher)
+    alone, beside = (divergence(scores, teacher, 2.0) for scores in (logits, inner))
+    torch.testing.assert_close(loss, 0.5 * (alone + 0.4 * (beside + alone) / 2))
     assert loss > 0
 
 
-def test_a_teacher_with_classes_in_another_order_is_matched_by_name(settings, fabric, tmp_path):
+@pytest.fixture
+def images(tmp_path):
+    """Two images of 40x64 beside label maps."""
+    rng = np.random.default_rng(0)
+    items = []
+    for index in range(2):
+        Image.fromarray(rng.integers(0, 256, (40, 64, 3), np.uint8)).save(
+            tmp_path / f"i{index}.png"
+        )
+        Image.fromarray(np.zeros((40, 64), np.uint8)).save(tmp_path / f"l{index}.png")
+        items.append(Item("train", Path(f"i{index}.png"), "s", 40, 64, "d", Path(f"l{index}.png")))
+    return SegmentationDataset(items, tmp_path, tmp_path, 11)
+
+
+def scores_of(teacher, images, fabric, folder, indices=(0, 1)):
+    order = teacher.class_order(camvid_classes())
+    teacher.score_images(images, order, folder, fabric, indices)
+    return [np.load(path) for path in sorted(folder.glob("*.npy"))]
+
+
+def test_scores_are_those_of_the_teachers_own_input_and_of_its_mirror_image(
+    images, fabric, tmp_path
+):
+    path = save_random(tmp_path, input_side=80)
+    found = scores_of(read_teacher(path), images, fabric, tmp_path / "scores")
+    network, card = load_model(path)
+    for index in range(2):
+        x = F.interpolate(images[index][0][None], (80, 128), mode="bilinear", antialias=True)
+        x = Normalize(card.mean, card.std)(x)
+        with torch.no_grad():
+            wanted = (network(x) + network(x.flip(-1)).flip(-1)) / 2
+        assert found[index].dtype == np.float16
+        torch.testing.assert_close(torch.from_numpy(found[index]).float(), wanted[0], atol=0.02,
+                                   rtol=1e-3)  # fmt: skip
+
+
+def test_only_missing_scores_are_made(images, fabric, tmp_path):
+    teacher, folder = read_teacher(save_random(tmp_path)), tmp_path / "scores"
+    assert len(scores_of(teacher, images, fabric, folder, (1,))) == 1
+    np.save(folder / "1.npy", np.zeros(3))
+    first, second = scores_of(teacher, images, fabric, folder)
+    assert first.shape[0] == 11
+    assert second.tolist() == [0, 0, 0]
+
+
+def test_a_teacher_with_classes_in_another_order_is_matched_by_name(images, fabric, tmp_path):
     path = save_random(tmp_path)
     network, card = load_model(path)
-    image, _ = crops()
-    straight = read_teacher(path)
-    straight.match(camvid_classes(), settings)
+    straight = scores_of(read_teacher(path), images, fabric, tmp_path / "straight")
     turned = [row | {"train_id": k} for k, row in enumerate(reversed(card.classes))]
     with torch.no_grad():
         network.classifier.weight.copy_(network.classifier.weight.flip(0))
         network.classifier.bias.copy_(network.classifier.bias.flip(0))
-    other = Teacher(network, replace(card, classes=turned), "")
-    other.match(camvid_classes(), settings)
-    torch.testing.assert_close(other.place(fabric)(image), straight.place(fabric)(image))
+    other = Teacher(network, replace(card, classes=turned), path, "")
+    found = scores_of(other, images, fabric, tmp_path / "turned")
+    np.testing.assert_allclose(found, straight, atol=0.02, rtol=1e-3)
 
 
-def test_a_teacher_of_other_classes_is_refused_in_one_message(settings, tmp_path):
+def test_a_teacher_of_other_classes_is_refused_in_one_message(tmp_path):
     teacher = read_teacher(save_random(tmp_path))
-    with pytest.raises(SgcpError, match=r"train\.teacher: teacher has 11 classes, .* Bicyclist"):
-        teacher.match(camvid_classes()[:-1], settings)
+    with pytest.raises(SgcpError, match=r"train\.teacher: .* has 11 classes, .* Bicyclist"):
+        teacher.class_order(camvid_classes()[:-1])
 
 
-def test_the_teacher_sees_images_as_its_own_card_normalizes_them(fabric, tmp_path):
-    network, card = load_model(save_random(tmp_path))
-    image, _ = crops()
-    with torch.no_grad():
-        expected = network(Normalize(card.mean, card.std)(image))
-    torch.testing.assert_close(read_teacher(tmp_path).place(fabric)(image), expected)
-
-
-def test_a_step_changes_nothing_of_the_teacher_and_checkpoints_do_not_hold_it(
-    settings, fabric, tmp_path
-):
-    teacher = read_teacher(save_random(tmp_path))
-    before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    parts = {}
-    for given in (None, teacher):
-        plain = settings if given else settings.model_copy(update={"distill": 0.0})
-        run = start(fabric, SGCPNet(11), Normalize(), plain, 1, False, None, given)
-        run.wrapped.train()
-        train_one_step(run, *crops())
-        parts[given is None] = {name: len(part.state_dict()) for name, part in run.parts().items()}
-    assert parts[True] == parts[False]
-    assert not teacher.network.training
-    for name, value in teacher.state_dict().items():
-        assert torch.equal(value, before[name]), name
-    assert all(parameter.grad is None for parameter in teacher.parameters())
-
-
-def test_a_student_comes_closer_to_its_teacher_without_labels(settings, fabric, tmp_path):
-    teacher = read_teacher(save_random(tmp_path))
-    image, label = crops()
+def test_a_student_comes_closer_to_its_teacher_without_labels(settings, fabric):
     torch.manual_seed(1)
-    run = start(fabric, SGCPNet(11), Normalize(), settings, 30, False, None, teacher)
+    image = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    label = torch.full((2, 64, 64), IGNORE, dtype=torch.uint8)
+    scores = torch.randn(2, 11, 8, 8).half() * 3
+    run = start(fabric, SGCPNet(11), Normalize(), settings, 30, False)
     run.wrapped.train()
-    losses = [float(train_one_step(run, image, label.fill_(IGNORE))) for _ in range(30)]
+    losses = [float(train_one_step(run, image, label, scores)) for _ in range(30)]
     assert losses[-1] < 0.7 * losses[0]
 
 

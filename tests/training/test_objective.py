@@ -21,7 +21,6 @@ from sgcp.training.objective import (
     lovasz_softmax,
 )
 
-IMAGE = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
 NO_PIXELS = torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)
 
 
@@ -98,16 +97,16 @@ def test_each_part_of_the_loss_has_its_weight(settings):
     logits, inner = torch.randn(2, 5, 8, 8), [torch.randn(2, 5, n, n) for n in (4, 2, 8)]
     label = torch.randint(0, 5, (2, 64, 64), dtype=torch.uint8)
     main = segmentation_loss(logits, label, 0.0)
-    assert torch.equal(Objective(settings, None)(logits, label, IMAGE), main)
+    assert torch.equal(Objective(settings, None)(logits, label), main)
 
     with_lovasz = settings.model_copy(update={"extra_loss": "lovasz", "extra_loss_weight": 0.5})
     expected = main + 0.5 * lovasz_softmax(*labelled(logits, label[:, 4::8, 4::8]))
-    torch.testing.assert_close(Objective(with_lovasz, None)(logits, label, IMAGE), expected)
+    torch.testing.assert_close(Objective(with_lovasz, None)(logits, label), expected)
 
     with_heads = settings.model_copy(update={"auxiliary": 0.4})
     beside = sum(segmentation_loss(scores, label[:, 2::4, 2::4], 0.0) for scores in inner) / 3
     expected = main + 0.4 * beside
-    torch.testing.assert_close(Objective(with_heads, None)((logits, inner), label, IMAGE), expected)
+    torch.testing.assert_close(Objective(with_heads, None)((logits, inner), label), expected)
 
 
 def test_batch_without_a_labelled_pixel_has_no_gradient_and_no_nan(settings):
@@ -117,7 +116,7 @@ def test_batch_without_a_labelled_pixel_has_no_gradient_and_no_nan(settings):
     for weights in (None, torch.ones(5)):
         leaves = [torch.randn(2, 5, side, side, requires_grad=True) for side in (8, 2, 4)]
         label = torch.full((2, 64, 64), IGNORE, dtype=torch.uint8)
-        loss = Objective(settings, weights)((leaves[0], leaves[1:]), label, IMAGE)
+        loss = Objective(settings, weights)((leaves[0], leaves[1:]), label)
         loss.backward()
         assert loss.item() == 0
         assert all(torch.equal(leaf.grad, torch.zeros_like(leaf)) for leaf in leaves)
