@@ -16,7 +16,7 @@ from sgcp.datasets.classes import IGNORE
 from sgcp.inference.predict import resize_logits
 from sgcp.models.encoder import CHANNELS
 from sgcp.models.pyramid import WIDTH
-from sgcp.training.kernels.banded_cross_entropy import segmentation_loss
+from sgcp.training.kernels.banded_cross_entropy import divisor, segmentation_loss
 
 if TYPE_CHECKING:
     from sgcp.models.network import SGCPNet
@@ -80,7 +80,8 @@ class Objective:
         loss = segmentation_loss(logits, label, self.smoothing, self.class_weights)
         if teacher is None:
             return loss
-        return loss + self.teacher_weight * divergence(logits, teacher, self.temperature)
+        apart = divergence(logits, teacher, self.temperature, self.class_weights)
+        return loss + self.teacher_weight * apart
 
 
 class Supervised(nn.Module):
@@ -179,7 +180,9 @@ def dice(probabilities: Tensor, truth: Tensor) -> Tensor:
     return _mean_over_present(losses, total)
 
 
-def divergence(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+def divergence(
+    logits: Tensor, teacher: Tensor, temperature: float, class_weights: Tensor | None = None
+) -> Tensor:
     """Return the mean over pixels of T**2 KL(teacher || student) of softened probabilities.
 
     Hinton et al., 2015, "Distilling the knowledge in a neural network", section 2: softmax of
@@ -191,14 +194,18 @@ def divergence(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         logits: (B, K, h, w) of the student, of which the gradient is taken.
         teacher: (B, K, H, W), resized to (h, w); pixels with NaN do not count.
         temperature: T; above 1, the teacher's second and third choices weigh more.
+        class_weights: (K,); a pixel weighs their mean over its classes, as the teacher sees them.
+            None: pixels weigh the same.
     """
     dtype = logits.dtype if logits.dtype == torch.float64 else torch.float32
     target = resize_logits(teacher.to(dtype), (logits.shape[-2], logits.shape[-1]))
-    known = target[:, 0].isfinite()  # (B, h, w)
+    weights = target[:, 0].isfinite().to(dtype)  # (B, h, w)
     target = target.nan_to_num()  # before the loss: its gradient would be NaN
+    if class_weights is not None:
+        weights = weights * torch.einsum("bkhw,k->bhw", target.softmax(1), class_weights.to(dtype))
     found, wanted = ((x.to(dtype) / temperature).log_softmax(1) for x in (logits, target))
     losses = F.kl_div(found, wanted, reduction="none", log_target=True).sum(1)  # (B, h, w)
-    return (losses * known).sum() / known.sum().clamp(min=1) * temperature**2
+    return (losses * weights).sum() / divisor(weights) * temperature**2
 
 
 def _mean_over_present(losses: Tensor, pixels: Tensor) -> Tensor:

@@ -84,6 +84,15 @@ def test_pixels_without_scores_do_not_count_and_spoil_no_gradient():
     assert divergence(student, torch.full_like(teacher, torch.nan), 2.0) == 0
 
 
+def test_pixels_weigh_as_the_classes_that_the_teacher_sees_in_them():
+    student, teacher = torch.randn(1, 2, 1, 2), torch.tensor([[[[50.0, 0]], [[0, 50.0]]]])
+    weights = torch.tensor([3.0, 1.0])
+    alone = [divergence(student[..., [k]], teacher[..., [k]], 1.0) for k in range(2)]
+    torch.testing.assert_close(
+        divergence(student, teacher, 1.0, weights), (3 * alone[0] + alone[1]) / 4
+    )
+
+
 def test_unlabelled_pixels_teach_too_and_the_scores_have_their_weight(settings):
     torch.manual_seed(0)
     label = torch.full((2, 64, 64), IGNORE, dtype=torch.uint8)
