@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sgcp.cli.project import hold_out, open_project
+from sgcp.core.errors import SgcpError
 from sgcp.core.terminal import percent
 from sgcp.datasets.index import read_dataset
 from sgcp.tools.holdout import train_holdout
@@ -58,4 +59,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SgcpError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -125,7 +125,7 @@ def run_training(inputs: Inputs, fabric: Fabric) -> None:
     )
     weights = balance_classes(inputs, fabric)
     run = start(fabric, network, Normalize(), settings, steps, machine.compile, weights)
-    fingerprint = run_fingerprint(dataset, settings, initial.digests) + "-compiled" * run.compiled
+    fingerprint = run_fingerprint(dataset, settings, initial) + "-compiled" * run.compiled
     checkpoints = Checkpoints(
         fabric, layout.resume, run.parts(), fingerprint, machine.checkpoint_seconds
     )
@@ -232,11 +232,19 @@ def ask_teacher(
 ) -> Path:
     """Return the folder of the teacher's scores, which the processes of a machine share to write.
 
-    It goes with the run's checkpoints. Machines need not share a disk, so each has its own.
+    It goes with the run's checkpoints, and scores of other images or another teacher go before.
+    Machines need not share a disk, so each has its own.
     """
     order = teacher.class_order(inputs.dataset.classes)
-    key = "".join([teacher.digest, fingerprint_items(inputs.learned), str(order)])
-    folder = inputs.layout.resume / f"teacher-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    key = _digest(
+        teacher.digest, fingerprint_items(inputs.learned), str(order), inputs.settings.precision,
+        code_digest("datasets", "media", "models", "training"),
+        source_digest(find_function(teacher.card.network, NETWORKS, "train")),
+    )  # fmt: skip
+    folder = inputs.layout.resume / f"teacher-{key[:16]}"
+    if fabric.local_rank == 0:
+        for other in set(inputs.layout.resume.glob("teacher-*")) - {folder}:
+            shutil.rmtree(other)
     processes = fabric.world_size // count_processes(inputs.machine)[1]
     mine = range(fabric.local_rank, len(learned), processes)
     teacher.score_images(learned, order, folder, fabric, mine)
@@ -257,17 +265,19 @@ def loader_processes(
     return 0 if decoded <= machine.cache_megabytes * 2**20 else 1
 
 
-def run_fingerprint(
-    dataset: Dataset, settings: TrainSettings, initial: Mapping[str, str | None]
-) -> str:
+def run_fingerprint(dataset: Dataset, settings: TrainSettings, initial: Initialization) -> str:
     """Digest what a run depends on: settings, code, images, labels, classes, initial weights."""
-    parts = [
+    teacher = initial.teacher.card.network if initial.teacher else None
+    named = filter(None, (settings.network, settings.extra_loss, teacher))
+    return _digest(
         settings.model_dump_json(),
         json.dumps(dataset.provenance()),
         fingerprint_items(dataset.items),
         code_digest("datasets", "inference", "media", "metrics", "models", "training"),
-    ]
-    parts += [digest for digest in initial.values() if digest]
-    for name in filter(None, (settings.network, settings.extra_loss)):
-        parts += [source_digest(find_function(name, NETWORKS | LOSSES, "train"))]
+        *filter(None, initial.digests.values()),
+        *(source_digest(find_function(name, NETWORKS | LOSSES, "train")) for name in named),
+    )
+
+
+def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

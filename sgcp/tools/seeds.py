@@ -86,7 +86,7 @@ def run_once(
 ) -> None:
     """Train, and score if ``scoring``, unless a run with the same settings, code and data has."""
     dataset, initial = read_dataset(layout.prepared), read_initialization(layout, settings)
-    done: dict[str, Any] = {"run": run_fingerprint(dataset, settings, initial.digests)}
+    done: dict[str, Any] = {"run": run_fingerprint(dataset, settings, initial)}
     if scoring:
         done["scoring"] = scoring.model_dump(mode="json")
     mark = layout.model.parent / "finished.json"

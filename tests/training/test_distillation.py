@@ -258,6 +258,21 @@ def test_another_teacher_starts_training_anew(student):
     assert "resuming" not in student.stopped_after(0, "sample").output
 
 
+@pytest.mark.parametrize("changed", ["precision", "code"])
+def test_scores_are_of_this_precision_and_of_this_code_of_the_teacher(
+    student, changed, monkeypatch
+):
+    student.stopped_after(1, "sample")
+    (made,) = (student.root / "data/resume/sample").glob("teacher-*")
+    assert "learning from" not in student.stopped_after(1, "sample").output
+    if changed == "precision":
+        student.set(sample__train__precision="bf16-mixed")
+    else:
+        monkeypatch.setattr("sgcp.stages.train.source_digest", lambda function: "other")
+    assert "learning from" in student.stopped_after(0, "sample").output
+    assert not made.exists()
+
+
 def test_an_interrupted_student_ends_as_an_uninterrupted_one(student):
     student.set(machine__checkpoint_seconds=0, machine__accelerator="cpu")
     student.ok("train", "sample")
