@@ -4,11 +4,13 @@ import gc
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import TypeVar
 
 from sgcp.core.errors import SgcpError
@@ -18,6 +20,29 @@ from sgcp.core.terminal import track
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+LONGEST_FOLDER = 75  # bytes; a socket's path has 107 at most, "/pymp-12345678/listener-12345678" 32
+
+
+def worker_context(module: str) -> ForkServerContext | SpawnContext:
+    """Return what starts worker processes that need a module.
+
+    One forked amid the threads of this process could wait for a lock that is never released.
+
+    Raises:
+        SgcpError: the path of the folder for temporary files is too long.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
+        return multiprocessing.get_context("spawn")
+    folder = tempfile.gettempdir()
+    if (length := len(os.fsencode(folder))) > LONGEST_FOLDER:
+        raise SgcpError(
+            f"TMPDIR={folder}: too long for the sockets of worker processes: {length} bytes, at "
+            f"most {LONGEST_FOLDER}. Set TMPDIR to a shorter path"
+        )
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([module])
+    return context
+
 
 def map_parallel(
     function: Callable[[Task], Result], tasks: Sequence[Task], workers: int | str, description: str
@@ -26,6 +51,9 @@ def map_parallel(
 
     Args:
         workers: processes, or ``auto`` for one per core; 1 runs in this process.
+
+    Raises:
+        SgcpError: a process was killed; or as ``worker_context``.
     """
     return list(each_parallel(function, tasks, workers, description))
 
@@ -39,7 +67,8 @@ def each_parallel(
         yield from track(map(function, tasks), description, len(tasks))
         return
     chunk = max(1, min(32, len(tasks) // (4 * count)))
-    with ProcessPoolExecutor(count, initializer=follow_parent) as pool:
+    context = worker_context(getattr(function, "func", function).__module__)
+    with ProcessPoolExecutor(count, context, follow_parent) as pool:
         try:
             results = pool.map(function, tasks, chunksize=chunk)
             yield from track(results, description, len(tasks))

@@ -1,14 +1,11 @@
 """Feed prepared datasets to training and evaluation."""
 
-import multiprocessing
 import os
 import signal
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from threading import Lock
 
@@ -19,6 +16,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.machine import usable_cores
+from sgcp.core.parallel import worker_context
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.index import Item
 from sgcp.datasets.transforms import (
@@ -136,7 +134,6 @@ class SegmentationDataset(Dataset[Sample]):
 
 
 Loader = DataLoader[Sample]
-LONGEST_FOLDER = 75  # bytes; a socket's path has 107 at most, "/pymp-12345678/listener-12345678" 32
 
 
 def batches(loader: Loader) -> Iterator[Sample]:
@@ -161,24 +158,6 @@ def explaining_killed_workers() -> Iterator[None]:
             "resume, with a lower machine.loader_workers or machine.cache_megabytes if it happens "
             "again"
         ) from None
-
-
-def _loader_context(workers: int) -> ForkServerContext | None:
-    """Return what starts loader processes; None: there are none.
-
-    One forked amid the threads of this process could wait for a lock that is never released.
-    """
-    if workers == 0:
-        return None
-    folder = tempfile.gettempdir()
-    if (length := len(os.fsencode(folder))) > LONGEST_FOLDER:
-        raise SgcpError(
-            f"TMPDIR={folder}: too long for the sockets of loader processes: {length} bytes, at "
-            f"most {LONGEST_FOLDER}. Set TMPDIR to a shorter path, or machine.loader_workers to 0"
-        )
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -227,7 +206,7 @@ def train_loader(
 
     Raises:
         SgcpError: the batch exceeds the split, is no multiple of the processes, or leaves a
-            process less than two images; or as ``_loader_context``.
+            process less than two images; or as ``worker_context``.
     """
     problem = ""
     if batch_size > len(dataset):
@@ -241,7 +220,7 @@ def train_loader(
         )
     if problem:
         raise SgcpError(f"train.batch_size: {batch_size} {problem}")
-    context = _loader_context(workers)
+    context = worker_context(__name__) if workers else None
     sampler = EpochSampler(len(dataset), batch_size, dataset.seed, rank, world)
     if workers == 0:
         dataset.use_threads()

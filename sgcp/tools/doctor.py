@@ -31,6 +31,7 @@ from sgcp.core.errors import SgcpError
 from sgcp.core.extras import DISTRIBUTION, MODULES, install_command
 from sgcp.core.findings import wrapped
 from sgcp.core.machine import cpu_info, processor_name, usable_cores
+from sgcp.core.parallel import LONGEST_FOLDER
 from sgcp.core.snapshot import GRAPH
 from sgcp.core.terminal import answer, say
 from sgcp.inference import labels
@@ -54,7 +55,6 @@ MODEL, SIZE = "camvid", (1024, 2048)
 SECONDS = 1.0  # of each engine
 PATIENCE = 30  # seconds that git and DVC may take
 LOW_DISK, LOW_MEMORY, LOW_FILES = 2.0, 2.0, 256  # GiB, GiB, open files
-LONGEST_TMPDIR = 60  # bytes; the sockets of loader processes allow about 107
 GIB = 2**30
 
 
@@ -294,10 +294,10 @@ def _system(found: Examination) -> None:
         found.problem("file names are not UTF-8", "set PYTHONUTF8=1, or LANG=C.UTF-8")
     if (limit := _open_files()) is not None and limit < LOW_FILES:
         found.problem(f"{limit} files may be open at once", "run `ulimit -n 4096` first")
-    if len(os.fsencode(tempfile.gettempdir())) > LONGEST_TMPDIR:
+    if len(os.fsencode(tempfile.gettempdir())) > LONGEST_FOLDER:
         found.problem(
-            f"TMPDIR={tempfile.gettempdir()}: too long for the sockets of loader processes",
-            "set TMPDIR to a shorter path, or machine.loader_workers to 0",
+            f"TMPDIR={tempfile.gettempdir()}: too long for the sockets of worker processes",
+            "set TMPDIR to a shorter path",
         )
 
 

@@ -10,10 +10,11 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as tv
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.parallel import LONGEST_FOLDER
 from sgcp.datasets import photometric, transforms
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.index import Item
-from sgcp.datasets.loader import LONGEST_FOLDER, EpochSampler, SegmentationDataset, train_loader
+from sgcp.datasets.loader import EpochSampler, SegmentationDataset, train_loader
 from sgcp.datasets.photometric import Photometric
 from sgcp.datasets.transforms import (
     SCORES_STRIDE,
