@@ -39,7 +39,6 @@ def run(root: Path, stage: str, kill_at: int | None) -> None:
     """Run one stage, with its options, on the sample; the entry point of a forked process."""
     os.chdir(root)
     sys.dont_write_bytecode = True  # which a first run would count among its changes
-    multiprocessing.set_start_method("fork", force=True)  # as a command line started afresh
     log = os.open(root / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
