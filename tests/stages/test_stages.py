@@ -5,8 +5,11 @@ import shutil
 
 import pandas as pd
 import pytest
+from conftest import ROOT
 from kills import STAGES, tree
 from PIL import Image
+
+from sgcp.settings.load import load_params
 
 
 def test_model_description_says_what_the_numbers_mean(trained):
@@ -56,3 +59,15 @@ def test_same_settings_give_the_same_bytes_for_any_number_of_workers(project):
     assert [name for name in trees[0] if trees[0][name] != trees[1][name]] == []
     names = "data/models/sample/model.safetensors", "data/submissions/sample/test_result.zip"
     assert all(name in trees[0] for name in names)
+
+
+def test_a_step_of_the_strong_recipe_of_cityscapes(prepared):
+    """The sample has the form of Cityscapes; the real one is for GPUs, and its data not here."""
+    recipe = load_params(ROOT / "params.yaml").cityscapes.recipes["strong"]
+    small = {"batch_size": 2, "crop": (64, 64), "epochs": 1, "validate_every": 1}
+    settings = json.loads(recipe.model_copy(update=small).model_dump_json())
+    prepared.set(**{f"sample__train__{key}": value for key, value in settings.items()})
+    prepared.ok("train", "sample")
+    card = json.loads((prepared.root / "data/models/sample/model.json").read_text())
+    assert card["provenance"]["settings"] == settings
+    assert all(settings[key] for key in ("gamma", "channel_gain", "hue", "grey", "noise"))
