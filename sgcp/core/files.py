@@ -226,10 +226,10 @@ def read_json(path: Path, made_by: str) -> dict[str, Any]:
 
 @contextmanager
 def only_writer(target: Path, patience: float | None = None) -> Iterator[None]:
-    """Hold ``target`` for this process and the workers that it forks.
+    """Hold ``target`` for this process.
 
-    The lock is an empty file beside ``target``, which stays. It ends with its process and the
-    workers of that process: a new run waits for the workers of a killed one.
+    The lock is an empty file beside ``target``, which stays. It ends with its process, killed or
+    not, and so do the workers of that process (``follow_parent``).
 
     Args:
         patience: seconds to wait for another process; None: ``PATIENCE``.

@@ -32,6 +32,8 @@ class Scores:
     """(K,) TP / (TP + FP); NaN where the class is never predicted."""
     pixel_accuracy: float
     """Share of scored pixels that are right."""
+    weighted_iou: float
+    """Mean of ``iou``, weighted by the true pixels of each class (Long et al., 2015)."""
     iiou: Floats
     """(K,) IoU with each object's pixels weighted by mean object size over its own (``nIoU`` in
     the newest official output); NaN for classes without single objects."""
@@ -99,12 +101,14 @@ def score_counts(counts: Counts, protocol: Protocol) -> Scores:
     no_objects = [k for k in range(len(right)) if k not in protocol.object_size]
     iiou = share(found, found + missed + (predicted - right))
     iiou[no_objects] = np.nan
+    iou = class_iou(confusion, true)
     categories = protocol.categories.items()
     return Scores(
-        iou=class_iou(confusion, true),
+        iou=iou,
         recall=share(right, true),
         precision=share(right, predicted),
         pixel_accuracy=float(share(right.sum(), true.sum())),
+        weighted_iou=float(share((true * np.nan_to_num(iou)).sum(), true.sum())),
         iiou=iiou,
         category_iou={name: _category_iou(confusion, true, part) for name, part in categories},
         category_iiou={name: _category_iiou(counts, part) for name, part in categories},
@@ -152,6 +156,7 @@ class Tally:
 
     def __post_init__(self) -> None:
         self.counts = no_counts(self.protocol)
+        self._by_class: list[NDArray[np.int64]] = []
 
     def add(self, image: str, counts: Counts) -> None:
         """Add one image."""
@@ -159,3 +164,11 @@ class Tally:
         labelled = int(counts.pixels.sum())
         self.images.append(ImageScore(image, scores.miou, scores.pixel_accuracy, labelled))
         self.counts += counts
+        confusion = square(counts, self.protocol)
+        rows = np.diag(confusion), counts.pixels.sum(axis=1), confusion.sum(axis=0)
+        self._by_class.append(np.stack(rows))
+
+    @property
+    def by_class(self) -> NDArray[np.int64]:
+        """Right, true and predicted pixels (N, 3, K) of each image and class."""
+        return np.stack(self._by_class)

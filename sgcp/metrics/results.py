@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,8 @@ from sgcp.core.errors import SgcpError, shorten
 from sgcp.core.files import parse_json, read_json, write_json, write_text
 from sgcp.core.terminal import answer, percent
 from sgcp.datasets.index import fingerprint_items
-from sgcp.metrics.iou import score_counts, square
+from sgcp.metrics.bootstrap import LEVEL, interval
+from sgcp.metrics.iou import mean, score_counts, share, square
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +39,7 @@ MEANS = {
     "category_miou": "category IoU",
     "category_miiou": "category iIoU",
     "pixel_accuracy": "pixel accuracy",
+    "weighted_iou": "frequency-weighted IoU",
 }
 # What must be equal for two numbers to be comparable, by key of a metrics file.
 MEANING = {
@@ -49,6 +52,8 @@ MEANING = {
     "scored_size": "scored size",
 }
 SHOWN = 5  # names of a list in one message
+DRIVES = 20  # in one table
+PIXELS = ("right", "true", "predicted")  # of an image, by class, in per_image.csv
 
 
 def write_scores(
@@ -73,14 +78,13 @@ def write_scores(
     Raises:
         SgcpError: no pixel is scored.
     """
-    import pandas as pd
-
     protocol, counts = tally.protocol, tally.counts
     scores = score_counts(counts, protocol)
     if np.isnan(scores.miou):
         raise SgcpError(f"{dataset.name}: split '{split}' has no scored pixel")
     content = {
         **describe_scores(scores, protocol),
+        "miou_interval": interval(tally.by_class),
         **dataset.provenance(),
         "split": split,
         "images": len(items),
@@ -93,7 +97,7 @@ def write_scores(
     for name, table in {
         "per_class": classes,
         "confusion": confusion_table(square(counts, protocol), true, names),
-        "per_image": pd.DataFrame(tally.images),
+        "per_image": per_image_table(tally, items),
     }.items():
         text = table.to_csv(index=False, lineterminator="\n")
         write_text(target.with_name(f"{name}.csv"), text)
@@ -102,7 +106,9 @@ def write_scores(
         f"{dataset.name} '{split}', {len(items)} images, "
         f"protocol {dataset.protocol}, {dataset.edition} edition"
     )
-    answer(render_scores(title, classes, scores))
+    answer(render_scores(title, classes, scores, content["miou_interval"]))
+    if len({item.drive for item in items}) > 1:
+        answer(render_drives(tally, items))
     if protocol.categories:
         answer(render_categories(scores))
     return content
@@ -114,6 +120,7 @@ def describe_scores(scores: Scores, protocol: Protocol) -> dict[str, Any]:
     content: dict[str, Any] = {
         "miou": scores.miou,
         "pixel_accuracy": scores.pixel_accuracy,
+        "weighted_iou": scores.weighted_iou,
         "iou": dict(zip(names, scores.iou, strict=True)),
     }
     if protocol.categories:
@@ -153,6 +160,38 @@ def per_class_table(scores: Scores, counts: Counts, protocol: Protocol) -> pd.Da
     return pd.DataFrame(columns)
 
 
+def per_image_table(tally: Tally, items: Sequence[Item]) -> pd.DataFrame:
+    """Return a row an image: its scores, its drive, and the pixels of each class.
+
+    Those are three columns a class, such as ``right:road``, which add up over images.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame(tally.images).assign(drive=[item.drive for item in items])
+    pixels = tally.by_class.reshape(len(items), -1)
+    names = [f"{kind}:{item.name}" for kind in PIXELS for item in tally.protocol.classes]
+    return pd.concat([table, pd.DataFrame(pixels, columns=names)], axis=1)
+
+
+def read_by_class(source: str, content: Mapping[str, Any]) -> NDArray[np.int64] | None:
+    """Return the pixels (N, 3, K) in the ``per_image.csv`` beside a metrics file, by image.
+
+    None where there is no such file, or one of an earlier version or of other scores.
+    """
+    import pandas as pd
+
+    table = f"{source[: -len(Path(source).name)]}per_image.csv"
+    try:
+        text = _read_git(table, Path()) if _is_in_git(source, Path()) else Path(table).read_text()
+        rows = pd.read_csv(io.StringIO(text)).sort_values("image")
+        columns = [f"{kind}:{name}" for kind in PIXELS for name in content["iou"]]
+        counts = rows[columns].to_numpy(np.int64).reshape(len(rows), len(PIXELS), -1)
+    except (OSError, SgcpError, ValueError, KeyError):
+        return None
+    miou, _ = _scores_of(counts)
+    return counts if np.isclose(miou, content["miou"]) else None
+
+
 def confusion_table(
     confusion: NDArray[np.int64], true: NDArray[np.int64], names: list[str]
 ) -> pd.DataFrame:
@@ -172,7 +211,9 @@ def confusion_table(
     return pd.DataFrame(columns)
 
 
-def render_scores(title: str, table: pd.DataFrame, scores: Scores) -> Table:
+def render_scores(
+    title: str, table: pd.DataFrame, scores: Scores, interval: Sequence[float] | None = None
+) -> Table:
     """Return the per-class table for the terminal, in per cent."""
     columns = {"iou": "IoU %", "recall": "recall %", "precision": "precision %",
                "iiou": "iIoU %", "pixel_share": "share %"}  # fmt: skip
@@ -186,7 +227,27 @@ def render_scores(title: str, table: pd.DataFrame, scores: Scores) -> Table:
     view.add_section()
     means = {"iou": percent(scores.miou), "iiou": percent(scores.miiou)}
     view.add_row("mean", *(means.get(name, "") for name in columns))
+    if interval:
+        view.add_row(f"{LEVEL:.0%} of resamples", " .. ".join(map(percent, interval)))
+    view.add_row("weighted by share", percent(scores.weighted_iou))
     view.add_row("pixel accuracy", percent(scores.pixel_accuracy))
+    return view
+
+
+def render_drives(tally: Tally, items: Sequence[Item]) -> Table:
+    """Return the scores of each drive for the terminal, worst first."""
+    rows = []
+    for drive in {item.drive for item in items}:
+        own = [index for index, item in enumerate(items) if item.drive == drive]
+        miou, accuracy = _scores_of(tally.by_class[own])
+        rows.append((miou, drive, str(len(own)), percent(miou), percent(accuracy)))
+    view = Table("drive")
+    for name in ("images", "mIoU %", "pixel accuracy %"):
+        view.add_column(name, justify="right", no_wrap=True)
+    for _, *texts in sorted(rows)[:DRIVES]:
+        view.add_row(*texts)
+    if len(rows) > DRIVES:
+        view.caption = f"the {DRIVES} worst of {len(rows)} drives; per_image.csv has all"
     return view
 
 
@@ -200,6 +261,12 @@ def render_categories(scores: Scores) -> Table:
     view.add_section()
     view.add_row("mean", percent(scores.category_miou), percent(scores.category_miiou))
     return view
+
+
+def _scores_of(counts: NDArray[np.int64]) -> tuple[float, float]:
+    """Return mIoU and pixel accuracy of images by their pixels (N, 3, K)."""
+    right, true, predicted = counts.sum(axis=0)
+    return mean(share(right, true + predicted - right)), float(share(right.sum(), true.sum()))
 
 
 def place_beside(layout: Layout, kind: str, scored: Path, name: str | None) -> tuple[Layout, str]:
@@ -241,15 +308,10 @@ def refuse_other_model(source: Path, scores: Mapping[str, Any], digest: str) -> 
 
 def read_metrics(source: str, folder: Path = Path()) -> dict[str, Any]:
     """Read a metrics file from disk, below ``folder``, or from git by ``REV:PATH``."""
-    revision, colon, path = source.partition(":")
     content: Any
-    if colon and not (folder / source).exists():
-        command = ["git", "show", f"{revision}:./{path}"]
-        shown = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        if shown.returncode:
-            raise SgcpError(f"{source}: {shown.stderr.strip() or 'not in git'}")
+    if _is_in_git(source, folder):
         try:
-            content = parse_json(shown.stdout)
+            content = parse_json(_read_git(source, folder))
         except ValueError:
             raise SgcpError(f"{source}: not valid JSON") from None
     else:
@@ -268,6 +330,19 @@ def read_metrics(source: str, folder: Path = Path()) -> dict[str, Any]:
     if not valid or not content["iou"] or not isinstance(content.get("model") or {}, dict):
         raise SgcpError(f"{source}: damaged or edited by hand; run `sgcp validate` again")
     return dict(content)
+
+
+def _is_in_git(source: str, folder: Path) -> bool:
+    return ":" in source and not (folder / source).exists()
+
+
+def _read_git(source: str, folder: Path) -> str:
+    revision, _, path = source.partition(":")
+    command = ["git", "show", f"{revision}:./{path}"]
+    shown = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if shown.returncode:
+        raise SgcpError(f"{source}: {shown.stderr.strip() or 'not in git'}")
+    return shown.stdout
 
 
 def find_differences(sources: Sequence[str], contents: Sequence[dict[str, Any]]) -> list[str]:

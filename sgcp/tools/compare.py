@@ -9,7 +9,8 @@ from rich.table import Table
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.terminal import answer, percent, warn
-from sgcp.metrics.results import MEANS, find_differences, read_metrics
+from sgcp.metrics.bootstrap import LEVEL, difference_interval
+from sgcp.metrics.results import MEANS, find_differences, read_by_class, read_metrics
 
 BESIDE = 3  # files beside the first that fit into a table of 80 columns
 
@@ -36,7 +37,9 @@ def compare(sources: Sequence[str], anyway: bool) -> dict[str, Any]:
         if not anyway:
             raise SgcpError(f"{text}\nPass --anyway to show them, marked")
         warn(text)
-    first, files = contents[0], []
+    first: dict[str, Any] = contents[0]
+    files: list[dict[str, Any]] = []
+    counts = None if differences else read_by_class(sources[0], first)
     for source, content in zip(sources, contents, strict=True):
         scored = content["protocol"]
         trained = (content.get("model") or {}).get("protocol", scored)
@@ -47,6 +50,9 @@ def compare(sources: Sequence[str], anyway: bool) -> dict[str, Any]:
             means = {key: _minus(content[key], first.get(key)) for key in MEANS if key in content}
             iou = {name: _minus(x, first["iou"].get(name)) for name, x in content["iou"].items()}
             entry["difference_from_first"] = {**means, "iou": iou}
+            own = read_by_class(source, content) if files else None
+            if own is not None and counts is not None:
+                entry["miou_difference_interval"] = difference_interval(own, counts)
         files.append(entry)
     title = "NOT COMPARABLE, see above" if differences else "in per cent; difference from the first"
     for start in range(1, len(sources), BESIDE):
@@ -55,6 +61,12 @@ def compare(sources: Sequence[str], anyway: bool) -> dict[str, Any]:
         for number in numbers:
             view.add_column(f"[{number + 1}]", justify="right", no_wrap=True)
         _add_rows(view, [contents[number] for number in numbers], marked=bool(differences))
+        edges = [files[number].get("miou_difference_interval") for number in numbers]
+        if any(edges):
+            texts = (
+                f"{100 * pair[0]:+.2f} .. {100 * pair[1]:+.2f}" if pair else "" for pair in edges
+            )
+            view.add_row(f"{LEVEL:.0%} of resamples", *texts)
         answer(view)
     answer("\n".join(f"[{number}] {source}" for number, source in enumerate(sources, start=1)))
     return {"comparable": not differences, "differences": list(differences), "files": files}

@@ -79,6 +79,26 @@ def test_scores_agree_with_their_tables_and_with_the_best_epoch_of_training(kept
     assert right / confusion["pixels"].sum() == pytest.approx(content["pixel_accuracy"])
 
 
+def test_pixels_of_each_image_and_class_add_up_to_the_scores(kept):
+    content = metrics(kept)
+    table = pd.read_csv(kept.root / "metrics/sample/per_image.csv")
+    right, true, predicted = (
+        table[[f"{kind}:{name}" for name in content["iou"]]].sum().to_numpy()
+        for kind in ("right", "true", "predicted")
+    )
+    with np.errstate(invalid="ignore"):  # a class that is nowhere
+        found = right / (true + predicted - right)
+    wanted = np.array([*content["iou"].values()], float)
+    np.testing.assert_allclose(found, wanted)
+    assert right.sum() / true.sum() == pytest.approx(content["pixel_accuracy"])
+    assert table["labelled"].sum() == true.sum()
+    weighted = np.average(found[true > 0], weights=true[true > 0])
+    assert content["weighted_iou"] == pytest.approx(weighted)
+    low, high = content["miou_interval"]
+    assert low <= content["miou"] <= high
+    assert [*table["drive"].unique()] == ["crossfield"]
+
+
 def test_temperature_of_training_is_in_the_card_and_is_the_one_that_validate_would_fit(kept):
     """Training fits it in PyTorch on the same pixels of the same split."""
     calibration = metrics(kept)["calibration"]

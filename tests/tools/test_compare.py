@@ -29,6 +29,25 @@ def test_difference_stands_beside_each_number(two):
     assert "NOT COMPARABLE" not in text
 
 
+def test_difference_has_an_interval_over_the_images_of_both(trained):
+    trained.ok("validate", "sample", "--scale", "0.5")
+    (beside,) = (trained.root / "metrics/sample").rglob("scales*/validate.json")
+    (trained.root / "x.json").unlink(missing_ok=True)
+    text = trained.ok("compare", METRICS, beside, "--json", "x.json")
+    assert "95% of resamples" in text
+    content = json.loads((trained.root / "x.json").read_text())
+    first, second = content["files"]
+    low, high = second["miou_difference_interval"]
+    assert low <= second["difference_from_first"]["miou"] <= high
+    assert "miou_difference_interval" not in first
+    # Beside an edited metrics file stand the counts of other scores.
+    edited = json.loads(beside.read_text()) | {"miou": 0.5}
+    beside.write_text(json.dumps(edited))
+    assert "of resamples" not in trained.ok("compare", METRICS, beside)
+    beside.with_name("per_image.csv").unlink()
+    assert "of resamples" not in trained.ok("compare", METRICS, beside)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "name"),
     [
