@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,7 @@ from sgcp.datasets.stale import refuse_stale
 from sgcp.inference.engines.choice import BUNDLED
 from sgcp.inference.segmenter import find_model, inference_options, load_segmenter
 from sgcp.media.images import read_image, write_png
+from sgcp.metrics.boundary import BoundaryCounts, count_boundary, describe_boundary
 from sgcp.metrics.calibration import Sample, describe_calibration
 from sgcp.metrics.corruptions import render_corruptions, score_corruptions
 from sgcp.metrics.iou import Tally
@@ -95,21 +98,22 @@ def validate(
     refuse_stale(layout, dataset, items)
     scorer = Scorer(layout, dataset, segmenter, settings.input_size, inference_options(settings))
 
-    def score(item: Item) -> tuple[Counts, bytes, Sample | None]:
+    def score(item: Item) -> tuple[Counts, BoundaryCounts, bytes, Sample | None]:
         scored = scorer.score(item)
-        sample = None
-        if scored.scores is not None:
-            truth = scored.truth.train_ids[scored.truth.segments]
-            sample = Sample(scored.scores, truth)
+        truth = scored.truth.train_ids[scored.truth.segments]
+        sample = None if scored.scores is None else Sample(scored.scores, truth)
+        edges = count_boundary(truth, scored.prediction, len(dataset.classes))
         packed = imagecodecs.lz4_encode(scored.prediction.tobytes(), header=True)
-        return scored.counts, bytes(packed), sample  # 2 % of the pixels, in 1 ms for 2 megapixels
+        # 2 % of the pixels, in 1 ms for 2 megapixels
+        return scored.counts, edges, bytes(packed), sample
 
     named = name_items(items)
-    tally, predictions, samples = Tally(scorer.protocol), {}, []
+    tally, boundaries, predictions, samples = Tally(scorer.protocol), [], {}, []
     found = map_threads(score, items, segmenter.workers)
     shown = track(found, "validating", len(items))
-    for key, (counts, packed, sample) in zip(named, shown, strict=True):
+    for key, (counts, edges, packed, sample) in zip(named, shown, strict=True):
         tally.add(key, counts)
+        boundaries.append(edges)
         predictions[key] = packed
         samples += [sample] if sample and len(sample.truth) else []
     with building_folder(layout.panels, f"{settings.panels} {fingerprint_items(items)}") as folder:
@@ -125,11 +129,18 @@ def validate(
             "contains both"
         )
     origin |= describe_model(segmenter, items, settings, digest)
+    names = [item.name for item in dataset.classes]
+    origin["boundary"] = describe_boundary(reduce(add, boundaries), names)
     if samples:
         origin["calibration"] = describe_calibration(samples, card.temperature)
     if corruptions:
         origin["corruptions"] = score_corruptions(scorer, items, segmenter.workers)
     content = write_scores(layout.scores, dataset, split, items, tally, origin)
+    near = content["boundary"]
+    say(
+        f"near edges: IoU {percent(near['miou'])} %, accuracy {percent(near['accuracy_near'])} %; "
+        f"elsewhere: accuracy {percent(near['accuracy_elsewhere'])} %"
+    )
     if corruptions:
         answer(render_corruptions(content))
     if calibration := content.get("calibration"):

@@ -21,6 +21,7 @@ from sgcp.datasets.index import read_dataset
 from sgcp.datasets.label_files import read_meaning
 from sgcp.inference import segmenter
 from sgcp.media.images import read_label
+from sgcp.metrics.boundary import BoundaryCounts, count_boundary
 from sgcp.stages import validate
 
 PREDICTIONS = "data/predictions/sample"
@@ -97,6 +98,22 @@ def test_pixels_of_each_image_and_class_add_up_to_the_scores(kept):
     low, high = content["miou_interval"]
     assert low <= content["miou"] <= high
     assert [*table["drive"].unique()] == ["crossfield"]
+
+
+def test_scores_near_edges_are_those_of_the_maps(kept):
+    found = metrics(kept)["boundary"]
+    assert found["iou"].keys() == metrics(kept)["iou"].keys()
+    assert 0 <= found["miou"] < 1
+    dataset = read_dataset(kept.root / "data/prepared/sample")
+    table = pd.read_csv(kept.root / "metrics/sample/per_image.csv")
+    right = table["labelled"] * table["pixel_accuracy"]
+    counts = BoundaryCounts(np.zeros((3, 19), np.int64), np.zeros((2, 2), np.int64))
+    for item in dataset.split("val"):
+        label = read_label(kept.root / "data/prepared/sample" / item.label)
+        counts += count_boundary(label, label, 19)
+    (near, elsewhere), shares = counts.accuracy[:, 1], ("accuracy_near", "accuracy_elsewhere")
+    total = near * found[shares[0]] + elsewhere * found[shares[1]]
+    assert total == pytest.approx(right.sum())
 
 
 def test_temperature_of_training_is_in_the_card_and_is_the_one_that_validate_would_fit(kept):
