@@ -13,7 +13,7 @@ PACKAGE = ROOT / "sgcp"
 # tools run stages.
 ROOMS = (
     "cli", "tools", "stages", "demo", "inspection", "training", "reporting", "speed", "metrics",
-    "inference", "submission", "datasets", "models", "media", "settings", "core",
+    "inference", "submission", "labelling", "datasets", "models", "media", "settings", "core",
 )  # fmt: skip
 # Rooms that are below another one and still none of its business.
 NEVER = {

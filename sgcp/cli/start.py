@@ -31,6 +31,50 @@ def init(
     tool(folder, custom)
 
 
+@command(
+    "sgcp import-labels exports/cvat --out mine",
+    "sgcp import-labels exports/coco --out mine --unlabelled background --val 0.1",
+)
+def import_labels(
+    source: Annotated[
+        Path, typer.Argument(metavar="EXPORT", help="Folder of an export, with its images.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the dataset.")],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORM",
+            help="coco, cvat, label-studio, labelme, roboflow, voc or yolo.",
+            show_default="what the folder looks like",
+        ),
+    ] = None,
+    unlabelled: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASS",
+            help="Make what no object covers this class.",
+            show_default="ignored",
+        ),
+    ] = None,
+    val: Annotated[
+        float,
+        typer.Option(
+            metavar="X", help="Share of the images for validation, if the export has no splits."
+        ),
+    ] = 0.2,
+    quiet: options.Quiet = False,
+) -> None:
+    """Make images, label maps and classes.csv of the export of a labelling tool.
+
+    The result is a folder for `sgcp init --custom`. Later objects lie over earlier ones; in CVAT,
+    higher ones over lower ones.
+    """
+    from sgcp.tools.import_labels import import_labels as tool
+
+    tool(source, out, form, unlabelled, val)
+
+
 @command("sgcp doctor", "sgcp doctor --json report.json")
 def doctor(json: options.Json = None, quiet: options.Quiet = False) -> None:
     """Check installation, machine, engines and project: what a bug report should contain.

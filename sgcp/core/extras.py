@@ -10,7 +10,7 @@ MODULES = {
     "pipeline": (
         "torch", "torchvision", "lightning_fabric", "dvc", "scmrepo", "dvclive",
         "cityscapesscripts", "imagecodecs", "pandas", "safetensors", "requests", "appdirs",
-        "altair", "vl_convert", "jinja2", "onnx",
+        "altair", "vl_convert", "jinja2", "onnx", "scipy", "pycocotools",
     ),
     "video": ("av",),
     "onnx": ("onnxruntime",),

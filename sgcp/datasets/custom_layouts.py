@@ -11,6 +11,7 @@ from sgcp.datasets.foreign_layouts import (
 )  # fmt: skip
 
 MASKS = "Export one PNG label map for each image ('semantic segmentation masks')"
+IMPORT = "Run `sgcp import-labels FOLDER --out DIR`, and name DIR instead"
 
 LAYOUTS = (
     ForeignLayout(
@@ -42,21 +43,14 @@ LAYOUTS = (
         "Rename img_dir to images and ann_dir to labels"),
     ForeignLayout(
         "CVAT's 'Segmentation mask 1.1'", r"SegmentationClass/.+\.png",
-        "Copy the images to images/SPLIT and the PNGs of SegmentationClass to labels/SPLIT, by the "
-        "lists in ImageSets/Segmentation, and write the colours of labelmap.txt into classes.csv",
-        r"labelmap\.txt"),
+        IMPORT, r"labelmap\.txt"),
     ForeignLayout(
-        "Pascal VOC", r"SegmentationClass(?:PNG|Raw)?/.+\.png",
-        "Copy JPEGImages to images/SPLIT and SegmentationClass to labels/SPLIT, by the lists in "
-        "ImageSets/Segmentation"),
+        "Pascal VOC", r"SegmentationClass(?:PNG|Raw)?/.+\.png", IMPORT),
     ForeignLayout(
-        "Roboflow's 'Semantic Segmentation Masks'", r"(?:train|valid|test)/.+_mask\.png",
-        "Copy train/NAME.jpg to images/train and train/NAME_mask.png to labels/train/NAME.png; "
-        "valid likewise to val; write the values of _classes.csv into classes.csv"),
+        "Roboflow's 'Semantic Segmentation Masks'", r"(?:train|valid|test)/.+_mask\.png", IMPORT),
     ForeignLayout(
         "Label Studio's brush labels", r"task-\d+-annotation-.+\.png",
-        "Its PNGs contain one class each: paint those of a task into one PNG named as the image, a "
-        "value for each class"),
+        f"Its PNGs contain one class each: export JSON. {IMPORT}"),
     ForeignLayout(
         "a split above its images and labels", rf"{ANY_SPLIT}/{OTHER_LABELS}/{IMAGE}",
         "Swap the two levels: train/images becomes images/train, and its label maps labels/train; "
@@ -70,12 +64,11 @@ LAYOUTS = (
     ForeignLayout(
         "COCO",
         r"(?:_annotations\.coco|(?:.+_)?(?:instances|panoptic|stuff)_.+|coco.*|result)\.json",
-        f"It contains polygons, not label maps. {MASKS}"),
+        IMPORT),
     ForeignLayout(
         "YOLO",
         rf"(?:(?:labels(?:/{ANY_SPLIT})?|{ANY_SPLIT}/labels|obj_\w+_data)/.+\.txt"
-        r"|(?:data|dataset)\.ya?ml|obj\.data)",
-        f"It contains boxes or polygons, not label maps. {MASKS}"),
+        r"|(?:data|dataset)\.ya?ml|obj\.data)", IMPORT),
     ForeignLayout(
         "Supervisely", r"ann/.+\.json",
         f"It contains objects in JSON, not label maps. {MASKS}", r"meta\.json"),
@@ -88,8 +81,7 @@ LAYOUTS = (
         "Divide them into images/train and images/val, and the label maps into labels/train and "
         "labels/val"),
     ForeignLayout(
-        "annotations in JSON or XML, as labelme writes them", r".+\.(?:json|xml)",
-        f"They contain polygons or boxes, not label maps. {MASKS}; labelme: `labelme2voc`"),
+        "annotations in JSON or XML, as labelme and CVAT write them", r".+\.(?:json|xml)", IMPORT),
     ForeignLayout(
         "images in a folder of another name", rf"(?!images/){OTHER_IMAGES}/{IMAGE}",
         "Images belong into images/SPLIT"),

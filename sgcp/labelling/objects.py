@@ -1,0 +1,248 @@
+"""What labelling tools draw: images with objects, each of which has a class and an outline."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgcp.core.errors import SgcpError, printable, shorten
+from sgcp.core.files import parse_json, read_text
+from sgcp.datasets.classes import IGNORE, color_codes
+from sgcp.datasets.custom import name_of
+from sgcp.media.images import UInt8, read_label, read_label_colors
+
+Mask = NDArray[np.bool_]
+Draw = Callable[[int, int], Mask]
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+MAX_EXPORT = 2**30  # bytes of one file
+LEAST_CORNERS = 3
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One object; a later one of an image lies over the earlier ones."""
+
+    name: str
+    """Of its class."""
+    draw: Draw
+    """Returns the object's pixels (H, W) in an image of that height and width.
+
+    Raises:
+        ValueError: what it is drawn from is damaged.
+    """
+    where: str
+    """Names it in a message."""
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A label map that an image has instead of objects."""
+
+    path: Path
+    names: Mapping[int, str]
+    """Class of each value, or of each ``color_code`` if it is painted in colours; values that are
+    missing have none."""
+    colored: bool
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """An image of an export."""
+
+    image: Path
+    split: str | None
+    """``train``, ``val`` or ``test``; None: the export has none."""
+    shapes: Sequence[Shape] = ()
+    painted: Painted | None = None
+    size: tuple[int, int] | None = None
+    """(height, width) that the export states."""
+
+
+@dataclass
+class Export:
+    """The content of an export."""
+
+    images: list[LabelledImage] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    """Classes in the order of the tool; empty: it keeps no list."""
+    left_out: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """How many objects of each kind are no areas."""
+
+
+def polygon(parts: Sequence[Sequence[float]]) -> Draw:
+    """Return how to draw polygons, each ``[x, y, x, y, ...]`` in pixels from the top left corner.
+
+    Raises:
+        ValueError: one has too few corners.
+    """
+    for part in parts:
+        if len(part) % 2 or len(part) < 2 * LEAST_CORNERS:
+            raise ValueError(f"{len(part) // 2} corners, expected {LEAST_CORNERS} or more")
+    if not parts:
+        raise ValueError("has no outline")
+    numbers = [[float(value) for value in part] for part in parts]
+
+    def draw(height: int, width: int) -> Mask:
+        from pycocotools import mask
+
+        return np.asarray(mask.decode(mask.merge(mask.frPyObjects(numbers, height, width))), bool)
+
+    return draw
+
+
+def circle() -> NDArray[np.float64]:
+    """Return corners (64, 2) on the circle of radius 1."""
+    angles = np.arange(64) * (2 * np.pi / 64)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def turned(
+    corners: NDArray[np.float64], origin: NDArray[np.float64], degrees: float
+) -> list[float]:
+    """Return corners (N, 2) turned clockwise about 0, and moved: ``[x, y, x, y, ...]``."""
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return [*map(float, (corners @ turn + origin).ravel())]
+
+
+def runs(lengths: Sequence[int], box: tuple[int, int, int, int]) -> Draw:
+    """Return how to draw runs of off and on pixels, row by row, of a box.
+
+    Args:
+        box: left, top, width, height.
+    """
+    left, top, width, height = box
+
+    def draw(rows: int, columns: int) -> Mask:
+        counts = np.asarray(lengths, np.int64)
+        if width < 1 or height < 1 or (counts < 0).any() or counts.sum() != width * height:
+            raise ValueError(f"its runs are not those of {width}x{height} pixels")
+        inside = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)
+        return place(inside, left, top, rows, columns)
+
+    return draw
+
+
+def place(inside: Mask, left: int, top: int, height: int, width: int) -> Mask:
+    """Return a mask (H, W) with a smaller one laid into it; what lies outside is cut off."""
+    whole = np.zeros((height, width), bool)
+    above, before = max(0, -top), max(0, -left)
+    part = inside[above : max(above, height - top), before : max(before, width - left)]
+    whole[max(0, top) :, max(0, left) :][: part.shape[0], : part.shape[1]] = part
+    return whole
+
+
+def label_map(
+    labelled: LabelledImage, size: tuple[int, int], ids: Mapping[str, int], rest: int = IGNORE
+) -> UInt8:
+    """Return the label map (H, W) of an image: numbers of classes, ``rest`` where nothing is drawn.
+
+    Raises:
+        SgcpError: of another size than the image, or an object cannot be drawn.
+    """
+    stated = labelled.size or size
+    label = np.full(size, rest, np.uint8)
+    if labelled.painted is not None:
+        painted = labelled.painted
+        table = {code: ids[name] for code, name in painted.names.items()}
+        read = read_label_colors if painted.colored else read_label
+        values = color_codes(read(painted.path)) if painted.colored else read(painted.path)
+        stated = values.shape[0], values.shape[1]
+        if stated == size:
+            for code in np.unique(values).tolist():
+                label[values == code] = table.get(code, rest)
+    if stated != size:
+        raise SgcpError(
+            f"{labelled.image}: {size[0]}x{size[1]}, but its labels are of {stated[0]}x{stated[1]} "
+            "(height, width). Export the labels of this very image, or put theirs here"
+        )
+    for shape in labelled.shapes:
+        try:
+            label[shape.draw(*size)] = ids[shape.name]
+        except (ValueError, TypeError) as error:
+            raise SgcpError(f"{shape.where}: {error}") from None
+    return label
+
+
+def read_export_json(path: Path) -> Any:
+    """Read a JSON file of an export.
+
+    Raises:
+        SgcpError: missing or damaged.
+    """
+    try:
+        return parse_json(read_text(path, MAX_EXPORT))
+    except (OSError, ValueError) as error:
+        raise SgcpError(f"{path}: not valid JSON ({error}). Export it again") from None
+
+
+def split_of(path: PurePosixPath) -> str | None:
+    """Return the split that a folder of a path, or the end of its name, means."""
+    from sgcp.datasets.foreign_layouts import OTHER_SPLITS
+
+    words = [part.lower() for part in (*path.parts[:-1], *re.split(r"[_.\-]", path.stem))]
+    for word in reversed(words):
+        name = re.sub(r"\d+$", "", word)
+        if (split := OTHER_SPLITS.get(name, name)) in ("train", "val", "test"):
+            return split
+    return None
+
+
+class Images:
+    """The images below a folder, found by what an export calls them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.by_name: dict[str, list[Path]] = defaultdict(list)
+        for path in sorted(folder.rglob("*")):
+            if path.suffix.lower() in ENDINGS and path.is_file():
+                self.by_name[path.name].append(path)
+
+    def __iter__(self) -> Iterator[Path]:
+        return (path for paths in self.by_name.values() for path in paths)
+
+    def find(self, reference: str, beside: Path, where: str) -> Path:
+        """Return the image that an export names by a path, an address or a mere name.
+
+        Args:
+            beside: the file that names it.
+
+        Raises:
+            SgcpError: there is none, or several that it may be.
+        """
+        wanted = PurePosixPath(reference.replace("\\", "/").partition("?")[0])
+        exact = beside.parent / wanted
+        if not wanted.is_absolute() and exact.is_file() and self.folder in exact.parents:
+            return exact
+        found = self.by_name.get(wanted.name, [])
+        shared = [_shared_end(path, wanted) for path in found]
+        best = [path for path, count in zip(found, shared, strict=True) if count == max(shared)]
+        if not best:
+            raise SgcpError(
+                f"{where}: its image {printable(str(wanted.name))} is not below {self.folder}. Put "
+                "the images there; many tools export them only on request"
+            )
+        if len(best) > 1:
+            raise SgcpError(
+                f"{where}: {len(best)} images may be its {printable(str(wanted))} "
+                f"({shorten(best, 2)}). Export the sets of images one by one"
+            )
+        return best[0]
+
+
+def _shared_end(path: Path, wanted: PurePosixPath) -> int:
+    pairs = zip(reversed(path.parts), reversed(wanted.parts), strict=False)
+    return next((k for k, (a, b) in enumerate(pairs) if a != b), len(wanted.parts))
+
+
+def same_name(path: Path) -> str:
+    """Return what pairs an image with its label map: the name without its ending."""
+    return name_of(Path("x", path.name))

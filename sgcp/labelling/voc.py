@@ -1,0 +1,86 @@
+"""Pascal VOC, and CVAT's "Segmentation mask 1.1": painted label maps and a list of colours."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from sgcp.core.errors import SgcpError
+from sgcp.core.files import read_text
+from sgcp.datasets.classes import color_code
+from sgcp.labelling.objects import (
+    MAX_EXPORT,
+    Export,
+    Images,
+    LabelledImage,
+    Painted,
+    same_name,
+    split_of,
+)
+
+NAME = 'VOC or CVAT "Segmentation mask 1.1"'
+MASKS, LIST = "SegmentationClass", "labelmap.txt"
+VOC = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
+    "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
+    "train", "tvmonitor",
+)  # fmt: skip
+
+
+def find(folder: Path) -> list[Path]:
+    """Return the folders of label maps below a folder."""
+    return [path for path in sorted(folder.rglob(MASKS)) if path.is_dir()]
+
+
+def read(folder: Path, files: list[Path]) -> Export:
+    """Read an export; splits are those of ``ImageSets/Segmentation``."""
+    export = Export()
+    for masks in files:
+        root = masks.parent
+        names = _names(root / LIST)
+        export.names += [name for name in names.values() if name not in export.names]
+        splits = {
+            name.strip(): split_of(PurePosixPath(listed.name))
+            for listed in sorted((root / "ImageSets" / "Segmentation").glob("*.txt"))
+            for name in read_text(listed, MAX_EXPORT).splitlines()
+        }
+        images = Images(root)
+        for found in images.by_name.values():
+            found[:] = [path for path in found if not {MASKS, "SegmentationObject"} & {*path.parts}]
+        by_name = {same_name(path): path for path in images}
+        for path in sorted(masks.rglob("*.png")):
+            image = by_name.get(same_name(path))
+            if image is None:
+                raise SgcpError(
+                    f"{path}: no image of this name below {root}. CVAT exports images if 'Save "
+                    "images' is on; or copy them into JPEGImages"
+                )
+            split = splits.get(path.relative_to(masks).with_suffix("").as_posix())
+            export.images.append(LabelledImage(image, split, painted=Painted(path, names, True)))
+    return export
+
+
+def _names(path: Path) -> dict[int, str]:
+    """Return the class of each colour: rows ``name:red,green,blue:parts:actions``, or VOC's own."""
+    if not path.is_file():
+        return {color_code(*_voc_color(index)): name for index, name in enumerate(VOC)}
+    names = {}
+    for number, line in enumerate(read_text(path, MAX_EXPORT).splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        try:
+            name, color, *_ = line.split(":")
+            red, green, blue = map(int, color.split(","))
+        except ValueError:
+            raise SgcpError(f"{path}: line {number}: expected name:red,green,blue::") from None
+        names[color_code(red, green, blue)] = name
+    return names
+
+
+def _voc_color(index: int) -> tuple[int, int, int]:
+    """Return a colour of VOC's palette: bits of the index, dealt to red, green and blue."""
+    color = [0, 0, 0]
+    for place in range(8):
+        for channel in range(3):
+            color[channel] |= (index >> channel & 1) << (7 - place)
+        index >>= 3
+    return color[0], color[1], color[2]

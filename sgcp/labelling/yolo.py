@@ -1,0 +1,88 @@
+"""YOLO: a text file of polygons for each image, beside a list of classes (``data.yaml``)."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from sgcp.core.errors import SgcpError
+from sgcp.core.files import read_text, read_yaml
+from sgcp.labelling.objects import (
+    ENDINGS,
+    MAX_EXPORT,
+    Draw,
+    Export,
+    LabelledImage,
+    Mask,
+    Shape,
+    polygon,
+    split_of,
+)
+
+NAME = "YOLO segmentation"
+BOX = 5  # numbers of a line that has no outline
+
+
+def find(folder: Path) -> list[Path]:
+    """Return the list of classes below a folder, if there is one beside text files."""
+    if not any("labels" in path.parts for path in folder.rglob("*.txt")):
+        return []
+    lists = [*sorted(folder.rglob("*.yaml")), *sorted(folder.rglob("*.yml"))]
+    return [path for path in lists if "names" in path.read_text("utf-8", "replace")][:1]
+
+
+def read(folder: Path, files: list[Path]) -> Export:
+    """Read an export; boxes are left out and counted. Later lines lie over earlier ones."""
+    export = Export()
+    try:
+        listed = read_yaml(files[0])["names"]
+        pairs = listed.items() if isinstance(listed, dict) else enumerate(listed)
+        names = {int(number): str(name) for number, name in pairs}
+        export.names = [names[number] for number in range(len(names))]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SgcpError(f"{files[0]}: no list `names` of classes ({error})") from None
+    for path in sorted(folder.rglob("*.txt")):
+        relative = PurePosixPath(path.relative_to(folder))
+        if "labels" not in relative.parts:
+            continue
+        image = _image_of(folder, relative)
+        shapes = []
+        for number, line in enumerate(read_text(path, MAX_EXPORT).splitlines(), start=1):
+            where = f"{path}: line {number}"
+            try:
+                kind, *corners = map(float, line.split())
+                if len(corners) == BOX - 1:
+                    export.left_out["box"] += 1
+                    continue
+                if kind not in names:
+                    raise ValueError(f"class {kind:g}, of which {files[0].name} has no name")
+                shapes.append(Shape(names[int(kind)], _polygon(corners), where))
+            except ValueError as error:
+                if line.strip():
+                    raise SgcpError(f"{where}: {error}. Export it again") from None
+        export.images.append(LabelledImage(image, split_of(relative), shapes))
+    return export
+
+
+def _image_of(folder: Path, relative: PurePosixPath) -> Path:
+    """Return the image of a text file: in ``images`` where that one is in ``labels``."""
+    parts = [*relative.parts]
+    last = len(parts) - 1 - parts[::-1].index("labels")
+    parts[last] = "images"
+    stem = folder.joinpath(*parts[:-1], relative.stem)
+    for ending in ENDINGS:
+        for spelling in (ending, ending.upper()):
+            if (path := stem.with_name(stem.name + spelling)).is_file():
+                return path
+    raise SgcpError(f"{folder / relative}: no image {stem.name} in {stem.parent}")
+
+
+def _polygon(corners: list[float]) -> Draw:
+    polygon([corners])  # has enough corners
+    shares = np.asarray(corners).reshape(-1, 2)
+
+    def draw(height: int, width: int) -> Mask:
+        return polygon([(shares * [width, height]).ravel().tolist()])(height, width)
+
+    return draw

@@ -1,0 +1,175 @@
+"""``sgcp import-labels``: the export of a labelling tool becomes images, label maps and classes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from sgcp.core.errors import SgcpError, printable, shorten
+from sgcp.core.files import building_folder, json_digest, write_bytes, write_text
+from sgcp.core.machine import usable_cores
+from sgcp.core.parallel import map_threads
+from sgcp.core.terminal import answer, say, track, warn
+from sgcp.datasets.classes import IGNORE
+from sgcp.datasets.custom import IMAGES, LABELS
+from sgcp.datasets.custom_classes import CLASSES, COLUMNS, IGNORED, MAX_CLASSES, means_void
+from sgcp.datasets.index import SPLITS
+from sgcp.labelling import coco, cvat, label_studio, labelme, roboflow, voc, yolo
+from sgcp.labelling.objects import Export, LabelledImage, label_map
+from sgcp.media.images import read_photo, read_size, write_png
+from sgcp.reporting.palettes import safe
+
+FORMATS: dict[str, ModuleType] = {
+    "coco": coco, "cvat": cvat, "label-studio": label_studio, "labelme": labelme,
+    "roboflow": roboflow, "voc": voc, "yolo": yolo,
+}  # fmt: skip
+COPIED = (".png", ".jpg", ".jpeg")
+NOT_NAMES = {*SPLITS, IMAGES, LABELS, "training", "valid", "validation", "testing", "JPEGImages"}
+
+
+def import_labels(
+    source: Path,
+    out: Path,
+    form: str | None = None,
+    unlabelled: str | None = None,
+    val: float = 0.2,
+) -> None:
+    """Write the folder that ``sgcp init --custom`` and ``custom.download.root`` take.
+
+    Args:
+        source: the folder of an export, with its images.
+        out: a new folder, or one that this wrote.
+        form: a key of ``FORMATS``; None: what the folder looks like.
+        unlabelled: class of the pixels that no object covers; None: they are ignored.
+        val: share of the images that becomes the validation split, if the export has no splits:
+            the last ones by name, since neighbours resemble each other.
+
+    Raises:
+        SgcpError: no export, a damaged one, or images are missing.
+    """
+    if not 0 <= val < 1:
+        raise SgcpError(f"--val: expected 0 to below 1, got {val}")
+    if out.resolve() in (source.resolve(), *source.resolve().parents):
+        raise SgcpError(f"--out: {out} contains the export. Choose a new folder")
+    if foreign := {path.name for path in out.glob("*")} - {IMAGES, LABELS, CLASSES}:
+        raise SgcpError(f"--out: {out} has other files ({shorten(foreign)}). Choose a new folder")
+    form, files = _recognise(source, form)
+    export: Export = FORMATS[form].read(source, files)
+    names, void = _classes(export, unlabelled)
+    say(
+        f"{source}: looks like {FORMATS[form].NAME}: {len(export.images)} images, {len(names)} "
+        f"classes; --format to say otherwise"
+    )
+    for kind, count in sorted(export.left_out.items()):
+        warn(f"note: left out {count:,} objects that are no areas: {printable(kind)}")
+    splits = _splits(export.images, val)
+    pairs = [
+        (image, _target(image, split, source))
+        for image, split in zip(export.images, splits, strict=True)
+    ]
+    targets = Counter(target for _, target in pairs)
+    if twice := [path for path, count in targets.items() if count > 1]:
+        raise SgcpError(f"{source}: several images become {shorten(twice, 2)}. Rename them")
+    ids = {name: number for number, name in enumerate(names)} | dict.fromkeys(void, IGNORE)
+    rest = ids[unlabelled] if unlabelled else IGNORE
+
+    def convert(pair: tuple[LabelledImage, Path]) -> None:
+        _convert(*pair, ids, rest, folder)
+
+    key = json_digest([form, str(source.resolve()), unlabelled, val, names])
+    with building_folder(out, key) as folder:
+        found = map_threads(convert, pairs, usable_cores())
+        for _ in track(found, "label maps", len(pairs)):
+            pass
+        write_text(folder / CLASSES, _table(names))
+    counts = ", ".join(f"{splits.count(split)} {split}" for split in SPLITS if split in splits)
+    answer(f"{out}: {counts}; classes {shorten(names, 8)}\nnext: sgcp init PROJECT --custom {out}")
+
+
+def _recognise(source: Path, form: str | None) -> tuple[str, list[Path]]:
+    if not source.is_dir():
+        raise SgcpError(f"{source}: is no folder. Unpack the export, and name its folder")
+    if form is not None and form not in FORMATS:
+        raise SgcpError(f"--format: '{form}' is none of {', '.join(FORMATS)}")
+    found = {key: FORMATS[key].find(source) for key in ([form] if form else FORMATS)}
+    found = {key: files for key, files in found.items() if files}
+    if len(found) > 1:
+        listed = "; ".join(f"{key}: {shorten(files, 1)}" for key, files in found.items())
+        raise SgcpError(f"{source}: may be several exports ({listed}). Say which with --format")
+    if not found:
+        known = ", ".join(module.NAME for module in FORMATS.values())
+        raise SgcpError(f"{source}: no export{f' of {form}' if form else ''} found. Known: {known}")
+    return next(iter(found.items()))
+
+
+def _classes(export: Export, unlabelled: str | None) -> tuple[list[str], set[str]]:
+    """Return the names of the classes in order, and the names that mean none."""
+    used = {shape.name for image in export.images for shape in image.shapes}
+    for image in export.images:
+        used |= {*image.painted.names.values()} if image.painted else set()
+    every = [*dict.fromkeys([*export.names, *sorted(used)])]
+    void = {name for name in every if means_void(name) and name != unlabelled}
+    names = [name for name in every if name not in void]
+    if unlabelled and unlabelled not in names:
+        names.append(unlabelled)
+    if not 2 <= len(names) <= MAX_CLASSES:
+        raise SgcpError(
+            f"{len(names)} classes ({shorten(names)}), expected 2 to {MAX_CLASSES}. What no object "
+            "covers can be one: --unlabelled background"
+        )
+    return names, void
+
+
+def _splits(images: Sequence[LabelledImage], val: float) -> list[str]:
+    if not images:
+        raise SgcpError("the export has no images")
+    given = [image.split for image in images]
+    if any(given):
+        if missing := [image.image for image in images if not image.split]:
+            raise SgcpError(f"in none of the splits: {shorten(missing, 2)}. Export all with splits")
+        return [split or "" for split in given]
+    order = sorted(range(len(images)), key=lambda index: images[index].image.as_posix())
+    held = set(order[len(order) - round(val * len(order)) :])
+    say(f"no splits in the export: the last {len(held)} images by name become val")
+    return ["val" if index in held else "train" for index in range(len(images))]
+
+
+def _target(labelled: LabelledImage, split: str, source: Path) -> Path:
+    """Return where an image goes below ``images`` and ``labels``, without an ending."""
+    inside = labelled.image.relative_to(source)
+    parts = [part for part in inside.parts[:-1] if part not in NOT_NAMES]
+    return Path(split, *parts, inside.stem)
+
+
+def _convert(
+    labelled: LabelledImage, target: Path, ids: dict[str, int], rest: int, folder: Path
+) -> None:
+    """Write one image and its label map."""
+    path = labelled.image
+    try:
+        if path.suffix.lower() not in COPIED:
+            raise SgcpError("not read as it is")
+        size = read_size(path)
+        place = folder / IMAGES / target.with_name(target.name + path.suffix.lower())
+        write_bytes(place, path.read_bytes())
+    except SgcpError:  # rotated by its EXIF data, or of another format: as a viewer shows it
+        pixels = read_photo(path)
+        size = pixels.shape[0], pixels.shape[1]
+        write_png(folder / IMAGES / target.with_name(f"{target.name}.png"), pixels)
+    label = label_map(labelled, size, ids, rest)
+    write_png(folder / LABELS / target.with_name(f"{target.name}.png"), label)
+
+
+def _table(names: Sequence[str]) -> str:
+    stream = io.StringIO()
+    rows = csv.writer(stream, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    colors = safe(len(names)).tolist()
+    for number, (name, color) in enumerate(zip(names, colors, strict=True)):
+        rows.writerow([name, number, "#{:02x}{:02x}{:02x}".format(*color)])
+    rows.writerow([IGNORED, IGNORE, ""])
+    return stream.getvalue()

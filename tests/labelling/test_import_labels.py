@@ -1,0 +1,229 @@
+"""Exports of labelling tools, in exactly their forms: one scene, drawn in each of them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Project
+from PIL import Image
+
+from sgcp.datasets.custom_classes import read_classes
+from sgcp.labelling.label_studio import decode_brush
+from sgcp.labelling.objects import place
+from sgcp.media.images import read_label, write_png
+
+EXPORTS = Path(__file__).parent / "exports"
+HEIGHT, WIDTH = 40, 60
+COLORS = np.array([[128, 64, 128], [0, 0, 142], [0, 0, 0]], np.uint8)
+# Where an export has its image, and what it says aloud.
+FORMS = {
+    "labelme": ("street.png", "train", "labelme JSON", "line"),
+    "coco": ("street.png", "train", "COCO JSON", "box"),
+    "coco-packed": ("images/street.png", "train", "COCO JSON", None),
+    "cvat": ("images/street.png", "train", "CVAT for images 1.1", "polyline"),
+    "label-studio": ("street.png", "train", "Label Studio JSON", "keypoint"),
+    "label-studio-min": ("0a1b2c3d-street.png", "train", "Label Studio JSON", None),
+    "yolo": ("train/images/street.png", "train", "YOLO segmentation", "box"),
+    "yolo-dict": ("images/train/street.png", "train", "YOLO segmentation", None),
+    "cvat-masks": ("JPEGImages/street.png", "train", '"Segmentation mask 1.1"', None),
+    "roboflow": ("train/street.png", "train", "Roboflow", None),
+}
+
+
+def scene():
+    """Return the label map: a road, a car over it, and nothing above."""
+    label = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    label[20:] = 0
+    label[15:30, 10:30] = 1
+    return label
+
+
+def export(tmp_path, form):
+    """Copy an export, and put its image there; masks are drawn here."""
+    folder = Path(shutil.copytree(EXPORTS / form, tmp_path / "export"))
+    write_png(folder / FORMS[form][0], np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+    label = scene()
+    if form == "cvat-masks":
+        painted = COLORS[np.where(label == 255, 2, label)]
+        write_png(folder / "SegmentationClass/street.png", painted)
+        write_png(folder / "SegmentationObject/street.png", painted)
+    if form == "roboflow":
+        write_png(
+            folder / "train/street_mask.png", np.where(label == 255, 0, label + 1).astype("u1")
+        )
+    return folder
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Project(tmp_path)
+
+
+def imported(desk, folder, *options):
+    text = desk.ok("import-labels", folder, "--out", "mine", "--val", "0", *options)
+    (label,) = (desk.root / "mine/labels").rglob("*.png")
+    table = read_classes(desk.root / "mine/classes.csv")
+    names = [item.name for item in table.classes]
+    return text, label.relative_to(desk.root / "mine"), read_label(label), names
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_the_label_map_that_was_drawn(desk, tmp_path, form):
+    _, split, said, left_out = FORMS[form]
+    text, path, label, names = imported(desk, export(tmp_path, form))
+    assert said in text
+    assert sorted(names) == ["car", "road"]
+    wanted = scene()
+    known = wanted != 255
+    wanted[known] = np.array([names.index("road"), names.index("car")])[wanted[known]]
+    np.testing.assert_array_equal(label, wanted)
+    assert path.parts[:2] == ("labels", split)
+    (image,) = (desk.root / "mine/images").rglob("*.png")
+    assert image.relative_to(desk.root / "mine/images") == path.relative_to("labels")
+    assert ("left out" in text) == (left_out is not None)
+    if left_out:
+        assert f"left out 1 objects that are no areas: {left_out}" in text
+
+
+def test_what_nothing_covers_can_be_a_class(desk, tmp_path):
+    _, _, label, names = imported(desk, export(tmp_path, "coco"), "--unlabelled", "background")
+    assert names == ["road", "car", "background"]
+    assert (label == 2).sum() == (scene() == 255).sum()
+    assert not (label == 255).any()
+
+
+def test_the_result_is_a_dataset_that_the_stages_take(desk, tmp_path):
+    folder = tmp_path / "export"
+    content = json.loads((EXPORTS / "coco/_annotations.coco.json").read_text())
+    for split in ("train", "valid"):
+        write_png(folder / split / "street.png",
+                  np.full((HEIGHT, WIDTH, 3), 90 + len(split), np.uint8))  # fmt: skip
+        (folder / split / "_annotations.coco.json").write_text(json.dumps(content))
+    text = desk.ok("import-labels", folder, "--out", "mine")
+    assert "1 train, 1 val" in text
+    desk.ok("init", "streets", "--custom", "mine")
+    streets = Project(desk.root / "streets")
+    streets.ok("download", "custom")
+    assert "1 train, 1 val" in streets.ok("prepare", "custom")
+
+
+def test_without_splits_the_last_images_by_name_become_val(desk, tmp_path):
+    folder = tmp_path / "export"
+    text = (EXPORTS / "labelme/street.json").read_text()
+    for number in range(10):
+        write_png(folder / f"drive/s{number}.png", np.full((HEIGHT, WIDTH, 3), number, np.uint8))
+        (folder / f"drive/s{number}.json").write_text(text.replace("street.png", f"s{number}.png"))
+    assert "the last 2 images by name become val" in desk.ok(
+        "import-labels", folder, "--out", "mine")  # fmt: skip
+    found = sorted((desk.root / "mine/images/val").rglob("*.png"))
+    assert [path.relative_to(desk.root / "mine/images/val").as_posix() for path in found] == [
+        "drive/s8.png", "drive/s9.png"]  # fmt: skip
+
+
+def test_a_photo_that_viewers_turn_is_turned_like_its_labels(desk, tmp_path):
+    folder = Path(shutil.copytree(EXPORTS / "labelme", tmp_path / "export"))
+    stored = Image.fromarray(np.full((WIDTH, HEIGHT, 3), 90, np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored.save(folder / "street.jpg", exif=exif)
+    content = (folder / "street.json").read_text().replace("street.png", "street.jpg")
+    (folder / "street.json").write_text(content)
+    _, _, label, _ = imported(desk, folder)
+    assert label.shape == (HEIGHT, WIDTH)
+    (image,) = (desk.root / "mine/images").rglob("*.png")
+    assert Image.open(image).size == (WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize(
+    ("form", "old", "new", "message"),
+    [
+        ("labelme", "[\n     60,\n     20\n    ],\n    [\n     60,\n     40\n    ],\n", "",
+         "shape 1 ('road'): 2 corners, expected 3 or more"),
+        ("labelme", '"imageHeight": 40', '"imageHeight": 41', "labels are of 41x60"),
+        ("labelme", '"mask": "', '"mask": "?', "shape 2 ('car')"),
+        ("labelme", "street.png", "other.png", "its image other.png is not below"),
+        ("coco", '"category_id": 5', '"category_id": 6', "annotation 2: category 6 is not listed"),
+        ("coco", '"image_id": 7', '"image_id": 8', "of an image that it does not list: 8"),
+        ("coco", '"size": [\n     40', '"size": [\n     39', "annotation 2: its runs are of 39x60"),
+        ("cvat", 'rle="', 'rle="3, ', "mask 1 (car): its runs are not those of 22x17 pixels"),
+        ("cvat", "60.00,40.00;0.00,40.00", "60.00", "polygon 2 (road)"),
+        ("cvat", "<annotations>", "<!DOCTYPE x><annotations>", "defines entities"),
+        ("cvat", "</annotations>", "", "not valid XML"),
+        ("label-studio", '"format": "rle"', '"format": "png"', "b1: a brush of format 'png'"),
+        ("label-studio", '"original_height": 40', '"original_height": 4', "40x60"),
+        ("yolo", "0 0 0.5 1 0.5 1 1 0 1", "7 0 0.5 1 0.5 1 1 0 1", "class 7, of which data.yaml"),
+        ("yolo", "0 0 0.5 1 0.5 1 1 0 1", "-1 0 0.5 1 0.5 1 1 0 1", "line 1: class -1"),
+        ("yolo", "0 0 0.5 1 0.5 1 1 0 1", "0 0 0.5 1 0.5 1", "line 1: 2 corners"),
+        ("cvat-masks", "car:0,0,142::", "car:0,0", "line 3: expected name:red,green,blue"),
+        ("roboflow", "1, road", "road", "expected rows `Pixel Value, Class`"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_with_its_file_and_object(desk, tmp_path, form, old, new, message):
+    folder = export(tmp_path, form)
+    texts = [path for path in folder.rglob("*") if path.suffix in (".json", ".xml", ".txt", ".csv")]
+    changed = [path for path in texts if old in path.read_text()]
+    assert changed
+    for path in changed:
+        path.write_text(path.read_text().replace(old, new))
+    text = " ".join(desk.fails("import-labels", folder, "--out", "mine").split())
+    assert message in text
+    assert str(folder) in text
+    assert not (desk.root / "mine").exists()
+
+
+def test_a_folder_that_is_no_export_or_several_is_refused(desk, tmp_path):
+    folder = tmp_path / "export"
+    folder.mkdir()
+    assert "no export found. Known: COCO" in desk.fails("import-labels", folder, "--out", "mine")
+    for form in ("cvat", "labelme"):
+        shutil.copytree(EXPORTS / form, folder, dirs_exist_ok=True)
+    write_png(folder / "street.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    text = desk.fails("import-labels", folder, "--out", "mine")
+    assert "may be several exports (cvat:" in text
+    imported(desk, folder, "--format", "labelme")
+    assert "is none of" in desk.fails("import-labels", folder, "--out", "x", "--format", "png")
+    assert "contains the export" in desk.fails("import-labels", folder, "--out", tmp_path)
+    (desk.root / "mine/notes.txt").touch()
+    text = desk.fails("import-labels", folder, "--out", "mine", "--format", "labelme")
+    assert "has other files (notes.txt)" in text
+
+
+def test_two_images_of_one_name_are_told_by_their_folders(desk, tmp_path):
+    folder = tmp_path / "export"
+    text = (EXPORTS / "cvat/annotations.xml").read_text()
+    image = text[text.index("  <image") : text.index("</annotations>")]
+    again = image.replace("street.png", "b/street.png").replace('id="0"', 'id="1"')
+    first = text.replace("street.png", "a/street.png")
+    folder.mkdir()
+    (folder / "annotations.xml").write_text(
+        first.replace("</annotations>", f"{again}</annotations>")
+    )
+    for name in "ab":
+        write_png(folder / f"images/{name}/street.png",
+                  np.full((HEIGHT, WIDTH, 3), ord(name), np.uint8))  # fmt: skip
+    desk.ok("import-labels", folder, "--out", "mine", "--val", "0")
+    for name in "ab":
+        pixels = np.array(Image.open(desk.root / f"mine/images/train/{name}/street.png"))
+        assert (pixels == ord(name)).all()
+    (folder / "annotations.xml").write_text(text)
+    assert "2 images may be its street.png" in desk.fails(
+        "import-labels", folder, "--out", "other")  # fmt: skip
+
+
+def test_a_mask_that_reaches_over_the_edge_is_cut_off():
+    inside = np.arange(1, 7).reshape(2, 3) > 0
+    assert place(inside, -1, -1, 4, 5).sum() == 2
+    assert place(inside, 3, 3, 4, 5).sum() == 2
+    assert place(inside, 9, 9, 4, 5).sum() == 0
+    assert np.flatnonzero(place(inside, 1, 2, 4, 5)).tolist() == [11, 12, 13, 16, 17, 18]
+
+
+def test_a_brush_that_ends_early_is_an_error():
+    content = json.loads((EXPORTS / "label-studio/project-1-at-2026-01-02.json").read_text())
+    numbers = content[0]["annotations"][1]["result"][1]["value"]["rle"]
+    with pytest.raises(ValueError, match="ends early"):
+        decode_brush(np.array(numbers[:30], np.uint8), 4 * HEIGHT * WIDTH)
+    with pytest.raises(ValueError, match="expected 4"):
+        decode_brush(np.array(numbers, np.uint8), 4)
