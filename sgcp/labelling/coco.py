@@ -77,6 +77,8 @@ def _shapes(
     for item in items:
         where = f"{path}: annotation {item.get('id')}"
         outline = item.get("segmentation")
+        if "segments_info" in item:
+            raise SgcpError(f"{path}: is panoptic. Export or name the file of instances")
         if not outline:
             export.left_out["box"] += 1
             continue

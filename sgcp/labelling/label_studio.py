@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,11 +67,14 @@ def read(folder: Path, files: list[Path]) -> Export:
                 try:
                     value = item["value"]
                     size = int(item["original_height"]), int(item["original_width"])
-                    (name,) = value[item["type"]]
+                    names = value[item["type"]]
+                    if len(names) != 1:
+                        raise ValueError(f"{len(names)} labels, expected 1")
                     if match[1] not in SHAPES:
                         export.left_out[match[1]] += 1
                         continue
-                    shapes.append(Shape(name, SHAPES[match[1]](value, size), f"{place} ({name})"))
+                    draw = SHAPES[match[1]](value, size)
+                    shapes.append(Shape(str(names[0]), draw, f"{place} ({names[0]})"))
                 except (KeyError, ValueError, TypeError) as error:
                     raise SgcpError(f"{place}: {error}. Correct it in Label Studio") from None
             image = _find_image(images, task, path, where)
@@ -100,7 +104,7 @@ def _find_image(images: Images, task: Mapping[str, Any], path: Path, where: str)
     data = task.get("data", task)
     for value in data.values() if isinstance(data, dict) else ():
         if isinstance(value, str) and IMAGE.search(value):
-            reference = PurePosixPath(value.partition("?d=")[2] or value)
+            reference = PurePosixPath(unquote(value.partition("?d=")[2] or value))
             if reference.name not in images.by_name:  # downloaded by its first name
                 reference = reference.with_name(UPLOADED.sub("", reference.name))
             return images.find(str(reference), path, where)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -73,8 +73,8 @@ class Export:
     images: list[LabelledImage] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     """Classes in the order of the tool; empty: it keeps no list."""
-    left_out: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """How many objects of each kind are no areas."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """How much of what is left out: objects that are no areas."""
 
 
 def polygon(parts: Sequence[Sequence[float]]) -> Draw:
@@ -89,6 +89,8 @@ def polygon(parts: Sequence[Sequence[float]]) -> Draw:
     if not parts:
         raise ValueError("has no outline")
     numbers = [[float(value) for value in part] for part in parts]
+    if not np.isfinite(np.concatenate(numbers)).all():
+        raise ValueError("has corners that are no numbers")
 
     def draw(height: int, width: int) -> Mask:
         from pycocotools import mask
@@ -158,7 +160,7 @@ def label_map(
         stated = values.shape[0], values.shape[1]
         if stated == size:
             for code in np.unique(values).tolist():
-                label[values == code] = table.get(code, rest)
+                label[values == code] = table.get(code, IGNORE)
     if stated != size:
         raise SgcpError(
             f"{labelled.image}: {size[0]}x{size[1]}, but its labels are of {stated[0]}x{stated[1]} "

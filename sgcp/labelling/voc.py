@@ -39,8 +39,9 @@ def read(folder: Path, files: list[Path]) -> Export:
         names = _names(root / LIST)
         export.names += [name for name in names.values() if name not in export.names]
         splits = {
-            name.strip(): split_of(PurePosixPath(listed.name))
+            name.strip(): split
             for listed in sorted((root / "ImageSets" / "Segmentation").glob("*.txt"))
+            if (split := split_of(PurePosixPath(listed.name)))  # not trainval.txt
             for name in read_text(listed, MAX_EXPORT).splitlines()
         }
         images = Images(root)

@@ -64,8 +64,12 @@ def import_labels(
         f"{source}: looks like {FORMATS[form].NAME}: {len(export.images)} images, {len(names)} "
         f"classes; --format to say otherwise"
     )
-    for kind, count in sorted(export.left_out.items()):
-        warn(f"note: left out {count:,} objects that are no areas: {printable(kind)}")
+    if unlabelled is None:
+        empty = [one for one in export.images if not one.shapes and one.painted is None]
+        export.images = [one for one in export.images if one.shapes or one.painted]
+        export.left_out["images without objects"] += len(empty)
+    if left_out := [f"{count:,} {kind}" for kind, count in export.left_out.items() if count]:
+        warn(f"note: left out, as they cover no area: {printable(shorten(left_out))}")
     splits = _splits(export.images, val)
     pairs = [
         (image, _target(image, split, source))

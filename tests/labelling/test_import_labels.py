@@ -84,7 +84,7 @@ def test_every_form_gives_the_label_map_that_was_drawn(desk, tmp_path, form):
     assert image.relative_to(desk.root / "mine/images") == path.relative_to("labels")
     assert ("left out" in text) == (left_out is not None)
     if left_out:
-        assert f"left out 1 objects that are no areas: {left_out}" in text
+        assert f"left out, as they cover no area: 1 {left_out}" in text
 
 
 def test_what_nothing_covers_can_be_a_class(desk, tmp_path):
@@ -92,6 +92,31 @@ def test_what_nothing_covers_can_be_a_class(desk, tmp_path):
     assert names == ["road", "car", "background"]
     assert (label == 2).sum() == (scene() == 255).sum()
     assert not (label == 255).any()
+
+
+def test_images_without_objects_are_left_out_unless_that_means_a_class(desk, tmp_path):
+    folder = export(tmp_path, "cvat")
+    write_png(folder / "images/empty.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    path = folder / "annotations.xml"
+    more = f'<image id="1" name="empty.png" width="{WIDTH}" height="{HEIGHT}"></image>'
+    path.write_text(path.read_text().replace("</annotations>", f"{more}</annotations>"))
+    text = desk.ok("import-labels", folder, "--out", "mine", "--val", "0")
+    assert "1 images without objects" in text
+    assert [path.name for path in (desk.root / "mine/labels").rglob("*.png")] == ["street.png"]
+    desk.ok("import-labels", folder, "--out", "mine", "--val", "0", "--unlabelled", "rest")
+    assert (read_label(desk.root / "mine/labels/train/empty.png") == 2).all()
+
+
+def test_lists_of_voc_are_its_splits(desk, tmp_path):
+    folder = export(tmp_path, "cvat-masks")
+    lists = folder / "ImageSets/Segmentation"
+    shutil.copy(folder / "SegmentationClass/street.png", folder / "SegmentationClass/road.png")
+    write_png(folder / "JPEGImages/road.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    (lists / "default.txt").unlink()
+    for name, content in (("train", "street"), ("trainval", "street\nroad"), ("val", "road")):
+        (lists / f"{name}.txt").write_text(content)
+    assert "1 train, 1 val" in desk.ok("import-labels", folder, "--out", "mine")
+    assert (desk.root / "mine/labels/val/road.png").is_file()
 
 
 def test_the_result_is_a_dataset_that_the_stages_take(desk, tmp_path):
