@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from conftest import Project
+from conftest import ROOT, Project
 from networks import random_image
 from PIL import Image
 from ruamel.yaml import YAML
@@ -160,6 +160,10 @@ class World:
         indices.mkdir()
         for path in (self.root / "data/prepared/cityscapes/labels/val").rglob("*.png"):
             shutil.copy(path, indices)
+        for form in ("cvat", "coco"):
+            exported = self.root / "exports" / form
+            shutil.copytree(ROOT / "tests/labelling/exports" / form, exported)
+            Image.fromarray(random_image(40, 60)).save(exported / "street.png")
         self.clone.commit("first")
         (self.root / "notes.txt").write_text("second")
         self.clone.commit("second")
