@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,8 +51,8 @@ def read(folder: Path, files: list[Path]) -> Export:
             for item in content["images"]:
                 where = f"{path}: image {item['id']}"
                 image = images.find(item["file_name"], path, where)
-                split = split_of(PurePosixPath(path.relative_to(folder)))
-                split = split or split_of(PurePosixPath(image.relative_to(folder)))
+                split = split_of(path.relative_to(folder), of_list=True)
+                split = split or split_of(image.relative_to(folder))
                 size = (item["height"], item["width"]) if item.get("height") else None
                 export.images.append(
                     LabelledImage(image, split, shapes.pop(item["id"], []), size=size)

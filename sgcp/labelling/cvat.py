@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -62,8 +62,8 @@ def read(folder: Path, files: list[Path]) -> Export:
                 image = images.find(item.attrib["name"], path, where)
             except (KeyError, ValueError) as error:
                 raise SgcpError(f"{where}: lacks {error}. Export it again") from None
-            split = split_of(PurePosixPath(item.get("subset") or "", "x"))
-            split = split or split_of(PurePosixPath(image.relative_to(folder)))
+            split = split_of(Path(item.get("subset") or "", "x"))
+            split = split or split_of(image.relative_to(folder))
             ordered = [shape for _, shape in sorted(shapes, key=lambda pair: pair[0])]
             export.images.append(LabelledImage(image, split, ordered, size=size))
     export.names = [name for name in names if name]

@@ -78,7 +78,7 @@ def read(folder: Path, files: list[Path]) -> Export:
                 except (KeyError, ValueError, TypeError) as error:
                     raise SgcpError(f"{place}: {error}. Correct it in Label Studio") from None
             image = _find_image(images, task, path, where)
-            split = split_of(PurePosixPath(image.relative_to(folder)))
+            split = split_of(image.relative_to(folder))
             export.images.append(LabelledImage(image, split, shapes, size=size))
     return export
 

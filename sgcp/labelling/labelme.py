@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ def read(folder: Path, files: list[Path]) -> Export:
             except (ValueError, TypeError, KeyError, IndexError) as error:
                 raise SgcpError(f"{where}: {error}. Correct it in labelme") from None
         image = images.find(content.get("imagePath") or f"{path.stem}.jpg", path, str(path))
-        split = split_of(PurePosixPath(image.relative_to(folder)))
+        split = split_of(image.relative_to(folder))
         size = content.get("imageHeight"), content.get("imageWidth")
         export.images.append(LabelledImage(image, split, shapes, size=size if all(size) else None))
     return export

@@ -16,6 +16,7 @@ from sgcp.core.errors import SgcpError, printable, shorten
 from sgcp.core.files import parse_json, read_text
 from sgcp.datasets.classes import IGNORE, color_codes
 from sgcp.datasets.custom import name_of
+from sgcp.datasets.foreign_layouts import OTHER_SPLITS
 from sgcp.media.images import UInt8, read_label, read_label_colors
 
 Mask = NDArray[np.bool_]
@@ -186,13 +187,15 @@ def read_export_json(path: Path) -> Any:
         raise SgcpError(f"{path}: not valid JSON ({error}). Export it again") from None
 
 
-def split_of(path: PurePosixPath) -> str | None:
-    """Return the split that a folder of a path, or the end of its name, means."""
-    from sgcp.datasets.foreign_layouts import OTHER_SPLITS
+def split_of(path: Path | PurePosixPath, of_list: bool = False) -> str | None:
+    """Return the split that a folder of a path means, if one does.
 
-    words = [part.lower() for part in (*path.parts[:-1], *re.split(r"[_.\-]", path.stem))]
+    Args:
+        of_list: a word of the file's own name may mean one: ``instances_train2017.json``.
+    """
+    words = [*path.parts[:-1], *(re.split(r"[_.\-]", path.stem) if of_list else ())]
     for word in reversed(words):
-        name = re.sub(r"\d+$", "", word)
+        name = re.sub(r"\d+$", "", word.lower())
         if (split := OTHER_SPLITS.get(name, name)) in ("train", "val", "test"):
             return split
     return None
@@ -221,9 +224,9 @@ class Images:
             SgcpError: there is none, or several that it may be.
         """
         wanted = PurePosixPath(reference.replace("\\", "/").partition("?")[0])
-        exact = beside.parent / wanted
-        if not wanted.is_absolute() and exact.is_file() and self.folder in exact.parents:
-            return exact
+        exact, root = (beside.parent / wanted).resolve(), self.folder.resolve()
+        if not wanted.is_absolute() and exact.is_file() and root in exact.parents:
+            return self.folder / exact.relative_to(root)
         found = self.by_name.get(wanted.name, [])
         shared = [_shared_end(path, wanted) for path in found]
         best = [path for path, count in zip(found, shared, strict=True) if count == max(shared)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import read_text
@@ -41,7 +41,7 @@ def read(folder: Path, files: list[Path]) -> Export:
             image = next((file for file in beside if file.is_file()), None)
             if image is None:
                 raise SgcpError(f"{mask}: no image {stem} beside it")
-            split = split_of(PurePosixPath(mask.relative_to(folder)))
+            split = split_of(mask.relative_to(folder))
             painted = Painted(mask, names, colored=False)
             export.images.append(LabelledImage(image, split, painted=painted))
     return export

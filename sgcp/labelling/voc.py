@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import read_text
@@ -41,7 +41,7 @@ def read(folder: Path, files: list[Path]) -> Export:
         splits = {
             name.strip(): split
             for listed in sorted((root / "ImageSets" / "Segmentation").glob("*.txt"))
-            if (split := split_of(PurePosixPath(listed.name)))  # not trainval.txt
+            if (split := split_of(Path(listed.name), of_list=True))  # not trainval.txt
             for name in read_text(listed, MAX_EXPORT).splitlines()
         }
         images = Images(root)

@@ -53,16 +53,17 @@ def import_labels(
     """
     if not 0 <= val < 1:
         raise SgcpError(f"--val: expected 0 to below 1, got {val}")
-    if out.resolve() in (source.resolve(), *source.resolve().parents):
-        raise SgcpError(f"--out: {out} contains the export. Choose a new folder")
+    inside, export_folder = out.resolve(), source.resolve()
+    if inside.is_relative_to(export_folder) or export_folder.is_relative_to(inside):
+        raise SgcpError(f"--out: {out} and the export contain each other. Choose a new folder")
     if foreign := {path.name for path in out.glob("*")} - {IMAGES, LABELS, CLASSES}:
         raise SgcpError(f"--out: {out} has other files ({shorten(foreign)}). Choose a new folder")
-    form, files = _recognise(source, form)
-    export: Export = FORMATS[form].read(source, files)
+    found, files = _recognise(source, form)
+    export: Export = FORMATS[found].read(source, files)
     names, void = _classes(export, unlabelled)
     say(
-        f"{source}: looks like {FORMATS[form].NAME}: {len(export.images)} images, {len(names)} "
-        f"classes; --format to say otherwise"
+        f"{source}: {'' if form else 'looks like '}{FORMATS[found].NAME}, {len(export.images)} "
+        f"images, {len(names)} classes{'' if form else '; --format to say otherwise'}"
     )
     if unlabelled is None:
         empty = [one for one in export.images if not one.shapes and one.painted is None]
@@ -84,10 +85,10 @@ def import_labels(
     def convert(pair: tuple[LabelledImage, Path]) -> None:
         _convert(*pair, ids, rest, folder)
 
-    key = json_digest([form, str(source.resolve()), unlabelled, val, names])
+    key = json_digest([str(export_folder), names, sorted(map(str, targets))])
     with building_folder(out, key) as folder:
-        found = map_threads(convert, pairs, usable_cores())
-        for _ in track(found, "label maps", len(pairs)):
+        made = map_threads(convert, pairs, usable_cores())
+        for _ in track(made, "label maps", len(pairs)):
             pass
         write_text(folder / CLASSES, _table(names))
     counts = ", ".join(f"{splits.count(split)} {split}" for split in SPLITS if split in splits)

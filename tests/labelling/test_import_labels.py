@@ -209,7 +209,9 @@ def test_a_folder_that_is_no_export_or_several_is_refused(desk, tmp_path):
     assert "may be several exports (cvat:" in text
     imported(desk, folder, "--format", "labelme")
     assert "is none of" in desk.fails("import-labels", folder, "--out", "x", "--format", "png")
-    assert "contains the export" in desk.fails("import-labels", folder, "--out", tmp_path)
+    for other in (tmp_path, folder, folder / "mine"):
+        text = desk.fails("import-labels", folder, "--out", other)
+        assert "contain each other" in text
     (desk.root / "mine/notes.txt").touch()
     text = desk.fails("import-labels", folder, "--out", "mine", "--format", "labelme")
     assert "has other files (notes.txt)" in text
@@ -235,6 +237,26 @@ def test_two_images_of_one_name_are_told_by_their_folders(desk, tmp_path):
     (folder / "annotations.xml").write_text(text)
     assert "2 images may be its street.png" in desk.fails(
         "import-labels", folder, "--out", "other")  # fmt: skip
+
+
+def test_images_outside_of_the_export_are_never_read(desk, tmp_path):
+    write_png(tmp_path / "private.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    folder = Path(shutil.copytree(EXPORTS / "labelme", tmp_path / "export"))
+    path, content = folder / "street.json", (EXPORTS / "labelme/street.json").read_text()
+    for reference in ("../private.png", (tmp_path / "private.png").as_posix(), "..\\\\private.png"):
+        path.write_text(
+            (EXPORTS / "labelme/street.json").read_text().replace("street.png", reference)
+        )
+        assert "is not below" in desk.fails("import-labels", folder, "--out", "mine")
+
+
+def test_a_word_of_an_images_name_is_no_split(desk, tmp_path):
+    folder = export(tmp_path, "labelme")
+    for name in ("train_station", "test"):
+        write_png(folder / f"{name}.png", np.full((HEIGHT, WIDTH, 3), len(name), np.uint8))
+        content = (EXPORTS / "labelme/street.json").read_text().replace("street.png", f"{name}.png")
+        (folder / f"{name}.json").write_text(content)
+    assert "3 train" in desk.ok("import-labels", folder, "--out", "mine", "--val", "0")
 
 
 def test_a_mask_that_reaches_over_the_edge_is_cut_off():
