@@ -244,9 +244,7 @@ def test_images_outside_of_the_export_are_never_read(desk, tmp_path):
     folder = Path(shutil.copytree(EXPORTS / "labelme", tmp_path / "export"))
     path, content = folder / "street.json", (EXPORTS / "labelme/street.json").read_text()
     for reference in ("../private.png", (tmp_path / "private.png").as_posix(), "..\\\\private.png"):
-        path.write_text(
-            (EXPORTS / "labelme/street.json").read_text().replace("street.png", reference)
-        )
+        path.write_text(content.replace("street.png", reference))
         assert "is not below" in desk.fails("import-labels", folder, "--out", "mine")
 
 
