@@ -50,6 +50,7 @@ CHAIN = [
     "check-submission data/submissions/sample/test_result.zip --dataset sample",
     "compare metrics/sample/validate.json metrics/sample/validate.json",
     "segment street.png drive.mp4 --colors",
+    "import-labels export --out mine",
 ]  # fmt: skip
 EXPORTS = [
     "export camvid street.onnx",
@@ -72,6 +73,8 @@ class Machine:
         for number in range(16):
             Image.fromarray(noise).save(self.project / "photos" / f"{number}.png")
         Image.fromarray(noise).save(self.project / "street.png")
+        shutil.copytree(ROOT / "tests/labelling/exports/coco", self.project / "export")
+        Image.fromarray(noise[:40, :60]).save(self.project / "export/street.png")
         make_video(self.project / "drive.mp4", 4)
         self.log = folder / "log"
 

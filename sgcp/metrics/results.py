@@ -106,7 +106,10 @@ def write_scores(
         f"{dataset.name} '{split}', {len(items)} images, "
         f"protocol {dataset.protocol}, {dataset.edition} edition"
     )
-    answer(render_scores(title, classes, scores, content["miou_interval"]))
+    answer(render_scores(title, classes, scores))
+    if edges := content["miou_interval"]:
+        within = " .. ".join(map(percent, edges))
+        answer(f"mIoU of {LEVEL:.0%} of the splits drawn from these images: {within} %")
     if len({item.drive for item in items}) > 1:
         answer(render_drives(tally, items))
     if protocol.categories:
@@ -211,9 +214,7 @@ def confusion_table(
     return pd.DataFrame(columns)
 
 
-def render_scores(
-    title: str, table: pd.DataFrame, scores: Scores, interval: Sequence[float] | None = None
-) -> Table:
+def render_scores(title: str, table: pd.DataFrame, scores: Scores) -> Table:
     """Return the per-class table for the terminal, in per cent."""
     columns = {"iou": "IoU %", "recall": "recall %", "precision": "precision %",
                "iiou": "iIoU %", "pixel_share": "share %"}  # fmt: skip
@@ -227,9 +228,6 @@ def render_scores(
     view.add_section()
     means = {"iou": percent(scores.miou), "iiou": percent(scores.miiou)}
     view.add_row("mean", *(means.get(name, "") for name in columns))
-    if interval:
-        view.add_row(f"{LEVEL:.0%} of resamples", " .. ".join(map(percent, interval)))
-    view.add_row("weighted by share", percent(scores.weighted_iou))
     view.add_row("pixel accuracy", percent(scores.pixel_accuracy))
     return view
 

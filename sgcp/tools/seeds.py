@@ -110,10 +110,17 @@ def summarize(results: dict[int, dict[str, Any]]) -> dict[str, Any]:
         if key in MEANS:
             summary[key] = _statistics([run[key] for run in runs])
         elif isinstance(value, dict) and key != "model":
-            summary[key] = {name: _statistics([run[key][name] for run in runs]) for name in value}
-        elif key != "model":  # its epoch may differ
+            summary[key] = _combine([run[key] for run in runs])
+        elif key not in ("model", "miou_interval"):  # of one run; its epoch may differ
             summary[key] = value
     return summary
+
+
+def _combine(values: list[Any]) -> dict[str, Any]:
+    """Return the statistics of every number of equal dictionaries, which may contain others."""
+    if not isinstance(values[0], dict):
+        return _statistics(values)
+    return {name: _combine([value[name] for value in values]) for name in values[0]}
 
 
 def _statistics(values: list[float | None]) -> dict[str, Any]:

@@ -332,7 +332,7 @@ def test_table_names_each_class_with_its_category():
     ]  # fmt: skip
     assert table.loc["vegetation", "category"] == "nature"
     shown = render_scores("title", table.reset_index(), scores)
-    assert shown.row_count == 19 + 3
+    assert shown.row_count == 19 + 2
 
 
 def test_percent_of_nothing_is_a_dash():
