@@ -17,6 +17,7 @@ from sgcp.core.terminal import answer, say, track, warn
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.custom import IMAGES, LABELS
 from sgcp.datasets.custom_classes import CLASSES, COLUMNS, IGNORED, MAX_CLASSES, means_void
+from sgcp.datasets.foreign_layouts import OTHER_SPLITS
 from sgcp.datasets.index import SPLITS
 from sgcp.labelling import coco, cvat, label_studio, labelme, roboflow, voc, yolo
 from sgcp.labelling.objects import Export, LabelledImage, label_map
@@ -28,7 +29,7 @@ FORMATS: dict[str, ModuleType] = {
     "roboflow": roboflow, "voc": voc, "yolo": yolo,
 }  # fmt: skip
 COPIED = (".png", ".jpg", ".jpeg")
-NOT_NAMES = {*SPLITS, IMAGES, LABELS, "training", "valid", "validation", "testing", "JPEGImages"}
+NOT_NAMES = {*SPLITS, *OTHER_SPLITS, IMAGES, LABELS, "JPEGImages"}
 
 
 def import_labels(
