@@ -12,7 +12,8 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 from sgcp.core.machine import usable_cores
-from sgcp.tools.segment import Outputs, segment
+from sgcp.tools.segment import segment
+from sgcp.tools.segment_outputs import Outputs
 
 
 def main() -> None:

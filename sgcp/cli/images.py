@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,6 +18,7 @@ server_option = partial(typer.Option, rich_help_panel="Server")
 @command(
     "sgcp segment street.jpg holiday/ drive.mp4 --flip --out averaged",
     "sgcp segment 'holiday/**/*.jpg' --confidence --threshold 0.6 --legend --out sure",
+    "sgcp segment holiday/ --format cvat --out labelled",
     "sgcp segment camera:0 --max-seconds 60",
 )
 def segment(
@@ -71,6 +72,15 @@ def segment(
             show_default="none",
         ),
     ] = None,
+    form: Annotated[
+        Literal["labelme", "coco", "cvat"] | None,
+        options.output_option(
+            "--format",
+            help="Write the images' labels as polygons that this tool imports: NAME.json, "
+            "annotations.json or annotations.xml.",
+            show_default="none",
+        ),
+    ] = None,
     input_size: Annotated[
         options.Size | None,
         options.inference_option(
@@ -113,11 +123,11 @@ def segment(
     """Segment images and videos with bundled or your own weights; works offline, in any folder."""
     from sgcp.inference.tta import InferenceOptions
     from sgcp.media.addresses import find_stream
-    from sgcp.tools.segment import Outputs
     from sgcp.tools.segment import segment as tool
+    from sgcp.tools.segment_outputs import Outputs
 
     options.refuse_input(json, paths)
-    outputs = Outputs(labels, colors, overlay, alpha, legend, confidence, threshold)
+    outputs = Outputs(labels, colors, overlay, alpha, legend, confidence, threshold, form)
     inference = InferenceOptions(flip, tuple(scale or [1.0]), window)
     stream = find_stream(paths)
     if stream or live:

@@ -10,8 +10,9 @@ MODULES = {
     "pipeline": (
         "torch", "torchvision", "lightning_fabric", "dvc", "scmrepo", "dvclive",
         "cityscapesscripts", "imagecodecs", "pandas", "safetensors", "requests", "appdirs",
-        "altair", "vl_convert", "jinja2", "onnx", "scipy", "pycocotools",
+        "altair", "vl_convert", "jinja2", "onnx", "scipy",
     ),
+    "labelling": ("pycocotools", "contourpy", "shapely"),
     "video": ("av",),
     "onnx": ("onnxruntime",),
     "int8": ("nncf",),

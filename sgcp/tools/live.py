@@ -29,8 +29,9 @@ from sgcp.media.images import UInt8
 from sgcp.media.streams import Arrival, LiveReader
 from sgcp.media.video import writing
 from sgcp.tools.live_page import LivePage
-from sgcp.tools.segment import (
+from sgcp.tools.segment_outputs import (
     CLASSES,
+    FILES_ALONE,
     Labeller,
     Outputs,
     Painted,
@@ -145,6 +146,8 @@ def segment_live(
         raise SgcpError(f"--max-seconds: expected more than 0, got {live.max_seconds}")
     if live.port is not None and not 0 <= live.port <= 65535:
         raise SgcpError(f"--port: expected 0 .. 65535, got {live.port}")
+    if outputs.form:
+        raise SgcpError(FILES_ALONE)
     targets = outputs.paths(_name(source, out), video=True)
     if not targets and live.port is None:
         raise SgcpError(f"{source}: no output selected. Leave --labels, --colors or --overlay on")

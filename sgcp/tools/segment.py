@@ -6,7 +6,7 @@ Beside label maps, ``classes.json`` names their values.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -19,63 +19,35 @@ from numpy.typing import NDArray
 
 from sgcp.core.errors import SgcpError, printable, shorten
 from sgcp.core.extras import require
-from sgcp.core.files import code_digest, file_sha256, json_digest, to_json, write_bytes, write_text
+from sgcp.core.files import code_digest, file_sha256, json_digest, write_bytes
 from sgcp.core.machine import usable_cores
 from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import progress_bar, say, track, warn
-from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.label_files import train_ids_of, write_labels
 from sgcp.inference.engines.base import Engine, cores
 from sgcp.inference.engines.choice import INT8_ENDING
-from sgcp.inference.prediction import Prediction, grey_levels
+from sgcp.inference.prediction import Prediction
 from sgcp.inference.segmenter import Segmenter, choose_device, find_model, load
 from sgcp.inference.smoothing import Smoother
 from sgcp.inference.tta import PLAIN, InferenceOptions
+from sgcp.labelling.outlines import Labelled, annotate
 from sgcp.media.formats import is_video
 from sgcp.media.images import ONE_FILTER, UInt8, encode_png, read_photo, read_png_text
 from sgcp.models.card import model_digest
-from sgcp.reporting.panels import add_legend, blend, colorize
-from sgcp.tools.segment_inputs import display_name, find_media, name_outputs, with_stdin
+from sgcp.reporting.panels import add_legend
+from sgcp.tools.segment_inputs import STDIN, display_name, find_media, name_outputs, with_stdin
+from sgcp.tools.segment_outputs import (
+    CLASSES,
+    FILES_ALONE,
+    Labeller,
+    Outputs,
+    Painted,
+    check_options,
+    render,
+    write_classes,
+)
 
-MAX_SIDE, MIN_SCALE, MAX_SCALE = 16384, 0.01, 16.0  # as in params.yaml
-VIDEO_SUFFIXES = {"labels": ".mkv", "colors": ".mp4", "overlay": ".mp4", "confidence": ".mkv"}
 KEYWORD = "sgcp-made"  # of a PNG's text that holds ``Job.key``
-CLASSES = "classes.json"
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The files to write for each image and video."""
-
-    labels: bool | None = None
-    """The model's train ids, 8 bits a pixel; None: of images, not of videos."""
-    colors: bool = False
-    """Class colours."""
-    overlay: bool = True
-    """Class colours over the image."""
-    alpha: float = 0.5
-    """Opacity of the colours in an overlay, 0 .. 1."""
-    legend: bool = False
-    """Names and colours of the classes that occur, below the overlay of an image."""
-    confidence: bool = False
-    """The highest class probability of each pixel, 8 bits: 255 is 1."""
-    threshold: float | None = None
-    """Pixels of a lower confidence get the label 255, and no colour; None: all are labelled."""
-
-    def paths(self, stem: Path, video: bool) -> dict[str, Path]:
-        """Return the files of one image or video, by kind."""
-        labels = not video if self.labels is None else self.labels
-        kinds = {
-            "labels": labels,
-            "colors": self.colors,
-            "overlay": self.overlay,
-            "confidence": self.confidence,
-        }
-        return {
-            kind: stem.with_name(f"{stem.name}_{kind}{VIDEO_SUFFIXES[kind] if video else '.png'}")
-            for kind, wanted in kinds.items()
-            if wanted
-        }
 
 
 @dataclass(frozen=True)
@@ -164,6 +136,8 @@ def segment(
     """
     started = perf_counter()
     check_options(outputs, input_size, options, smooth)
+    if outputs.form and STDIN in paths:
+        raise SgcpError(FILES_ALONE)
     with with_stdin(paths, out) as given:
         device, path = choose_device(accelerator), find_model(model)
         settings = json_digest(
@@ -178,6 +152,8 @@ def segment(
         jobs = _plan(given, out, outputs, settings)
         if smooth and not any(job.video for job in jobs):
             raise SgcpError("--smooth: of videos, cameras and streams alone. Leave it out")
+        if outputs.form and all(job.video for job in jobs):
+            raise SgcpError(FILES_ALONE)
         log = Log()
         _leave_out_videos(jobs, log)
         able = [job for job in jobs if job.source not in log.failed]
@@ -202,78 +178,13 @@ def segment(
         for job in todo:
             if job.video:
                 _label_video(job, paint, labeller, log)
-    summary = _summarize(jobs, finished, log, out, perf_counter() - started, segmenter.engine)
+    seconds = perf_counter() - started
+    if outputs.form:
+        _annotate(outputs.form, jobs, segmenter, log, out, force)
+    summary = _summarize(jobs, finished, log, out, seconds, segmenter.engine)
     if shares:
         summary["shares"] = _shares(log, segmenter)
     return summary
-
-
-@dataclass(frozen=True)
-class Labeller:
-    """Make labels, and what is asked for beside them, of images.
-
-    Raises:
-        SgcpError: the model was exported with labels, and more is asked for.
-    """
-
-    segmenter: Segmenter
-    outputs: Outputs
-    input_size: tuple[int, int] | None
-    options: InferenceOptions
-    smooth: float
-
-    def __post_init__(self) -> None:
-        if (self._unsure or self.smooth) and self.segmenter.engine.labels:
-            raise SgcpError(
-                "--confidence, --threshold, --smooth: this model was exported with --labels, so it "
-                "has no confidence. Export it without"
-            )
-
-    @property
-    def _unsure(self) -> bool:
-        return self.outputs.confidence or self.outputs.threshold is not None
-
-    def predict(self, image: UInt8) -> Prediction:
-        """Predict (H, W, 3) uint8 with the options of this run."""
-        return self.segmenter.predict(image, self.input_size, self.options)
-
-    def label(self, image: UInt8, prediction: Prediction | None = None) -> Painted:
-        """Return ``labels``, and ``confidence`` where it is computed, of (H, W, 3) uint8.
-
-        Args:
-            prediction: of the image; None: it is made.
-        """
-        if prediction is None:
-            if not self._unsure:
-                return {"labels": self.segmenter.segment(image, self.input_size, self.options)}
-            prediction = self.predict(image)
-        made = {"labels": prediction.labels}
-        if self._unsure:
-            confidence = prediction.confidence
-            if self.outputs.threshold is not None:
-                made["labels"][confidence < self.outputs.threshold] = IGNORE
-            made["confidence"] = grey_levels(confidence)
-        return made
-
-
-def check_options(
-    outputs: Outputs,
-    input_size: tuple[int, int] | None,
-    options: InferenceOptions,
-    smooth: float = 0.0,
-) -> None:
-    """Raise SgcpError where a value is out of range."""
-    for name, size in (("--input-size", input_size), ("--window", options.window)):
-        if size and not 1 <= min(size) <= max(size) <= MAX_SIDE:
-            raise SgcpError(f"{name}: expected height and width, 1 .. {MAX_SIDE} pixels: {size}")
-    if not all(MIN_SCALE <= scale <= MAX_SCALE for scale in options.scales):
-        raise SgcpError(f"--scale: expected {MIN_SCALE} .. {MAX_SCALE}, got {options.scales}")
-    if not 0 <= outputs.alpha <= 1:
-        raise SgcpError(f"--alpha: expected 0 (image) .. 1 (colours), got {outputs.alpha}")
-    if outputs.threshold is not None and not 0 <= outputs.threshold <= 1:
-        raise SgcpError(f"--threshold: expected 0 .. 1, got {outputs.threshold}")
-    if not 0 <= smooth < 1:
-        raise SgcpError(f"--smooth: expected 0 (off) to below 1, got {smooth}")
 
 
 def _plan(paths: Sequence[Path], out: Path, outputs: Outputs, settings: str) -> list[Job]:
@@ -320,26 +231,6 @@ def _finished(jobs: Sequence[Job]) -> set[Path]:
     return {job.source for job in jobs} - {job.source for job in todo}
 
 
-def write_classes(path: Path, segmenter: Segmenter, force: bool) -> None:
-    """Write what the values of the label maps mean, unless an earlier run has."""
-    rows = [
-        {"index": item.train_id, "name": item.name, "color": list(item.color),
-         "label_id": item.label_id}
-        for item in segmenter.classes
-    ]  # fmt: skip
-    content = to_json(rows)
-    before = path.read_bytes() if path.is_file() else b"" if path.exists() else None
-    if before == content.encode():
-        return
-    if before is not None and not force:
-        raise SgcpError(
-            f"{path}: names the classes of another model. Pass --force to overwrite it, or choose "
-            "another --out"
-        )
-    write_text(path, content)
-
-
-Painted = dict[str, UInt8]
 Paint = Callable[..., Painted]
 
 
@@ -387,22 +278,29 @@ def _label_video(job: Job, paint: Paint, labeller: Labeller, log: Log) -> None:
     log.notes += [f"{job.source}: {stream}" for stream in summary.left_out]
 
 
-def render(
-    image: UInt8, labels: UInt8, segmenter: Segmenter, kinds: Iterable[str], alpha: float
-) -> dict[str, UInt8]:
-    """Return the images of some kinds for an image (H, W, 3) and its train ids (H, W).
+def _annotate(
+    form: str, jobs: Sequence[Job], segmenter: Segmenter, log: Log, out: Path, force: bool
+) -> None:
+    """Write polygons of the images that were labelled, now or earlier.
 
-    Pixels without a class are black in colours and as they were in an overlay.
+    Raises:
+        SgcpError: there is a file of all images with other content.
     """
-    made = {"labels": labels}
-    if {"colors", "overlay"} & set(kinds):
-        made["colors"] = colorize(labels, segmenter.classes)
-    if "overlay" in kinds:
-        made["overlay"] = blend(image, made["colors"], alpha)
-        unknown = labels == IGNORE
-        if unknown.any():  # below --threshold alone
-            made["overlay"][unknown] = image[unknown]
-    return {kind: made[kind] for kind in kinds if kind in made}
+    images = []
+    for job in jobs:
+        if not job.video and job.source not in log.failed:
+            labels = job.targets["labels"]
+            stem = labels.relative_to(out).with_name(labels.stem.removesuffix("_labels"))
+            name = stem.with_name(stem.name + job.source.suffix)
+            images.append(Labelled(name, job.source, labels))
+    kept = annotate(form, images, segmenter.classes, out, force)
+    if kept and form == "labelme":
+        log.notes.append(f"{shorten(kept)}, corrected or of another run. --force overwrites them")
+    elif kept:
+        raise SgcpError(
+            f"{kept[0]}: exists with other content. Pass --force to overwrite it, or choose "
+            "another --out"
+        )
 
 
 def _shares(log: Log, segmenter: Segmenter) -> dict[str, dict[str, float]]:

@@ -21,8 +21,8 @@ from sgcp.inference.tta import InferenceOptions
 from sgcp.media.images import read_png_text
 from sgcp.tools.calibration import find_images
 from sgcp.tools.export import ExportOptions, export
-from sgcp.tools.segment import render
 from sgcp.tools.segment_inputs import find_media, name_outputs
+from sgcp.tools.segment_outputs import render
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,184 @@
+"""Polygons of label maps, in the forms that labelling tools import."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgcp.core.files import to_json, write_text
+from sgcp.core.terminal import track
+from sgcp.datasets.classes import IGNORE, SemanticClass
+from sgcp.media.images import UInt8, read_label
+
+TOLERANCE = 0.4  # pixels by which a simplified outline may differ from that of the label map
+Corners = NDArray[np.float64]
+Files = dict[Path, str]
+"""Content by path below the output folder."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """An image and its label map."""
+
+    name: Path
+    """Of the image, below the folder of all images."""
+    image: Path
+    labels: Path
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A region of one class: connected pixels of a label map."""
+
+    train_id: int
+    corners: Corners
+    """(N, 2) float64, x and y in pixels from the top left corner of the image."""
+    area: float
+    """Pixels."""
+
+
+def trace(labels: UInt8, tolerance: float = TOLERANCE) -> Iterator[Outline]:
+    """Yield the regions of a label map (H, W) by class; pixels without a class have none.
+
+    A hole is joined to the outline around it by a seam: two edges in opposite directions, which
+    enclose nothing. So one polygon describes a region in every tool, and no region covers another.
+    """
+    from contourpy import FillType, contour_generator
+    from shapely import Polygon
+
+    for train_id in np.unique(labels[labels != IGNORE]).tolist():
+        inside = np.pad(labels == train_id, 1).astype(np.float32)
+        contours = contour_generator(z=inside, fill_type=FillType.OuterOffset)
+        for points, offsets in zip(*contours.filled(0.5, np.inf), strict=True):
+            rings = np.split(points - 0.5, offsets[1:-1])  # the padding's centre lies at -0.5
+            region = Polygon(rings[0], rings[1:]).simplify(tolerance)
+            corners = np.asarray(region.exterior.coords)
+            for hole in region.interiors:
+                corners = _join(corners, np.asarray(hole.coords))
+            yield Outline(train_id, corners[:-1], region.area)
+
+
+def _join(outline: Corners, hole: Corners) -> Corners:
+    """Return a closed outline that goes to a closed hole, around it, and back."""
+    nearest = int(np.square(outline - hole[0]).sum(1).argmin())
+    return np.concatenate([outline[: nearest + 1], hole, outline[nearest:]])
+
+
+def to_labelme(images: Iterable[Labelled], classes: Sequence[SemanticClass], out: Path) -> Files:
+    """Return a JSON file for each image, which labelme opens with the image."""
+    files = {}
+    for one in images:
+        labels = read_label(one.labels)
+        shapes = [
+            {
+                "label": classes[outline.train_id].name,
+                "points": outline.corners.tolist(),
+                "group_id": None,
+                "description": "",
+                "shape_type": "polygon",
+                "flags": {},
+            }
+            for outline in trace(labels)
+        ]
+        path = out / one.name.with_suffix(".json")
+        content = {
+            "version": "5.5.0",
+            "flags": {},
+            "shapes": shapes,
+            "imagePath": Path(os.path.relpath(one.image, path.parent)).as_posix(),
+            "imageData": None,
+            "imageHeight": labels.shape[0],
+            "imageWidth": labels.shape[1],
+        }
+        files[path] = to_json(content)
+    return files
+
+
+def to_coco(images: Iterable[Labelled], classes: Sequence[SemanticClass], out: Path) -> Files:
+    """Return COCO's JSON of all images; categories count from 1."""
+    listed: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
+    for number, one in enumerate(images, start=1):
+        labels = read_label(one.labels)
+        height, width = labels.shape
+        listed.append(
+            {"id": number, "file_name": one.name.as_posix(), "height": height, "width": width}
+        )
+        for outline in trace(labels):
+            low, high = outline.corners.min(0), outline.corners.max(0)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": outline.train_id + 1,
+                    "segmentation": [outline.corners.ravel().tolist()],
+                    "area": outline.area,
+                    "bbox": [*low.tolist(), *(high - low).tolist()],
+                    "iscrowd": 0,
+                }
+            )
+    categories = [
+        {"id": item.train_id + 1, "name": item.name, "supercategory": ""} for item in classes
+    ]
+    content = {"images": listed, "annotations": annotations, "categories": categories}
+    return {out / "annotations.json": json.dumps(content, ensure_ascii=False) + "\n"}
+
+
+def to_cvat(images: Iterable[Labelled], classes: Sequence[SemanticClass], out: Path) -> Files:
+    """Return the XML of all images that CVAT uploads as "CVAT 1.1"."""
+    root = ElementTree.Element("annotations")
+    ElementTree.SubElement(root, "version").text = "1.1"
+    task = ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task")
+    listed = ElementTree.SubElement(task, "labels")
+    for item in classes:
+        label = ElementTree.SubElement(listed, "label")
+        ElementTree.SubElement(label, "name").text = item.name
+        ElementTree.SubElement(label, "color").text = "#{:02x}{:02x}{:02x}".format(*item.color)
+    for number, one in enumerate(images):
+        labels = read_label(one.labels)
+        height, width = map(str, labels.shape)
+        attributes = {"id": str(number), "name": one.name.as_posix()}
+        image = ElementTree.SubElement(root, "image", attributes, width=width, height=height)
+        for outline in trace(labels):
+            points = ";".join(f"{x:g},{y:g}" for x, y in outline.corners.tolist())
+            ElementTree.SubElement(
+                image, "polygon", label=classes[outline.train_id].name, source="auto",
+                occluded="0", points=points, z_order="0",
+            )  # fmt: skip
+    ElementTree.indent(root)
+    return {out / "annotations.xml": ElementTree.tostring(root, "unicode") + "\n"}
+
+
+def annotate(
+    form: str, images: Sequence[Labelled], classes: Sequence[SemanticClass], out: Path, force: bool
+) -> list[Path]:
+    """Write the polygons of label maps for a labelling tool.
+
+    Args:
+        form: a key of ``FORMATS``.
+        force: overwrite existing files, which may have been corrected in the tool.
+
+    Returns:
+        Existing files that differ and are kept.
+    """
+    files = FORMATS[form](track(images, "polygons", len(images)), classes, out)
+    kept = []
+    for path, content in files.items():
+        if path.exists() and not force:
+            if path.is_dir() or path.read_bytes() != content.encode():
+                kept.append(path)
+        else:
+            write_text(path, content)
+    return kept
+
+
+FORMATS: dict[str, Callable[[Iterable[Labelled], Sequence[SemanticClass], Path], Files]] = {
+    "labelme": to_labelme, "coco": to_coco, "cvat": to_cvat,
+}  # fmt: skip

@@ -1,0 +1,173 @@
+"""What ``sgcp segment`` writes for an image or a frame, of files and of streams alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sgcp.core.errors import SgcpError
+from sgcp.core.extras import require
+from sgcp.core.files import to_json, write_text
+from sgcp.datasets.classes import IGNORE
+from sgcp.inference.prediction import Prediction, grey_levels
+from sgcp.inference.segmenter import Segmenter
+from sgcp.inference.tta import InferenceOptions
+from sgcp.labelling.outlines import FORMATS
+from sgcp.media.images import UInt8
+from sgcp.reporting.panels import blend, colorize
+
+MAX_SIDE, MIN_SCALE, MAX_SCALE = 16384, 0.01, 16.0  # as in params.yaml
+VIDEO_SUFFIXES = {"labels": ".mkv", "colors": ".mp4", "overlay": ".mp4", "confidence": ".mkv"}
+CLASSES = "classes.json"
+FILES_ALONE = "--format: of image files alone. Leave it out"
+Painted = dict[str, UInt8]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files to write for each image and video."""
+
+    labels: bool | None = None
+    """The model's train ids, 8 bits a pixel; None: of images, not of videos."""
+    colors: bool = False
+    """Class colours."""
+    overlay: bool = True
+    """Class colours over the image."""
+    alpha: float = 0.5
+    """Opacity of the colours in an overlay, 0 .. 1."""
+    legend: bool = False
+    """Names and colours of the classes that occur, below the overlay of an image."""
+    confidence: bool = False
+    """The highest class probability of each pixel, 8 bits: 255 is 1."""
+    threshold: float | None = None
+    """Pixels of a lower confidence get the label 255, and no colour; None: all are labelled."""
+    form: str | None = None
+    """A key of ``outlines.FORMATS``: polygons of the images' label maps for that labelling tool."""
+
+    def paths(self, stem: Path, video: bool) -> dict[str, Path]:
+        """Return the files of one image or video, by kind."""
+        labels = not video if self.labels is None else self.labels
+        kinds = {
+            "labels": labels,
+            "colors": self.colors,
+            "overlay": self.overlay,
+            "confidence": self.confidence,
+        }
+        return {
+            kind: stem.with_name(f"{stem.name}_{kind}{VIDEO_SUFFIXES[kind] if video else '.png'}")
+            for kind, wanted in kinds.items()
+            if wanted
+        }
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """Make labels, and what is asked for beside them, of images.
+
+    Raises:
+        SgcpError: the model was exported with labels, and more is asked for.
+    """
+
+    segmenter: Segmenter
+    outputs: Outputs
+    input_size: tuple[int, int] | None
+    options: InferenceOptions
+    smooth: float
+
+    def __post_init__(self) -> None:
+        if (self._unsure or self.smooth) and self.segmenter.engine.labels:
+            raise SgcpError(
+                "--confidence, --threshold, --smooth: this model was exported with --labels, so it "
+                "has no confidence. Export it without"
+            )
+
+    @property
+    def _unsure(self) -> bool:
+        return self.outputs.confidence or self.outputs.threshold is not None
+
+    def predict(self, image: UInt8) -> Prediction:
+        """Predict (H, W, 3) uint8 with the options of this run."""
+        return self.segmenter.predict(image, self.input_size, self.options)
+
+    def label(self, image: UInt8, prediction: Prediction | None = None) -> Painted:
+        """Return ``labels``, and ``confidence`` where it is computed, of (H, W, 3) uint8.
+
+        Args:
+            prediction: of the image; None: it is made.
+        """
+        if prediction is None:
+            if not self._unsure:
+                return {"labels": self.segmenter.segment(image, self.input_size, self.options)}
+            prediction = self.predict(image)
+        made = {"labels": prediction.labels}
+        if self._unsure:
+            confidence = prediction.confidence
+            if self.outputs.threshold is not None:
+                made["labels"][confidence < self.outputs.threshold] = IGNORE
+            made["confidence"] = grey_levels(confidence)
+        return made
+
+
+def check_options(
+    outputs: Outputs,
+    input_size: tuple[int, int] | None,
+    options: InferenceOptions,
+    smooth: float = 0.0,
+) -> None:
+    """Raise SgcpError where a value is out of range."""
+    for name, size in (("--input-size", input_size), ("--window", options.window)):
+        if size and not 1 <= min(size) <= max(size) <= MAX_SIDE:
+            raise SgcpError(f"{name}: expected height and width, 1 .. {MAX_SIDE} pixels: {size}")
+    if not all(MIN_SCALE <= scale <= MAX_SCALE for scale in options.scales):
+        raise SgcpError(f"--scale: expected {MIN_SCALE} .. {MAX_SCALE}, got {options.scales}")
+    if not 0 <= outputs.alpha <= 1:
+        raise SgcpError(f"--alpha: expected 0 (image) .. 1 (colours), got {outputs.alpha}")
+    if outputs.threshold is not None and not 0 <= outputs.threshold <= 1:
+        raise SgcpError(f"--threshold: expected 0 .. 1, got {outputs.threshold}")
+    if outputs.form and (outputs.labels is False or outputs.form not in FORMATS):
+        raise SgcpError(
+            f"--format: expected {', '.join(FORMATS)}. They are traced from label maps, so leave "
+            "--no-labels out"
+        )
+    if outputs.form:
+        require("contourpy", "--format")
+    if not 0 <= smooth < 1:
+        raise SgcpError(f"--smooth: expected 0 (off) to below 1, got {smooth}")
+
+
+def render(
+    image: UInt8, labels: UInt8, segmenter: Segmenter, kinds: Iterable[str], alpha: float
+) -> dict[str, UInt8]:
+    """Return the images of some kinds for an image (H, W, 3) and its train ids (H, W).
+
+    Pixels without a class are black in colours and as they were in an overlay.
+    """
+    made = {"labels": labels}
+    if {"colors", "overlay"} & set(kinds):
+        made["colors"] = colorize(labels, segmenter.classes)
+    if "overlay" in kinds:
+        made["overlay"] = blend(image, made["colors"], alpha)
+        unknown = labels == IGNORE
+        if unknown.any():  # below --threshold alone
+            made["overlay"][unknown] = image[unknown]
+    return {kind: made[kind] for kind in kinds if kind in made}
+
+
+def write_classes(path: Path, segmenter: Segmenter, force: bool) -> None:
+    """Write what the values of the label maps mean, unless an earlier run has."""
+    rows = [
+        {"index": item.train_id, "name": item.name, "color": list(item.color),
+         "label_id": item.label_id}
+        for item in segmenter.classes
+    ]  # fmt: skip
+    content = to_json(rows)
+    before = path.read_bytes() if path.is_file() else b"" if path.exists() else None
+    if before == content.encode():
+        return
+    if before is not None and not force:
+        raise SgcpError(
+            f"{path}: names the classes of another model. Pass --force to overwrite it, or choose "
+            "another --out"
+        )
+    write_text(path, content)
