@@ -248,10 +248,11 @@ def package_submission(dataset: options.Dataset = None, quiet: options.Quiet = F
 def report(
     dataset: options.Dataset = None,
     against: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             metavar="FILE|REV:PATH",
-            help="validate.json of an earlier run to compare with, instead of params.yaml's.",
+            help="validate.json of an earlier run to compare with, instead of params.yaml's; "
+            "repeat for several.",
         ),
     ] = None,
     quiet: options.Quiet = False,
@@ -260,4 +261,4 @@ def report(
     _, section, layout = open_project(dataset, "report")
     from sgcp.stages.report import report as stage
 
-    stage(layout, section.report, against)
+    stage(layout, section.report, against or ())

@@ -39,7 +39,7 @@ from sgcp.datasets.custom_classes import (
 from sgcp.datasets.index import SPLITS
 from sgcp.datasets.raw import OnlyOnce, find_files, resolve_source
 from sgcp.media.images import read_label, read_label_colors, read_mode, read_size
-from sgcp.reporting.palettes import safe
+from sgcp.reporting.palettes import distinct
 
 Size = tuple[int, int]
 
@@ -319,7 +319,7 @@ def _propose_classes(seen: Proposal, values: list[LabelValues], lists: list[str]
             f"{MAX_CLASSES} are possible. Write {CLASSES} as docs/custom-dataset.md shows, or "
             "export label maps with one value for each class"
         )
-    spare = chain((color_code(*color) for color in safe(MAX_CLASSES).tolist()), range(2**24))
+    spare = chain((color_code(*color) for color in distinct(MAX_CLASSES).tolist()), range(2**24))
     used: set[int] = set()
     for name, codes in rows.items():
         wanted = codes[0] if seen.colored else colors.get(codes[0])

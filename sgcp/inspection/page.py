@@ -69,7 +69,7 @@ def browse_page(
         },
         legend=legend(dataset.classes),
         blend=round(100 * blend),
-        shared=_shared_sequences(summaries),
+        shared=shared_sequences(summaries),
     )
 
 
@@ -79,7 +79,7 @@ def _figure(classes: Sequence[SemanticClass], thumb: Thumb, address: str) -> dic
         return figure | {"truths": [], "shares": []}
     names = {item.train_id: item.name for item in classes} | {IGNORE: "ignored"}
     shares = [(float((thumb.label == i).mean()), name) for i, name in names.items()]
-    palettes = {"official": official(classes), "safe": safe(len(classes))}
+    palettes = {"official": official(classes), "safe": safe(classes)}
     return figure | {
         "truths": [(name, label_uri(thumb.label, colors)) for name, colors in palettes.items()],
         "shares": [(name, share) for share, name in sorted(shares, reverse=True) if share],
@@ -108,7 +108,7 @@ def _sequences(summaries: Summaries) -> list[str]:
     return sorted({name for split in summaries.values() for name in split.sequences})
 
 
-def _shared_sequences(summaries: Summaries) -> list[tuple[str, str]]:
+def shared_sequences(summaries: Summaries) -> list[tuple[str, str]]:
     """Return the sequences with images in several splits, and these splits."""
     where = {
         n: [s for s in summaries if n in summaries[s].sequences] for n in _sequences(summaries)
@@ -119,11 +119,13 @@ def _shared_sequences(summaries: Summaries) -> list[tuple[str, str]]:
 def _make_charts(classes: Sequence[SemanticClass], summaries: Summaries) -> list[Chart]:
     """Return the charts for which there are numbers: classes, coverage, sequences."""
     names = _sequences(summaries)
+    longest = max(len(classes), min(len(names), MOST_BARS))
+    height = max(180, longest * (len(summaries) * BAR + 6))
     counts = {s: [part.sequences[name] for name in names] for s, part in summaries.items()}
     charts = [
         _bars("Images of each sequence",
               "How many images of each city or recording are in each split.",
-              "sequence", list(map(printable, names)), counts, COUNTS, lambda count: count)
+              "sequence", list(map(printable, names)), counts, COUNTS, lambda count: count, height)
     ]  # fmt: skip
     labelled = {name: split for name, split in summaries.items() if split.labels}
     if not labelled:
@@ -134,11 +136,11 @@ def _make_charts(classes: Sequence[SemanticClass], summaries: Summaries) -> list
     return [
         _bars("Class shares of the labelled pixels",
               "How large a share of all labelled pixels each class has, by split.",
-              "class", names, pixels, SHARES, _percent),
+              "class", names, pixels, SHARES, _percent, height),
         _bars("Images with each class",
               "In how large a share of the labelled images each class occurs, by split.",
-              "class", names, images, SHARES, _percent),
-        _coverage(labelled),
+              "class", names, images, SHARES, _percent, height),
+        _coverage(labelled, height),
         *charts,
     ]  # fmt: skip
 
@@ -146,6 +148,7 @@ def _make_charts(classes: Sequence[SemanticClass], summaries: Summaries) -> list
 def _bars(
     title: str, summary: str, column: str, names: Sequence[str],
     values: Mapping[str, Sequence[float]], axis: alt.Axis, write: Callable[[Any], Cell],
+    height: int,
 ) -> Chart:  # fmt: skip
     """Return a bar for each name and split; ``write`` turns a value into a cell of the table."""
     shown = names[:MOST_BARS]
@@ -164,7 +167,7 @@ def _bars(
             color=_color(values),
             tooltip=[f"{column}:N", "split:N", alt.Tooltip("value:Q", format=".4~g")],
         )
-        .properties(width="container", height=max(60, len(shown) * (len(values) * BAR + 6)))
+        .properties(width="container", height=height)
     )
     if len(names) > MOST_BARS:
         summary += f" The first {MOST_BARS} of {len(names)} are drawn."
@@ -178,7 +181,7 @@ def _color(splits: Mapping[str, Any]) -> alt.Color:
     return alt.Color("split:N").scale(domain=list(splits), range=colors).title(None)
 
 
-def _coverage(labelled: Summaries) -> Chart:
+def _coverage(labelled: Summaries, height: int) -> Chart:
     counts = {
         name: np.histogram([share for share, _ in split.coverage], BINS, (0, 1))[0].tolist()
         for name, split in labelled.items()
@@ -197,7 +200,7 @@ def _coverage(labelled: Summaries) -> Chart:
             color=_color(labelled),
             tooltip=["split:N", alt.Tooltip("labelled:Q", format=".1%"), "images:Q"],
         )
-        .properties(width="container", height=220)
+        .properties(width="container", height=height)
     )
     step = 100 // BINS
     table = [[f"{step * place} .. {step * (place + 1)} %", *row]

@@ -30,8 +30,8 @@ STYLE = {
     "aria": False,  # the page describes the chart once, and not every bar
     "mark": {"aria": False},
     "view": {"stroke": None},
-    "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
-    "legend": {"labelFontSize": 12, "titleFontSize": 12, "orient": "top"},
+    "axis": {"labelFontSize": 14, "titleFontSize": 14, "titleFontWeight": "normal"},
+    "legend": {"labelFontSize": 14, "titleFontSize": 14, "orient": "top", "labelLimit": 400},
 }
 Cell = str | int | float | None
 
@@ -108,7 +108,7 @@ def label_uri(label: UInt8, colors: UInt8) -> str:
 
 def legend(classes: Sequence[SemanticClass]) -> list[tuple[str, str, str]]:
     """Return each class's name with its official and its safe colour as ``#rrggbb``."""
-    colors = zip(classes, official(classes), safe(len(classes)), strict=True)
+    colors = zip(classes, official(classes), safe(classes), strict=True)
     return [(c.name, f"#{bytes(one).hex()}", f"#{bytes(two).hex()}") for c, one, two in colors]
 
 

@@ -15,7 +15,7 @@ from sgcp.core.files import write_bytes
 from sgcp.datasets.classes import IGNORE, SemanticClass
 from sgcp.datasets.label_files import KEYWORD, Meaning
 from sgcp.media.images import NO_TEXT, UInt8
-from sgcp.reporting.palettes import lookup, official
+from sgcp.reporting.palettes import WRONG, lookup, official
 
 if TYPE_CHECKING:
     from sgcp.metrics.iou import ImageScore
@@ -26,7 +26,7 @@ BAND = 32  # rows to blend at once: their sums stay in the processor's cache
 LEGEND_WIDTH = 960  # of an image whose legend has text of its natural size
 FONT_SIZE = 13
 FONT = ImageFont.load_default(FONT_SIZE)
-WRONG, RIGHT = (214, 39, 40), (225, 225, 225)
+RIGHT = (225, 225, 225)
 
 
 def choose_images(images: Sequence[ImageScore], count: int) -> list[tuple[str, ImageScore]]:
@@ -83,7 +83,7 @@ def write_prediction(
 
 
 def error_map(label: UInt8, prediction: UInt8) -> UInt8:
-    """Paint wrong pixels red, right ones grey, ignored ones black: (H, W, 3)."""
+    """Paint wrong pixels orange, right ones grey, ignored ones black: (H, W, 3)."""
     painted = np.where((label == prediction)[..., None], RIGHT, WRONG).astype(np.uint8)
     painted[label == IGNORE] = 0
     return painted
@@ -97,7 +97,7 @@ def panel(
         "image": image,
         "ground truth": colorize(label, classes),
         "prediction": colorize(prediction, classes),
-        "errors (red)": error_map(label, prediction),
+        "errors": error_map(label, prediction),
     }
     height, width = label.shape
     if width > MAX_WIDTH:

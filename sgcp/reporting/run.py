@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class FinishedRun:
     """``speed.json``; None where this model was not timed."""
     corrupted: dict[str, Any] | None
     """What ``validate --corruptions`` wrote; None where it did not score this model."""
+    seeds: dict[str, Any] | None
+    """``summary.json`` of ``train --seeds``; None where no seed had these settings and images."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ def read_run(layout: Layout) -> FinishedRun:
         unfinished=_read_unfinished(layout),
         speed=of_this_model(layout.speed, "benchmark"),
         corrupted=of_this_model(layout.corrupted, "validate"),
+        seeds=_read_seeds(layout, scores),
     )
 
 
@@ -164,6 +167,21 @@ def read_examples(dataset: Dataset, run: FinishedRun) -> list[Example]:
         image = read_image(layout.raw / item.image)
         examples.append(Example(place, score, image, label, prediction))
     return examples
+
+
+def _read_seeds(layout: Layout, scores: dict[str, Any]) -> dict[str, Any] | None:
+    """Return mean and deviation over seeds, if this run's settings are those of one of them."""
+    if not layout.seeds.is_file():
+        return None
+    summary = read_json(layout.seeds, "sgcp train --seeds")
+    for seed in summary["seeds"]:
+        one = read_json(replace(layout, beside=f"seeds/{seed}").scores, "sgcp train --seeds")
+        if (
+            one["model"]["settings"] == scores["model"]["settings"]
+            and one["split_fingerprint"] == scores["split_fingerprint"]
+        ):
+            return summary
+    return None
 
 
 def _read_unfinished(layout: Layout) -> tuple[str, Curves] | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import altair as alt
 import pandas as pd
 
@@ -11,9 +14,10 @@ from sgcp.reporting.run import Earlier
 
 DOTS = 60  # a curve of at most this many rows marks each
 SHOWN = 0.01  # share of a true class from which a cell shows its number
-CELL, ROW, NAMES = 32, 24, 170  # pixels: of a cell, of a class's row, for names beside a matrix
-THIS, EARLIER = "this run", "earlier run"
-BLUE, GREY = "#4c78a8", "#8c959f"  # visible on white and on black
+CELL, ROW, NAMES = 36, 30, 190  # pixels: of a cell, of a class's row, for names beside a matrix
+THIS = "this run"
+BLUE, ORANGE = "#4c78a8", "#d55e00"  # visible on white and on black, as are these
+OTHERS = "#8c959f", "#009e73", "#aa8899"
 # Title, axis and number format of each curve that training writes.
 CURVES = {
     "loss": ("Training loss", "loss", "~g"),
@@ -41,62 +45,90 @@ def curve_chart(name: str, table: pd.DataFrame) -> Chart:
             y=alt.Y("value:Q", title=axis, axis=alt.Axis(format=pattern)),
             tooltip=["epoch:Q", alt.Tooltip("value:Q", title=axis, format=".4g")],
         )
-        .properties(width="container", height=180)
+        .properties(width="container", height=220)
     )
     change = f"from {rows[0][1]:.4g} to {rows[-1][1]:.4g}" if rows else "without a value"
     summary = f"{len(rows)} values over the epochs, {change}."
     return Chart(title, summary, drawing, ("epoch", axis), rows)
 
 
-def class_chart(classes: pd.DataFrame, earlier: Earlier | None) -> Chart:
-    """Return bars of IoU a class, best first, beside those of an earlier run.
+def class_chart(
+    classes: pd.DataFrame, earlier: Sequence[Earlier], seeds: dict[str, Any] | None
+) -> Chart:
+    """Return bars of IoU a class, best first, beside those of earlier runs.
 
     Args:
         classes: ``per_class.csv``.
+        seeds: the summary of this recipe over several seeds: a line of two standard deviations,
+            about the mean.
     """
     ranked = classes.sort_values("iou", ascending=False, kind="stable", na_position="last")
     names = [str(name) for name in ranked["class"]]
-    shown = {key: title for key, title in CLASS_COLUMNS.items() if key in ranked}
-    columns = ["class", *shown.values()]
-    rows: list[list[Cell]] = [
-        [str(row["class"]), *(per_cent(row[key]) for key in shown)]
-        for row in ranked.to_dict("records")
-    ]
+    table: dict[str, Sequence[Cell]] = {"class": names}
+    table |= {title: list(map(per_cent, ranked[key]))
+              for key, title in CLASS_COLUMNS.items() if key in ranked}  # fmt: skip
     iou = [to_number(share) for share in ranked["iou"]]
-    other, change = [], [""] * len(names)
-    if earlier is not None:
-        other = [earlier.scores["iou"].get(name) for name in names]
-        columns.append(f"IoU of the {EARLIER} %")
-        rows = [[*row, per_cent(share)] for row, share in zip(rows, other, strict=True)]
-        if earlier.comparable:
-            columns.append("difference, points")
+    texts = [percent(share) for share in iou]
+    runs = {THIS: (iou, texts)}
+    for one in earlier:
+        other = [one.scores["iou"].get(name) for name in names]
+        table[f"IoU of {one.source} %"] = list(map(per_cent, other))
+        runs[one.source] = other, [percent(share) for share in other]
+        if one.comparable:
             differences = list(map(points, iou, other))
-            rows = [[*row, text] for row, text in zip(rows, differences, strict=True)]
-            change = [f" ({text})" for text in differences]
-    runs = {THIS: zip(names, iou, change, strict=True)}
-    if other:
-        runs[EARLIER] = zip(names, other, [""] * len(names), strict=True)
-    # A row a class, a bar a run in it, with its number at the bar's end.
-    values = [
-        {"class": name, "run": run, "iou": share, "text": f"{percent(share)}{difference}"}
-        for run, shares in runs.items()
-        for name, share, difference in shares
-    ]
-    base = alt.Chart(alt.Data(values=values)).encode(
-        x=alt.X("iou:Q", title="IoU", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")),
-        y=alt.Y("class:N", sort=names, title=None),
-        yOffset=alt.YOffset("run:N", sort=list(runs)),
-        tooltip=["class:N", "run:N", alt.Tooltip("iou:Q", title="IoU", format=".2%")],
-    )
-    colors = alt.Scale(domain=list(runs), range=[BLUE, GREY][: len(runs)])
-    legend = alt.Legend(title=None) if other else None
-    bars = base.mark_bar().encode(color=alt.Color("run:N", scale=colors, legend=legend))
-    numbers = base.mark_text(align="left", dx=4, fontSize=10).encode(text="text:N")
-    height = alt.Step(ROW * (len(runs) + 1) // 2, **{"for": "position"})
-    drawing = (bars + numbers).properties(width="container", height=height)
+            table[f"difference from {one.source}, points"] = differences
+            if one is earlier[0]:
+                texts[:] = [f"{a} ({b})" for a, b in zip(texts, differences, strict=True)]
     best, worst = (f"{names[n]}, {percent(iou[n])} %" for n in (0, -1))
     summary = f"{len(names)} classes, best first: from {best}, to {worst}."
-    return Chart("IoU per class", summary, drawing, columns, rows)
+    spans = []
+    if seeds:
+        over = [seeds["iou"].get(name, {}) for name in names]
+        mean, std = ([one.get(key) for one in over] for key in ("mean", "std"))
+        table[f"mean of {len(seeds['seeds'])} seeds %"] = list(map(per_cent, mean))
+        table["standard deviation, points"] = list(map(per_cent, std))
+        summary += (
+            f" Orange: mean of {len(seeds['seeds'])} seeds, one standard deviation to either side."
+        )
+        spans = [
+            {"class": name, "run": THIS, "low": m - s, "high": m + s}
+            for name, m, s in zip(names, mean, std, strict=True)
+            if m is not None and s is not None
+        ]
+    rows = list(zip(*table.values(), strict=True))
+    return Chart("IoU per class", summary, _draw_bars(names, runs, spans), [*table], rows)
+
+
+def _draw_bars(
+    names: Sequence[str],
+    runs: Mapping[str, tuple[Sequence[float | None], Sequence[str]]],
+    spans: Sequence[Mapping[str, str | float]],
+) -> alt.TopLevelMixin:
+    """Return a row a class, in it a bar a run with its text, and a line from low to high."""
+    values = [
+        {"class": name, "run": run, "iou": share, "text": text}
+        for run, (shares, texts) in runs.items()
+        for name, share, text in zip(names, shares, texts, strict=True)
+    ]
+    y = alt.Y("class:N", sort=list(names), title=None)
+    offset = alt.YOffset("run:N", sort=list(runs))
+    base = alt.Chart(alt.Data(values=values)).encode(
+        x=alt.X("iou:Q", title="IoU", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")),
+        y=y,
+        yOffset=offset,
+        tooltip=["class:N", "run:N", alt.Tooltip("iou:Q", title="IoU", format=".2%")],
+    )
+    colors = alt.Scale(domain=list(runs), range=[BLUE, *OTHERS][: len(runs)])
+    legend = alt.Legend(title=None, columns=1) if len(runs) > 1 else None
+    layers = [
+        base.mark_bar().encode(color=alt.Color("run:N", scale=colors, legend=legend)),
+        base.mark_text(align="left", dx=8, fontSize=12).encode(text="text:N"),
+    ]
+    if spans:
+        lines = alt.Chart(alt.Data(values=list(spans))).mark_rule(strokeWidth=3, color=ORANGE)
+        layers.append(lines.encode(x="low:Q", x2="high:Q", y=y, yOffset=offset))
+    height = alt.Step(ROW * (len(runs) + 1) // 2, **{"for": "position"})
+    return alt.layer(*layers).properties(width="container", height=height)
 
 
 def confusion_chart(confusion: pd.DataFrame) -> Chart:
@@ -139,7 +171,7 @@ def _draw_matrix(confusion: pd.DataFrame, names: list[str]) -> alt.TopLevelMixin
     )
     texts = [
         written.transform_filter(test)
-        .mark_text(fontSize=12)
+        .mark_text(fontSize=13)
         .encode(text="number:N")
         .properties(name=name)
         for name, test in {"faint": alt.datum.share < 0.5, "strong": alt.datum.share >= 0.5}.items()

@@ -23,6 +23,7 @@ from sgcp.metrics.corruptions import tabulate_corruptions
 from sgcp.metrics.results import MEANS
 from sgcp.models import SGCPNET
 from sgcp.reporting.page import Cell, file_size, label_uri, legend, photo_uri, points, render
+from sgcp.reporting.palettes import WRONG
 from sgcp.reporting.run import Curves, Earlier, Example, FinishedRun
 from sgcp.reporting.run_charts import class_chart, confusion_chart, curve_chart
 
@@ -38,7 +39,7 @@ SCORED = (
 
 def render_run(
     run: FinishedRun,
-    earlier: Earlier | None,
+    earlier: Sequence[Earlier],
     examples: Sequence[Example],
     classes: tuple[SemanticClass, ...],
 ) -> str:
@@ -48,17 +49,19 @@ def render_run(
         SgcpError: ``speed.json`` lacks something.
     """
     epoch, later = run.unfinished or ("", {})
+    named = run.layout.dataset, run.card.provenance.get("recipe")
     return render(
         "report.html",
         dataset=run.layout.dataset,
-        title=f"{run.layout.dataset}: {percent(run.scores['miou'])} % mIoU",
+        title=f"{', '.join(filter(None, named))}: {percent(run.scores['miou'])} % mIoU",
         subtitle=_describe_data(run),
         headline=_headline(run, earlier),
         warnings=_warnings(run, earlier),
         made=_describe_making(run.layout.root),
-        class_chart=class_chart(run.classes, earlier),
+        class_chart=class_chart(run.classes, earlier, run.seeds),
         confusion=confusion_chart(run.confusion),
         legend=legend(classes),
+        wrong=WRONG,
         images=[_view(example) for example in examples],
         curves=_draw_curves("curve", run.curves),
         no_curves=_explain_missing_curves(run),
@@ -76,28 +79,31 @@ def _draw_curves(name: str, curves: Curves) -> dict[str, Any]:
     return {f"{name}-{n}": curve_chart(*item) for n, item in enumerate(curves.items(), 1)}
 
 
-def _headline(run: FinishedRun, earlier: Earlier | None) -> list[tuple[str, str, str]]:
-    """Return name and value of each mean score, with its difference from the earlier run."""
+def _headline(run: FinishedRun, earlier: Sequence[Earlier]) -> list[tuple[str, str, list[str]]]:
+    """Return name and value of each mean score, and how other runs and seeds differ."""
     rows = []
     for key, name in MEANS.items():
-        if (share := run.scores.get(key)) is not None:
-            below = ""
-            if earlier and earlier.comparable:
-                other = earlier.scores.get(key)
-                below = f"{points(share, other)} points from {percent(other)} %"
-            rows.append((name, percent(share), below))
+        if (share := run.scores.get(key)) is None:
+            continue
+        below = [
+            f"{percent(other)} -> {percent(share)} ({points(share, other)}), {one.source}"
+            for one in earlier
+            if one.comparable and (other := one.scores.get(key)) is not None
+        ]
+        if run.seeds and (over := run.seeds.get(key, {})).get("mean") is not None:
+            mean, std = percent(over["mean"]), percent(over["std"])
+            below.append(f"{mean}, standard deviation {std}, over {len(run.seeds['seeds'])} seeds")
+        rows.append((name, percent(share), below))
     return rows
 
 
-def _warnings(run: FinishedRun, earlier: Earlier | None) -> list[str]:
-    texts = []
-    if earlier and earlier.comparable:
-        texts.append(f"Compared with {earlier.source}.")
-    elif earlier:
-        texts.append(
-            f"The earlier run, {earlier.source}, is not comparable with this one, so no "
-            f"differences are shown. {'; '.join(earlier.differences)}."
-        )
+def _warnings(run: FinishedRun, earlier: Sequence[Earlier]) -> list[str]:
+    texts = [
+        f"The earlier run, {one.source}, is not comparable with this one, so no differences are "
+        f"shown. {'; '.join(one.differences)}."
+        for one in earlier
+        if not one.comparable
+    ]
     trained, scored = run.card.protocol, run.scores["protocol"]
     if trained != scored:
         texts.append(f"The model was trained with protocol {trained} and is scored on {scored}.")
@@ -106,11 +112,9 @@ def _warnings(run: FinishedRun, earlier: Earlier | None) -> list[str]:
 
 def _describe_data(run: FinishedRun) -> str:
     scores, card = run.scores, run.card
-    epoch, recipe = (card.provenance.get(key) for key in ("epoch", "recipe"))
+    epoch = card.provenance.get("epoch")
     network = f"SGCPNet with encoder {card.encoder}" if card.network == SGCPNET else card.network
     trained = "imported" if epoch is None else f"epoch {epoch}"
-    if recipe:
-        trained = f"recipe {recipe}, {trained}"
     if card.lineage:
         trained += f", {card.lineage}"
     return (
@@ -226,7 +230,7 @@ def _speed(run: FinishedRun) -> dict[str, Any]:
         )
         here = f"{usable_cores()} cores of {processor_name()}"
         if not run.speed["processor"].startswith(here):
-            text += f" This page was made on another: {here}."
+            return {"text": f"There are times of another machine alone; `{command}` measures here."}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         path = run.layout.speed
         raise SgcpError(f"{path}: damaged ({error!r}); run `{command}` again") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 
 
-def report(layout: Layout, settings: ReportSettings, against: str | None = None) -> None:
+def report(layout: Layout, settings: ReportSettings, against: Sequence[str] = ()) -> None:
     """Write ``layout.report``: a page of scores, curves, failures and provenance.
 
     Args:
-        against: an earlier run's metrics file, or ``REV:PATH``, relative to the working folder;
-            None: ``settings.against``, relative to the project's.
+        against: metrics files of earlier runs, or ``REV:PATH``, relative to the working folder;
+            none: ``settings.against``, relative to the project's.
 
     Raises:
         SgcpError: a file of the run is missing or of another run, or there is no such earlier one.
@@ -36,14 +37,14 @@ def report(layout: Layout, settings: ReportSettings, against: str | None = None)
     if not scorable and not layout.scores.is_file():
         raise SgcpError(f"{layout.scores}: not found. {score_needs(dataset.name)}")
     run = read_run(layout)
-    earlier = None
-    if source := against or settings.against:
+    earlier = []
+    for source in against or filter(None, [settings.against]):
         try:
             scores = read_metrics(source, Path() if against else layout.root)
         except SgcpError as error:
             raise SgcpError(f"{'--against' if against else 'report.against'}: {error}") from None
         differences = find_differences(["this run", source], [run.scores, scores])
-        earlier = Earlier(source, scores, differences)
+        earlier.append(Earlier(source, scores, differences))
     examples = read_examples(dataset, run)
     with building_folder(layout.report, key="report") as folder:
         write_text(folder / PAGE, render_run(run, earlier, examples, dataset.classes))

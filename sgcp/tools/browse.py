@@ -8,14 +8,14 @@ from typing import Any
 
 from rich.table import Table
 
-from sgcp.core.errors import SgcpError
+from sgcp.core.errors import SgcpError, shorten
 from sgcp.core.files import write_together
 from sgcp.core.findings import finding_table, group_by_kind, groups_to_json
 from sgcp.core.layout import Layout
 from sgcp.core.terminal import answer, percent, say
 from sgcp.datasets.index import SPLITS, read_dataset, spread
 from sgcp.inspection.checks import find_problems
-from sgcp.inspection.page import browse_page, contact_sheet
+from sgcp.inspection.page import browse_page, contact_sheet, shared_sequences
 from sgcp.inspection.splits import summarize_splits
 from sgcp.inspection.statistics import Thumb, describe_images
 from sgcp.media.images import encode_png
@@ -64,6 +64,9 @@ def browse(layout: Layout, images: int, split: str | None, blend: float) -> dict
         counts = (str(part.images), str(part.labels))
         table.add_row(name, *counts, *shares, str(len(part.sequences)))
     answer(table)
+    if shared := shared_sequences(summaries):
+        first = shorten((f"{name} ({where})" for name, where in shared), 1)
+        answer(f"sequences in several splits: {first}")
     if findings:
         answer(finding_table(group_by_kind(findings)))
     counted = {0: "nothing looks", 1: "1 thing looks"}.get(

@@ -22,7 +22,7 @@ from sgcp.datasets.index import SPLITS
 from sgcp.labelling import coco, cvat, label_studio, labelme, roboflow, voc, yolo
 from sgcp.labelling.objects import Export, LabelledImage, label_map
 from sgcp.media.images import read_photo, read_size, write_png
-from sgcp.reporting.palettes import safe
+from sgcp.reporting.palettes import distinct
 
 FORMATS: dict[str, ModuleType] = {
     "coco": coco, "cvat": cvat, "label-studio": label_studio, "labelme": labelme,
@@ -174,7 +174,7 @@ def _table(names: Sequence[str]) -> str:
     stream = io.StringIO()
     rows = csv.writer(stream, lineterminator="\n")
     rows.writerow(COLUMNS)
-    colors = safe(len(names)).tolist()
+    colors = distinct(len(names)).tolist()
     for number, (name, color) in enumerate(zip(names, colors, strict=True)):
         rows.writerow([name, number, "#{:02x}{:02x}{:02x}".format(*color)])
     rows.writerow([IGNORED, IGNORE, ""])

@@ -85,6 +85,20 @@ def test_a_run_has_one_colour_in_every_chart(page):
     assert len(set(scales)) == 1
 
 
+def test_titles_name_the_curve_and_shares_are_in_per_cent(page):
+    drawn = [vl_convert.vegalite_to_svg(specification, vl_version=VEGA_LITE)
+             for specification in read_page(page.read_text())]  # fmt: skip
+    for title, percent in {
+        "Training loss, sample": False,
+        "mIoU while training, sample": True,
+        "Pixel accuracy while training, sample": True,
+        "Learning rate, sample": False,
+        "IoU per class, sample": True,
+    }.items():
+        (svg,) = (svg for svg in drawn if f">{title}<" in svg)
+        assert ("%<" in svg) == percent, title
+
+
 def walk(node):
     """Yield every object of nested JSON."""
     if isinstance(node, dict):

@@ -7,6 +7,8 @@ import pytest
 from browsing import visiting
 from conftest import Project
 
+from sgcp.core.machine import processor_name, usable_cores
+
 pytestmark = pytest.mark.integration
 
 
@@ -23,8 +25,8 @@ def path(_trained, tmp_path_factory):
            "tasks": {"network": task}, "peak_mib": {}, "parameters": 607826,
            "gflop": 6.5}  # fmt: skip
     speed = {"model_sha256": other["model"]["sha256"], "size": [64, 128], "threads": 2,
-             "device": "cpu", "processor": "a processor", "tasks": {"network": "scores"},
-             "rows": [row]}  # fmt: skip
+             "device": "cpu", "processor": f"{usable_cores()} cores of {processor_name()}",
+             "tasks": {"network": "scores"}, "rows": [row]}  # fmt: skip
     (metrics / "speed.json").write_text(json.dumps(speed))
     project.ok("report", "--against", "earlier.json")
     return project.root / "data/reports/sample/report.html"
@@ -74,9 +76,35 @@ def test_line_moves_by_keyboard_and_shows_more_of_the_left_side(path):
             seen.append(image(visit))
         assert len(set(seen)) == 4
         line.press("End")
-        visit.page.locator(".viewer [data-side=left]:checked").first.focus()
-        visit.page.keyboard.press("ArrowRight")  # from the truth to the prediction
+        visit.page.locator("#legend [name=left]:checked").focus()
+        visit.page.keyboard.press("ArrowRight")  # from the image to the truth
         assert image(visit) not in seen
+
+
+def test_line_follows_the_pointer_on_the_image(path):
+    with visiting(path) as visit:
+        drawn(visit)
+        canvas = visit.page.locator(".viewer canvas").first
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        line = visit.page.locator(".viewer input[type=range]").first
+        visit.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 3)
+        visit.page.mouse.down()
+        visit.page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 3)
+        visit.page.mouse.up()
+        assert abs(float(line.input_value()) - 25) < 3
+
+
+def test_one_control_sets_the_sides_of_all_images(path):
+    with visiting(path) as visit:
+        drawn(visit)
+        sides = "[...document.querySelectorAll('.viewer canvas')].map((one) => one.toDataURL())"
+        before = visit.page.evaluate(sides)
+        visit.page.locator("#legend [name=right][value=errors]").check()
+        visit.page.wait_for_timeout(50)
+        after = visit.page.evaluate(sides)
+        assert len(before) == 2
+        assert all(one != other for one, other in zip(before, after, strict=True))
 
 
 def test_classes_switch_off_and_on_again_and_palettes_change_colours(path):

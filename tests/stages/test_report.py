@@ -60,9 +60,12 @@ def test_page_is_one_file_without_requests_and_its_links_exist(reported):
     assert all(address.startswith("data:") for address in asked), asked
     assert text.count("window.vegaEmbed=") == 1
     assert [path.name for path in (reported.root / PAGE).parent.iterdir()] == ["report.html"]
-    links = re.findall(r'<li>[^<]*<a href="([^"]+)"', text)
+    links = re.findall(r'<li>[^<]*<a href="([^"#]+)"', text)
     assert "../../../metrics/sample/validate.json" in links
     assert all((reported.root / PAGE).parent.joinpath(link).exists() for link in links), links
+    sections = re.findall(r'<li><a href="#([^"]+)"', text)
+    assert len(sections) == 8
+    assert all(f'<h2 id="{name}">' in text for name in sections)
 
 
 def test_page_shows_scores_settings_and_provenance(reported):
@@ -77,7 +80,8 @@ def test_page_shows_scores_settings_and_provenance(reported):
         card["provenance"]["train_split_fingerprint"],
         card["provenance"]["versions"]["torch"],
         "poly_power",
-        "SGCPNet with encoder sgcp, recipe quick, epoch",
+        "SGCPNet with encoder sgcp, epoch",
+        f"<h1>sample, quick: {100 * scores['miou']:.2f} % mIoU</h1>",
         f"trained on {len(card['trained_on'])} images",
     ):
         assert part in text, part
@@ -163,12 +167,40 @@ def test_difference_from_an_earlier_run_is_shown_for_each_class(trained, monkeyp
     iou = scores["iou"] | {"road": scores["iou"]["road"] - 0.1}
     edit(trained, "other.json", miou=scores["miou"] - 0.0123, iou=iou)
     text = report(trained, "--against", "other.json")
-    assert f"+1.23 points from {100 * scores['miou'] - 1.23:.2f} %" in text
+    before, now = 100 * scores["miou"] - 1.23, 100 * scores["miou"]
+    assert f"{before:.2f} -&gt; {now:.2f} (+1.23), other.json" in text
     assert f"{100 * scores['iou']['road']:.2f} (+10.00)" in text
-    assert "Compared with other.json" in text
     trained.set(sample__report__against="other.json")  # relative to the project
     Project(trained.root / "data").ok("report", "sample")
     assert page(trained) == text
+
+
+def test_several_earlier_runs_stand_side_by_side(trained):
+    scores = json.loads((trained.root / METRICS).read_text())
+    for name, lower in (("one.json", 0.01), ("two.json", 0.02)):
+        edit(trained, name, miou=scores["miou"] - lower)
+    text = report(trained, "--against", "one.json", "--against", "two.json")
+    assert "(+1.00), one.json" in text
+    assert "(+2.00), two.json" in text
+    assert "IoU of two.json %" in text
+    assert "difference from two.json, points" in text
+
+
+def test_seeds_of_this_recipe_are_error_bars(trained):
+    scores = json.loads((trained.root / METRICS).read_text())
+    folder = trained.root / "metrics/sample/seeds"
+    share = {"mean": 0.5, "std": 0.0321, "values": [0.5]}
+    summary = {"seeds": [41, 42], "miou": share, "iou": {"road": share}}
+    for name, content in (("41/", scores | {"model": {"settings": "other"}}), ("42/", scores)):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "validate.json").write_text(json.dumps(content))
+    (folder / "summary.json").write_text(json.dumps(summary))
+    text = report(trained)
+    assert "50.00, standard deviation 3.21, over 2 seeds" in text
+    assert "mean of 2 seeds %" in text
+    assert '"high": 0.5321' in text
+    (folder / "42/validate.json").write_text(json.dumps(scores | {"split_fingerprint": "x"}))
+    assert "over 2 seeds" not in report(trained)
 
 
 def test_earlier_run_that_is_missing_or_not_comparable_is_named(trained):
@@ -181,7 +213,7 @@ def test_earlier_run_that_is_missing_or_not_comparable_is_named(trained):
     text = report(trained, "--against", "other.json")
     assert "is not comparable with this one" in text
     assert "protocol: cityscapes-19 (this run); strict (other.json)" in text
-    assert "points from" not in text
+    assert "-&gt;" not in text
     assert "difference, points" not in text
 
 
@@ -263,15 +295,14 @@ def time_model(project: Project, **changes) -> None:
     (project.root / "metrics/sample/speed.json").write_text(json.dumps(speed | changes))
 
 
-def test_times_are_shown_of_this_model_alone_and_another_processor_is_marked(trained):
+def test_times_are_shown_of_this_model_on_this_processor_alone(trained):
     time_model(trained)
     text = report(trained)
     assert "12.25" in text
-    assert "made on another" not in text
     time_model(trained, processor="64 cores of Another")
     text = report(trained)
-    assert "on 64 cores of Another, 2 threads, cpu" in text
-    assert f"This page was made on another: {usable_cores()} cores of {processor_name()}." in text
+    assert "12.25" not in text
+    assert "There are times of another machine alone; `sgcp benchmark sample`" in text
     time_model(trained, model_sha256="0" * 64)
     text = report(trained)
     assert "12.25" not in text

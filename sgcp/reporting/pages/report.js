@@ -1,7 +1,7 @@
 // The image viewers. A viewer has a photo and two label maps, whose red channel is train id + 1,
 // or 0 where nothing is scored. Each of its views is painted when colours change; moving the line
 // between the two sides only puts them together anew.
-const WRONG = [230, 97, 1];
+const WRONG = JSON.parse(document.getElementById("legend")?.dataset.wrong ?? "[]");
 const buttons = [...document.querySelectorAll("#legend .classes button")];
 const viewers = [...document.querySelectorAll(".viewer")].map(openViewer);
 
@@ -20,13 +20,6 @@ function openViewer(figure) {
     for (const image of images) viewer.pixels[image.dataset.view] = readPixels(image);
   });
   figure.addEventListener("input", () => compose(viewer));
-  // The line follows a finger or a mouse as it follows the slider.
-  canvas.addEventListener("pointermove", (event) => {
-    if (event.buttons === 0) return;
-    const range = figure.querySelector("input[type=range]");
-    range.value = 100 * event.offsetX / canvas.clientWidth;
-    compose(viewer);
-  });
   return viewer;
 }
 
@@ -74,12 +67,17 @@ function paint(viewer, colors) {
 
 function compose({ figure, canvas, views }) {
   const context = canvas.getContext("2d");
-  const chosen = (side) => views[figure.querySelector(`[data-side=${side}]:checked`).value];
+  const chosen = (side) => views[document.querySelector(`[name=${side}]:checked`).value];
   const line = Math.round(canvas.width * figure.querySelector("input[type=range]").value / 100);
   context.putImageData(chosen("right"), 0, 0);
   context.putImageData(chosen("left"), 0, 0, 0, 0, line, canvas.height);
+  context.fillStyle = "#000";
+  context.fillRect(line - 2, 0, 4, canvas.height);
   context.fillStyle = "#fff";
   context.fillRect(line - 1, 0, 2, canvas.height);
+  context.beginPath();
+  context.arc(line, canvas.height / 2, canvas.width / 60, 0, 2 * Math.PI);
+  context.fill();
 }
 
 function repaint() {
