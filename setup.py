@@ -7,7 +7,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 FILES = ("params.yaml", "dvc.yaml", ".dvcignore", ".dvc/config")
-FOLDERS = ("pipeline/datasets", "pipeline/plots", "pipeline/splits")
+FOLDERS = ("pipeline/classes", "pipeline/datasets", "pipeline/plots", "pipeline/splits")
 
 
 class BuildWithProject(build_py):

@@ -18,6 +18,7 @@ from test_pipeline import Clone, new_clone
 from videos import make_video
 
 from sgcp.datasets.camvid import GROUPED, STRICT
+from sgcp.datasets.class_maps import read_class_map
 from sgcp.datasets.index import spread
 
 TINY_RECIPE = {
@@ -164,6 +165,17 @@ class World:
             exported = self.root / "exports" / form
             shutil.copytree(ROOT / "tests/labelling/exports" / form, exported)
             Image.fromarray(random_image(40, 60)).save(exported / "street.png")
+        names = [*read_class_map("mapillary-cityscapes")]
+        streets = self.root / "datasets/mapillary"
+        for split in ("training", "validation"):
+            for kind in ("images", "v1.2/labels"):
+                (streets / split / kind).mkdir(parents=True)
+            Image.fromarray(random_image(*SIZE)).save(streets / split / "images/a.jpg")
+            label = np.full(SIZE, names.index("nature--sky"), np.uint8)
+            label[10:] = names.index("construction--flat--road")
+            Image.fromarray(label).save(streets / split / "v1.2/labels/a.png")
+        config = {"labels": [{"name": name} for name in names]}
+        (streets / "config_v1.2.json").write_text(json.dumps(config))
         self.clone.commit("first")
         (self.root / "notes.txt").write_text("second")
         self.clone.commit("second")

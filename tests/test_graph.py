@@ -80,6 +80,7 @@ def test_listed_paths_are_those_of_the_layout(stage):
         "unfinished_curves",
         "origin",
         "stamps",
+        "seeds",
         "speed",
     }
     files = closure(ROOT / "sgcp" / "stages" / f"{stage}.py")

@@ -133,6 +133,7 @@ def train(
 @command(
     "sgcp validate camvid --flip --scale 1 --scale 1.25",
     "sgcp validate camvid --model camvid --split test --json scores.json",
+    "sgcp validate cityscapes --model camvid --map cityscapes-camvid",
     "sgcp validate cityscapes --predictions results/indices --encoding train-ids",
 )
 def validate(
@@ -171,6 +172,15 @@ def validate(
             help="Score corrupted images too: other colours, light, noise, blur, JPEG, fog.",
         ),
     ] = False,
+    class_map: Annotated[
+        str | None,
+        typer.Option(
+            "--map",
+            metavar="NAME|FILE",
+            help="Class map (CSV `from,to`) for a model of other classes, such as "
+            "cityscapes-camvid: the classes that model and dataset then share are scored.",
+        ),
+    ] = None,
     flip: options.Flip = False,
     scale: options.Scale = None,
     window: options.Window = None,
@@ -185,6 +195,7 @@ def validate(
     views = {"flip": flip or None, "scales": scale or None, "window": window}
     settings = override(section.validate_, split=split, **views)
     variant = [name_variant(section.validate_, settings), CORRUPTED * corruptions]
+    variant.append(f"map-{Path(class_map).stem}" if class_map else "")
     layout = replace(layout, variant="-".join(filter(None, variant)))
     if predictions is not None and model is not None:
         raise SgcpError("--predictions, --model: mutually exclusive. Give one of them")
@@ -192,14 +203,22 @@ def validate(
         raise SgcpError("--name: needs --predictions or --model")
     if encoding is not None and predictions is None:
         raise SgcpError("--encoding: needs --predictions")
-    if predictions is not None and (corruptions or any(views.values())):
+    if predictions is not None and (corruptions or class_map or any(views.values())):
         raise SgcpError(
-            "--corruptions, --flip, --scale, --window: apply to a model, not to --predictions"
+            "--corruptions, --map, --flip, --scale, --window: apply to a model, not to "
+            "--predictions"
         )
     if predictions is None:
         from sgcp.stages.validate import validate as stage
 
-        content = stage(layout, settings, params.machine, model, name, split is None, corruptions)
+        names = None
+        if class_map is not None:
+            from sgcp.datasets.class_maps import read_class_map
+
+            names = read_class_map(class_map)
+        content = stage(
+            layout, settings, params.machine, model, name, split is None, corruptions, names
+        )
     else:
         from sgcp.tools.score_predictions import score_predictions
 

@@ -34,10 +34,14 @@ def init(
 @command(
     "sgcp import-labels exports/cvat --out mine",
     "sgcp import-labels exports/coco --out mine --unlabelled background --val 0.1",
+    "sgcp import-labels datasets/mapillary --out streets --map mapillary-cityscapes",
 )
 def import_labels(
     source: Annotated[
-        Path, typer.Argument(metavar="EXPORT", help="Folder of an export, with its images.")
+        Path,
+        typer.Argument(
+            metavar="EXPORT", help="Folder of an export, with its images, or of a street dataset."
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the dataset.")],
     form: Annotated[
@@ -45,7 +49,8 @@ def import_labels(
         typer.Option(
             "--format",
             metavar="FORM",
-            help="coco, cvat, label-studio, labelme, roboflow, voc or yolo.",
+            help="coco, cvat, label-studio, labelme, roboflow, voc, yolo; bdd100k, mapillary, "
+            "mapillary-1.1, kitti, idd, a2d2, acdc, cityscapes, cityscapes-coarse.",
             show_default="what the folder looks like",
         ),
     ] = None,
@@ -63,16 +68,25 @@ def import_labels(
             metavar="X", help="Share of the images for validation, if the export has no splits."
         ),
     ] = 0.2,
+    class_map: Annotated[
+        str | None,
+        typer.Option(
+            "--map",
+            metavar="NAME|FILE",
+            help="Class map (CSV `from,to`) that renames and joins classes: mapillary-cityscapes, "
+            "idd-cityscapes, a2d2-cityscapes, cityscapes-camvid or your own.",
+        ),
+    ] = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Make images, label maps and classes.csv of the export of a labelling tool.
+    """Make images, label maps and classes.csv of an export of a labelling tool, or of a dataset.
 
     The result is a folder for `sgcp init --custom`. Later objects lie over earlier ones; in CVAT,
     higher ones over lower ones.
     """
     from sgcp.tools.import_labels import import_labels as tool
 
-    tool(source, out, form, unlabelled, val)
+    tool(source, out, form, unlabelled, val, class_map)
 
 
 @command("sgcp doctor", "sgcp doctor --json report.json")

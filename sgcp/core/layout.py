@@ -15,6 +15,13 @@ CORRUPTED = "corruptions"  # the variant of scores on corrupted images
 DATASET_NAMES: tuple[str, ...] = get_args(DatasetName)
 
 
+def shipped() -> Path:
+    """Return the folder of the files that the package carries for a new project."""
+    package = Path(__file__).parents[1]
+    inside = package / "project"
+    return inside if inside.is_dir() else package.parent
+
+
 @dataclass(frozen=True)
 class Layout:
     """The paths of one dataset."""

@@ -22,18 +22,13 @@ LAYOUTS = (
         "CamVid", rf"(?:701_StillsRaw_full|{SPLIT}annot)/{IMAGE}",
         "Use `sgcp download camvid --archive FILE...`"),
     ForeignLayout(
-        "BDD100K", rf"images/10k/{SPLIT}/{IMAGE}",
-        "Copy or link images/10k/SPLIT to images/SPLIT and labels/sem_seg/masks/SPLIT to "
-        "labels/SPLIT"),
+        "BDD100K", rf"images/10k/{SPLIT}/{IMAGE}", IMPORT),
     ForeignLayout(
         "Mapillary Vistas",
         rf"(?:training|validation)/(?:v\d\.\d/)?(?:images|labels|instances|panoptic)/{IMAGE}",
-        "Copy or link training/images to images/train and training/v1.2/labels (or v2.0) to "
-        "labels/train; validation likewise to val"),
+        IMPORT),
     ForeignLayout(
-        "KITTI", rf"training/image_2/{IMAGE}",
-        "Copy training/image_2 to images/train and training/semantic to labels/train, and move "
-        "some of both to images/val and labels/val"),
+        "KITTI", rf"training/image_2/{IMAGE}", IMPORT),
     ForeignLayout(
         "ADE20K", rf"images/training/{IMAGE}",
         "Rename annotations to labels, and in both folders training to train, validation to val",

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,24 @@ class Export:
     """Classes in the order of the tool; empty: it keeps no list."""
     left_out: Counter[str] = field(default_factory=Counter)
     """How much of what is left out: objects that are no areas."""
+
+
+class Form(Protocol):
+    """A module of an export's form, or a dataset's."""
+
+    @property
+    def NAME(self) -> str:  # noqa: N802
+        """What it is called in messages."""
+
+    def find(self, folder: Path) -> list[Path]:
+        """Return the files of this form below a folder; none: it is no such export."""
+
+    def read(self, folder: Path, files: list[Path]) -> Export:
+        """Read an export.
+
+        Raises:
+            SgcpError: damaged, or images are missing.
+        """
 
 
 def polygon(parts: Sequence[Sequence[float]]) -> Draw:

@@ -19,7 +19,6 @@ from rich.table import Table
 
 from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import percent, track
-from sgcp.datasets.ground_truth import read_ground_truth
 from sgcp.media.images import UInt8, read_image
 from sgcp.metrics.confusion import Counts, no_counts
 from sgcp.metrics.iou import score_counts
@@ -160,7 +159,7 @@ def score_corruptions(scorer: Scorer, items: Sequence[Item], workers: int) -> di
 
     def count(item: Item) -> list[Counts]:
         image = read_image(scorer.layout.raw / item.image)
-        truth = read_ground_truth(scorer.layout.prepared, item)
+        truth = scorer.read_truth(item)
         return [
             scorer.count(truth, function(image, value))
             for function, strengths in CORRUPTIONS.values()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sgcp.core.errors import SgcpError
+from sgcp.datasets.class_maps import share_classes
 from sgcp.datasets.ground_truth import GroundTruth, read_ground_truth
 from sgcp.inference.segmenter import translation
 from sgcp.inference.tta import PLAIN, Float32, InferenceOptions
@@ -42,6 +44,7 @@ class Scorer:
     Args:
         input_size: (height, width) of the network's input; None: as it was trained.
         options: test-time augmentation.
+        names: a class map, for a model of other classes than the dataset.
 
     Raises:
         SgcpError: the model has other classes than the dataset.
@@ -54,19 +57,27 @@ class Scorer:
         model: Segmenter,
         input_size: tuple[int, int] | None,
         options: InferenceOptions = PLAIN,
+        names: Mapping[str, str] | None = None,
     ) -> None:
-        self.layout, self.model, self.dataset = layout, model, dataset.name
+        self.layout, self.model = layout, model
         self.input_size, self.options = input_size, options
+        self.truth_ids: UInt8 | None = None
+        if names is None:
+            self.to_train_ids = translation(model, dataset.classes)
+        else:
+            dataset, self.truth_ids, self.to_train_ids = share_classes(
+                dataset, model.classes, names
+            )
+        self.dataset = dataset
         self.protocol = protocol_of(dataset)
         self.label_ids = self.protocol.label_id_of_train_id
-        self.to_train_ids = translation(model, dataset.classes)
 
     def score(self, item: Item) -> ScoredImage:
         """Segment one image and count it."""
         path = self.layout.raw / item.image
         image = read_image(path)
-        truth = read_ground_truth(self.layout.prepared, item)
-        if self.model.engine.labels:
+        truth = self.read_truth(item)
+        if self.model.engine.labels or self.truth_ids is not None:  # scores are of other classes
             labels, scores = self.model.segment(image, self.input_size, self.options), None
         else:
             found = self.model.predict(image, self.input_size, self.options)
@@ -77,6 +88,13 @@ class Scorer:
         except ValueError as error:
             raise SgcpError(f"{path}: {error}; prepare again") from None
         return ScoredImage(image, truth, prediction, counts, scores)
+
+    def read_truth(self, item: Item) -> GroundTruth:
+        """Read the ground truth of an image, in the classes that are scored."""
+        truth = read_ground_truth(self.layout.prepared, item)
+        if self.truth_ids is None:
+            return truth
+        return replace(truth, train_ids=self.truth_ids[truth.train_ids])
 
     def count(self, truth: GroundTruth, image: UInt8) -> Counts:
         """Segment an image (H, W, 3) that differs from the file, and count it."""

@@ -16,7 +16,6 @@ from sgcp.core.errors import SgcpError
 from sgcp.core.files import building_folder, json_digest
 from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import answer, percent, say, track, warn
-from sgcp.datasets.ground_truth import read_ground_truth
 from sgcp.datasets.index import (
     HOLDOUT,
     SPLITS,
@@ -60,6 +59,7 @@ def validate(
     name: str | None = None,
     own_split: bool = True,
     corruptions: bool = False,
+    class_map: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Score ``layout.model`` on a split of ``layout.prepared``; write ``layout.scores``.
 
@@ -73,6 +73,8 @@ def validate(
         own_split: score a model that was trained without one drive on that drive, instead of on
             ``settings.split``.
         corruptions: score corrupted images too.
+        class_map: for a model of other classes than the dataset; the classes that both then
+            have are scored.
 
     Returns:
         The content of the metrics file.
@@ -96,7 +98,9 @@ def validate(
     trained_on = read_trained(weights, segmenter.card, dataset)
     refuse_overlap(trained_on, items, advise_split(trained_on, dataset))
     refuse_stale(layout, dataset, items)
-    scorer = Scorer(layout, dataset, segmenter, settings.input_size, inference_options(settings))
+    options = inference_options(settings)
+    scorer = Scorer(layout, dataset, segmenter, settings.input_size, options, class_map)
+    dataset = scorer.dataset
 
     def score(item: Item) -> tuple[Counts, BoundaryCounts, bytes, Sample | None]:
         scored = scorer.score(item)
@@ -119,7 +123,7 @@ def validate(
     with building_folder(layout.panels, f"{settings.panels} {fingerprint_items(items)}") as folder:
         for place, chosen in choose_images(tally.images, settings.panels):
             pixels = imagecodecs.lz4_decode(predictions[chosen.image], header=True)
-            write_panel(folder / place, layout, dataset, named[chosen.image], pixels, digest)
+            write_panel(folder / place, scorer, named[chosen.image], pixels, digest)
         layout.snapshot.check()
     card = segmenter.card
     if (card.protocol, card.edition) != (dataset.protocol, dataset.edition):
@@ -196,14 +200,14 @@ def advise_split(trained_on: Mapping[str, str], dataset: Dataset) -> str:
 
 
 def write_panel(
-    stem: Path, layout: Layout, dataset: Dataset, item: Item, pixels: bytes | bytearray, model: str
+    stem: Path, scorer: Scorer, item: Item, pixels: bytes | bytearray, model: str
 ) -> None:
     """Write ``stem``.png and ``stem``.prediction.png of the train ids that ``model`` predicted."""
-    image, truth = read_image(layout.raw / item.image), read_ground_truth(layout.prepared, item)
+    image, truth = read_image(scorer.layout.raw / item.image), scorer.read_truth(item)
     prediction = np.frombuffer(pixels, np.uint8).reshape(truth.segments.shape)
-    label, classes = truth.train_ids[truth.segments], dataset.classes
+    label, classes = truth.train_ids[truth.segments], scorer.dataset.classes
     write_png(stem.with_suffix(".png"), panel(image, label, prediction, classes))
-    meaning = train_ids_of(classes, dataset.name)
+    meaning = train_ids_of(classes, scorer.dataset.name)
     meaning = replace(meaning, model=model, image=item.image_digest)
     write_prediction(stem.with_suffix(".prediction.png"), prediction, classes, meaning)
 

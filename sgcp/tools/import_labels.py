@@ -6,30 +6,33 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 from sgcp.core.errors import SgcpError, printable, shorten
 from sgcp.core.files import building_folder, json_digest, write_bytes, write_text
 from sgcp.core.machine import usable_cores
 from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import answer, say, track, warn
+from sgcp.datasets.class_maps import read_class_map
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.custom import IMAGES, LABELS
 from sgcp.datasets.custom_classes import CLASSES, COLUMNS, IGNORED, MAX_CLASSES, means_void
 from sgcp.datasets.foreign_layouts import OTHER_SPLITS
 from sgcp.datasets.index import SPLITS
 from sgcp.labelling import coco, cvat, label_studio, labelme, roboflow, voc, yolo
-from sgcp.labelling.objects import Export, LabelledImage, label_map
+from sgcp.labelling.objects import Export, Form, LabelledImage, label_map
+from sgcp.labelling.street import DATASETS
 from sgcp.media.images import read_photo, read_size, write_png
 from sgcp.reporting.palettes import distinct
 
-FORMATS: dict[str, ModuleType] = {
+FORMATS: dict[str, Form] = {
     "coco": coco, "cvat": cvat, "label-studio": label_studio, "labelme": labelme,
-    "roboflow": roboflow, "voc": voc, "yolo": yolo,
+    "roboflow": roboflow, "voc": voc, "yolo": yolo, **DATASETS,
 }  # fmt: skip
 COPIED = (".png", ".jpg", ".jpeg")
-NOT_NAMES = {*SPLITS, *OTHER_SPLITS, IMAGES, LABELS, "JPEGImages"}
+NOT_NAMES = {*SPLITS, *OTHER_SPLITS, IMAGES, LABELS, "JPEGImages", "leftImg8bit", "train_extra",
+             "rgb_anon", "image_2", "10k", "camera"}  # fmt: skip
 
 
 def import_labels(
@@ -38,6 +41,7 @@ def import_labels(
     form: str | None = None,
     unlabelled: str | None = None,
     val: float = 0.2,
+    class_map: str | None = None,
 ) -> None:
     """Write the folder that ``sgcp init --custom`` and ``custom.download.root`` take.
 
@@ -48,6 +52,7 @@ def import_labels(
         unlabelled: class of the pixels that no object covers; None: they are ignored.
         val: share of the images that becomes the validation split, if the export has no splits:
             the last ones by name, since neighbours resemble each other.
+        class_map: as ``read_class_map`` takes it: classes are renamed and joined by it.
 
     Raises:
         SgcpError: no export, a damaged one, or images are missing.
@@ -60,7 +65,9 @@ def import_labels(
     if foreign := {path.name for path in out.glob("*")} - {IMAGES, LABELS, CLASSES}:
         raise SgcpError(f"--out: {out} has other files ({shorten(foreign)}). Choose a new folder")
     found, files = _recognise(source, form)
-    export: Export = FORMATS[found].read(source, files)
+    export = FORMATS[found].read(source, files)
+    if class_map is not None:
+        _rename(export, read_class_map(class_map))
     names, void = _classes(export, unlabelled)
     say(
         f"{source}: {'' if form else 'looks like '}{FORMATS[found].NAME}, {len(export.images)} "
@@ -110,6 +117,27 @@ def _recognise(source: Path, form: str | None) -> tuple[str, list[Path]]:
         known = ", ".join(module.NAME for module in FORMATS.values())
         raise SgcpError(f"{source}: no export{f' of {form}' if form else ''} found. Known: {known}")
     return next(iter(found.items()))
+
+
+def _rename(export: Export, names: dict[str, str]) -> None:
+    """Replace the names of all classes.
+
+    Raises:
+        SgcpError: the export has others.
+    """
+    used = {shape.name for image in export.images for shape in image.shapes}.union(
+        export.names, *(image.painted.names.values() for image in export.images if image.painted)
+    )
+    if unknown := sorted(used - names.keys()):
+        raise SgcpError(f"--map: does not list {shorten(unknown)}. Add the rows")
+    export.names = [*dict.fromkeys(names[name] for name in names if name in used)]
+    for index, image in enumerate(export.images):
+        shapes = [replace(shape, name=names[shape.name]) for shape in image.shapes]
+        painted = image.painted and replace(
+            image.painted,
+            names={code: names[name] for code, name in image.painted.names.items()},
+        )
+        export.images[index] = replace(image, shapes=shapes, painted=painted)
 
 
 def _classes(export: Export, unlabelled: str | None) -> tuple[list[str], set[str]]:

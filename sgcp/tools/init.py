@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from sgcp.core.errors import SgcpError, shorten
 from sgcp.core.extras import install_command
 from sgcp.core.files import json_digest, read_text, read_yaml, write_text
+from sgcp.core.layout import shipped
 from sgcp.core.snapshot import GRAPH, PARAMS, digest_files
 from sgcp.core.terminal import answer, say, warn
 from sgcp.settings.load import load_params
@@ -29,7 +30,10 @@ CODE = "pipeline/code.yaml"
 CODE_HEAD = (
     "# Written by `sgcp init`: the code of each stage in the installed sgcp. Run it again after"
 )
-COPIED = (".dvcignore", ".dvc/config", "pipeline/datasets", "pipeline/plots", "pipeline/splits")
+COPIED = (
+    ".dvcignore", ".dvc/config", "pipeline/classes", "pipeline/datasets", "pipeline/plots",
+    "pipeline/splits",
+)  # fmt: skip
 COMPILED = (".c", ".pyd", ".so")  # differ between machines that give the same results
 MAX_FILE = 2**18  # bytes
 GITIGNORE = """\
@@ -144,7 +148,7 @@ def _has_stages(folder: Path) -> bool:
 
 def project_files(folder: Path, proposal: Proposal | None) -> dict[str, str]:
     """Return the content of each file of a new project, by name."""
-    root = PACKAGE / "project" if (PACKAGE / "project").is_dir() else PACKAGE.parent
+    root = shipped()
     paths = [path for name in COPIED for path in (root / name, *sorted((root / name).rglob("*")))]
     files = {path.relative_to(root).as_posix(): _text(path) for path in paths if path.is_file()}
     if not _in_git(folder):
@@ -271,7 +275,7 @@ def check_code(root: Path, stages: Sequence[str]) -> None:
     if not (root / CODE).is_file():
         return
     recorded = read_yaml(root / CODE)
-    source = PACKAGE / "project" if (PACKAGE / "project").is_dir() else PACKAGE.parent
+    source = shipped()
     code = stage_code(source)
     if not isinstance(recorded, Mapping) or any(
         recorded.get(stage) != code[stage] for stage in stages if stage in code

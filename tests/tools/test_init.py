@@ -54,7 +54,7 @@ def test_project_has_the_files_of_this_one(desk):
     for name in ("params.yaml", ".dvcignore", "pipeline/datasets/camvid.yaml"):
         assert (made / name).read_bytes() == (ROOT / name).read_bytes()
     assert {path.name for path in (made / "pipeline").iterdir()} == {
-        "code.yaml", "datasets", "plots", "splits",
+        "classes", "code.yaml", "datasets", "plots", "splits",
     }  # fmt: skip
     shown = output.splitlines()[-4:]
     assert shown[0].split() == ["cd", "new"]
@@ -220,7 +220,7 @@ def test_custom_folder_runs_through_the_stages(desk, unnamed):
     assert "2 train, 2 val, 1 test images" in output
     assert "6x8 (5)" in output
     assert "`dvc repro` for these stages" in output
-    assert table == "name,values,color\nclass_3,3,#ff2211\nclass_7,7,#ffffff\n"
+    assert table == "name,values,color\nclass_3,3,#ff2211\nclass_7,7,#0000ff\n"
     params = load_params(desk.root / "params.yaml")
     assert params.datasets == ("custom",)
     quick = params.custom.recipes["quick"]
@@ -323,7 +323,7 @@ def test_255_is_ignored_but_in_a_mask_of_two_values(desk, unnamed):
     label = halves(0, 4)
     label[0] = 255
     save(paths[0], label)
-    assert ground(desk, unnamed)[1].endswith("class_4,4,#ffffff\nignore,255,\n")
+    assert ground(desk, unnamed)[1].endswith("class_4,4,#0000ff\nignore,255,\n")
 
 
 def test_palette_gives_the_colours(desk, unnamed):
