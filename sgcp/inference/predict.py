@@ -15,6 +15,13 @@ def resize_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
+def choose_labels(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the best class (B, H, W) uint8 of each pixel of logits (B, K, h, w), resized."""
+    # max().indices is several times faster than argmax on a CPU, and equal.
+    labels: Tensor = resize_logits(logits, size).max(dim=1).indices  # (B, H, W)
+    return labels.to(torch.uint8)
+
+
 class Predictor(nn.Module):
     """Normalise, run the network, resize its scores, take the best class."""
 
@@ -22,6 +29,13 @@ class Predictor(nn.Module):
         super().__init__()
         self.network = network
         self.normalize = normalize
+
+    @torch.inference_mode()
+    def score(self, image: Tensor) -> Tensor:
+        """Return the logits (B, K, h, w) float32 of (B, 3, H, W) uint8 RGB."""
+        x = self.normalize(image).contiguous(memory_format=torch.channels_last)
+        logits: Tensor = self.network(x)
+        return logits.float()
 
     @torch.inference_mode()
     def forward(self, image: Tensor, size: tuple[int, int] | None = None) -> Tensor:
@@ -33,8 +47,4 @@ class Predictor(nn.Module):
         Returns:
             (B, height, width) uint8 train ids.
         """
-        x = self.normalize(image).contiguous(memory_format=torch.channels_last)
-        logits = resize_logits(self.network(x).float(), size or (image.shape[-2], image.shape[-1]))
-        # max().indices is several times faster than argmax on a CPU, and equal.
-        labels: Tensor = logits.max(dim=1).indices  # (B, H, W)
-        return labels.to(torch.uint8)
+        return choose_labels(self.score(image), size or (image.shape[-2], image.shape[-1]))

@@ -26,7 +26,7 @@ from sgcp.reporting.panels import choose_images
 TYPES = dict.fromkeys(("image", "class", "category", "actual", "predicted"), "str") | dict.fromkeys(
     ("miou", "pixel_accuracy", "iou", "share"), "float64"
 )
-CURVES = ("loss", "miou", "pixel_accuracy", "lr")
+CURVES = ("loss", "validation_loss", "miou", "pixel_accuracy", "lr")
 CURVES_METRICS = "metrics.json"  # beside the curves, by DVCLive
 SCORED = (
     "model", "images", "input_size", "flip", "scales", "window", "engine", "precision", "panels",

@@ -21,6 +21,7 @@ OTHERS = "#8c959f", "#009e73", "#aa8899"
 # Title, axis and number format of each curve that training writes.
 CURVES = {
     "loss": ("Training loss", "loss", "~g"),
+    "validation_loss": ("Validation loss", "cross-entropy", "~g"),
     "miou": ("mIoU while training", "mIoU", ".0%"),
     "pixel_accuracy": ("Pixel accuracy while training", "pixel accuracy", ".0%"),
     "lr": ("Learning rate", "learning rate", "~g"),

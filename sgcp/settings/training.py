@@ -8,7 +8,7 @@ from pydantic import Field
 from sgcp.settings.base import Count, Factor, PathText, Section, Seed, Side, Size, Split
 
 # Settings of a recipe that learns from all labelled images, and chooses nothing by them.
-ALL_LABELLED = {"split": "trainval", "validate_split": None, "keep": "last"}
+ALL_LABELLED = {"split": "trainval", "validate_split": None, "keep": "last", "patience": None}
 SMALLEST = 8  # pixels of a crop's side, of which an extra loss uses one
 
 
@@ -31,7 +31,10 @@ class TrainSettings(Section):
     init: PathText | None
     """Model to begin with: ours (its folder), or an authors' checkpoint; null: none."""
     epochs: Count
-    """Passes over the training split."""
+    """Passes over the training split; with ``max_minutes``, at most."""
+    max_minutes: Annotated[float, Field(gt=0)] | None
+    """Minutes of training and validation, to which the number of epochs and the schedule are
+    fitted after each epoch; null: no limit."""
     batch_size: Annotated[int, Field(ge=2)]
     """Images a step, over all processes together; 2 at least, for batch norm."""
     optimizer: Literal["sgd", "adamw"]
@@ -98,6 +101,8 @@ class TrainSettings(Section):
     """Epochs between two validations; the last epoch is always validated."""
     validate_split: Split | None
     """Split that chooses the best epoch, or null: none, and the last is kept."""
+    patience: Annotated[int, Field(ge=1)] | None
+    """Validations without a better mIoU after which training ends; null: it does not."""
     keep: Literal["best", "last"]
     """Which epoch becomes ``model.safetensors``."""
 
@@ -125,6 +130,8 @@ class TrainSettings(Section):
             return "teacher: has no effect without distill, its weight, and the reverse. Set both"
         if self.validate_split is None and self.keep == "best":
             return "keep: 'best' needs a split to choose by, and validate_split is null. Set 'last'"
+        if self.patience is not None and self.validate_split is None:
+            return "patience: counts validations, and validate_split is null. Set it to null"
         if self.init is not None and self.encoder_weights is not None:
             return "init: brings an encoder; set encoder_weights to null, or init"
         if self.network != "sgcpnet":

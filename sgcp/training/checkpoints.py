@@ -29,6 +29,8 @@ class Progress:
     """Settings, code and data that the run belongs to: another run's checkpoint is not resumed."""
     epoch: int = 0
     """Finished epochs."""
+    epochs: int = 0
+    """Epochs of the whole run, as planned by now; 0: it has not begun."""
     step: int = 0
     """Finished steps of the epoch in progress."""
     losses: list[float | None] = field(default_factory=list)
@@ -42,6 +44,8 @@ class Progress:
     """One row an epoch: what DVCLive logs, replayed after a resume."""
     seconds: float = 0.0
     """Training time so far, over all sessions, without validation."""
+    validated: float = 0.0
+    """Seconds of validation, likewise."""
     waited: float = 0.0
     """Seconds of it spent waiting for data."""
     images: int = 0

@@ -95,6 +95,7 @@ class Reporter:
 
     def epoch(self, progress: Progress) -> None:
         """Log the epochs that are not logged yet."""
+        self.epochs = progress.epochs or self.epochs
         for row in progress.history[self.logged :]:
             self.logged += 1
             if "miou" in row:
@@ -113,4 +114,4 @@ class Reporter:
                 f"{self._title(progress.epoch)}  loss {loss}{miou}  "
                 f"{row['images_per_second']:.1f} images/s, {row['waiting']:.1%} waiting for data"
             )
-        self.bar.update(self.task, **self.shown)
+        self.bar.update(self.task, total=self.epochs * self.images, **self.shown)

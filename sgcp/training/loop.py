@@ -15,18 +15,21 @@ from torch.nn import functional as F
 from sgcp.core.errors import SgcpError
 from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import say
+from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.loader import EpochSampler, Loader, SegmentationDataset, batches
 from sgcp.datasets.transforms import is_labelled
-from sgcp.inference.predict import Predictor
+from sgcp.inference.predict import Predictor, choose_labels
 from sgcp.metrics.confusion import count_pairs
 from sgcp.metrics.iou import mean_iou, share
 from sgcp.models.card import input_size
 from sgcp.training.checkpoints import Checkpoints, Progress
+from sgcp.training.kernels.banded_cross_entropy import segmentation_loss
 from sgcp.training.run import Run
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from sgcp.settings import TrainSettings
     from sgcp.training.log import Reporter
 
 # Reading a loss waits for the device; a GPU may run ahead by this many steps.
@@ -59,23 +62,20 @@ def fit(
     Returns:
         The finished run; ``run.learnt`` holds the weights of the last epoch.
     """
-    settings = run.settings
     progress = checkpoints.restore()
+    progress.epochs = progress.epochs or run.settings.epochs
+    run.horizon.epochs = progress.epochs
     note_threads(progress, run.fabric)
     if progress.epoch or progress.step:
         reporter.resume(progress, len(data.train))
-    while progress.epoch < settings.epochs:
+    while progress.epoch < progress.epochs and not out_of_patience(progress, run.settings):
         row = train_one_epoch(run, data, progress, checkpoints, reporter)
-        last = progress.epoch + 1 == settings.epochs
-        due = last or (progress.epoch + 1) % settings.validate_every == 0
-        if data.validate is not None and due:
+        plan_epochs(run, progress)
+        due = (progress.epoch + 1) % run.settings.validate_every == 0
+        if data.validate is not None and (due or progress.epoch + 1 == progress.epochs):
             checkpoints.save(progress)  # validation may take long
             reporter.validating(progress)
-            row |= evaluate(run, data.validate)
-            if row["miou"] > progress.best_miou:  # the first of equals stays
-                progress.best_miou, progress.best_epoch = row["miou"], progress.epoch + 1
-                weights = run.learnt.state_dict()
-                progress.best_weights = {key: value.cpu().clone() for key, value in weights.items()}
+            row |= validate(run, data.validate, progress)
         progress.history.append(row)
         progress.epoch, progress.step, progress.losses = progress.epoch + 1, 0, []
         checkpoints.save_if_due(progress)
@@ -86,6 +86,38 @@ def fit(
             checkpoints.clear()
             raise
     return progress
+
+
+def plan_epochs(run: Run, progress: Progress) -> None:
+    """Fit the number of epochs to the time budget, if there is one, now that an epoch is trained.
+
+    What it depends on is in the checkpoints, so a resumed run goes on with the same schedule.
+    """
+    minutes = run.settings.max_minutes
+    if minutes is None:
+        return
+    done, spent = progress.epoch + 1, progress.seconds + progress.validated
+    more = max(0, int((60 * minutes - spent) / (spent / done)))
+    fitted = min(run.settings.epochs, done + more)
+    progress.epochs = run.horizon.epochs = run.fabric.broadcast(fitted)
+
+
+def out_of_patience(progress: Progress, settings: TrainSettings) -> bool:
+    """Return whether so many validations gave no better mIoU that training is to end."""
+    worse = sum("miou" in row for row in progress.history[progress.best_epoch :])
+    return settings.patience is not None and worse >= settings.patience
+
+
+def validate(run: Run, dataset: SegmentationDataset, progress: Progress) -> dict[str, float]:
+    """Score the epoch in progress, and keep its weights if they are the best so far."""
+    before = time.perf_counter()
+    row = evaluate(run, dataset)
+    progress.validated += time.perf_counter() - before
+    if row["miou"] > progress.best_miou:  # the first of equals stays
+        progress.best_miou, progress.best_epoch = row["miou"], progress.epoch + 1
+        weights = run.learnt.state_dict()
+        progress.best_weights = {key: value.cpu().clone() for key, value in weights.items()}
+    return row
 
 
 def note_threads(progress: Progress, fabric: Fabric) -> None:
@@ -239,6 +271,9 @@ def network_inputs(
 def evaluate(run: Run, dataset: SegmentationDataset) -> dict[str, float]:
     """Score ``run.learnt`` on single images, over all processes, at the labels' own size.
 
+    The loss is the mean cross-entropy of the labelled pixels, without the weights, smoothing and
+    further losses of training.
+
     Raises:
         SgcpError: no pixel of the split is scored.
     """
@@ -249,14 +284,26 @@ def evaluate(run: Run, dataset: SegmentationDataset) -> dict[str, float]:
     predictor = Predictor(network, run.normalize)
     classes = dataset.num_classes
     confusion = np.zeros((classes, classes), np.int64)
+    losses = np.zeros(2)
     mine = range(fabric.global_rank, len(dataset), fabric.world_size)
     for image, label in network_inputs(fabric, dataset, mine, run.settings.input_side):
-        prediction = predictor(image, (label.shape[0], label.shape[1]))[0].cpu().numpy()
+        logits = predictor.score(image)
+        prediction = choose_labels(logits, (label.shape[0], label.shape[1]))[0].cpu().numpy()
         confusion += count_pairs(label.numpy(), prediction, 256)[:classes, :classes]
+        pixels = int((label != IGNORE).sum())
+        losses += [
+            pixels * float(segmentation_loss(logits, label[None].to(logits.device), 0.0)),
+            pixels,
+        ]
     on_device = torch.from_numpy(confusion).to(fabric.device)
     total: Any = fabric.all_reduce(on_device, reduce_op="sum")
+    sums: Any = fabric.all_reduce(torch.from_numpy(losses).to(fabric.device), reduce_op="sum")
     counts = total.cpu().numpy()
     miou = mean_iou(counts)
     if math.isnan(miou):
         raise SgcpError("train.validate_split: the split has no scored pixel; choose another")
-    return {"miou": miou, "pixel_accuracy": float(share(counts.trace(), counts.sum()))}
+    return {
+        "miou": miou,
+        "pixel_accuracy": float(share(counts.trace(), counts.sum())),
+        "validation_loss": float(sums[0] / sums[1]),
+    }

@@ -91,7 +91,7 @@ def write_models(
 
     last = network.state_dict()
     best = settings.keep == "best"
-    weights, epoch = progress.best_weights if best else last, settings.epochs
+    weights, epoch = progress.best_weights if best else last, progress.epoch
     kept = progress.best_epoch if best else epoch
     temperature = calibrate(weights)
     of_last = temperature if kept == epoch else calibrate(last)

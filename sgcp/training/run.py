@@ -22,6 +22,19 @@ if TYPE_CHECKING:
 
 
 @dataclass
+class Horizon:
+    """How many steps the schedule spans; a time budget moves it."""
+
+    steps_per_epoch: int
+    epochs: int
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run."""
+        return self.steps_per_epoch * self.epochs
+
+
+@dataclass
 class Run:
     """Everything that one training run moves forward."""
 
@@ -33,6 +46,7 @@ class Run:
     optimizer: Any
     schedule: LambdaLR
     """Stepped once a training step."""
+    horizon: Horizon
     settings: TrainSettings
     compiled: bool
     """Whether ``wrapped`` is compiled. Rounding differs, so no run resumes as the other kind."""
@@ -85,8 +99,8 @@ def start(
         torch.nn.SyncBatchNorm.convert_sync_batchnorm(trained)
     shape = (settings.batch_size // fabric.world_size, 3, *settings.crop)
     optimizer = make_optimizer(trained, getattr(network, "encoder", None), settings)
-    total = steps * settings.epochs
-    called = compile_network(fabric, trained, shape, total, compiling)
+    horizon = Horizon(steps, settings.epochs)
+    called = compile_network(fabric, trained, shape, horizon.steps, compiling)
     wrapped, optimizer = fabric.setup(called, optimizer)
     average = None
     if settings.average:
@@ -100,7 +114,8 @@ def start(
         wrapped=wrapped,
         normalize=normalize.to(fabric.device),
         optimizer=optimizer,
-        schedule=LambdaLR(optimizer, lambda step: rate_factor(step, total, settings)),
+        schedule=LambdaLR(optimizer, lambda step: rate_factor(step, horizon.steps, settings)),
+        horizon=horizon,
         settings=settings,
         compiled=called is not trained,
         average=average,

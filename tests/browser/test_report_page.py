@@ -55,7 +55,7 @@ def image(visit) -> str:
 def test_page_draws_everything_fits_and_is_accessible(path, width, dark):
     with visiting(path, width=width, dark=dark) as visit:
         drawn(visit)
-        assert visit.page.locator(".chart svg").count() == 6
+        assert visit.page.locator(".chart svg").count() == 7
         assert visit.page.locator(".viewer").count() == 2
         assert visit.width_needed() <= width
         assert visit.flaws() == []
