@@ -415,13 +415,13 @@ def test_predictions_with_options_by_hand_go_beside_the_tracked_ones(trained):
 def test_a_network_sees_images_at_the_size_that_it_was_trained_at(prepared, monkeypatch):
     from sgcp.inference.predict import Predictor
 
-    seen, forward = set(), Predictor.forward
+    seen, score = set(), Predictor.score
 
-    def record(self, image, size=None):
+    def record(self, image):
         seen.add(tuple(image.shape[2:]))
-        return forward(self, image, size)
+        return score(self, image)
 
-    monkeypatch.setattr(Predictor, "forward", record)
+    monkeypatch.setattr(Predictor, "score", record)
     prepared.set(sample__train__input_side=32, sample__train__crop=[32, 32])
     prepared.ok("train", "sample")
     assert seen == {(32, 64)}
