@@ -35,12 +35,15 @@ def init(
     "sgcp import-labels exports/cvat --out mine",
     "sgcp import-labels exports/coco --out mine --unlabelled background --val 0.1",
     "sgcp import-labels datasets/mapillary --out streets --map mapillary-cityscapes",
+    "sgcp import-labels exports/cvat exports/coco --out both",
 )
 def import_labels(
-    source: Annotated[
-        Path,
+    sources: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="EXPORT", help="Folder of an export, with its images, or of a street dataset."
+            metavar="EXPORT...",
+            help="Folder of an export, with its images, or of a street dataset; several are joined "
+            "into one dataset, a folder each.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the dataset.")],
@@ -68,13 +71,14 @@ def import_labels(
             metavar="X", help="Share of the images for validation, if the export has no splits."
         ),
     ] = 0.2,
-    class_map: Annotated[
-        str | None,
+    class_maps: Annotated[
+        list[str] | None,
         typer.Option(
             "--map",
             metavar="NAME|FILE",
             help="Class map (CSV `from,to`) that renames and joins classes: mapillary-cityscapes, "
-            "idd-cityscapes, a2d2-cityscapes, cityscapes-camvid or your own.",
+            "idd-cityscapes, a2d2-cityscapes, cityscapes-camvid or your own. Of several exports, "
+            "repeat it for each, - for none.",
         ),
     ] = None,
     quiet: options.Quiet = False,
@@ -86,7 +90,7 @@ def import_labels(
     """
     from sgcp.tools.import_labels import import_labels as tool
 
-    tool(source, out, form, unlabelled, val, class_map)
+    tool(sources, out, form, unlabelled, val, class_maps or ())
 
 
 @command("sgcp doctor", "sgcp doctor --json report.json")

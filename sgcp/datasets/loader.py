@@ -160,6 +160,9 @@ def explaining_killed_workers() -> Iterator[None]:
         ) from None
 
 
+AGAIN = 2**24  # epochs from an image's first time in an epoch to its second
+
+
 class EpochSampler(Sampler[tuple[int, int]]):
     """Shuffle a split anew each epoch: yields (epoch, index), a function of seed and epoch alone.
 
@@ -169,10 +172,22 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     Args:
         batch: images a step over all processes together.
+        weights: how often each image comes in an epoch; fractions by chance. None: once. Its
+            second time is yielded as of another epoch, so that it is augmented otherwise.
     """
 
-    def __init__(self, length: int, batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
-        self.length, self.batch, self.seed, self.rank, self.world = length, batch, seed, rank, world
+    def __init__(
+        self,
+        length: int,
+        batch: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        self.batch, self.seed, self.rank, self.world = batch, seed, rank, world
+        self.sums = np.cumsum(weights) if weights else None
+        self.length = length if self.sums is None else round(float(self.sums[-1]))
         self.seek(epoch=0, step=0)
 
     def seek(self, epoch: int, step: int) -> None:
@@ -190,12 +205,27 @@ class EpochSampler(Sampler[tuple[int, int]]):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(self.length, generator=generator).tolist()
+        keys = [(self.epoch, index) for index in range(self.length)]
+        if self.sums is not None:  # systematic sampling: no image comes two times too often
+            start = float(torch.rand((), generator=generator))
+            points = (np.arange(self.length) + start) * (self.sums[-1] / self.length)
+            chosen = np.searchsorted(self.sums, points, side="right").tolist()
+            before = np.arange(self.length) - np.searchsorted(chosen, chosen)
+            keys = [
+                (self.epoch + AGAIN * time, index)
+                for time, index in zip(before.tolist(), chosen, strict=True)
+            ]
         first = self.step * self.batch + self.rank
-        return ((self.epoch, index) for index in order[first : self.take : self.world])
+        return (keys[place] for place in order[first : self.take : self.world])
 
 
 def train_loader(
-    dataset: SegmentationDataset, batch_size: int, workers: int, rank: int = 0, world: int = 1
+    dataset: SegmentationDataset,
+    batch_size: int,
+    workers: int,
+    rank: int = 0,
+    world: int = 1,
+    weights: Sequence[float] | None = None,
 ) -> tuple[Loader, EpochSampler]:
     """Return a shuffling loader and its sampler, which ``seek``s before each pass.
 
@@ -203,14 +233,18 @@ def train_loader(
 
     Args:
         batch_size: images a step over all processes together.
+        weights: as of ``EpochSampler``.
 
     Raises:
         SgcpError: the batch exceeds the split, is no multiple of the processes, or leaves a
             process less than two images; or as ``worker_context``.
     """
-    problem = ""
-    if batch_size > len(dataset):
-        problem = f"exceeds the {len(dataset)} images of the split"
+    problem, sampler = (
+        "",
+        EpochSampler(len(dataset), batch_size, dataset.seed, rank, world, weights),
+    )
+    if batch_size > sampler.length:
+        problem = f"exceeds the {sampler.length} images of an epoch"
     elif batch_size % world:
         problem = f"is no multiple of the {world} processes that share it"
     elif batch_size // world < 2:
@@ -221,7 +255,6 @@ def train_loader(
     if problem:
         raise SgcpError(f"train.batch_size: {batch_size} {problem}")
     context = worker_context(__name__) if workers else None
-    sampler = EpochSampler(len(dataset), batch_size, dataset.seed, rank, world)
     if workers == 0:
         dataset.use_threads()
     loader = DataLoader(

@@ -21,6 +21,8 @@ class TrainSettings(Section):
     """Split to learn from; ``trainval``: two of them, once nothing is left to be chosen."""
     holdout: PathText | None
     """Drive (city, recording or folder) of train and val that is scored, not learnt; null: none."""
+    weights: dict[str, Annotated[float, Field(gt=0, le=1000)]]
+    """How often the images of a drive, as of ``holdout``, come in an epoch; else once."""
     network: PathText
     """``sgcpnet``, another name of ``sgcp.models.NETWORKS``, or ``package.module:function``."""
     encoder: Literal["sgcp", "mobilenet_v3_small"]

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from lightning_fabric import Fabric, seed_everything
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from sgcp.core.errors import SgcpError
+from sgcp.core.errors import SgcpError, shorten
 from sgcp.core.files import code_digest, only_writer
 from sgcp.core.machine import keep_freed_memory, usable_cores
 from sgcp.core.parallel import map_threads
@@ -220,11 +220,26 @@ def make_data(inputs: Inputs, fabric: Fabric) -> Data:
     )
     if inputs.initial.teacher:
         learned.scores = ask_teacher(inputs, inputs.initial.teacher, learned, fabric)
+    weights = weigh_drives(inputs.learned, settings.weights)
     loader, sampler = train_loader(
-        learned, settings.batch_size, workers, fabric.global_rank, fabric.world_size
+        learned, settings.batch_size, workers, fabric.global_rank, fabric.world_size, weights
     )
     scored = SegmentationDataset(inputs.scored, *folders) if inputs.scored else None
     return Data(loader, sampler, scored)
+
+
+def weigh_drives(items: Sequence[Item], weights: Mapping[str, float]) -> list[float] | None:
+    """Return how often each image comes in an epoch; None: each once.
+
+    Raises:
+        SgcpError: there are no images of a drive that is weighed.
+    """
+    drives = {item.drive for item in items}
+    if unknown := sorted(weights.keys() - drives):
+        raise SgcpError(
+            f"train.weights: no images of {shorten(unknown)}. Choose of {shorten(sorted(drives))}"
+        )
+    return [weights.get(item.drive, 1.0) for item in items] if weights else None
 
 
 def ask_teacher(

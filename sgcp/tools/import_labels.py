@@ -36,71 +36,96 @@ NOT_NAMES = {*SPLITS, *OTHER_SPLITS, IMAGES, LABELS, "JPEGImages", "leftImg8bit"
 
 
 def import_labels(
-    source: Path,
+    sources: Sequence[Path],
     out: Path,
     form: str | None = None,
     unlabelled: str | None = None,
     val: float = 0.2,
-    class_map: str | None = None,
+    class_maps: Sequence[str] = (),
 ) -> None:
     """Write the folder that ``sgcp init --custom`` and ``custom.download.root`` take.
 
     Args:
-        source: the folder of an export, with its images.
+        sources: folders of exports, with their images. Of several, each becomes a folder of the
+            dataset, and classes of the same name become one.
         out: a new folder, or one that this wrote.
         form: a key of ``FORMATS``; None: what the folder looks like.
         unlabelled: class of the pixels that no object covers; None: they are ignored.
         val: share of the images that becomes the validation split, if the export has no splits:
             the last ones by name, since neighbours resemble each other.
-        class_map: as ``read_class_map`` takes it: classes are renamed and joined by it.
+        class_maps: as ``read_class_map`` takes them, one for each source, or none at all: classes
+            are renamed and joined by it. ``-``: those of this source keep their names.
 
     Raises:
         SgcpError: no export, a damaged one, or images are missing.
     """
     if not 0 <= val < 1:
         raise SgcpError(f"--val: expected 0 to below 1, got {val}")
-    inside, export_folder = out.resolve(), source.resolve()
-    if inside.is_relative_to(export_folder) or export_folder.is_relative_to(inside):
-        raise SgcpError(f"--out: {out} and the export contain each other. Choose a new folder")
+    if class_maps and len(class_maps) != len(sources):
+        raise SgcpError(f"--map: expected one for each of {len(sources)} folders, or none")
+    inside = out.resolve()
+    for folder in (source.resolve() for source in sources):
+        if inside.is_relative_to(folder) or folder.is_relative_to(inside):
+            raise SgcpError(f"--out: {out} and the export contain each other. Choose a new folder")
     if foreign := {path.name for path in out.glob("*")} - {IMAGES, LABELS, CLASSES}:
         raise SgcpError(f"--out: {out} has other files ({shorten(foreign)}). Choose a new folder")
-    found, files = _recognise(source, form)
-    export = FORMATS[found].read(source, files)
-    if class_map is not None:
-        _rename(export, read_class_map(class_map))
-    names, void = _classes(export, unlabelled)
-    say(
-        f"{source}: {'' if form else 'looks like '}{FORMATS[found].NAME}, {len(export.images)} "
-        f"images, {len(names)} classes{'' if form else '; --format to say otherwise'}"
-    )
-    if unlabelled is None:
-        empty = [one for one in export.images if not one.shapes and one.painted is None]
-        export.images = [one for one in export.images if one.shapes or one.painted]
-        export.left_out["images without objects"] += len(empty)
-    if left_out := [f"{count:,} {kind}" for kind, count in export.left_out.items() if count]:
-        warn(f"note: left out, as they cover no area: {printable(shorten(left_out))}")
-    splits = _splits(export.images, val)
-    pairs = [
-        (image, _target(image, split, source))
-        for image, split in zip(export.images, splits, strict=True)
+    exports = [
+        _read(source, form, name, unlabelled is None)
+        for source, name in zip(sources, class_maps or ["-"] * len(sources), strict=True)
     ]
-    targets = Counter(target for _, target in pairs)
+    names, void = _classes(exports, unlabelled)
+    images: list[tuple[LabelledImage, Path]] = []
+    for source, export in zip(sources, exports, strict=True):
+        above = source.resolve().name if len(sources) > 1 else ""
+        splits = _splits(export.images, val)
+        images += [
+            (image, _target(image, split, source, above))
+            for image, split in zip(export.images, splits, strict=True)
+        ]
+    targets = Counter(target for _, target in images)
     if twice := [path for path, count in targets.items() if count > 1]:
-        raise SgcpError(f"{source}: several images become {shorten(twice, 2)}. Rename them")
+        raise SgcpError(f"{out}: several images become {shorten(twice, 2)}. Rename them")
     ids = {name: number for number, name in enumerate(names)} | dict.fromkeys(void, IGNORE)
     rest = ids[unlabelled] if unlabelled else IGNORE
 
     def convert(pair: tuple[LabelledImage, Path]) -> None:
         _convert(*pair, ids, rest, folder)
 
-    key = json_digest([str(export_folder), names, sorted(map(str, targets))])
+    key = json_digest([[str(source.resolve()) for source in sources], names,
+                       sorted(map(str, targets))])  # fmt: skip
     with building_folder(out, key) as folder:
-        made = map_threads(convert, pairs, usable_cores())
-        for _ in track(made, "label maps", len(pairs)):
+        for _ in track(map_threads(convert, images, usable_cores()), "label maps", len(images)):
             pass
         write_text(folder / CLASSES, _table(names))
-    counts = ", ".join(f"{splits.count(split)} {split}" for split in SPLITS if split in splits)
+    made = Counter(target.parts[0] for target in targets)
+    counts = ", ".join(f"{made[split]} {split}" for split in SPLITS if split in made)
     answer(f"{out}: {counts}; classes {shorten(names, 8)}\nnext: sgcp init PROJECT --custom {out}")
+
+
+def _read(source: Path, form: str | None, class_map: str, without_empty: bool) -> Export:
+    """Read an export, say what it is, and what of it is left out."""
+    found, files = _recognise(source, form)
+    export = FORMATS[found].read(source, files)
+    say(
+        f"{source}: {'' if form else 'looks like '}{FORMATS[found].NAME}, {len(export.images)} "
+        f"images, {len(_named(export))} classes{'' if form else '; --format to say otherwise'}"
+    )
+    if class_map != "-":
+        _rename(export, read_class_map(class_map))
+    if without_empty:
+        empty = [one for one in export.images if not one.shapes and one.painted is None]
+        export.images = [one for one in export.images if one.shapes or one.painted]
+        export.left_out["images without objects"] += len(empty)
+    if left_out := [f"{count:,} {kind}" for kind, count in export.left_out.items() if count]:
+        warn(f"note: left out, as they cover no area: {printable(shorten(left_out))}")
+    return export
+
+
+def _named(export: Export) -> list[str]:
+    """Return the names of all classes, those of the tool's list first."""
+    used = {shape.name for image in export.images for shape in image.shapes}
+    used = used.union(*(one.painted.names.values() for one in export.images if one.painted))
+    return [*dict.fromkeys([*export.names, *sorted(used)])]
 
 
 def _recognise(source: Path, form: str | None) -> tuple[str, list[Path]]:
@@ -125,9 +150,7 @@ def _rename(export: Export, names: dict[str, str]) -> None:
     Raises:
         SgcpError: the export has others.
     """
-    used = {shape.name for image in export.images for shape in image.shapes}.union(
-        export.names, *(image.painted.names.values() for image in export.images if image.painted)
-    )
+    used = {*_named(export)}
     if unknown := sorted(used - names.keys()):
         raise SgcpError(f"--map: does not list {shorten(unknown)}. Add the rows")
     export.names = [*dict.fromkeys(names[name] for name in names if name in used)]
@@ -140,12 +163,9 @@ def _rename(export: Export, names: dict[str, str]) -> None:
         export.images[index] = replace(image, shapes=shapes, painted=painted)
 
 
-def _classes(export: Export, unlabelled: str | None) -> tuple[list[str], set[str]]:
+def _classes(exports: Sequence[Export], unlabelled: str | None) -> tuple[list[str], set[str]]:
     """Return the names of the classes in order, and the names that mean none."""
-    used = {shape.name for image in export.images for shape in image.shapes}
-    for image in export.images:
-        used |= {*image.painted.names.values()} if image.painted else set()
-    every = [*dict.fromkeys([*export.names, *sorted(used)])]
+    every = dict.fromkeys(name for export in exports for name in _named(export))
     void = {name for name in every if means_void(name) and name != unlabelled}
     names = [name for name in every if name not in void]
     if unlabelled and unlabelled not in names:
@@ -172,11 +192,11 @@ def _splits(images: Sequence[LabelledImage], val: float) -> list[str]:
     return ["val" if index in held else "train" for index in range(len(images))]
 
 
-def _target(labelled: LabelledImage, split: str, source: Path) -> Path:
+def _target(labelled: LabelledImage, split: str, source: Path, above: str) -> Path:
     """Return where an image goes below ``images`` and ``labels``, without an ending."""
     inside = labelled.image.relative_to(source)
     parts = [part for part in inside.parts[:-1] if part not in NOT_NAMES]
-    return Path(split, *parts, inside.stem)
+    return Path(split, above, *parts, inside.stem)
 
 
 def _convert(

@@ -110,6 +110,24 @@ def test_pass_begun_in_the_middle_goes_on_as_the_whole_one(world):
         assert list(sampler) == []
 
 
+def test_weights_say_how_often_an_image_comes():
+    weights = [1, 2.5, 0.5, 1]
+    times, keys = np.zeros((40, 4), int), []
+    for epoch in range(40):
+        sampler = EpochSampler(4, 1, seed=1, weights=weights)
+        sampler.seek(epoch, 0)
+        found = list(sampler)
+        assert len(found) == len(set(found)) == 5
+        keys += found
+        times[epoch] = np.bincount([index for _, index in found], minlength=4)
+    assert len(set(keys)) == len(keys)  # no two alike, so none is augmented alike
+    assert (times >= np.floor(weights)).all()
+    assert (times <= np.ceil(weights)).all()
+    np.testing.assert_allclose(times.mean(0), weights, atol=0.15)
+    one, other = (EpochSampler(4, 2, 1, rank, 2, weights) for rank in (0, 1))
+    assert sorted([*one, *other]) == sorted(EpochSampler(4, 2, 1, weights=weights))
+
+
 def test_processes_share_one_order_without_overlap():
     whole = list(EpochSampler(10, 4, seed=1))
     parts = [list(EpochSampler(10, 4, seed=1, rank=rank, world=2)) for rank in (0, 1)]

@@ -46,6 +46,7 @@ def test_bundled_weights_are_small_and_say_where_they_come_from(camvid):
     settings = strong.model_dump(mode="json")
     # Recorded before these keys: the network was the only one, Lovász-Softmax a weight.
     assert (settings.pop("network"), settings.pop("extra_loss")) == ("sgcpnet", "lovasz")
+    assert settings.pop("weights") == {}
     assert {settings.pop(key) for key in ("holdout", "patience", "max_minutes")} == {None}
     assert {settings.pop(key) for key in ("gamma", "channel_gain", "hue", "grey", "noise")} == {0}
     settings["lovasz"] = settings.pop("extra_loss_weight")

@@ -22,7 +22,8 @@ A2D2 = {"#ff00ff": "RD normal street", "#ff0000": "Car 1", "#c80000": "Car 2", "
 def write(root, image, label, road, car, void):
     """Write an image, and its label map: road, a car in it, and nothing above."""
     (root / image).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((HEIGHT, WIDTH, 3), len(image), np.uint8)).save(root / image)
+    pixels = np.random.default_rng([*image.encode()]).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    Image.fromarray(pixels).save(root / image)
     painted = np.array([void, road, car], np.uint8)[scene()]
     write_png(root / label, painted)
 
@@ -191,3 +192,47 @@ def test_a_wrong_map_is_refused(desk, text, message):
     assert message in desk.fails("import-labels", "there", *options)
     unknown = desk.fails("import-labels", "there", "--out", "mine", "--map", "idd-camvid")
     assert "Known by name: a2d2-cityscapes, cityscapes-camvid" in unknown
+
+
+def test_several_datasets_become_one_with_a_folder_each(desk):
+    make(desk.root / "idd", "idd")
+    make(desk.root / "acdc", "acdc")
+    text = desk.ok("import-labels", "idd", "acdc", "--out", "both",
+                   "--map", "idd-cityscapes", "--map", "-")  # fmt: skip
+    assert "both: 2 train, 2 val" in text
+    names = [item.name for item in read_classes(desk.root / "both/classes.csv").classes]
+    assert len(names) == len(set(names)) == 19
+    wanted = np.array([255, names.index("road"), names.index("car")])[scene()]
+    for place in ("train/idd/ulm", "val/idd/ulm", "train/acdc/fog/GOPR1", "val/acdc/night/GOPR1"):
+        (path,) = (desk.root / "both/labels" / place).iterdir()
+        np.testing.assert_array_equal(read_label(path), wanted)
+    text = desk.fails("import-labels", "idd", "acdc", "--out", "x", "--map", "idd-cityscapes")
+    assert "--map: expected one for each of 2 folders" in text
+    text = desk.fails("import-labels", "idd", "idd", "--out", "x")
+    assert "several images become" in text
+
+
+def test_a_mixed_dataset_is_trained_with_weights(desk):
+    for form in ("idd", "acdc"):
+        make(desk.root / form, form)
+    desk.ok(
+        "import-labels", "idd", "acdc", "--out", "both", "--map", "idd-cityscapes", "--map", "-"
+    )
+    desk.ok("init", "streets", "--custom", "both")
+    streets = Project(desk.root / "streets")
+    for command in ("download", "prepare"):
+        streets.ok(command, "custom")
+    brief = (
+        "--set",
+        "epochs=1",
+        "--set",
+        "crop=[8, 8]",
+        "--set",
+        "batch_size=2",
+        "--set",
+        "validate_every=1",
+    )
+    text = streets.fails("train", "custom", *brief, "--set", "weights={bdd: 2}")
+    assert "train.weights: no images of bdd. Choose of acdc, idd" in text
+    text = streets.ok("train", "custom", *brief, "--set", "weights={acdc: 5}")
+    assert "on 2 images of custom, 1 epochs, 3 steps each" in text  # 1 + 5 images
