@@ -20,7 +20,7 @@ from sgcp.media.images import UInt8, read_label
 TOLERANCE = 0.4  # pixels by which a simplified outline may differ from that of the label map
 Corners = NDArray[np.float64]
 Files = dict[Path, str]
-"""Content by path below the output folder."""
+"""Content by path."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Labelled:
     """Of the image, below the folder of all images."""
     image: Path
     labels: Path
+    """``NAME_labels.png``."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def _join(outline: Corners, hole: Corners) -> Corners:
 
 
 def to_labelme(images: Iterable[Labelled], classes: Sequence[SemanticClass], out: Path) -> Files:
-    """Return a JSON file for each image, which labelme opens with the image."""
+    """Return a JSON file beside each label map, which labelme opens with the image."""
     files = {}
     for one in images:
         labels = read_label(one.labels)
@@ -87,7 +88,7 @@ def to_labelme(images: Iterable[Labelled], classes: Sequence[SemanticClass], out
             }
             for outline in trace(labels)
         ]
-        path = out / one.name.with_suffix(".json")
+        path = one.labels.with_name(f"{one.labels.stem.removesuffix('_labels')}.json")
         content = {
             "version": "5.5.0",
             "flags": {},

@@ -286,13 +286,11 @@ def _annotate(
     Raises:
         SgcpError: there is a file of all images with other content.
     """
-    images = []
-    for job in jobs:
-        if not job.video and job.source not in log.failed:
-            labels = job.targets["labels"]
-            stem = labels.relative_to(out).with_name(labels.stem.removesuffix("_labels"))
-            name = stem.with_name(stem.name + job.source.suffix)
-            images.append(Labelled(name, job.source, labels))
+    images = [
+        Labelled(labels.parent.relative_to(out) / job.source.name, job.source, labels)
+        for job in jobs
+        if not job.video and job.source not in log.failed and (labels := job.targets["labels"])
+    ]
     kept = annotate(form, images, segmenter.classes, out, force)
     if kept and form == "labelme":
         log.notes.append(f"{shorten(kept)}, corrected or of another run. --force overwrites them")
