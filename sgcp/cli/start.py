@@ -47,13 +47,14 @@ def import_labels(
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the dataset.")],
-    form: Annotated[
-        str | None,
+    forms: Annotated[
+        list[str] | None,
         typer.Option(
             "--format",
             metavar="FORM",
             help="coco, cvat, label-studio, labelme, roboflow, voc, yolo; bdd100k, mapillary, "
-            "mapillary-1.1, kitti, idd, a2d2, acdc, cityscapes, cityscapes-coarse.",
+            "mapillary-1.1, kitti, idd, a2d2, acdc, cityscapes, cityscapes-coarse; of several "
+            "exports, one for all or one for each.",
             show_default="what the folder looks like",
         ),
     ] = None,
@@ -90,7 +91,7 @@ def import_labels(
     """
     from sgcp.tools.import_labels import import_labels as tool
 
-    tool(sources, out, form, unlabelled, val, class_maps or ())
+    tool(sources, out, forms or (), unlabelled, val, class_maps or ())
 
 
 @command("sgcp doctor", "sgcp doctor --json report.json")

@@ -36,7 +36,8 @@ def read_class_map(source: str) -> dict[str, str]:
     if not path.is_file() and path.name == source:
         path = own / f"{source}.csv"
     try:
-        rows = list(csv.reader(read_text(path, MAX_MAP).splitlines()))
+        lines = read_text(path, MAX_MAP).removeprefix("\ufeff").splitlines()
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines)]
     except OSError:
         known = ", ".join(sorted(file.stem for file in own.glob("*.csv")))
         raise SgcpError(f"--map: {source}: no such file. Known by name: {known}") from None
@@ -46,6 +47,8 @@ def read_class_map(source: str) -> dict[str, str]:
         raise SgcpError(f"--map: {path}: expected the columns `from,to`")
     names: dict[str, str] = {}
     for number, row in enumerate(rows[1:], start=2):
+        if not any(row):
+            continue
         if len(row) != 2 or not all(row):
             raise SgcpError(f"--map: {path}: line {number}: expected two names, got {row}")
         if names.setdefault(row[0], row[1]) != row[1]:

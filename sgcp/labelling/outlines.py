@@ -17,6 +17,7 @@ from sgcp.core.terminal import track
 from sgcp.datasets.classes import IGNORE, SemanticClass
 from sgcp.media.images import UInt8, read_label
 
+ANNOTATIONS = {"coco": "annotations.json", "cvat": "annotations.xml"}  # of all images
 TOLERANCE = 0.4  # pixels by which a simplified outline may differ from that of the label map
 Corners = NDArray[np.float64]
 Files = dict[Path, str]
@@ -60,16 +61,23 @@ def trace(labels: UInt8, tolerance: float = TOLERANCE) -> Iterator[Outline]:
         for points, offsets in zip(*contours.filled(0.5, np.inf), strict=True):
             rings = np.split(points - 0.5, offsets[1:-1])  # the padding's centre lies at -0.5
             region = Polygon(rings[0], rings[1:]).simplify(tolerance)
-            corners = np.asarray(region.exterior.coords)
-            for hole in region.interiors:
-                corners = _join(corners, np.asarray(hole.coords))
+            holes = [np.asarray(hole.coords) for hole in region.interiors]
+            corners = _join(np.asarray(region.exterior.coords), holes)
             yield Outline(train_id, corners[:-1], region.area)
 
 
-def _join(outline: Corners, hole: Corners) -> Corners:
-    """Return a closed outline that goes to a closed hole, around it, and back."""
-    nearest = int(np.square(outline - hole[0]).sum(1).argmin())
-    return np.concatenate([outline[: nearest + 1], hole, outline[nearest:]])
+def _join(outline: Corners, holes: Sequence[Corners]) -> Corners:
+    """Return a closed outline that goes to each closed hole, around it, and back."""
+    from shapely import STRtree, points
+
+    if not holes:
+        return outline
+    nearest = STRtree(points(outline)).nearest(points([hole[0] for hole in holes]))
+    pieces, last = [], 0
+    for place in np.argsort(nearest, kind="stable").tolist():
+        pieces += [outline[last : nearest[place] + 1], holes[place]]
+        last = nearest[place]
+    return np.concatenate([*pieces, outline[last:]])
 
 
 def to_labelme(images: Iterable[Labelled], classes: Sequence[SemanticClass], out: Path) -> Files:
@@ -129,7 +137,7 @@ def to_coco(images: Iterable[Labelled], classes: Sequence[SemanticClass], out: P
         {"id": item.train_id + 1, "name": item.name, "supercategory": ""} for item in classes
     ]
     content = {"images": listed, "annotations": annotations, "categories": categories}
-    return {out / "annotations.json": json.dumps(content, ensure_ascii=False) + "\n"}
+    return {out / ANNOTATIONS["coco"]: json.dumps(content, ensure_ascii=False) + "\n"}
 
 
 def to_cvat(images: Iterable[Labelled], classes: Sequence[SemanticClass], out: Path) -> Files:
@@ -154,7 +162,7 @@ def to_cvat(images: Iterable[Labelled], classes: Sequence[SemanticClass], out: P
                 occluded="0", points=points, z_order="0",
             )  # fmt: skip
     ElementTree.indent(root)
-    return {out / "annotations.xml": ElementTree.tostring(root, "unicode") + "\n"}
+    return {out / ANNOTATIONS["cvat"]: ElementTree.tostring(root, "unicode") + "\n"}
 
 
 def annotate(

@@ -170,18 +170,19 @@ def read_examples(dataset: Dataset, run: FinishedRun) -> list[Example]:
 
 
 def _read_seeds(layout: Layout, scores: dict[str, Any]) -> dict[str, Any] | None:
-    """Return mean and deviation over seeds, if this run's settings are those of one of them."""
-    if not layout.seeds.is_file():
+    """Return mean and deviation over seeds, if one of them was trained and scored as this run."""
+
+    def identity(content: dict[str, Any]) -> list[Any]:
+        same = ("split_fingerprint", "input_size", "flip", "scales", "window", "precision")
+        return [content["model"]["settings"], *(content.get(key) for key in same)]
+
+    try:
+        summary = read_json(layout.seeds, "sgcp train --seeds")
+        paths = [replace(layout, beside=f"seeds/{seed}").scores for seed in summary["seeds"]]
+        ours = identity(scores)
+        return summary if any(identity(read_json(p, "")) == ours for p in paths) else None
+    except (SgcpError, KeyError, TypeError):  # none, or an incomplete one
         return None
-    summary = read_json(layout.seeds, "sgcp train --seeds")
-    for seed in summary["seeds"]:
-        one = read_json(replace(layout, beside=f"seeds/{seed}").scores, "sgcp train --seeds")
-        if (
-            one["model"]["settings"] == scores["model"]["settings"]
-            and one["split_fingerprint"] == scores["split_fingerprint"]
-        ):
-            return summary
-    return None
 
 
 def _read_unfinished(layout: Layout) -> tuple[str, Curves] | None:

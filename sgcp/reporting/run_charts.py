@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
 from typing import Any
 
 import altair as alt
@@ -17,7 +18,7 @@ SHOWN = 0.01  # share of a true class from which a cell shows its number
 CELL, ROW, NAMES = 36, 30, 190  # pixels: of a cell, of a class's row, for names beside a matrix
 THIS = "this run"
 BLUE, ORANGE = "#4c78a8", "#d55e00"  # visible on white and on black, as are these
-OTHERS = "#8c959f", "#009e73", "#aa8899"
+OTHERS = "#8c959f", "#009e73", "#aa8899", "#b8860b", "#7f5fbf"
 # Title, axis and number format of each curve that training writes.
 CURVES = {
     "loss": ("Training loss", "loss", "~g"),
@@ -80,8 +81,9 @@ def class_chart(
             table[f"difference from {one.source}, points"] = differences
             if one is earlier[0]:
                 texts[:] = [f"{a} ({b})" for a, b in zip(texts, differences, strict=True)]
-    best, worst = (f"{names[n]}, {percent(iou[n])} %" for n in (0, -1))
-    summary = f"{len(names)} classes, best first: from {best}, to {worst}."
+    scored = [f"{name}, {percent(one)} %" for name, one in zip(names, iou, strict=True)
+              if one is not None]  # fmt: skip
+    summary = f"{len(scored)} classes with a score, best first: from {scored[0]}, to {scored[-1]}."
     spans = []
     if seeds:
         over = [seeds["iou"].get(name, {}) for name in names]
@@ -119,7 +121,7 @@ def _draw_bars(
         yOffset=offset,
         tooltip=["class:N", "run:N", alt.Tooltip("iou:Q", title="IoU", format=".2%")],
     )
-    colors = alt.Scale(domain=list(runs), range=[BLUE, *OTHERS][: len(runs)])
+    colors = alt.Scale(domain=list(runs), range=[BLUE, *islice(cycle(OTHERS), len(runs) - 1)])
     legend = alt.Legend(title=None, columns=1) if len(runs) > 1 else None
     layers = [
         base.mark_bar().encode(color=alt.Color("run:N", scale=colors, legend=legend)),

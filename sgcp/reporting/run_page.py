@@ -230,7 +230,9 @@ def _speed(run: FinishedRun) -> dict[str, Any]:
         )
         here = f"{usable_cores()} cores of {processor_name()}"
         if not run.speed["processor"].startswith(here):
-            return {"text": f"There are times of another machine alone; `{command}` measures here."}
+            return {
+                "text": f"The times were measured on another machine; `{command}` measures here."
+            }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         path = run.layout.speed
         raise SgcpError(f"{path}: damaged ({error!r}); run `{command}` again") from None

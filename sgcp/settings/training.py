@@ -35,8 +35,8 @@ class TrainSettings(Section):
     epochs: Count
     """Passes over the training split; with ``max_minutes``, at most."""
     max_minutes: Annotated[float, Field(gt=0)] | None
-    """Minutes of training and validation, to which the number of epochs and the schedule are
-    fitted after each epoch; null: no limit."""
+    """Minutes of training and validation, after which training ends; the schedule follows the time
+    where that is ahead of the epochs. null: no limit."""
     batch_size: Annotated[int, Field(ge=2)]
     """Images a step, over all processes together; 2 at least, for batch norm."""
     optimizer: Literal["sgd", "adamw"]

@@ -124,7 +124,9 @@ def run_training(inputs: Inputs, fabric: Fabric) -> None:
         + (f", without the drive {settings.holdout}" if settings.holdout else "")
     )
     weights = balance_classes(inputs, fabric)
-    run = start(fabric, network, Normalize(), settings, steps, machine.compile, weights)
+    # A time budget may be over before compiling pays.
+    compiling = False if settings.max_minutes and machine.compile == "auto" else machine.compile
+    run = start(fabric, network, Normalize(), settings, steps, compiling, weights)
     fingerprint = run_fingerprint(dataset, settings, initial) + "-compiled" * run.compiled
     checkpoints = Checkpoints(
         fabric, layout.resume, run.parts(), fingerprint, machine.checkpoint_seconds
@@ -220,7 +222,7 @@ def make_data(inputs: Inputs, fabric: Fabric) -> Data:
     )
     if inputs.initial.teacher:
         learned.scores = ask_teacher(inputs, inputs.initial.teacher, learned, fabric)
-    weights = weigh_drives(inputs.learned, settings.weights)
+    weights = weigh_drives(inputs.learned, settings)
     loader, sampler = train_loader(
         learned, settings.batch_size, workers, fabric.global_rank, fabric.world_size, weights
     )
@@ -228,14 +230,14 @@ def make_data(inputs: Inputs, fabric: Fabric) -> Data:
     return Data(loader, sampler, scored)
 
 
-def weigh_drives(items: Sequence[Item], weights: Mapping[str, float]) -> list[float] | None:
+def weigh_drives(items: Sequence[Item], settings: TrainSettings) -> list[float] | None:
     """Return how often each image comes in an epoch; None: each once.
 
     Raises:
         SgcpError: there are no images of a drive that is weighed.
     """
-    drives = {item.drive for item in items}
-    if unknown := sorted(weights.keys() - drives):
+    weights, drives = settings.weights, {item.drive for item in items}
+    if unknown := sorted(weights.keys() - drives - {settings.holdout}):
         raise SgcpError(
             f"train.weights: no images of {shorten(unknown)}. Choose of {shorten(sorted(drives))}"
         )

@@ -38,7 +38,7 @@ NOT_NAMES = {*SPLITS, *OTHER_SPLITS, IMAGES, LABELS, "JPEGImages", "leftImg8bit"
 def import_labels(
     sources: Sequence[Path],
     out: Path,
-    form: str | None = None,
+    forms: Sequence[str] = (),
     unlabelled: str | None = None,
     val: float = 0.2,
     class_maps: Sequence[str] = (),
@@ -49,7 +49,8 @@ def import_labels(
         sources: folders of exports, with their images. Of several, each becomes a folder of the
             dataset, and classes of the same name become one.
         out: a new folder, or one that this wrote.
-        form: a key of ``FORMATS``; None: what the folder looks like.
+        forms: keys of ``FORMATS``: one for all sources or one for each; none: what a folder looks
+            like.
         unlabelled: class of the pixels that no object covers; None: they are ignored.
         val: share of the images that becomes the validation split, if the export has no splits:
             the last ones by name, since neighbours resemble each other.
@@ -63,16 +64,23 @@ def import_labels(
         raise SgcpError(f"--val: expected 0 to below 1, got {val}")
     if class_maps and len(class_maps) != len(sources):
         raise SgcpError(f"--map: expected one for each of {len(sources)} folders, or none")
+    if len(forms) not in (0, 1, len(sources)):
+        raise SgcpError(f"--format: expected one for all or each of {len(sources)} folders")
     inside = out.resolve()
     for folder in (source.resolve() for source in sources):
         if inside.is_relative_to(folder) or folder.is_relative_to(inside):
             raise SgcpError(f"--out: {out} and the export contain each other. Choose a new folder")
     if foreign := {path.name for path in out.glob("*")} - {IMAGES, LABELS, CLASSES}:
         raise SgcpError(f"--out: {out} has other files ({shorten(foreign)}). Choose a new folder")
+    each: Sequence[str | None] = [*forms] * (len(sources) if len(forms) == 1 else 1)
     exports = [
         _read(source, form, name, unlabelled is None)
-        for source, name in zip(sources, class_maps or ["-"] * len(sources), strict=True)
+        for source, form, name in zip(
+            sources, each or [None] * len(sources), class_maps or ["-"] * len(sources), strict=True
+        )
     ]
+    if unlabelled and not any(image.shapes for export in exports for image in export.images):
+        raise SgcpError("--unlabelled: label maps have a value for each pixel. Leave it out")
     names, void = _classes(exports, unlabelled)
     images: list[tuple[LabelledImage, Path]] = []
     for source, export in zip(sources, exports, strict=True):
@@ -111,7 +119,7 @@ def _read(source: Path, form: str | None, class_map: str, without_empty: bool) -
         f"images, {len(_named(export))} classes{'' if form else '; --format to say otherwise'}"
     )
     if class_map != "-":
-        _rename(export, read_class_map(class_map))
+        _rename(export, read_class_map(class_map), f"{class_map} for {source}")
     if without_empty:
         empty = [one for one in export.images if not one.shapes and one.painted is None]
         export.images = [one for one in export.images if one.shapes or one.painted]
@@ -135,6 +143,8 @@ def _recognise(source: Path, form: str | None) -> tuple[str, list[Path]]:
         raise SgcpError(f"--format: '{form}' is none of {', '.join(FORMATS)}")
     found = {key: FORMATS[key].find(source) for key in ([form] if form else FORMATS)}
     found = {key: files for key, files in found.items() if files}
+    # Datasets come with annotations in COCO's and other forms beside their label maps.
+    found = {key: files for key, files in found.items() if key in DATASETS} or found
     if len(found) > 1:
         listed = "; ".join(f"{key}: {shorten(files, 1)}" for key, files in found.items())
         raise SgcpError(f"{source}: may be several exports ({listed}). Say which with --format")
@@ -144,7 +154,7 @@ def _recognise(source: Path, form: str | None) -> tuple[str, list[Path]]:
     return next(iter(found.items()))
 
 
-def _rename(export: Export, names: dict[str, str]) -> None:
+def _rename(export: Export, names: dict[str, str], which: str) -> None:
     """Replace the names of all classes.
 
     Raises:
@@ -152,7 +162,7 @@ def _rename(export: Export, names: dict[str, str]) -> None:
     """
     used = {*_named(export)}
     if unknown := sorted(used - names.keys()):
-        raise SgcpError(f"--map: does not list {shorten(unknown)}. Add the rows")
+        raise SgcpError(f"--map: {which}: does not list {shorten(unknown)}. Add the rows")
     export.names = [*dict.fromkeys(names[name] for name in names if name in used)]
     for index, image in enumerate(export.images):
         shapes = [replace(shape, name=names[shape.name]) for shape in image.shapes]

@@ -30,7 +30,7 @@ from sgcp.inference.prediction import Prediction
 from sgcp.inference.segmenter import Segmenter, choose_device, find_model, load
 from sgcp.inference.smoothing import Smoother
 from sgcp.inference.tta import PLAIN, InferenceOptions
-from sgcp.labelling.outlines import Labelled, annotate
+from sgcp.labelling.outlines import ANNOTATIONS, Labelled, annotate
 from sgcp.media.formats import is_video
 from sgcp.media.images import ONE_FILTER, UInt8, encode_png, read_photo, read_png_text
 from sgcp.models.card import model_digest
@@ -159,6 +159,8 @@ def segment(
         able = [job for job in jobs if job.source not in log.failed]
         finished = set() if force else _finished(able)
         todo = [job for job in able if job.source not in finished]
+        if outputs.form and not force:
+            _refuse_other_annotations(outputs.form, jobs, todo, out)
         segmenter = load(model, device, callers=cores())
         labeller = Labeller(segmenter, outputs, input_size, options, smooth)
         if any("labels" in job.targets for job in todo):
@@ -276,6 +278,27 @@ def _label_video(job: Job, paint: Paint, labeller: Labeller, log: Log) -> None:
             return
     log.frames += summary.frames
     log.notes += [f"{job.source}: {stream}" for stream in summary.left_out]
+
+
+def _refuse_other_annotations(
+    form: str, jobs: Sequence[Job], todo: Sequence[Job], out: Path
+) -> None:
+    """Refuse, before anything is labelled, what polygons would overwrite.
+
+    Raises:
+        SgcpError: a file of all images exists and some are not labelled yet; or an image's file
+            would be ``CLASSES``.
+    """
+    taken = out / ANNOTATIONS.get(form, "")
+    if todo and taken.is_file():
+        raise SgcpError(
+            f"{taken}: exists, and has not all of these images. Pass --force to overwrite it, or "
+            "choose another --out"
+        )
+    named = {job.source: job.targets["labels"] for job in jobs if not job.video}
+    for source, labels in named.items():
+        if form == "labelme" and labels == out / CLASSES.replace(".json", "_labels.png"):
+            raise SgcpError(f"{source}: its polygons would overwrite {CLASSES}. Rename the image")
 
 
 def _annotate(

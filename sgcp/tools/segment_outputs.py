@@ -20,7 +20,7 @@ from sgcp.reporting.panels import blend, colorize
 MAX_SIDE, MIN_SCALE, MAX_SCALE = 16384, 0.01, 16.0  # as in params.yaml
 VIDEO_SUFFIXES = {"labels": ".mkv", "colors": ".mp4", "overlay": ".mp4", "confidence": ".mkv"}
 CLASSES = "classes.json"
-FILES_ALONE = "--format: of image files alone. Leave it out"
+FILES_ALONE = "--format: needs image files, not videos, streams or standard input. Leave it out"
 Painted = dict[str, UInt8]
 
 

@@ -29,8 +29,6 @@ class Progress:
     """Settings, code and data that the run belongs to: another run's checkpoint is not resumed."""
     epoch: int = 0
     """Finished epochs."""
-    epochs: int = 0
-    """Epochs of the whole run, as planned by now; 0: it has not begun."""
     step: int = 0
     """Finished steps of the epoch in progress."""
     losses: list[float | None] = field(default_factory=list)

@@ -70,12 +70,17 @@ class Reporter:
     def _title(self, epoch: int) -> str:
         return f"epoch {epoch}/{self.epochs}"
 
-    def step(self, images: int, loss: float | None, speed: float) -> None:
-        """Advance the bar to ``images`` of the epoch; a batch without labels has no loss."""
+    def step(self, images: int, loss: float | None, speed: float, spent: float = 0.0) -> None:
+        """Advance the bar to ``images`` of the epoch; a batch without labels has no loss.
+
+        Args:
+            spent: share of a time budget, which may end the run before its last epoch.
+        """
         if loss is not None:
             self.shown["loss"] = f"{loss:.3f}"
         self.shown["speed"] = f"{speed:.1f}"
         title, done = self._title(self.logged + 1), self.logged * self.images + images
+        done = max(done, int(min(1.0, spent) * self.epochs * self.images))
         self.bar.update(self.task, description=title, completed=done, **self.shown)
 
     def validating(self, progress: Progress) -> None:
@@ -95,7 +100,6 @@ class Reporter:
 
     def epoch(self, progress: Progress) -> None:
         """Log the epochs that are not logged yet."""
-        self.epochs = progress.epochs or self.epochs
         for row in progress.history[self.logged :]:
             self.logged += 1
             if "miou" in row:
@@ -114,4 +118,4 @@ class Reporter:
                 f"{self._title(progress.epoch)}  loss {loss}{miou}  "
                 f"{row['images_per_second']:.1f} images/s, {row['waiting']:.1%} waiting for data"
             )
-        self.bar.update(self.task, total=self.epochs * self.images, **self.shown)
+        self.bar.update(self.task, **self.shown)

@@ -29,7 +29,6 @@ from sgcp.training.run import Run
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from sgcp.settings import TrainSettings
     from sgcp.training.log import Reporter
 
 # Reading a loss waits for the device; a GPU may run ahead by this many steps.
@@ -63,16 +62,16 @@ def fit(
         The finished run; ``run.learnt`` holds the weights of the last epoch.
     """
     progress = checkpoints.restore()
-    progress.epochs = progress.epochs or run.settings.epochs
-    run.horizon.epochs = progress.epochs
+    note_time(run, progress)
     note_threads(progress, run.fabric)
     if progress.epoch or progress.step:
         reporter.resume(progress, len(data.train))
-    while progress.epoch < progress.epochs and not out_of_patience(progress, run.settings):
+    while not is_over(run, progress):
         row = train_one_epoch(run, data, progress, checkpoints, reporter)
-        plan_epochs(run, progress)
-        due = (progress.epoch + 1) % run.settings.validate_every == 0
-        if data.validate is not None and (due or progress.epoch + 1 == progress.epochs):
+        epoch = progress.epoch + 1
+        last = epoch == run.settings.epochs or run.budget.spent >= 1
+        due = last or epoch % run.settings.validate_every == 0
+        if data.validate is not None and due:
             checkpoints.save(progress)  # validation may take long
             reporter.validating(progress)
             row |= validate(run, data.validate, progress)
@@ -88,24 +87,23 @@ def fit(
     return progress
 
 
-def plan_epochs(run: Run, progress: Progress) -> None:
-    """Fit the number of epochs to the time budget, if there is one, now that an epoch is trained.
+def note_time(run: Run, progress: Progress) -> None:
+    """Tell the schedule how much of the time budget is spent, the same in all processes.
 
-    What it depends on is in the checkpoints, so a resumed run goes on with the same schedule.
+    It is counted in the checkpoints, so a resumed run goes on with the same schedule.
     """
-    minutes = run.settings.max_minutes
-    if minutes is None:
-        return
-    done, spent = progress.epoch + 1, progress.seconds + progress.validated
-    more = max(0, int((60 * minutes - spent) / (spent / done)))
-    fitted = min(run.settings.epochs, done + more)
-    progress.epochs = run.horizon.epochs = run.fabric.broadcast(fitted)
+    if minutes := run.settings.max_minutes:
+        spent = (progress.seconds + progress.validated) / (60 * minutes)
+        run.budget.spent = run.fabric.broadcast(spent)
 
 
-def out_of_patience(progress: Progress, settings: TrainSettings) -> bool:
-    """Return whether so many validations gave no better mIoU that training is to end."""
+def is_over(run: Run, progress: Progress) -> bool:
+    """Return whether the last epoch is done: of all, of the time, or of the patience."""
+    settings = run.settings
     worse = sum("miou" in row for row in progress.history[progress.best_epoch :])
-    return settings.patience is not None and worse >= settings.patience
+    impatient = settings.patience is not None and worse >= settings.patience
+    late = run.budget.spent >= 1 and progress.step == 0 < progress.epoch
+    return progress.epoch == settings.epochs or impatient or late
 
 
 def validate(run: Run, dataset: SegmentationDataset, progress: Progress) -> dict[str, float]:
@@ -113,6 +111,7 @@ def validate(run: Run, dataset: SegmentationDataset, progress: Progress) -> dict
     before = time.perf_counter()
     row = evaluate(run, dataset)
     progress.validated += time.perf_counter() - before
+    note_time(run, progress)
     if row["miou"] > progress.best_miou:  # the first of equals stays
         progress.best_miou, progress.best_epoch = row["miou"], progress.epoch + 1
         weights = run.learnt.state_dict()
@@ -136,7 +135,10 @@ def note_threads(progress: Progress, fabric: Fabric) -> None:
 def train_one_epoch(
     run: Run, data: Data, progress: Progress, checkpoints: Checkpoints, reporter: Reporter
 ) -> dict[str, float]:
-    """Take the rest of one pass over the training split; return its mean loss, rate and speed."""
+    """Take the rest of one pass over the training split; return its mean loss, rate and speed.
+
+    A pass ends early where the time budget does.
+    """
     run.wrapped.train()
     data.sampler.seek(progress.epoch, progress.step)
     read_every = LOSSES_READ_EVERY[run.fabric.device.type]
@@ -144,6 +146,8 @@ def train_one_epoch(
     labelled: list[bool] = []
     clock = Clock(progress)
     for image, label, *scores in clock.waiting_for(batches(data.train)):
+        if run.budget.spent >= 1 and progress.step:
+            break
         progress.lr = float(run.schedule.get_last_lr()[-1])
         unread.append(train_one_step(run, image, label, *scores))
         labelled.append(is_labelled(label))
@@ -156,8 +160,9 @@ def train_one_epoch(
         clock.tick(len(unread) * images)
         unread.clear()
         labelled.clear()
+        note_time(run, progress)
         speed = clock.read()["images_per_second"]
-        reporter.step(progress.step * images, progress.losses[-1], speed)
+        reporter.step(progress.step * images, progress.losses[-1], speed, run.budget.spent)
         checkpoints.save_if_due(progress)
     try:
         row = mean_loss(run.fabric, data, progress)

@@ -119,7 +119,8 @@ def place_curves(layout: Layout) -> None:
     remove_folder(building)
     shutil.copytree(layout.unfinished_curves, building)
     metrics = building / "metrics.json"
-    digest = {"model_sha256": model_digest(layout.model / "model.safetensors")}
-    write_json(metrics, read_json(metrics, made_by="sgcp train") | digest)
+    content = read_json(metrics, made_by="sgcp train")
+    content |= {"model_sha256": model_digest(layout.model / "model.safetensors")}
+    write_json(metrics, content | {"epochs": content["step"]})  # fewer, where a run ended early
     flush_disks()
     replace_folder(building, layout.curves)

@@ -22,16 +22,10 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Horizon:
-    """How many steps the schedule spans; a time budget moves it."""
+class Budget:
+    """The share of a run's minutes that is spent: 0 without a limit, 1 at the end."""
 
-    steps_per_epoch: int
-    epochs: int
-
-    @property
-    def steps(self) -> int:
-        """Of the whole run."""
-        return self.steps_per_epoch * self.epochs
+    spent: float = 0.0
 
 
 @dataclass
@@ -46,7 +40,8 @@ class Run:
     optimizer: Any
     schedule: LambdaLR
     """Stepped once a training step."""
-    horizon: Horizon
+    budget: Budget
+    """Where it is ahead of the steps, the schedule follows it."""
     settings: TrainSettings
     compiled: bool
     """Whether ``wrapped`` is compiled. Rounding differs, so no run resumes as the other kind."""
@@ -99,8 +94,8 @@ def start(
         torch.nn.SyncBatchNorm.convert_sync_batchnorm(trained)
     shape = (settings.batch_size // fabric.world_size, 3, *settings.crop)
     optimizer = make_optimizer(trained, getattr(network, "encoder", None), settings)
-    horizon = Horizon(steps, settings.epochs)
-    called = compile_network(fabric, trained, shape, horizon.steps, compiling)
+    total, budget = steps * settings.epochs, Budget()
+    called = compile_network(fabric, trained, shape, total, compiling)
     wrapped, optimizer = fabric.setup(called, optimizer)
     average = None
     if settings.average:
@@ -114,8 +109,11 @@ def start(
         wrapped=wrapped,
         normalize=normalize.to(fabric.device),
         optimizer=optimizer,
-        schedule=LambdaLR(optimizer, lambda step: rate_factor(step, horizon.steps, settings)),
-        horizon=horizon,
+        schedule=LambdaLR(
+            optimizer,
+            lambda step: rate_factor(max(step, round(budget.spent * total)), total, settings),
+        ),
+        budget=budget,
         settings=settings,
         compiled=called is not trained,
         average=average,

@@ -157,7 +157,8 @@ def test_a_file_of_other_images_is_not_overwritten(desk, form):
     segment(desk, form)
     write_png(desk.root / "photos/new.png", random_image(40, 40, 3))
     text = desk.fails("segment", "photos", "--format", form, "--out", "made", "--model", ".")
-    assert f"{PLACES[form]}: exists with other content. Pass --force" in text
+    assert f"{PLACES[form]}: exists, and has not all of these images. Pass --force" in text
+    assert not (desk.root / "made/new_labels.png").exists()  # it says so before the work
     assert (desk.root / "made" / PLACES[form]).read_bytes() == before
     segment(desk, form, "--force")
     assert b"new.png" in (desk.root / "made" / PLACES[form]).read_bytes()
@@ -167,4 +168,17 @@ def test_polygons_need_label_maps_of_images(desk):
     text = desk.fails("segment", "photos", "--format", "coco", "--no-labels", "--model", ".")
     assert "leave --no-labels out" in text
     text = desk.fails("segment", "-", "--format", "coco", "--model", ".")
-    assert "--format: of image files alone" in text
+    assert "--format: needs image files" in text
+
+
+def test_an_image_whose_polygons_would_take_the_list_of_classes_is_refused(desk):
+    (desk.root / "photos/street.png").rename(desk.root / "photos/classes.png")
+    text = desk.fails("segment", "photos", "--format", "labelme", "--out", "made", "--model", ".")
+    assert "classes.png: its polygons would overwrite classes.json" in text
+
+
+def test_many_holes_are_joined_in_a_moment():
+    label = np.zeros((300, 400), np.uint8)
+    label[1:-1:3, 1:-1:3] = 255  # 13,000 holes
+    (outline,) = trace(label)
+    np.testing.assert_array_equal(drawn([outline], label.shape), label)

@@ -59,6 +59,9 @@ def make(root, form):
         )
         for split in ("training", "validation"):
             write(root, f"{split}/images/x_1.jpg", f"{split}/{inner}/x_1.png", road, car, void)
+            panoptic = root / split / "v1.2/panoptic/panoptic_2018.json"  # of COCO's form
+            panoptic.parent.mkdir(parents=True, exist_ok=True)
+            panoptic.write_text('{"images": [], "annotations": [], "categories": []}')
     elif form == "kitti":
         for name in ("000000_10", "000001_10"):
             write(root, f"training/image_2/{name}.png", f"training/semantic/{name}.png", 7, 26, 0)
@@ -133,6 +136,12 @@ def test_a_dataset_is_recognised_and_becomes_the_19_classes(desk, form):
             np.testing.assert_array_equal(read_label(path), wanted)
 
 
+def test_a_map_from_a_spreadsheet_is_read(tmp_path):
+    path = tmp_path / "map.csv"
+    path.write_text("\ufefffrom,to\r\nroad , Road\r\n,\r\nsky,Sky\r\n\r\n", encoding="utf-8")
+    assert read_class_map(str(path)) == {"road": "Road", "sky": "Sky"}
+
+
 def test_folders_of_drives_remain(desk):
     make(desk.root / "there", "acdc")
     desk.ok("import-labels", "there", "--out", "mine")
@@ -183,7 +192,7 @@ def test_every_map_leads_to_classes_that_exist(path):
     ("text", "message"),
     [("a,b\n", "expected the columns `from,to`"), ("from,to\nroad\n", "line 2: expected two names"),
      ("from,to\nroad,a\nroad,b\n", "line 3: road has two targets"),
-     ("from,to\nRD normal street,road\n", "does not list Car 1, Car 2, Sky")],
+     ("from,to\nRD normal street,road\n", "mine.csv for there: does not list Car 1, Car 2, Sky")],
 )  # fmt: skip
 def test_a_wrong_map_is_refused(desk, text, message):
     make(desk.root / "there", "a2d2")
@@ -208,6 +217,12 @@ def test_several_datasets_become_one_with_a_folder_each(desk):
         np.testing.assert_array_equal(read_label(path), wanted)
     text = desk.fails("import-labels", "idd", "acdc", "--out", "x", "--map", "idd-cityscapes")
     assert "--map: expected one for each of 2 folders" in text
+    desk.ok("import-labels", "idd", "acdc", "--out", "same", "--map", "idd-cityscapes", "--map",
+            "-", "--format", "idd", "--format", "acdc")  # fmt: skip
+    text = desk.fails("import-labels", "idd", "acdc", "idd", "--out", "x", "--format", "idd",
+                      "--format", "acdc")  # fmt: skip
+    assert "--format: expected one for all or each of 3 folders" in text
+    assert "Leave it out" in desk.fails("import-labels", "idd", "--out", "x", "--unlabelled", "b")
     text = desk.fails("import-labels", "idd", "idd", "--out", "x")
     assert "several images become" in text
 
@@ -234,5 +249,6 @@ def test_a_mixed_dataset_is_trained_with_weights(desk):
     )
     text = streets.fails("train", "custom", *brief, "--set", "weights={bdd: 2}")
     assert "train.weights: no images of bdd. Choose of acdc, idd" in text
+    streets.ok("train", "custom", *brief, "--holdout", "acdc", "--set", "weights={acdc: 5, idd: 2}")
     text = streets.ok("train", "custom", *brief, "--set", "weights={acdc: 5}")
     assert "on 2 images of custom, 1 epochs, 3 steps each" in text  # 1 + 5 images

@@ -184,6 +184,9 @@ def test_several_earlier_runs_stand_side_by_side(trained):
     assert "(+2.00), two.json" in text
     assert "IoU of two.json %" in text
     assert "difference from two.json, points" in text
+    many = [word for name in ("one.json", "two.json") * 4 for word in ("--against", name)]
+    chart = re.search(r'id="class-chart|"range": \[([^\]]*)\]', report(trained, *many))
+    assert chart[1].count("#4c78a8") == 1  # this run's alone
 
 
 def test_seeds_of_this_recipe_are_error_bars(trained):
@@ -199,7 +202,10 @@ def test_seeds_of_this_recipe_are_error_bars(trained):
     assert "50.00, standard deviation 3.21, over 2 seeds" in text
     assert "mean of 2 seeds %" in text
     assert '"high": 0.5321' in text
-    (folder / "42/validate.json").write_text(json.dumps(scores | {"split_fingerprint": "x"}))
+    for other in ({"split_fingerprint": "x"}, {"flip": True}):  # of other images, scored otherwise
+        (folder / "42/validate.json").write_text(json.dumps(scores | other))
+        assert "over 2 seeds" not in report(trained)
+    shutil.rmtree(folder / "42")
     assert "over 2 seeds" not in report(trained)
 
 
@@ -302,7 +308,7 @@ def test_times_are_shown_of_this_model_on_this_processor_alone(trained):
     time_model(trained, processor="64 cores of Another")
     text = report(trained)
     assert "12.25" not in text
-    assert "There are times of another machine alone; `sgcp benchmark sample`" in text
+    assert "The times were measured on another machine; `sgcp benchmark sample`" in text
     time_model(trained, model_sha256="0" * 64)
     text = report(trained)
     assert "12.25" not in text

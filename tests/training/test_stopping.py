@@ -98,32 +98,37 @@ def slow(monkeypatch):
     monkeypatch.setattr(loop.time, "perf_counter", lambda: float(next(seconds)))
 
 
-def test_epochs_and_schedule_are_fitted_to_the_minutes(prepared, slow):
+def test_a_budget_ends_training_and_the_schedule_with_it(prepared, slow):
+    prepared.set(sample__train__epochs=500, sample__train__max_minutes=1,
+                 sample__train__warmup=0.3)  # fmt: skip
     prepared.ok("train", "sample")
-    whole = curve(prepared, "lr")
-    assert len(whole) == 12
-    prepared.set(sample__train__max_minutes=1)
-    prepared.ok("train", "sample")
-    rates = curve(prepared, "lr")
+    rates = curve(prepared, "lr")["lr"]
     last, _ = epochs(prepared)
-    assert 2 <= last == len(rates) < 12
-    assert rates["lr"].iloc[-1] < whole["lr"].iloc[last - 1] / 2  # the schedule came to its end
-    assert len(curve(prepared, "miou")) == last
-    assert json.loads((prepared.root / "metrics/sample/train/metrics.json").read_text())
+    assert 2 <= last == len(rates) == len(curve(prepared, "miou")) < 12
+    assert rates.iloc[0] < rates.max()  # it warmed up
+    assert rates.iloc[-1] < rates.max() / 5  # and came to its end
+    metrics = json.loads((prepared.root / "metrics/sample/train/metrics.json").read_text())
+    assert metrics["epochs"] == last
+
+
+def test_epochs_end_a_run_before_its_budget(prepared):
+    prepared.set(sample__train__epochs=2, sample__train__max_minutes=60)
+    prepared.ok("train", "sample")
+    assert epochs(prepared)[0] == 2
 
 
 def test_a_run_with_a_budget_resumes_with_the_same_schedule(prepared, slow):
     prepared.set(sample__train__max_minutes=1)
     prepared.ok("train", "sample")
     whole = epochs(prepared), curve(prepared, "lr")
-    for steps in (5, 3):
+    for steps in (5, 2):
         assert prepared.stopped_after(steps, "sample").exit_code == 130
     prepared.ok("train", "sample")
     assert epochs(prepared) == whole[0]
     pd.testing.assert_frame_equal(curve(prepared, "lr"), whole[1])
 
 
-def test_no_time_at_all_is_one_epoch(prepared, slow):
+def test_hardly_any_time_is_a_step(prepared, slow):
     prepared.set(sample__train__max_minutes=0.01)
     prepared.ok("train", "sample")
     assert epochs(prepared) == (1, 1)
