@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from typing_extensions import TypedDict
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.files import read_json
+from sgcp.core.files import json_digest, read_json
 from sgcp.models import SGCPNET
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ EARLIER = {  # settings of a recipe that bring in what was trained before
     "init": "started from another model",
     "teacher": "learned from a teacher",
 }
+# Settings that were added after results were committed, with the values that change nothing.
+ADDED: dict[str, Any] = {"weights": {}, "max_minutes": None, "patience": None}
 
 EncoderName = Literal["sgcp", "mobilenet_v3_small"]
 Byte = Annotated[int, Field(ge=0, le=255)]
@@ -158,6 +160,18 @@ def stage_model(layout: "Layout") -> Path:
     if layout.unfinished_curves.is_dir():
         raise SgcpError(f"{path}: not found: training was interrupted; {command} to finish it")
     raise SgcpError(f"{path}: not found; {command} first")
+
+
+def recipe_digest(settings: Any) -> str:
+    """Digest the settings of a recipe; it stays the same when keys are added that it does not use.
+
+    Args:
+        settings: a dictionary, or whatever stands for one where there are none.
+    """
+    if isinstance(settings, dict):
+        used = (key for key in settings if key not in ADDED or settings[key] != ADDED[key])
+        settings = {key: settings[key] for key in used}
+    return json_digest(settings)
 
 
 def model_digest(weights: Path) -> str:

@@ -13,7 +13,7 @@ import imagecodecs
 import numpy as np
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.files import building_folder, json_digest
+from sgcp.core.files import building_folder
 from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import answer, percent, say, track, warn
 from sgcp.datasets.index import (
@@ -38,7 +38,7 @@ from sgcp.metrics.iou import Tally
 from sgcp.metrics.results import place_beside, write_scores
 from sgcp.metrics.scorer import Scorer
 from sgcp.metrics.sizes import count_sizes, describe_sizes
-from sgcp.models.card import model_digest, stage_model
+from sgcp.models.card import model_digest, recipe_digest, stage_model
 from sgcp.reporting.panels import choose_images, panel, write_prediction
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def describe_model(
             "recipe": card.provenance.get("recipe"),
             "epoch": card.provenance.get("epoch"),
             "lineage": card.lineage,
-            "settings": json_digest(card.provenance.get("settings")),
+            "settings": recipe_digest(card.provenance.get("settings")),
             "sha256": digest,
         },
         "engine": model.engine.name,

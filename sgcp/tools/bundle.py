@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgcp.core.errors import SgcpError, shorten
-from sgcp.core.files import json_digest, read_json, write_bytes
+from sgcp.core.files import read_json, write_bytes
 from sgcp.core.terminal import percent, say
 from sgcp.datasets.index import Dataset, fingerprint_items, read_dataset
 from sgcp.inference.engines.choice import BUNDLED
 from sgcp.inference.graph import InferenceGraph, to_onnx
 from sgcp.metrics.results import MEANS, refuse_other_model
 from sgcp.models.artifact import load_model, save_model
-from sgcp.models.card import model_digest, stage_model
+from sgcp.models.card import model_digest, recipe_digest, stage_model
 from sgcp.settings.training import ALL_LABELLED
 from sgcp.tools.seeds import one_process, run_once
 
@@ -118,7 +118,7 @@ def _read_choice(layout: Layout, dataset: Dataset, settings: TrainSettings) -> d
     """Return the recipe's score on the split that it was chosen on; refuse any other score."""
     scores = read_json(layout.scores, made_by=f"sgcp validate {layout.dataset}")
     advice = "Train and validate the recipe first"
-    if scores.get("model", {}).get("settings") != json_digest(settings.model_dump(mode="json")):
+    if scores.get("model", {}).get("settings") != recipe_digest(settings.model_dump(mode="json")):
         raise SgcpError(f"{layout.scores}: of a model with other settings. {advice}")
     refuse_other_model(layout.scores, scores, model_digest(stage_model(layout)))
     split = dataset.split(scores["split"])
