@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sgcp.core.errors import SgcpError
@@ -29,6 +29,16 @@ REST = "*"  # of its values: every value that no row lists
 MAX_TABLE = 2**20
 MAX_CLASSES = UNLISTED  # train ids are bytes; beyond them stand two marks, UNLISTED and IGNORE
 MAX_NAME = 80  # characters
+
+
+def format_classes(rows: Iterable[tuple[str, str, int | None]]) -> str:
+    """Return ``classes.csv``: of each row the name, the values and the ``color_code``, if any."""
+    stream = io.StringIO()
+    table = csv.writer(stream, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for name, values, color in rows:
+        table.writerow([name, values, "" if color is None else f"#{color:06x}"])
+    return stream.getvalue()
 
 
 def read_classes(path: Path) -> ClassTable:

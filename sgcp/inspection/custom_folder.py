@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import re
@@ -28,11 +26,11 @@ from sgcp.datasets.classes import IGNORE, color_code, color_codes
 from sgcp.datasets.custom import CLASS_LIST, IMAGES, LABELLED, LABELS, SOURCE, name_of, raw_path
 from sgcp.datasets.custom_classes import (
     CLASSES,
-    COLUMNS,
     IGNORED,
     MAX_CLASSES,
     MAX_NAME,
     REST,
+    format_classes,
     means_void,
     read_classes,
 )
@@ -438,14 +436,10 @@ def write_classes(seen: Proposal) -> None:
     path = seen.folder.expanduser() / CLASSES
     if seen.named_by == CLASSES:
         return
-    write = seen_as(seen.colored)
-    stream = io.StringIO()
-    rows = csv.writer(stream, lineterminator="\n")
-    rows.writerow(COLUMNS)
+    write, rows = seen_as(seen.colored), []
     for name, codes, color in seen.rows:
         rest = [REST] if color is None and seen.blended[0] else []
-        values = " ".join([*map(write, codes), *rest])
-        rows.writerow([name, values, "" if color is None else f"#{color:06x}"])
-    write_text(path, stream.getvalue())
+        rows.append((name, " ".join([*map(write, codes), *rest]), color))
+    write_text(path, format_classes(rows))
     then = f"named by {PurePath(seen.named_by)}" if seen.named_by else "correct their names"
     say(printable(f"{path}: wrote {len(seen.rows)} rows; {then}"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,9 +13,15 @@ from sgcp.core.machine import usable_cores
 from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import answer, say, track, warn
 from sgcp.datasets.class_maps import read_class_map
-from sgcp.datasets.classes import IGNORE
+from sgcp.datasets.classes import IGNORE, color_code
 from sgcp.datasets.custom import IMAGES, LABELS
-from sgcp.datasets.custom_classes import CLASSES, COLUMNS, IGNORED, MAX_CLASSES, means_void
+from sgcp.datasets.custom_classes import (
+    CLASSES,
+    IGNORED,
+    MAX_CLASSES,
+    format_classes,
+    means_void,
+)
 from sgcp.datasets.foreign_layouts import OTHER_SPLITS
 from sgcp.datasets.index import SPLITS
 from sgcp.labelling import coco, cvat, label_studio, labelme, roboflow, voc, yolo
@@ -104,7 +108,10 @@ def import_labels(
     with building_folder(out, key) as folder:
         for _ in track(map_threads(convert, images, usable_cores()), "label maps", len(images)):
             pass
-        write_text(folder / CLASSES, _table(names))
+        colors = [color_code(*color) for color in distinct(len(names)).tolist()]
+        numbers = map(str, range(len(names)))
+        rows = [*zip(names, numbers, colors, strict=True), (IGNORED, str(IGNORE), None)]
+        write_text(folder / CLASSES, format_classes(rows))
     made = Counter(target.parts[0] for target in targets)
     counts = ", ".join(f"{made[split]} {split}" for split in SPLITS if split in made)
     answer(f"{out}: {counts}; classes {shorten(names, 8)}\nnext: sgcp init PROJECT --custom {out}")
@@ -226,14 +233,3 @@ def _convert(
         write_png(folder / IMAGES / target.with_name(f"{target.name}.png"), pixels)
     label = label_map(labelled, size, ids, rest)
     write_png(folder / LABELS / target.with_name(f"{target.name}.png"), label)
-
-
-def _table(names: Sequence[str]) -> str:
-    stream = io.StringIO()
-    rows = csv.writer(stream, lineterminator="\n")
-    rows.writerow(COLUMNS)
-    colors = distinct(len(names)).tolist()
-    for number, (name, color) in enumerate(zip(names, colors, strict=True)):
-        rows.writerow([name, number, "#{:02x}{:02x}{:02x}".format(*color)])
-    rows.writerow([IGNORED, IGNORE, ""])
-    return stream.getvalue()
