@@ -17,8 +17,7 @@ server_option = partial(typer.Option, rich_help_panel="Server")
 
 @command(
     "sgcp segment street.jpg holiday/ drive.mp4 --flip --out averaged",
-    "sgcp segment 'holiday/**/*.jpg' --confidence --threshold 0.6 --legend --out sure",
-    "sgcp segment holiday/ --format cvat --out labelled",
+    "sgcp segment 'holiday/**/*.jpg' --threshold 0.6 --format cvat --out labelled",
     "sgcp segment camera:0 --max-seconds 60",
 )
 def segment(

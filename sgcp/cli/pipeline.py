@@ -131,8 +131,7 @@ def train(
 
 
 @command(
-    "sgcp validate camvid --flip --scale 1 --scale 1.25",
-    "sgcp validate camvid --model camvid --split test --json scores.json",
+    "sgcp validate camvid --model camvid --split test --flip --json scores.json",
     "sgcp validate cityscapes --model camvid --map cityscapes-camvid",
     "sgcp validate cityscapes --predictions results/indices --encoding train-ids",
 )

@@ -32,10 +32,9 @@ def init(
 
 
 @command(
-    "sgcp import-labels exports/cvat --out mine",
-    "sgcp import-labels exports/coco --out mine --unlabelled background --val 0.1",
-    "sgcp import-labels datasets/mapillary --out streets --map mapillary-cityscapes",
+    "sgcp import-labels exports/cvat --out mine --unlabelled background --val 0.1",
     "sgcp import-labels exports/cvat exports/coco --out both",
+    "sgcp import-labels datasets/mapillary --out streets --map mapillary-cityscapes",
 )
 def import_labels(
     sources: Annotated[

@@ -88,9 +88,10 @@ def map_threads(
     """Yield ``function`` of every task, computed on several threads, in order.
 
     For work outside Python's lock: decoding, inference, compression. At most twice ``workers``
-    results wait at a time, so memory stays flat.
+    results wait at a time, so memory stays flat. Closing the iterator does not wait for the tasks
+    that run: the garbage collector may close it in any thread, amid locks that joining one takes.
     """
-    pool = ThreadPoolExecutor(workers)
+    pool, wait = ThreadPoolExecutor(workers), True
     waiting: deque[Future[Result]] = deque()
     try:
         for task in tasks:
@@ -99,8 +100,11 @@ def map_threads(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    except GeneratorExit:
+        wait = False
+        raise
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait, cancel_futures=True)
 
 
 def follow_parent() -> None:

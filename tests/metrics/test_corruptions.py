@@ -112,4 +112,4 @@ def test_scores_go_beside_the_tracked_ones_and_an_unchanged_image_scores_the_sam
 
 def test_predictions_cannot_be_corrupted(trained):
     text = trained.fails("validate", "sample", "--predictions", "data", "--corruptions")
-    assert "--corruptions, --flip, --scale, --window: apply to a model" in text
+    assert "--corruptions, --map, --flip, --scale, --window: apply to a model" in text

@@ -70,4 +70,4 @@ def test_a_step_of_the_strong_recipe_of_cityscapes(prepared):
     prepared.ok("train", "sample")
     card = json.loads((prepared.root / "data/models/sample/model.json").read_text())
     assert card["provenance"]["settings"] == settings
-    assert all(settings[key] for key in ("gamma", "channel_gain", "hue", "grey", "noise"))
+    assert all(settings[key] for key in ("gamma", "channel_gain", "hue", "grey"))
