@@ -39,12 +39,12 @@ class StreetDataset:
 
     def find(self, folder: Path) -> list[Path]:
         """Return the images that have a label map."""
-        return [image for image, _, _ in self._pairs(folder)]
+        return [image for image, _, _ in self._pairs(folder, sorted(folder.rglob("*")))]
 
     def read(self, folder: Path, files: list[Path]) -> Export:
         """Read the dataset; images without a label map are left out."""
         export, tables = Export(), dict[str, Names]()
-        for image, label, match in self._pairs(folder):
+        for image, label, match in self._pairs(folder, files):
             root = match["root"]
             if root not in tables:
                 tables[root] = self.names(folder / root) if callable(self.names) else self.names
@@ -57,8 +57,8 @@ class StreetDataset:
             )
         return export
 
-    def _pairs(self, folder: Path) -> Iterator[tuple[Path, Path, re.Match[str]]]:
-        for path in sorted(folder.rglob("*")):
+    def _pairs(self, folder: Path, paths: list[Path]) -> Iterator[tuple[Path, Path, re.Match[str]]]:
+        for path in paths:
             match = re.fullmatch(self.image, path.relative_to(folder).as_posix())
             if match and path.suffix.lower() in ENDINGS:
                 label = folder / self.label.format(**match.groupdict())
