@@ -9,10 +9,10 @@ import argparse
 from functools import partial
 
 import torch
+from timing import time_by_turns
 
 from sgcp.datasets.photometric import Photometric
 from sgcp.datasets.transforms import sample_generator
-from sgcp.speed.timing import time_by_turns
 
 ROUNDS = 100
 SETTINGS = {

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from timing import time_by_turns
 
 from sgcp.datasets.classes import cityscapes_classes
 from sgcp.datasets.sample import generate_sample
-from sgcp.speed.timing import time_by_turns
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = Path(sys.executable).parent

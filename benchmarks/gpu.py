@@ -22,13 +22,13 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
+from timing import time_by_turns
 from torch.nn import functional as F
 
 from sgcp.inference.engines.torch_engine import CudaEngine
 from sgcp.models.card import ModelCard
 from sgcp.models.network import Normalize, SGCPNet
 from sgcp.settings.load import load_params
-from sgcp.speed.timing import time_by_turns
 from sgcp.training.loop import train_one_step
 from sgcp.training.run import start
 

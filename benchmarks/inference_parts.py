@@ -22,6 +22,7 @@ import numpy as np
 import openvino
 import torch
 from PIL import Image
+from timing import time_by_turns
 from torch.nn import functional as F
 
 import sgcp
@@ -33,7 +34,6 @@ from sgcp.media.images import ONE_FILTER, encode_png, read_image, write_png
 from sgcp.models.artifact import load_model
 from sgcp.reporting.palettes import lookup, official
 from sgcp.reporting.panels import blend, colorize
-from sgcp.speed.timing import time_by_turns
 
 Ways = dict[str, Callable[[], Any]]
 

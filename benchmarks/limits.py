@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import openvino
 import torch
+from timing import time_by_turns
 
 import sgcp
 from sgcp.inference.engines.openvino_engine import HINTS, OpenVinoEngine, shared_core
 from sgcp.media.images import read_image
 from sgcp.speed.candidates import SGCPNET, Spec, size_of
-from sgcp.speed.timing import time_by_turns
 
 SIDE, COPIED = 2048, 2**27  # of the matrices; bytes
 

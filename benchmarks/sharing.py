@@ -20,11 +20,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from timing import time_by_turns
 from training_throughput import make_project, run_python
 
 import sgcp
 from sgcp.core.machine import usable_cores
-from sgcp.speed.timing import time_by_turns
 
 WAYS = {
     "as it is": {},

@@ -13,6 +13,8 @@ import statistics
 from functools import partial
 from pathlib import Path
 
+from timing import seconds_of
+
 from sgcp.core.layout import Layout
 from sgcp.datasets.index import read_dataset
 from sgcp.inference.segmenter import load
@@ -22,7 +24,6 @@ from sgcp.metrics.iou import score_counts
 from sgcp.metrics.scorer import Scorer
 from sgcp.models.card import input_size
 from sgcp.settings.load import load_params
-from sgcp.speed.timing import seconds_of
 
 ROOT = Path()
 SCALES = (0.75, 1.0, 1.25)

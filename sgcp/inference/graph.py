@@ -1,7 +1,4 @@
-"""The network as the engines run it, and the forms in which it is written for programs.
-
-Bytes in, scores out, everything constant worked out.
-"""
+"""The network as engines run it (bytes in, scores out, constants folded), and its exports."""
 
 from __future__ import annotations
 
@@ -18,12 +15,11 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sgcp.inference.predict import resize_logits
+from sgcp.models.card import FOR_OTHERS, ModelCard
 from sgcp.models.network import SGCPNet
 
 if TYPE_CHECKING:
     import openvino
-
-    from sgcp.models.card import ModelCard
 
 OPSET = 20  # of ONNX; the first with antialiased resizing in every runtime is 18
 INPUT = "image"
@@ -31,15 +27,10 @@ TRACED = (64, 96)  # any size will do: the graph follows the size of what it is 
 # Height and width that a .pt2 of any size accepts, pixels: below the first, the coarsest level is
 # a single score, which torch.export takes for another network.
 SMALLEST, LARGEST = 129, 16384
-METADATA = "preprocessing"  # name of the property
 
 
 class InferenceGraph(nn.Module):
-    """Normalise, run a copy of the network in evaluation mode; then perhaps take the best class.
-
-    Args:
-        labels: return labels of the image's size rather than scores.
-    """
+    """Normalise, run a copy of the network in evaluation mode; ``labels``: take the best class."""
 
     scale: Tensor
     shift: Tensor
@@ -86,8 +77,7 @@ def fold_batch_norm(network: nn.Module) -> None:
 def to_onnx(graph: InferenceGraph, size: tuple[int, int] | None = None) -> bytes:
     """Write the graph as ONNX: ``image`` (B, H, W, 3) uint8 in, ``labels`` or ``scores`` out.
 
-    Args:
-        size: (height, width) of the only images it takes, one at a time; None: of any.
+    With ``size`` (height, width), it takes only such images, one at a time.
     """
     image = torch.zeros((1, *(size or TRACED), 3), dtype=torch.uint8)
     output = "labels" if graph.labels else "scores"
@@ -144,18 +134,13 @@ def export_graph(
         import onnx
 
         model = onnx.load_from_string(content)
-        onnx.helper.set_model_props(model, {METADATA: json.dumps(given)})
+        onnx.helper.set_model_props(model, {FOR_OTHERS: json.dumps(given)})
         return {path: model.SerializeToString()}
-    ir = read_onnx(content)
-    ir.set_rt_info(json.dumps(given), [METADATA])
+    from sgcp.inference.engines.openvino_engine import read_model
+
+    ir = read_model(content)
+    ir.set_rt_info(json.dumps(given), [FOR_OTHERS])
     return ir_files(ir, path)
-
-
-def read_onnx(content: bytes) -> openvino.Model:
-    """Return an ONNX graph as OpenVINO's."""
-    import openvino
-
-    return openvino.Core().read_model(content)
 
 
 def ir_files(model: openvino.Model, path: Path) -> dict[Path, bytes]:

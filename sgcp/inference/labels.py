@@ -23,8 +23,6 @@ except ImportError:  # no C compiler
 compiled = _labels if hasattr(_labels, "confidence_pixels") else None  # else an older build
 
 Float32 = NDArray[np.float32]
-Int = NDArray[np.intp]
-Bool = NDArray[np.bool_]
 
 PIECE = 4096  # cells at once: what they need stays in the processor's cache
 
@@ -37,14 +35,11 @@ def label_pixels(scores: Float32, size: tuple[int, int]) -> UInt8:
 
     Args:
         scores: (K, h, w) float32, K at most 255.
-        size: (height, width) of the result.
-
-    Returns:
-        (height, width) uint8.
+        size: (height, width) of the result, uint8.
     """
     if scores.shape[1:] == size:
         return _best_class(scores)
-    rows, columns = axis_between(scores.shape[1], size[0]), axis_between(scores.shape[2], size[1])
+    rows, columns = map(axis_between, scores.shape[1:], size)
     if compiled is None:
         return _label_in_numpy(scores, rows, columns)
     labels = np.empty(size, np.uint8)
@@ -58,12 +53,13 @@ def _label_in_numpy(scores: Float32, rows: "Axis", columns: "Axis") -> UInt8:
     corners = [side[:, at] for side in (best[rows.lower], best[rows.upper]) for at in columns.sides]
     low, high = np.minimum.reduce(corners), np.maximum.reduce(corners)  # (cells down, across)
     labels = np.repeat(np.repeat(low, columns.pixels, 1), rows.pixels, 0)
-    mixed = np.flatnonzero(low != high)
+    mixed, flat = np.flatnonzero(low != high), scores.reshape(len(scores), -1)
     for start in range(0, len(mixed), PIECE):
         cells = mixed[start : start + PIECE]
         down, across = np.divmod(cells, low.shape[1])
         shares = rows.shares.take(down, 1), columns.shares.take(across, 1)  # (P, M), (Q, M)
-        around = _gather(scores, rows, columns, down, across)
+        four = (y[down] * scores.shape[2] + x[across] for y in rows.sides for x in columns.sides)
+        around = np.stack([flat.take(corner, 1) for corner in four], 1)  # (K, 4, M)
         found = _label_cells(around, low.flat[cells], high.flat[cells], shares)
         lines = rows.places.take(down, 1)[:, None] * labels.shape[1]
         places = lines + columns.places.take(across, 1)
@@ -92,7 +88,7 @@ class Axis:
         self.upper = np.minimum(self.lower + 1, source - 1)
         self.sides = (self.lower, self.upper)
         most = np.arange(self.pixels.max())[:, None]
-        self.places: Int = first + np.minimum(most, self.pixels - 1)
+        self.places: NDArray[np.intp] = first + np.minimum(most, self.pixels - 1)
         self.shares: Float32 = share[self.places]
         self.buffers = (*self.sides, np.append(first, target).astype(np.int64), share)
 
@@ -108,15 +104,6 @@ def _best_class(scores: Float32) -> UInt8:
         np.copyto(best, index, where=score > highest)
         np.maximum(highest, score, out=highest)
     return best
-
-
-def _gather(scores: Float32, rows: Axis, columns: Axis, down: Int, across: Int) -> Float32:
-    """Return the scores at the corners of M cells: (K, 4, M)."""
-    flat = scores.reshape(len(scores), -1)
-    places = [
-        side[down] * scores.shape[2] + at[across] for side in rows.sides for at in columns.sides
-    ]
-    return np.stack([flat.take(place, 1) for place in places], 1)
 
 
 def _label_cells(
@@ -146,7 +133,9 @@ def _label_cells(
     return best
 
 
-def _label_hard_cells(around: Float32, rival: Bool, down: Float32, across: Float32) -> UInt8:
+def _label_hard_cells(
+    around: Float32, rival: NDArray[np.bool_], down: Float32, across: Float32
+) -> UInt8:
     """Return the best class (P, Q, M) where more than two may win: those marked in (K, M)."""
     each = np.arange(rival.shape[1])
     count = rival.sum(0)

@@ -6,21 +6,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sgcp.inference.engines import open_engine
-from sgcp.inference.engines.choice import RUN_BY
+from sgcp.inference.engines.choice import RUN_BY, open_engine
 from sgcp.inference.predict import resize_logits
 from sgcp.media.images import UInt8
+from sgcp.models.card import ModelCard
 from sgcp.models.network import Normalize
-
-if TYPE_CHECKING:
-    from sgcp.models.card import ModelCard
 
 Run = Callable[[UInt8], NDArray[np.generic]]
 
@@ -48,10 +44,7 @@ class Parity:
 def check_parity(
     file: Path, network: nn.Module, card: ModelCard, size: tuple[int, int] | None
 ) -> list[Parity]:
-    """Compare an exported file with the network, in each installed program that runs it.
-
-    Images are of odd sizes, or of the file's fixed size.
-    """
+    """Compare a file, perhaps for one size alone, with the network in each installed program."""
     images = [_image(*one) for one in ([size] if size else ODD_SIZES)]
     normalize = Normalize(card.mean, card.std)
     with torch.inference_mode():

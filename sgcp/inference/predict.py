@@ -18,8 +18,7 @@ def resize_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
 def choose_labels(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Return the best class (B, H, W) uint8 of each pixel of logits (B, K, h, w), resized."""
     # max().indices is several times faster than argmax on a CPU, and equal.
-    labels: Tensor = resize_logits(logits, size).max(dim=1).indices  # (B, H, W)
-    return labels.to(torch.uint8)
+    return resize_logits(logits, size).max(dim=1).indices.to(torch.uint8)  # (B, H, W)
 
 
 class Predictor(nn.Module):
@@ -34,8 +33,7 @@ class Predictor(nn.Module):
     def score(self, image: Tensor) -> Tensor:
         """Return the logits (B, K, h, w) float32 of (B, 3, H, W) uint8 RGB."""
         x = self.normalize(image).contiguous(memory_format=torch.channels_last)
-        logits: Tensor = self.network(x)
-        return logits.float()
+        return self.network(x).float()
 
     @torch.inference_mode()
     def forward(self, image: Tensor, size: tuple[int, int] | None = None) -> Tensor:

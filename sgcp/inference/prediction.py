@@ -43,8 +43,26 @@ class Prediction:
 
     @cached_property
     def confidence(self) -> Float16:
-        """(H, W) float16: the highest of each pixel's ``probabilities``, 1/K .. 1."""
-        return max_probabilities(self.scores, self.size, self.temperature)
+        """(H, W) float16: the highest of each pixel's ``probabilities``, 1/K .. 1.
+
+        In C, cell by cell: a class is left out of a cell where, at each of its corners, it is so
+        far below another one that all those left out together have less than ``NEGLIGIBLE`` of the
+        probability. Before it is rounded to float16, a result is within 3e-5 of its value of the
+        exact one, a twentieth of the rounding.
+        """
+        confidence = np.empty(self.size, np.float16)
+        if labels.compiled is None:
+            for band, scores in self._resized_bands():
+                confidence[band] = 1 / np.exp(scores - scores.max(0)).sum(0)
+            return confidence
+        factor = np.float32(math.log2(math.e) / self.temperature)
+        exponents = np.ascontiguousarray(self.scores * factor)
+        rows, columns = map(axis_between, exponents.shape[1:], self.size)
+        target, bound = confidence.view(np.uint16), math.log2(NEGLIGIBLE / len(exponents))
+        labels.compiled.confidence_pixels(
+            exponents, *exponents.shape, *rows.buffers, *columns.buffers, target, bound
+        )
+        return confidence
 
     def probabilities(self) -> Float32:
         """Return (K, H, W) float32: the softmax of the bilinearly resized scores.
@@ -52,57 +70,28 @@ class Prediction:
         Of 19 classes at 1024x2048 these are 159 MB.
         """
         result = np.empty((len(self.scores), *self.size), np.float32)
-        for rows, resized in resize_in_bands(self.scores / np.float32(self.temperature), self.size):
-            result[:, rows] = softmax(resized)
+        for rows, scores in self._resized_bands():
+            result[:, rows] = softmax(scores)
         return result
 
-
-def max_probabilities(scores: Float32, size: tuple[int, int], temperature: float) -> Float16:
-    """Return the highest softmax probability of each pixel's bilinearly resized scores.
-
-    In C, cell by cell: a class is left out of a cell where, at each of its corners, it is so far
-    below another one that all those left out together have less than ``NEGLIGIBLE`` of the
-    probability. Before it is rounded to float16, a result is within 3e-5 of its value of the exact
-    one, a twentieth of the rounding.
-
-    Args:
-        scores: (K, h, w) float32, K at most 255.
-        size: (height, width) of the result.
-
-    Returns:
-        (height, width) float16.
-    """
-    confidence = np.empty(size, np.float16)
-    if labels.compiled is None:
-        for band, resized in resize_in_bands(scores / np.float32(temperature), size):
-            confidence[band] = 1 / np.exp(resized - resized.max(0)).sum(0)
-        return confidence
-    rows, columns = axis_between(scores.shape[1], size[0]), axis_between(scores.shape[2], size[1])
-    exponents = np.ascontiguousarray(scores * np.float32(math.log2(math.e) / temperature))
-    bound = math.log2(NEGLIGIBLE / len(scores))
-    labels.compiled.confidence_pixels(
-        exponents, *scores.shape, *rows.buffers, *columns.buffers, confidence.view(np.uint16), bound
-    )
-    return confidence
+    def _resized_bands(self) -> Iterator[tuple[slice, Float32]]:
+        """Yield rows of the tempered scores in the image's size: which, and (K, rows, W)."""
+        scores = self.scores / np.float32(self.temperature)
+        rows, columns = map(axis_between, scores.shape[1:], self.size)
+        above, below = (np.repeat(side, rows.pixels) for side in rows.sides)
+        left, right = (np.repeat(side, columns.pixels) for side in columns.sides)
+        *_, down = rows.buffers
+        *_, across = columns.buffers
+        for start in range(0, self.size[0], BAND):
+            band = slice(start, start + BAND)
+            first = above[start]
+            part = scores[:, first : below[band][-1] + 1]
+            wide = part[:, :, left]
+            wide += (part[:, :, right] - wide) * across
+            top = wide[:, above[band] - first]
+            yield band, top + (wide[:, below[band] - first] - top) * down[band, None]
 
 
 def grey_levels(confidence: Float16) -> UInt8:
     """Return a confidence (H, W) of 0 .. 1 in 8 bits: 255 is 1."""
     return GREY_LEVELS.take(confidence.view(np.uint16))
-
-
-def resize_in_bands(scores: Float32, size: tuple[int, int]) -> Iterator[tuple[slice, Float32]]:
-    """Yield rows of scores (K, h, w) resized bilinearly to ``size``: which, and (K, rows, W)."""
-    rows, columns = axis_between(scores.shape[1], size[0]), axis_between(scores.shape[2], size[1])
-    above, below = (np.repeat(side, rows.pixels) for side in rows.sides)
-    left, right = (np.repeat(side, columns.pixels) for side in columns.sides)
-    *_, down = rows.buffers
-    *_, across = columns.buffers
-    for start in range(0, size[0], BAND):
-        band = slice(start, start + BAND)
-        first = above[start]
-        part = scores[:, first : below[band][-1] + 1]
-        wide = part[:, :, left]
-        wide += (part[:, :, right] - wide) * across
-        top = wide[:, above[band] - first]
-        yield band, top + (wide[:, below[band] - first] - top) * down[band, None]

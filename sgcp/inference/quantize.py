@@ -7,15 +7,13 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 import rich
-from numpy.typing import NDArray
 
+from sgcp.inference.engines.openvino_engine import read_model
 from sgcp.inference.graph import INPUT
-
-Source = TypeVar("Source")
+from sgcp.media.images import UInt8
 
 # What stays in floating point, by the names of nodes in the ONNX graph.
 FLOATING = (
@@ -28,18 +26,15 @@ FLOATING = (
 )
 
 
-def quantize(
-    file: Path, sources: Sequence[Source], read: Callable[[Source], NDArray[np.uint8]]
-) -> Any:
+def quantize(file: Path, images: Sequence[Path], read: Callable[[Path], UInt8]) -> Any:
     """Return an ``.onnx`` or ``.xml`` with its convolutions in 8 bits, ranges from real images.
 
     Weights take half of the range: x86 without VNNI adds two products of bytes in 16 bits, where
     large ones are cut off. So a graph gives the same labels on every processor (docs/export.md).
 
     Args:
-        sources: of a few hundred images.
-        read: turns one into (H, W, 3) uint8 RGB; called when its turn comes, so that they need
-            not all be in memory.
+        images: a few hundred.
+        read: returns one as (H, W, 3) uint8 RGB, when its turn comes: not all fit into memory.
 
     Returns:
         An ``onnx.ModelProto``, with pairs of QuantizeLinear and DequantizeLinear (QDQ), or an
@@ -49,29 +44,25 @@ def quantize(
         import nncf
         from nncf.quantization.advanced_parameters import OverflowFix
 
+        advanced = nncf.AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE)
         return nncf.quantize(
-            _read_onnx(file) if file.suffix == ".onnx" else _read_ir(file),
-            nncf.Dataset(sources, lambda source: {INPUT: read(source)[None]}),
+            _read(file),
+            nncf.Dataset(images, lambda path: {INPUT: read(path)[None]}),
             preset=nncf.QuantizationPreset.MIXED,
-            subset_size=len(sources),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(
-                overflow_fix=OverflowFix.ENABLE
-            ),
+            subset_size=len(images),
+            advanced_parameters=advanced,
             ignored_scope=nncf.IgnoredScope(patterns=list(FLOATING), validate=False),
         )
 
 
-def _read_onnx(file: Path) -> Any:
-    import onnx
+def _read(file: Path) -> Any:
+    if file.suffix == ".onnx":
+        import onnx
 
-    return onnx.load(file)
-
-
-def _read_ir(file: Path) -> Any:
-    import openvino
+        return onnx.load(file)
     from openvino._offline_transformations import apply_moc_transformations
 
-    model = openvino.Core().read_model(file)
+    model = read_model(file)
     apply_moc_transformations(model, cf=True)  # folds constants; x * sigmoid(x) becomes one
     return model
 

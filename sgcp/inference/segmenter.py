@@ -18,22 +18,22 @@ from sgcp.core.errors import SgcpError
 from sgcp.core.extras import require
 from sgcp.core.parallel import map_threads
 from sgcp.datasets.classes import SemanticClass, classes_from_json, match_names
-from sgcp.inference.engines import Engine, open_engine
-from sgcp.inference.engines.base import cores
-from sgcp.inference.engines.choice import BUNDLED
+from sgcp.inference.engines.base import Engine, cores
+from sgcp.inference.engines.choice import BUNDLED, open_engine
 from sgcp.inference.engines.interface import check_graph
-from sgcp.inference.labels import label_pixels
+from sgcp.inference.labels import Float32, label_pixels
 from sgcp.inference.prediction import Prediction
-from sgcp.inference.tta import PLAIN, Float32, InferenceOptions, resize_input
+from sgcp.inference.tta import PLAIN, InferenceOptions, resize_input
 from sgcp.media.images import UInt8, convert_photo, read_photo
 from sgcp.models import SGCPNET
 from sgcp.models.card import ModelCard, read_card, weights_path
 
 if TYPE_CHECKING:
-    from sgcp.settings import LabelSettings, MachineSettings
+    from sgcp.settings import MachineSettings
 
 Photo = NDArray[np.uint8] | Image.Image | str | Path
 """An image: (H, W, 3) uint8 RGB, a PIL image of any mode, or the path of an image file."""
+Size = tuple[int, int]
 Result = TypeVar("Result")
 
 EXPORTED = (".onnx", ".xml")
@@ -43,10 +43,7 @@ SHOWN = 3  # names of classes in a model's repr
 class Segmenter:
     """Label every pixel of an image. Threads may share one.
 
-    Args:
-        engine: runs the network.
-        card: what its outputs mean.
-        name: of the model, for messages: its path or bundled name.
+    ``card`` says what the engine's outputs mean; ``name``, for messages, is a path or bundled name.
     """
 
     def __init__(self, engine: Engine, card: ModelCard, name: str = "SGCPNet") -> None:
@@ -70,18 +67,12 @@ class Segmenter:
 
     @overload
     def segment(  # type: ignore[overload-overlap]  # a str is a sequence of str
-        self,
-        image: Photo,
-        input_size: tuple[int, int] | None = None,
-        options: InferenceOptions = PLAIN,
+        self, image: Photo, input_size: Size | None = ..., options: InferenceOptions = ...
     ) -> NDArray[np.uint8]: ...
 
     @overload
     def segment(
-        self,
-        image: Sequence[Photo],
-        input_size: tuple[int, int] | None = None,
-        options: InferenceOptions = PLAIN,
+        self, image: Sequence[Photo], input_size: Size | None = ..., options: InferenceOptions = ...
     ) -> list[NDArray[np.uint8]]: ...
 
     def segment(
@@ -125,18 +116,12 @@ class Segmenter:
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is a sequence of str
-        self,
-        image: Photo,
-        input_size: tuple[int, int] | None = None,
-        options: InferenceOptions = PLAIN,
+        self, image: Photo, input_size: Size | None = ..., options: InferenceOptions = ...
     ) -> Prediction: ...
 
     @overload
     def predict(
-        self,
-        image: Sequence[Photo],
-        input_size: tuple[int, int] | None = None,
-        options: InferenceOptions = PLAIN,
+        self, image: Sequence[Photo], input_size: Size | None = ..., options: InferenceOptions = ...
     ) -> list[Prediction]: ...
 
     def predict(
@@ -277,9 +262,9 @@ def find_model(path_or_name: str | Path) -> Path:
             f"no model '{path_or_name}': neither a path nor bundled weights "
             f"({', '.join(bundled) or 'none are bundled yet'})"
         )
-    exports = [path / f"model{suffix}" for suffix in (".xml", ".onnx")] if path.is_dir() else []
-    if exports and not (path / "model.safetensors").is_file():
-        path = next((file for file in exports if file.is_file()), path)
+    if not (path / "model.safetensors").is_file():
+        exports = (path / f"model{suffix}" for suffix in (".xml", ".onnx"))
+        path = next(filter(Path.is_file, exports), path)
     return path if path.suffix in EXPORTED else weights_path(path)
 
 
@@ -310,11 +295,6 @@ def choose_device(accelerator: str) -> str:
     if accelerator == "cuda":
         raise SgcpError("accelerator: 'cuda', but torch finds no GPU; set auto or cpu")
     return "cpu"
-
-
-def inference_options(settings: LabelSettings) -> InferenceOptions:
-    """Return the test-time augmentation that settings ask for."""
-    return InferenceOptions(settings.flip, settings.scales, settings.window)
 
 
 def translation(model: Segmenter, classes: tuple[SemanticClass, ...]) -> UInt8:

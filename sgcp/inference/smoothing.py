@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from sgcp.inference.labels import Float32
 from sgcp.inference.prediction import Prediction
-from sgcp.inference.tta import Float32
 from sgcp.media.images import UInt8
 
 # Mean absolute difference of two frames, in grey levels, above which there is a cut between them.
@@ -28,19 +28,14 @@ class Smoother:
 
     def __init__(self, share: float) -> None:
         self.share = np.float32(share)
-        self._before: UInt8 | None = None
+        self._seen = np.zeros(0, np.int16)
         self._average: Float32 = np.zeros(0, np.float32)
 
     def __call__(self, image: UInt8, prediction: Prediction) -> Prediction:
         """Return the prediction for the next frame (H, W, 3) uint8 with averaged scores."""
-        seen, scores = image[::STEP, ::STEP], prediction.scores
-        if self._average.shape == scores.shape and not _is_cut(self._before, seen):
+        seen, scores = image[::STEP, ::STEP].astype(np.int16), prediction.scores
+        same = self._seen.shape == seen.shape and self._average.shape == scores.shape
+        if same and np.abs(self._seen - seen).mean() <= CUT:
             scores = scores + self.share * (self._average - scores)
-        self._before, self._average = seen.copy(), scores
+        self._seen, self._average = seen, scores
         return replace(prediction, scores=scores)
-
-
-def _is_cut(before: UInt8 | None, after: UInt8) -> bool:
-    if before is None or before.shape != after.shape:
-        return True
-    return float(np.abs(before.astype(np.int16) - after).mean()) > CUT

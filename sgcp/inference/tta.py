@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from sgcp.inference.labels import Float32
 from sgcp.media.images import UInt8
 
-Float32 = NDArray[np.float32]
 Score = Callable[[UInt8], Float32]
 """Return the scores (K, ceil(H/8), ceil(W/8)) of an image (H, W, 3)."""
 
@@ -49,8 +48,7 @@ class InferenceOptions:
             if self.flip:
                 mirrored = self.probabilities(score, np.ascontiguousarray(version[:, ::-1]))
                 total = total + resize_maps(mirrored, grid)[:, :, ::-1]
-        logarithm: Float32 = np.log(np.maximum(total, 1e-30, dtype=np.float32))
-        return logarithm
+        return np.log(np.maximum(total, 1e-30, dtype=np.float32))
 
     def probabilities(self, score: Score, image: UInt8) -> Float32:
         """Return the class probabilities (K, ceil(H/8), ceil(W/8)), window by window."""
@@ -69,8 +67,7 @@ class InferenceOptions:
             place = np.s_[down : down + part.shape[1], across : across + part.shape[2]]
             total[:, *place] += part
             count[place] += 1
-        mean: Float32 = total / count
-        return mean
+        return total / count
 
 
 PLAIN = InferenceOptions()
@@ -113,5 +110,4 @@ def resize_maps(maps: Float32, size: tuple[int, int]) -> Float32:
 def softmax(scores: Float32) -> Float32:
     """Return the probabilities of scores (K, h, w)."""
     powers = np.exp(scores - scores.max(0))
-    result: Float32 = powers / powers.sum(0)
-    return result
+    return powers / powers.sum(0)

@@ -3,8 +3,8 @@
 Two policies. An image of a dataset (``read_image``, ``read_label``) is refused, never repaired,
 where its bytes can be understood in two ways: 16 bits cut to 8, transparency dropped, the first of
 several frames, a rotation that only some programs apply. A photograph (``read_photo``) is read as a
-viewer shows it. Either way a file is read once. Its pixels are decoded once, but for photographs of
-16-bit colours, which are decoded again to doubt their brightness where imagecodecs is installed.
+viewer shows it. Either way a file is read once, and its pixels are decoded once, but for those of
+16-bit colours, which imagecodecs decodes again to doubt their brightness.
 """
 
 import io
@@ -13,7 +13,8 @@ import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,7 @@ WHITE = (255, 255, 255, 255)
 DARK = 2**14  # a 16-bit image whose values are all smaller is doubted
 BAND = 256  # rows
 
+TOO_BIG = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 # What Pillow and libpng (RuntimeError) raise on damaged files.
 DAMAGED = (
     OSError, SyntaxError, ValueError, EOFError, AssertionError, KeyError, TypeError, IndexError,
@@ -63,6 +65,10 @@ class DarkImageWarning(Warning):  # a UserWarning is an error while any thread o
     """An image of 16 bits a channel is probably read too dark."""
 
 
+Doubt = Callable[[str], object]
+WARN_OF_DARK: Doubt = partial(warnings.warn, category=DarkImageWarning, stacklevel=3)
+
+
 class _GuessesRefused:
     """Turn Pillow's warnings into errors while any thread is inside.
 
@@ -71,13 +77,12 @@ class _GuessesRefused:
     overlap.
     """
 
-    lock, inside, before = threading.Lock(), 0, warnings.catch_warnings()
+    lock, inside, filters = threading.Lock(), 0, ExitStack()
 
     def __enter__(self) -> None:
         with self.lock:
             if self.inside == 0:
-                self.before = warnings.catch_warnings()
-                self.before.__enter__()
+                self.filters.enter_context(warnings.catch_warnings())
                 warnings.simplefilter("error", UserWarning)
                 warnings.simplefilter("error", RuntimeWarning)
             self.inside += 1
@@ -86,7 +91,7 @@ class _GuessesRefused:
         with self.lock:
             self.inside -= 1
             if self.inside == 0:
-                self.before.__exit__(None, None, None)
+                self.filters.close()
 
 
 _GUESSES_REFUSED = _GuessesRefused()
@@ -103,11 +108,7 @@ def read_image(path: Path) -> UInt8:
 
 
 def read_label_colors(path: Path) -> UInt8:
-    """Read a label map painted in colours (H, W, 3) uint8; a palette is applied.
-
-    Raises:
-        SgcpError: as ``read_image``; or not PNG.
-    """
+    """Read a label map painted in colours as ``read_image``, from a PNG; a palette is applied."""
     return _read_rgb(path, png_only=True)
 
 
@@ -132,7 +133,7 @@ def read_label(path: Path) -> UInt8:
         return pixels
 
 
-def read_photo(path: Path, doubt: Callable[[str], object] | None = None) -> UInt8:
+def read_photo(path: Path, doubt: Doubt = WARN_OF_DARK) -> UInt8:
     """Read an image as a viewer shows it: RGB (H, W, 3) uint8.
 
     Rotated and mirrored by its EXIF orientation; on white where it is transparent; of several
@@ -140,8 +141,7 @@ def read_photo(path: Path, doubt: Callable[[str], object] | None = None) -> UInt
     by Pillow's plain formula, without colour profiles.
 
     Args:
-        doubt: receives the reason why a 16-bit image is probably read too dark, if there is one;
-            None: a ``DarkImageWarning``.
+        doubt: receives why 16-bit values are probably too dark; default: a ``DarkImageWarning``.
 
     Raises:
         SgcpError: missing, damaged, truncated, too big, none of ``PHOTO_FORMATS``, or of 32 bits a
@@ -163,15 +163,11 @@ def read_photo(path: Path, doubt: Callable[[str], object] | None = None) -> UInt
             raise SgcpError(f"{path}: {error}") from None
 
 
-def convert_photo(
-    image: Image.Image, doubt: Callable[[str], object] | None = None, name: str = ""
-) -> UInt8:
+def convert_photo(image: Image.Image, doubt: Doubt = WARN_OF_DARK, name: str = "") -> UInt8:
     """Return a PIL image as ``read_photo`` returns a file of it: RGB (H, W, 3) uint8.
 
-    Pillow keeps all bits of 16-bit grey only: other images are not doubted.
-
-    Raises:
-        ValueError: 32 bits a pixel, or no pixel at all.
+    Pillow keeps all bits of 16-bit grey only: other images are not doubted. Raises ValueError for
+    32 bits a pixel, or no pixel at all.
     """
     if image.mode in ("I", "F"):
         raise ValueError(
@@ -192,11 +188,7 @@ def convert_photo(
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Read (height, width) from the header of a dataset's image.
-
-    Raises:
-        SgcpError: missing or no image, or one whose header shows that ``read_image`` refuses it.
-    """
+    """Read (height, width) from a header; raise SgcpError where it shows what is refused."""
     with _opened(path) as image:
         _check_strict(image, path)
         _refuse_rotation(image, path)
@@ -204,11 +196,7 @@ def read_size(path: Path) -> tuple[int, int]:
 
 
 def read_mode(path: Path) -> str:
-    """Read Pillow's mode of a dataset's image from its header: ``RGB``, or ``P`` for a palette.
-
-    Raises:
-        SgcpError: as ``read_size``.
-    """
+    """Read Pillow's mode from a header, as ``read_size``: ``RGB``, or ``P`` for a palette."""
     with _opened(path) as image:
         _check_strict(image, path)
         return image.mode
@@ -229,10 +217,8 @@ def is_photo(path: Path) -> bool:
     try:
         with Image.open(path, formats=PHOTO_FORMATS):
             return True
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return True
-    except (*DAMAGED, Warning):
-        return False
+    except (*DAMAGED, Warning) as error:
+        return isinstance(error, TOO_BIG)
 
 
 def read_png_text(path: Path) -> dict[str, str]:
@@ -259,9 +245,7 @@ def write_png(path: Path, array: NDArray[np.integer], text: Mapping[str, str] = 
 
 
 def encode_png(
-    array: NDArray[np.integer],
-    text: Mapping[str, str] = NO_TEXT,
-    filters: int = ALL_FILTERS,
+    array: NDArray[np.integer], text: Mapping[str, str] = NO_TEXT, filters: int = ALL_FILTERS
 ) -> bytes:
     """Encode (H, W) as a PNG of one channel or (H, W, 3) as RGB, uint8 or uint16.
 
@@ -332,7 +316,7 @@ def _opened(
             if image.width * image.height > MAX_PIXELS:
                 raise SgcpError(too_big)
             yield image
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except TOO_BIG:
         raise SgcpError(too_big) from None
     except DAMAGED as error:
         *most, last = formats
@@ -343,7 +327,6 @@ def _opened(
 
 
 def _check_strict(image: Image.Image, path: Path, png_only: bool = False) -> None:
-    """Refuse what a dataset's image must not be, as far as its header shows."""
     if png_only and image.format != "PNG":
         raise SgcpError(f"{path}: {image.format} under the name of a PNG; it blurs class ids")
     if getattr(image, "n_frames", 1) > 1:
@@ -381,9 +364,8 @@ def _decode(image: Image.Image, content: bytes, layout: str) -> UInt8 | None:
     """Decode an opened file whose bytes are ``content``, and refuse one with wrong checksums.
 
     libpng (imagecodecs) decodes a PNG of this layout and nothing but pixels in two thirds of
-    Pillow's time (benchmarks/inference_parts.py), and refuses rows that are missing. All others are
-    decoded by Pillow, which fills such rows with zeros: they remain in ``image``, and None is
-    returned.
+    Pillow's time (benchmarks/inference_parts.py), and refuses rows that are missing. Pillow fills
+    those with zeros; it decodes all others into ``image``, and None is returned.
     """
     with Image.open(io.BytesIO(content), formats=PHOTO_FORMATS) as again:
         again.verify()  # every chunk: decoders skip some of them
@@ -429,9 +411,7 @@ def _refuse_rotation(image: Image.Image, path: Path) -> None:
         )
 
 
-def _doubt_depth(
-    name: str, pixels: NDArray[np.uint16], doubt: Callable[[str], object] | None
-) -> None:
+def _doubt_depth(name: str, pixels: NDArray[np.uint16], doubt: Doubt) -> None:
     """Report why 16-bit values, (H, W) or (H, W, C), may be read too dark, if they may.
 
     Cameras store 10, 12 or 14 bits in files of 16, with values far below the largest one. Lone
@@ -448,15 +428,11 @@ def _doubt_depth(
     if not 0 < largest < DARK:
         return
     bits = largest.bit_length()
-    text = (
+    doubt(
         f"{name}: values up to {largest:,} of 65,535, so it is read dark: data of {bits} bits "
         f"in a 16-bit file? Multiply its values by {2 ** (16 - bits)} first "
         f"(`magick FILE -evaluate multiply {2 ** (16 - bits)} OUT.png`)"
     )
-    if doubt is None:
-        warnings.warn(text, DarkImageWarning, stacklevel=3)
-    else:
-        doubt(text)
 
 
 def _rgb_band(image: Image.Image) -> UInt8:

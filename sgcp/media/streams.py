@@ -34,28 +34,27 @@ from sgcp.media.video_reader import (
 
 # No playlist among the formats, and only the protocols of each scheme: an address that the user
 # did not name is never asked, but where the server redirects to it (HTTP, RTSP).
-FORMATS = {
-    "rtsp": "rtsp,rtp,mpegts",
-    "udp": "mpegts",
-    "http": f"{DEMUXERS},mpjpeg",
-}
-PROTOCOLS = {
-    "rtsp": "rtsp,rtp,udp,tcp",
-    "udp": "udp",
-    "http": "http,https,httpproxy,tcp,tls,crypto",
-}
 OPTIONS = {
-    "rtsp": {"rtsp_flags": "prefer_tcp", "allowed_media_types": "video"},
-    "udp": {"overrun_nonfatal": "1"},  # the buffer is full while the network is being loaded
-    "http": {},
-}
+    "rtsp": {
+        "format_whitelist": "rtsp,rtp,mpegts", "protocol_whitelist": "rtsp,rtp,udp,tcp",
+        "rtsp_flags": "prefer_tcp", "allowed_media_types": "video",
+    },
+    "udp": {
+        "format_whitelist": "mpegts", "protocol_whitelist": "udp",
+        "overrun_nonfatal": "1",  # the buffer is full while the network is being loaded
+    },
+    "http": {
+        "format_whitelist": f"{DEMUXERS},mpjpeg",
+        "protocol_whitelist": "http,https,httpproxy,tcp,tls,crypto",
+    },
+}  # fmt: skip
 QUICK = {"analyzeduration": "1000000"}  # microseconds of the stream, to find its form
 PATIENCE = 10.0  # seconds to wait for an answer, and later for the next frame
 PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between attempts to open a broken stream
 LOST = 300.0  # seconds without a frame after which a broken stream is given up
 GLANCE = 0.5  # seconds between two looks: a wait without end is not interrupted on Windows
 TICKS = 1000  # a second, of the frames' times
-NO_VIDEO = (av.error.InvalidDataError, av.error.ArgumentError)  # the latter: not in FORMATS
+NO_VIDEO = (av.error.InvalidDataError, av.error.ArgumentError)  # the latter: another format
 CAMERAS = {  # by platform: FFmpeg's device and how it names a camera
     "linux": ("v4l2", "/dev/video{}"),
     "darwin": ("avfoundation", "{}"),
@@ -127,10 +126,7 @@ class LiveReader:
             return self._newest
 
     def silence(self) -> float:
-        """Return the seconds since the newest frame came; 0 while one waits, or before the first.
-
-        A frame waits where labelling takes longer than the source.
-        """
+        """Return the seconds since the newest frame came; 0 while one waits or before the first."""
         return 0.0 if self._newest or not self.received else perf_counter() - self._last
 
     def frames(
@@ -196,14 +192,14 @@ class LiveReader:
             before, problem, recorded = self.received, "it ended", False
             try:
                 with open_stream(stream) as video:
-                    recorded = is_recorded(stream, video)
+                    # A file, sent as fast as the server can, rather than what happens now.
+                    recorded = stream.scheme == "http" and video.container.duration is not None
                     self._play(video, _decode(video), recorded)
-                    early = recorded and self._shown < video.declared_end()
-                if early:
-                    raise SgcpError(
-                        f"{stream}: ends early, after {self.received:,} frames. Run the command "
-                        "again, or download the file first"
-                    )
+                    if recorded and self._shown < video.declared_end():
+                        raise SgcpError(
+                            f"{stream}: ends early, after {self.received:,} frames. Run the "
+                            "command again, or download the file first"
+                        )
                 if recorded and self.received:
                     return
             except FAILURES as error:
@@ -242,22 +238,19 @@ class LiveReader:
                 begin = max(begin, clock - shown)  # later, where the network is slower
                 self._stopping.wait(max(0.0, begin + shown - clock))
                 clock = self._shown = shown
-            self._keep(video, frame, clock, recorded)
+            if not self.received:
+                video.stored = {"width": frame.width, "height": frame.height}
+                self.form, self._video = video.form_of(frame, Fraction(1, TICKS)), video
+            with self._changed:
+                while recorded and self._newest is not None and not self._stopping.is_set():
+                    self._changed.wait()
+                self.dropped += self._newest is not None
+                self._last, self.reconnecting = perf_counter(), False
+                self._newest = Arrival(frame, self._last, clock)
+                self.received += 1
+                self._changed.notify_all()
             if self._stopping.is_set():
                 return
-
-    def _keep(self, video: VideoReader, frame: av.VideoFrame, clock: float, recorded: bool) -> None:
-        if not self.received:
-            video.stored = {"width": frame.width, "height": frame.height}
-            self.form, self._video = video.form_of(frame, Fraction(1, TICKS)), video
-        with self._changed:
-            while recorded and self._newest is not None and not self._stopping.is_set():
-                self._changed.wait()
-            self.dropped += self._newest is not None
-            self._last, self.reconnecting = perf_counter(), False
-            self._newest = Arrival(frame, self._last, clock)
-            self.received += 1
-            self._changed.notify_all()
 
 
 def _decode(video: VideoReader) -> Iterator[av.VideoFrame]:
@@ -275,11 +268,6 @@ def _decode(video: VideoReader) -> Iterator[av.VideoFrame]:
             raise SgcpError(f"no frame that can be decoded for {PATIENCE:g} seconds")
 
 
-def is_recorded(stream: Stream, video: VideoReader) -> bool:
-    """Return whether a server sends a file, as fast as it can, rather than what happens now."""
-    return stream.scheme == "http" and video.container.duration is not None
-
-
 @contextmanager
 def open_stream(stream: Stream) -> Iterator[VideoReader]:
     """Open a camera or stream for low latency.
@@ -288,16 +276,10 @@ def open_stream(stream: Stream) -> Iterator[VideoReader]:
         av.FFmpegError, OSError: it cannot be opened.
         SgcpError: no video in it, frames of too many pixels, or no such camera.
     """
-    options: dict[str, str] = QUICK | OPTIONS.get(stream.scheme, {})
-    if stream.is_camera:
-        device, address = find_camera(stream)
-    else:
-        device, address = None, stream.address
-        options["format_whitelist"] = FORMATS[stream.scheme]
-        options["protocol_whitelist"] = PROTOCOLS[stream.scheme]
+    device, address = find_camera(stream) if stream.is_camera else (None, stream.address)
     container = av.open(
-        address, "r", format=device, options=options, timeout=(PATIENCE, PATIENCE),
-        metadata_errors="replace",
+        address, "r", format=device, options=QUICK | OPTIONS.get(stream.scheme, {}),
+        timeout=(PATIENCE, PATIENCE), metadata_errors="replace",
     )  # fmt: skip
     with container:
         video = VideoReader(stream, container)
@@ -307,11 +289,7 @@ def open_stream(stream: Stream) -> Iterator[VideoReader]:
 
 
 def find_camera(stream: Stream) -> tuple[str, str]:
-    """Return FFmpeg's device and name of a camera.
-
-    Raises:
-        SgcpError: there is none of that number; names those that exist.
-    """
+    """Return FFmpeg's device and name of a camera; SgcpError names those that exist."""
     number = stream.address[len(CAMERA) :]
     device, pattern = CAMERAS.get(sys.platform, CAMERAS["linux"])
     if device != "v4l2":

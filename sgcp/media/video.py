@@ -17,10 +17,9 @@ from sgcp.core.errors import SgcpError
 from sgcp.core.files import PARTIAL
 from sgcp.core.parallel import map_threads
 from sgcp.media.images import UInt8
-from sgcp.media.video_reader import ANY_VIDEO, BT709, VideoForm, VideoLimits, open_video, reason
+from sgcp.media.video_reader import BT709, VideoForm, VideoLimits, open_video, reason
 
-Paint = Callable[..., Mapping[str, UInt8]]
-Progress = Callable[[int, int | None], None]
+InOrder = tuple[Callable[[UInt8], Any], Callable[[UInt8, Any], Any]]
 
 LOSSLESS, WATCHED = ".mkv", ".mp4"
 # Container, its options, codec, its options, pixel format. H.264 is nearly identical to the input
@@ -52,16 +51,6 @@ def read_comment(path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class InOrder:
-    """What is made of a frame with regard to those before it; ``paint`` is given it too."""
-
-    predict: Callable[[UInt8], Any]
-    """Takes a frame; called in threads."""
-    follow: Callable[[UInt8, Any], Any]
-    """Takes a frame and what ``predict`` returned; called in the frames' order."""
-
-
-@dataclass(frozen=True)
 class VideoSummary:
     """What was done to one video."""
 
@@ -77,29 +66,27 @@ class VideoSummary:
 def transform_video(
     source: Path,
     targets: Mapping[str, Path],
-    paint: Paint,
+    paint: Callable[..., Mapping[str, UInt8]],
     workers: int = 2,
-    progress: Progress | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
     comment: str = "",
-    limits: VideoLimits = ANY_VIDEO,
+    limits: VideoLimits = VideoLimits(),
     in_order: InOrder | None = None,
 ) -> VideoSummary:
     """Paint every frame of a video and write a video of each kind of image, whole or not at all.
 
     Args:
-        source: any video that FFmpeg reads from a file.
         targets: a file for each kind that ``paint`` returns. ``.mp4`` gets H.264 of (H, W, 3)
             images and the sound unchanged; ``.mkv`` gets lossless FFV1 of (H, W) label maps.
         paint: takes a frame, upright, (H, W, 3) uint8 RGB; returns images of its height and
             width by kind. Called in ``workers`` threads, the results written in order.
-        progress: called in this thread with the frames done and how many there are, None where
-            unknown.
+        progress: called in this thread with the frames done and how many there are; None: unknown.
         comment: stands in each target, as ``read_comment`` returns it.
-        in_order: ``paint`` takes what it returns for a frame as its second argument.
+        in_order: a function of a frame, called in threads; and one of the frame and its result,
+            called in the frames' order, whose result ``paint`` takes as its second argument.
 
     Raises:
-        SgcpError: no video, one without frames, or one that ends before its end. No target is
-            written then, or the earlier file is unchanged.
+        SgcpError: no video, or one without frames or its end. Targets stay as they were.
     """
     started = perf_counter()
     with open_video(source, limits) as video:
@@ -112,7 +99,7 @@ def transform_video(
 
         def look(frame: av.VideoFrame) -> tuple[Any, ...]:
             image = video.upright(frame, form.directions)
-            return (frame, image, in_order.predict(image)) if in_order else (frame, image)
+            return (frame, image, in_order[0](image)) if in_order else (frame, image)
 
         def work(task: tuple[Any, ...]) -> dict[str, av.VideoFrame]:
             frame, *given = task
@@ -126,16 +113,13 @@ def transform_video(
         frames = video.frames(keep_sound)
         if in_order:
             looked = map_threads(look, frames, workers)
-            tasks = (
-                (frame, image, in_order.follow(image, found)) for frame, image, found in looked
-            )
+            tasks = ((frame, image, in_order[1](image, found)) for frame, image, found in looked)
             painted = map_threads(work, tasks, workers)
         else:
             painted = map_threads(lambda frame: work(look(frame)), frames, workers)
-        for prepared in painted:
+        for done, prepared in enumerate(painted, 1):
             for kind, frame in prepared.items():
                 opened[kind].encode(frame)
-            done += 1
             if progress:
                 progress(done, video.expected)
         left_out = sorted({what for target in opened.values() for what in target.left_out})
@@ -143,15 +127,11 @@ def transform_video(
 
 
 class _Sink:
-    """A file that fails once: PyAV prints a traceback where writes fail while it ends a video.
-
-    Attributes:
-        error: why it failed, with the final name of the video; FFmpeg's own may be another.
-    """
+    """A file that fails once: PyAV prints a traceback where writes fail while it ends a video."""
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
         self.file, self.path, self.tell = file, path, file.tell
-        self.error: OSError | None = None
+        self.error: OSError | None = None  # with the video's final name; FFmpeg's own may differ
 
     def write(self, content: bytes) -> int:
         return self._try(self.file.write, content) or len(content)
@@ -178,11 +158,9 @@ class _Sink:
 
 
 class VideoTarget:
-    """One video that is being written.
+    """One video that is being written, in the format of its final suffix.
 
     Args:
-        file: where it is written; the suffix of its final name decides the format.
-        form: of its frames.
         sound: streams to be kept; label maps get none.
         threads: that encode; 0: as many as there are processors.
         live: the file can be played while it is written.
@@ -199,10 +177,8 @@ class VideoTarget:
             raise SgcpError(f"{path}: videos are written as {WATCHED}, label maps as {LOSSLESS}")
         container, its_options, codec, options, pixels = FORMATS[path.suffix]
         if live:
-            its_options, options = (
-                its_options | LIVE[path.suffix][0],
-                options | LIVE[path.suffix][1],
-            )
+            more = LIVE[path.suffix]
+            its_options, options = its_options | more[0], options | more[1]
         self.form, self.labels = form, path.suffix == LOSSLESS
         self.file = file if live else None
         self.container = av.open(file, "w", format=container, container_options=its_options)
@@ -229,11 +205,7 @@ class VideoTarget:
                 self.left_out.append(f"sound {stream.index} ({stream.name}), which MP4 cannot hold")
 
     def prepare(self, image: UInt8, source: av.VideoFrame) -> av.VideoFrame:
-        """Return (H, W, 3), or (H, W) labels, as a frame to be encoded; threads may call it.
-
-        Raises:
-            ValueError: an image of another shape.
-        """
+        """Make a frame of (H, W, 3), or labels (H, W), in any thread; ValueError: other shapes."""
         if image.shape[:2] != self.form.size or image.ndim != len(self.padding):
             raise ValueError(f"painted {image.shape}, of a frame of {self.form.size}")
         if any(end for _, end in self.padding):
@@ -272,9 +244,8 @@ def writing(
 ) -> Iterator[dict[str, VideoTarget]]:
     """Open videos to be written; they replace earlier files when all are complete.
 
-    Args:
-        live: they can be played while they are written, and what is written remains, as
-            ``NAME.partial``, if they cannot be completed.
+    ``live`` ones can be played while they are written. What is written of those remains, as
+    ``NAME.partial``, if they cannot be completed.
     """
     partials = {path: path.with_name(path.name + PARTIAL) for path in targets.values()}
     files: list[_Sink] = []

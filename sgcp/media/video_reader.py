@@ -21,11 +21,8 @@ DEMUXERS = "mov,matroska,avi,mpeg,mpegts,flv,asf,ogg"
 KNOWN = "MP4, MOV, MKV, WebM, AVI, MPEG, FLV, ASF or Ogg"
 SLACK = 0.5  # seconds by which headers overstate a video's length
 OFTEN = Fraction(25)  # frames a second of a video without a rate
-UNSPECIFIED, BT709, STANDARD_LINES = (
-    2,
-    1,
-    576,
-)  # taller images are BT.709 unless the file says otherwise
+UNSPECIFIED, BT709 = 2, 1
+STANDARD_LINES = 576  # taller images are BT.709 unless the file says otherwise
 # What PyAV raises on damaged files; an index may point before the file's beginning.
 FAILURES = (av.FFmpegError, OSError, EOFError, ValueError)
 
@@ -56,9 +53,6 @@ class VideoLimits:
     """To decode, and to encode; 0: one for each processor. Each keeps a frame or two."""
 
 
-ANY_VIDEO = VideoLimits()
-
-
 class VideoReader:
     """Read one video of an open file or stream; ``path`` is for messages.
 
@@ -67,7 +61,7 @@ class VideoReader:
     """
 
     def __init__(
-        self, path: object, container: InputContainer, limits: VideoLimits = ANY_VIDEO
+        self, path: object, container: InputContainer, limits: VideoLimits = VideoLimits()
     ) -> None:
         self.path, self.container = path, container
         covers = av.stream.Disposition.attached_pic
@@ -133,11 +127,7 @@ class VideoReader:
             raise self._damage("ends early")
 
     def form(self) -> VideoForm:
-        """Look at the first frame.
-
-        Raises:
-            SgcpError: there is none.
-        """
+        """Read the first frame's form; raise SgcpError if there is none."""
         first = next(self.frames(), None)
         if first is None:
             raise SgcpError(f"{self.path}: a video without frames; record it again")
@@ -150,7 +140,7 @@ class VideoReader:
         aspect = self.stream.sample_aspect_ratio or Fraction(0)
         return VideoForm(
             (height, width),
-            1 / aspect if aspect and _turned(*directions) else aspect,
+            1 / aspect if aspect and abs(directions[1]) > abs(directions[0]) else aspect,
             self.stream.average_rate or OFTEN,
             time_base,
             directions,
@@ -184,7 +174,7 @@ class VideoReader:
 
 
 @contextmanager
-def open_video(path: Path, limits: VideoLimits = ANY_VIDEO) -> Iterator[VideoReader]:
+def open_video(path: Path, limits: VideoLimits = VideoLimits()) -> Iterator[VideoReader]:
     """Open a video; a name is never taken for an address, nor a playlist followed.
 
     Raises:
@@ -219,14 +209,9 @@ def _directions(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     return a, b, c, d
 
 
-def _turned(a: int, b: int, c: int, d: int) -> bool:
-    """Return whether width and height are exchanged."""
-    return abs(b) > abs(a)
-
-
 def _turn(image: UInt8, a: int, b: int, c: int, d: int) -> UInt8:
     """Show (h, w, 3) where a point (x, y) belongs at (a x + c y, b x + d y), by right angles."""
     right, down = a, d
-    if _turned(a, b, c, d):
+    if abs(b) > abs(a):  # width and height are exchanged
         image, right, down = image.swapaxes(0, 1), c, b
     return np.ascontiguousarray(image[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1])

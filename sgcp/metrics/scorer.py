@@ -11,8 +11,9 @@ import numpy as np
 from sgcp.core.errors import SgcpError
 from sgcp.datasets.class_maps import share_classes
 from sgcp.datasets.ground_truth import GroundTruth, read_ground_truth
+from sgcp.inference.labels import Float32
 from sgcp.inference.segmenter import translation
-from sgcp.inference.tta import PLAIN, Float32, InferenceOptions
+from sgcp.inference.tta import PLAIN, InferenceOptions
 from sgcp.media.images import UInt8, read_image
 from sgcp.metrics.confusion import Counts, count_image
 from sgcp.metrics.protocol import protocol_of

@@ -13,7 +13,7 @@ import numpy as np
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.extras import require
-from sgcp.core.files import to_json, write_bytes
+from sgcp.core.files import write_json
 from sgcp.core.parallel import map_threads
 from sgcp.core.plugins import find_function
 from sgcp.inference.segmenter import Segmenter, load
@@ -22,7 +22,7 @@ from sgcp.models import NETWORKS, build_network
 from sgcp.models.card import ModelCard, read_card
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from sgcp.inference.engines.base import Engine
 
@@ -48,8 +48,6 @@ OTHERS_ON_CPU = (("torch", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
 class Baseline:
     """Another network, untrained, on one of our engines; its labels would mean nothing."""
 
-    tasks: tuple[str, ...] = ("network",)
-
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
@@ -60,8 +58,6 @@ class Baseline:
 
 class Ours(Baseline):
     """This project's way; ``load_for`` makes a segmenter for a number of callers."""
-
-    tasks = tuple(TASKS)
 
     def __init__(self, load_for: Callable[[int], Segmenter], threads: int) -> None:
         self.one = load_for(1)
@@ -80,8 +76,7 @@ class Ours(Baseline):
             image = read_image(source)
             write_png(target / source.name, many.segment(image, (image.shape[0], image.shape[1])))
 
-        for _ in map_threads(work, sources, many.workers):
-            pass
+        list(map_threads(work, sources, many.workers))
 
 
 class Reference:
@@ -89,8 +84,6 @@ class Reference:
 
     PIL, float64 normalisation, eager fp32 in NCHW, bicubic resizing of all scores, argmax.
     """
-
-    tasks = tuple(TASKS)
 
     def __init__(self, network: nn.Module, card: ModelCard) -> None:
         import cv2
@@ -106,13 +99,7 @@ class Reference:
 
         x = (image / 255.0 - self.mean) / self.std  # float64, as numpy makes it
         batch = torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1))[None]).float()
-
-        def run() -> Tensor:
-            with torch.no_grad():
-                scores: Tensor = self.module(batch)
-            return scores
-
-        return run
+        return torch.no_grad()(lambda: self.module(batch))
 
     def label(self, image: UInt8) -> UInt8:
         """Label (H, W, 3) uint8."""
@@ -161,11 +148,6 @@ class Spec:
         """Whether it is another network than ours."""
         return self.network not in (SGCPNET, REFERENCE)
 
-    @property
-    def exports_itself(self) -> bool:
-        """Whether its process makes the graph that it runs, which takes more than running it."""
-        return self.is_other and self.engine != "torch"
-
     def open(self) -> Candidate:
         """Load it, in the process that runs it."""
         if self.device == "cpu" and self.engine == "torch":
@@ -204,20 +186,13 @@ class Spec:
 
 
 def check_network(name: str) -> None:
-    """Refuse what is not the name of another network.
-
-    Raises:
-        SgcpError: no such name, module or function.
-    """
+    """Raise SgcpError where there is no other network, module or function of this name."""
     if not YOLO.fullmatch(name):
         find_function(name, NETWORKS, "--with")
 
 
 def build_other(name: str, num_classes: int) -> nn.Module:
-    """Build another network with random weights.
-
-    Args:
-        name: as ``build_network`` takes it, or of ultralytics: ``yolo26n-sem``, ...
+    """Build another network with random weights, ``yolo26n-sem`` and so on by ultralytics.
 
     Raises:
         SgcpError: unknown, not trusted or not installed.
@@ -254,25 +229,25 @@ def size_of(spec: Spec) -> dict[str, Any]:
 
     Nothing for a user's network that does not run without real numbers.
     """
-    card = read_card(spec.model)
-    classes = len(card.classes)
-    if not spec.is_other:
-        return _count(lambda: build_network(card.network, classes, card.encoder), spec.size)
-    try:
-        return _count(lambda: build_other(spec.network, classes), spec.size)
-    except Exception:  # of code that is not ours
-        return {}
-
-
-def _count(build: Callable[[], nn.Module], size: tuple[int, int]) -> dict[str, Any]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    with torch.device("meta"):
-        module, image = build().eval(), torch.empty(1, 3, *size)
+    card = read_card(spec.model)
+    classes = len(card.classes)
     counter = FlopCounterMode(display=False)
-    with counter, torch.inference_mode():
-        module(image)
+    try:
+        with torch.device("meta"):
+            image = torch.empty(1, 3, *spec.size)
+            if spec.is_other:
+                module = build_other(spec.network, classes)
+            else:
+                module = build_network(card.network, classes, card.encoder)
+        with counter, torch.inference_mode():
+            module.eval()(image)
+    except Exception:  # of code that is not ours
+        if spec.is_other:
+            return {}
+        raise
     parameters = sum(parameter.numel() for parameter in module.parameters())
     return {"parameters": parameters, "gflop": round(counter.get_total_flops() / 1e9, 2)}
 
@@ -280,17 +255,18 @@ def _count(build: Callable[[], nn.Module], size: tuple[int, int]) -> dict[str, A
 def write_int8(model: Path, images: Sequence[Path], folder: Path) -> Path:
     """Quantise a model by the ranges of some images; return the ``.xml`` in ``folder``."""
     require("nncf", "int8")
-    from sgcp.inference.graph import InferenceGraph, ir_files, read_onnx, to_onnx
+    import openvino
+
+    from sgcp.inference.engines.openvino_engine import read_model
+    from sgcp.inference.graph import InferenceGraph, to_onnx
     from sgcp.inference.quantize import quantize
     from sgcp.models.artifact import load_model
 
     network, card = load_model(model)
     plain, path = folder / "plain.xml", folder / "int8.xml"
-    for file, content in ir_files(read_onnx(to_onnx(InferenceGraph(network, card))), plain).items():
-        write_bytes(file, content)
+    openvino.serialize(read_model(to_onnx(InferenceGraph(network, card))), plain)
+    openvino.serialize(quantize(plain, images, read_image), path)
     export = {"export": {"int8": {"images": len(images)}}}
     card = replace(card, provenance=card.provenance | export)
-    for file, content in ir_files(quantize(plain, images, read_image), path).items():
-        write_bytes(file, content)
-    write_bytes(path.with_suffix(".json"), to_json(card.to_json()).encode())
+    write_json(path.with_suffix(".json"), card.to_json())
     return path

@@ -18,7 +18,8 @@ from sgcp.core.terminal import output, say, track
 from sgcp.datasets.index import fingerprint_items, read_dataset
 from sgcp.datasets.label_files import ids_of, write_labels
 from sgcp.datasets.stale import refuse_stale
-from sgcp.inference.segmenter import inference_options, load_segmenter, translation
+from sgcp.inference.segmenter import load_segmenter, translation
+from sgcp.inference.tta import InferenceOptions
 from sgcp.media.images import read_image
 from sgcp.models.card import model_digest, stage_model
 
@@ -47,7 +48,7 @@ def predict(layout: Layout, settings: PredictSettings, machine: MachineSettings)
         to_label_ids = ids[translation(model, dataset.classes)]  # from the model's train ids
         refuse_stale(layout, dataset, part, labels=False)
         meaning = replace(ids_of(dataset.classes, dataset.name), model=model_digest(weights))
-        views = inference_options(settings)
+        views = InferenceOptions(settings.flip, settings.scales, settings.window)
 
         def label(item: Item) -> None:
             target = folder / f"{item.prediction}.png"

@@ -29,7 +29,8 @@ from sgcp.datasets.index import (
 from sgcp.datasets.label_files import train_ids_of
 from sgcp.datasets.stale import refuse_stale
 from sgcp.inference.engines.choice import BUNDLED
-from sgcp.inference.segmenter import find_model, inference_options, load_segmenter
+from sgcp.inference.segmenter import find_model, load_segmenter
+from sgcp.inference.tta import InferenceOptions
 from sgcp.media.images import read_image, write_png
 from sgcp.metrics.boundary import BoundaryCounts, count_boundary, describe_boundary
 from sgcp.metrics.calibration import Sample, describe_calibration
@@ -101,7 +102,7 @@ def validate(
     trained_on = read_trained(weights, segmenter.card, dataset)
     refuse_overlap(trained_on, items, advise_split(trained_on, dataset))
     refuse_stale(layout, dataset, items)
-    options = inference_options(settings)
+    options = InferenceOptions(settings.flip, settings.scales, settings.window)
     scorer = Scorer(layout, dataset, segmenter, settings.input_size, options, class_map)
     dataset = scorer.dataset
 

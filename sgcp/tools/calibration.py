@@ -17,8 +17,8 @@ from sgcp.core.terminal import percent, progress_bar, say, track, warn
 from sgcp.datasets.index import fingerprint_items, read_dataset, spread, trained_among
 from sgcp.datasets.raw import walk_files
 from sgcp.datasets.stale import refuse_stale
-from sgcp.inference.engines import open_engine
 from sgcp.inference.engines.base import cores
+from sgcp.inference.engines.choice import open_engine
 from sgcp.inference.segmenter import Segmenter
 from sgcp.inference.tta import resize_input
 from sgcp.media.images import UInt8, is_photo, read_image, read_photo

@@ -12,7 +12,8 @@ from networks import eager_scores, random_card, random_image, random_network, sa
 
 import sgcp
 from sgcp.core.errors import SgcpError
-from sgcp.inference.engines import cache, choice, open_engine
+from sgcp.inference.engines import cache, choice
+from sgcp.inference.engines.choice import open_engine
 from sgcp.inference.graph import InferenceGraph, to_onnx
 from sgcp.inference.predict import Predictor
 from sgcp.models.network import Normalize

@@ -14,7 +14,8 @@ from PIL import Image
 import sgcp
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import to_json
-from sgcp.inference.graph import InferenceGraph, ir_files, read_onnx, to_onnx
+from sgcp.inference.engines.openvino_engine import read_model
+from sgcp.inference.graph import InferenceGraph, ir_files, to_onnx
 
 ENGINES = ("openvino", "onnxruntime")
 GIBI = 2**30
@@ -103,7 +104,7 @@ def test_other_inputs_and_outputs_are_refused_before_anything_runs(
 
 
 def test_other_outputs_of_an_ir_are_refused(tmp_path, content):
-    model = read_onnx(content)
+    model = read_model(content)
     inner = next(node for node in model.get_ops() if node.get_type_name() == "Sigmoid")
     model.add_outputs(inner.output(0))
     for path, part in ir_files(model, tmp_path / "m.xml").items():
@@ -181,7 +182,7 @@ def test_a_damaged_export_is_one_error_line_and_no_foreign_noise(tmp_path, name,
 
 
 def test_an_ir_without_its_weights_is_told_so(tmp_path, content):
-    for path, part in ir_files(read_onnx(content), tmp_path / "m.xml").items():
+    for path, part in ir_files(read_model(content), tmp_path / "m.xml").items():
         write(tmp_path, part, path.name)
     weights = (tmp_path / "m.bin").read_bytes()
     (tmp_path / "m.bin").write_bytes(weights[: len(weights) // 2])

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 import sgcp
 from sgcp.core.errors import SgcpError
 from sgcp.inference import labels as module
-from sgcp.inference.prediction import Prediction, max_probabilities
+from sgcp.inference.prediction import Prediction
 from sgcp.tools.export import ExportOptions, export
 
 BOUND = 3e-5  # of the value, before it is rounded to float16
@@ -97,9 +97,9 @@ def test_no_full_size_scores_of_all_classes_are_made():
     size = (1024, 2048)
     for compiled in (module.compiled, None):
         with patch.object(module, "compiled", compiled):
-            max_probabilities(scores, size, 1.0)  # tables of the axes are kept
+            _ = Prediction(scores, size).confidence  # tables of the axes are kept
             tracemalloc.start()
-            max_probabilities(scores, size, 1.0)
+            _ = Prediction(scores, size).confidence
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         assert peak < 19 * size[0] * size[1] * 4 / 8

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.machine import usable_cores
-from sgcp.inference.labels import label_pixels
+from sgcp.inference.labels import Float32, label_pixels
 from sgcp.media.images import UInt8
-
-Float32 = NDArray[np.float32]
 
 # Pixels of all the image sizes that have a graph of their own, together: some 60 bytes each for
 # every caller. A graph's weights take as much as 2**18 pixels.

@@ -29,7 +29,6 @@ def write_cached(kind: str, key: str, content: bytes) -> None:
     """Keep content, and of the others those used last; nothing where that cannot be written."""
     folder = cache_folder() / kind
     with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / key, hashlib.sha256(content).digest() + content)
         by_age = sorted(folder.iterdir(), key=lambda old: old.stat().st_mtime)
         for old in by_age[:-KEPT]:

@@ -34,10 +34,9 @@ onnx_of(Path(sys.argv[1]))
 def open_engine(
     path: Path, device: str, engine: str, precision: str, callers: int, threads: int | None = None
 ) -> Engine:
-    """Return an engine for a model file.
+    """Return an engine for a model file: ours (``.safetensors``) or exported (``.onnx``, ``.xml``).
 
     Args:
-        path: ours (``.safetensors``) or exported (``.onnx``, ``.xml``).
         engine: auto: the first of ``ENGINES`` that is installed, so that scores do not depend on
             the machine's speed; where ``precision`` is auto too, what is fastest by measurement.
         precision: int8 of a model of ours is that of ``int8_export_of``.
@@ -115,9 +114,8 @@ def int8_export_of(path: Path) -> Path:
     """Return the export ``NAME-int8.xml`` beside a model, which measured labels like its own.
 
     Raises:
-        SgcpError: there is none, or it is of other weights or classes, of fixed size or with
-            labels, or what 8 bits cost was not measured or is more than ``MOST_CHANGED`` and
-            ``MOST_LOST``.
+        SgcpError: there is none; it is of other weights or classes, of fixed size or with labels;
+            or 8 bits cost more than ``MOST_CHANGED`` and ``MOST_LOST``, or an unknown amount.
     """
     found = path.with_name(path.stem + INT8_ENDING)
     command = f"sgcp export {path} {found} --int8"
@@ -163,10 +161,7 @@ def onnx_of(path: Path) -> bytes:
 
     That of bundled weights is part of the package. Any other is kept in the user's cache, by the
     content of the model's files: the next call needs no torch, whose import takes longer than
-    twenty images.
-
-    Raises:
-        SgcpError: the graph is not at hand and torch, which makes it, is not installed.
+    twenty images. Raises SgcpError where torch has to make the graph and is not installed.
     """
     content = _graph_at_hand(path)
     if content is None:

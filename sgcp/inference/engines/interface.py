@@ -29,12 +29,10 @@ class Port(NamedTuple):
 
     def fits(self, wanted: Port) -> bool:
         """Tell whether it is of this type and rank, and has these sides or leaves them open."""
-        if self.type != wanted.type or self.shape is None or wanted.shape is None:
-            return False
-        return len(self.shape) == len(wanted.shape) and all(
-            None in sides or sides[0] == sides[1]
-            for sides in zip(self.shape, wanted.shape, strict=True)
-        )
+        found, expected = self.shape or (), wanted.shape or ()
+        pairs = zip(found, expected, strict=False)
+        equal = all(None in pair or pair[0] == pair[1] for pair in pairs)
+        return equal and (self.type, len(found)) == (wanted.type, len(expected))
 
     def __str__(self) -> str:
         sides = ["?" if side is None else str(side) for side in self.shape or ()]
@@ -68,7 +66,7 @@ def check_graph(file: Path, classes: int) -> None:
             )
 
 
-def _onnx_ports(file: Path) -> tuple[list[Port], list[Port]]:
+def _onnx_ports(file: Path) -> list[list[Port]]:
     """Return the inputs and outputs that an ONNX file declares; nothing of it is worked out."""
     from openvino.frontend import FrontEndManager
 
@@ -79,14 +77,13 @@ def _onnx_ports(file: Path) -> tuple[list[Port], list[Port]]:
         places = [], []
     if places == ([], []):
         raise SgcpError(f"{file}: damaged or not an ONNX graph; export it again")
-    inputs, outputs = (
+    return [
         [_port(p.get_names(), model.get_element_type(p), model.get_partial_shape(p)) for p in side]
         for side in places
-    )
-    return inputs, outputs
+    ]
 
 
-def _ir_ports(file: Path) -> tuple[list[Port], list[Port]]:
+def _ir_ports(file: Path) -> list[list[Port]]:
     """Return the inputs and outputs of an OpenVINO IR, whose ``.bin`` must be whole."""
     from sgcp.inference.engines.openvino_engine import read_model
 
@@ -98,11 +95,10 @@ def _ir_ports(file: Path) -> tuple[list[Port], list[Port]]:
     if not is_ir:  # OpenVINO would try it as every other format, aloud
         raise SgcpError(f"{file}: damaged or not an OpenVINO IR; export it again")
     model = read_model(file)
-    inputs, outputs = (
+    return [
         [_port(p.get_names(), p.get_element_type(), p.get_partial_shape()) for p in side]
         for side in (model.inputs, model.outputs)
-    )
-    return inputs, outputs
+    ]
 
 
 def _port(names: set[str] | list[str], kind: openvino.Type, shape: openvino.PartialShape) -> Port:

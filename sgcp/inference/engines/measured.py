@@ -104,8 +104,7 @@ class MeasuredEngine(Engine):
         if kept := self.kept(image):
             return kept
         trials = self.measure(image)
-        content = [[astuple(trial.way), trial.milliseconds, trial.changed] for trial in trials]
-        write_cached("choices", self._key(image), json.dumps(content).encode())
+        write_cached("choices", self._key(image), json.dumps([*map(astuple, trials)]).encode())
         return trials
 
     def kept(self, image: UInt8) -> list[Trial]:
@@ -117,43 +116,39 @@ class MeasuredEngine(Engine):
         return json_digest([*self.key, _size_class(image)])
 
     def measure(self, image: UInt8) -> list[Trial]:
-        """Return the times of each way for the middle of an image, measured now."""
-        return try_ways(self.ways, self.opener, image if self.fixed else cut(image, PIECE))
+        """Return the times of each way for the middle of an image, taken now, by turns."""
+        image = image if self.fixed else cut(image)
+        size = image.shape[0], image.shape[1]
+
+        def start(way: Way) -> tuple[Engine, UInt8] | None:
+            try:
+                engine = self.opener(way, 1)
+                engine.stride = None  # any network's; the first way's outputs are checked
+                return engine, engine.label(image, size)
+            except (SgcpError, ImportError):
+                if way == self.ways[0]:
+                    raise
+                return None  # such as a broken installation of an engine that is not needed
+
+        with ThreadPoolExecutor() as pool:  # most of starting is compiling, on one core
+            started = zip(self.ways, pool.map(start, self.ways), strict=True)
+            able = [(way, *found) for way, found in started if found]
+        seconds = [math.inf] * len(able)
+        for _ in range(RUNS):  # by turns, so that a noisy moment hits all alike
+            for place, (_, engine, _) in enumerate(able):
+                engine.run(image)  # threads of the engine before it may still spin
+                begun = perf_counter()
+                engine.run(image)
+                seconds[place] = min(seconds[place], perf_counter() - begun)
+        plain = able[0][2]
+        return [
+            Trial(way, round(1e3 * took, 3), float((labels != plain).mean()))
+            for (way, _, labels), took in zip(able, seconds, strict=True)
+        ]
 
 
 def _size_class(image: UInt8) -> int:
     return round(math.log2(image.shape[0] * image.shape[1]))
-
-
-def try_ways(ways: Sequence[Way], opener: Opener, image: UInt8) -> list[Trial]:
-    """Run an image (H, W, 3) in every way, by turns, so that a noisy moment hits all alike."""
-    size = image.shape[0], image.shape[1]
-
-    def start(way: Way) -> tuple[Engine, UInt8] | None:
-        try:
-            engine = opener(way, 1)
-            engine.stride = None  # any network's; the first way's outputs are checked
-            return engine, engine.label(image, size)
-        except (SgcpError, ImportError):
-            if way == ways[0]:
-                raise
-            return None  # such as a broken installation of an engine that is not needed
-
-    with ThreadPoolExecutor() as pool:  # most of starting is compiling, on one core
-        started = zip(ways, pool.map(start, ways), strict=True)
-        able = [(way, *found) for way, found in started if found]
-    seconds = [math.inf] * len(able)
-    for _ in range(RUNS):
-        for place, (_, engine, _) in enumerate(able):
-            engine.run(image)  # threads of the engine before it may still spin
-            begun = perf_counter()
-            engine.run(image)
-            seconds[place] = min(seconds[place], perf_counter() - begun)
-    plain = able[0][2]
-    return [
-        Trial(way, round(1e3 * took, 3), float((labels != plain).mean()))
-        for (way, _, labels), took in zip(able, seconds, strict=True)
-    ]
 
 
 def fastest(trials: Sequence[Trial]) -> Trial:
@@ -174,10 +169,10 @@ def explain(trials: Sequence[Trial]) -> str:
     return f"auto takes {best.way}: {', '.join(times)}"
 
 
-def cut(image: UInt8, pixels: int) -> UInt8:
-    """Return the middle of an image, of about so many pixels at most, in its proportions."""
+def cut(image: UInt8) -> UInt8:
+    """Return the middle of an image, of about ``PIECE`` pixels at most, in its proportions."""
     height, width = image.shape[:2]
-    share = min(1.0, math.sqrt(pixels / (height * width)))
+    share = min(1.0, math.sqrt(PIECE / (height * width)))
     h, w = max(1, round(height * share)), max(1, round(width * share))
     top, left = (height - h) // 2, (width - w) // 2
     return image[top : top + h, left : left + w]

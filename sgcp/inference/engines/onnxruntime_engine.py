@@ -21,11 +21,7 @@ class OnnxRuntimeEngine(Engine):
     name = "onnxruntime"
 
     def __init__(
-        self,
-        model: bytes | Path,
-        precision: str = "auto",
-        callers: int = 1,
-        threads: int | None = None,
+        self, model: bytes | Path, precision: str, callers: int = 1, threads: int | None = None
     ) -> None:
         self.precision = check_precision(precision, ("fp32",), self.name)
         self.callers, self.title = callers, title(model)
@@ -48,5 +44,4 @@ class OnnxRuntimeEngine(Engine):
 
     def run(self, image: UInt8) -> NDArray[np.generic]:
         """Return what the graph makes of (H, W, 3) uint8."""
-        output: NDArray[np.generic] = self.session.run(None, {self.input.name: image[None]})[0]
-        return output[0]
+        return self.session.run(None, {self.input.name: image[None]})[0][0]

@@ -67,8 +67,7 @@ class Graph:
         try:
             array = np.require(image[None], requirements=["C", "W"])
             request.infer([openvino.Tensor(array, shared_memory=True)])
-            output: NDArray[np.generic] = request.get_output_tensor(0).data[0].copy()
-            return output
+            return request.get_output_tensor(0).data[0].copy()
         finally:
             self.idle.append(request)
 
@@ -93,11 +92,7 @@ class OpenVinoEngine(Engine):
     name = "openvino"
 
     def __init__(
-        self,
-        model: bytes | Path,
-        precision: str = "auto",
-        callers: int = 1,
-        threads: int | None = None,
+        self, model: bytes | Path, precision: str, callers: int = 1, threads: int | None = None
     ) -> None:
         self.core = shared_core()
         int8 = precision == "int8"  # a property of the graph

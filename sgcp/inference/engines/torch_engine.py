@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,9 +13,7 @@ from torch import Tensor, nn
 from sgcp.inference.engines.base import GRAPH_PIXELS, Engine, check_precision, graph_pixels
 from sgcp.inference.graph import InferenceGraph
 from sgcp.media.images import UInt8
-
-if TYPE_CHECKING:
-    from sgcp.models.card import ModelCard
+from sgcp.models.card import ModelCard
 
 Recording = tuple[torch.cuda.CUDAGraph, Tensor, Tensor]
 """A recorded run, where its input is put, and where its output is found."""
@@ -43,8 +40,10 @@ class TorchEngine(Engine):
     @torch.inference_mode()
     def run(self, image: UInt8) -> NDArray[np.generic]:
         """Return the scores (K, h, w) of (H, W, 3) uint8."""
-        scores: NDArray[np.generic] = self.graph(_batch(image))[0].float().numpy()
-        return scores
+        return self._infer(image).float().numpy()
+
+    def _infer(self, image: UInt8, labels: bool = False) -> Tensor:
+        return self.graph(_batch(image))[0]
 
 
 class CudaEngine(TorchEngine):
@@ -66,20 +65,13 @@ class CudaEngine(TorchEngine):
         self.lock = threading.Lock()
 
     @torch.inference_mode()
-    def run(self, image: UInt8) -> NDArray[np.generic]:
-        """Return the scores (K, h, w) of (H, W, 3) uint8."""
-        scores: NDArray[np.generic] = self._replay(image, labels=False).float().numpy()
-        return scores
-
-    @torch.inference_mode()
     def label(self, image: UInt8, size: tuple[int, int]) -> UInt8:
         """Label (H, W, 3) uint8 RGB, perhaps at another size: (height, width) uint8."""
         if size != image.shape[:2]:
             return super().label(image, size)
-        result: UInt8 = self._replay(image, labels=True).numpy()
-        return result
+        return self._infer(image, labels=True).numpy()
 
-    def _replay(self, image: UInt8, labels: bool) -> Tensor:
+    def _infer(self, image: UInt8, labels: bool = False) -> Tensor:
         """Run one image through the recording for its size; return the result on the CPU."""
         key = (*image.shape, labels)
         with self.lock:  # a recording has one place for its input and one for its output
