@@ -19,6 +19,7 @@ from sgcp.core.layout import Layout
 from sgcp.datasets.index import read_dataset
 from sgcp.inference.segmenter import load
 from sgcp.inference.tta import InferenceOptions
+from sgcp.media.images import read_image
 from sgcp.metrics.confusion import no_counts
 from sgcp.metrics.iou import score_counts
 from sgcp.metrics.scorer import Scorer
@@ -59,9 +60,8 @@ def main() -> None:
         scorer = Scorer(layout, dataset, model, size, options)
         counts, times = no_counts(scorer.protocol), []
         for item in items:
-            scored = scorer.score(item)
-            counts += scored.counts
-            call = partial(model.segment, scored.image, size, options)
+            counts += scorer.score(item).counts
+            call = partial(model.segment, read_image(layout.raw / item.image), size, options)
             times.append(1000 * seconds_of(call))
         row = [100 * score_counts(counts, scorer.protocol).miou, statistics.median(times)]
         plain = plain or row

@@ -157,7 +157,7 @@ class ClassTable:
             SgcpError: missing or damaged, or values that are not listed: each with its pixels.
         """
         codes = color_codes(read_label_colors(path)) if self.colored else read_label(path)
-        label = _lookup(self)[codes]
+        label = lookup_table(self)[codes]
         if (unlisted := codes[label == UNLISTED]).size:
             values, counts = np.unique(unlisted, return_counts=True)
             shown = [
@@ -172,8 +172,8 @@ class ClassTable:
 
 
 @cache
-def _lookup(table: ClassTable) -> UInt8:
-    """Return the train id of each possible value."""
+def lookup_table(table: ClassTable) -> UInt8:
+    """Return the train id of each possible value or ``color_code``."""
     lookup = np.full(2**24 if table.colored else 256, table.rest, dtype=np.uint8)
     for code, train_id in table.train_ids:
         lookup[code] = train_id

@@ -1,7 +1,5 @@
 """Find what looks wrong in a prepared dataset, from the statistics of each image."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 

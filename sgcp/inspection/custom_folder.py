@@ -1,7 +1,5 @@
 """A user's folder of images and label maps before it is a dataset: what it has, what to set."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -14,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
-from rich.table import Table
+from rich.table import Column, Table
 from ruamel.yaml import YAML
 
 from sgcp.core.errors import SgcpError, printable, shorten
@@ -41,6 +39,7 @@ from sgcp.reporting.palettes import distinct
 
 Size = tuple[int, int]
 
+KINDS = ("values", "colours")  # of label maps, by whether they are coloured
 FEW_SHADES = 8  # so many values without an area of their own may still be thin classes
 AREA = 0.1  # share of a class's pixels that lie in squares of 2 x 2
 MOST_CODES = 4096  # colours of one file; photographs have more
@@ -67,8 +66,8 @@ class Proposal:
     """What a folder of images and label maps has, and what follows for the project."""
 
     folder: Path
-    counts: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Images and label maps of each split."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Images of each split."""
     sizes: Counter[Size] = field(default_factory=Counter)
     """Images by (height, width)."""
     pairs: int = 0
@@ -80,12 +79,23 @@ class Proposal:
     """Share of the pixels of each value or colour that is a class or ignored."""
     blended: tuple[int, float] = (0, 0.0)
     """Further values without an area of their own: their number, and their share of pixels."""
-    rows: list[tuple[str, list[int], int | None]] = field(default_factory=list)
-    """Name, values and colour of each row of ``classes.csv``; no colour: ignored."""
+    rows: list[tuple[str, list[str], float, int | None]] = field(default_factory=list)
+    """Name, values, share and colour of each row of ``classes.csv``; no colour: ignored."""
     named_by: str = ""
     """The file that names the classes, below the folder."""
     problems: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Files by what is wrong with them; none where it is not about files."""
+
+    def write(self, code: int) -> str:
+        """Return a value or colour as in ``classes.csv``: ``7``, or ``#804080``."""
+        return f"#{code:06x}" if self.colored else str(code)
+
+    def add_row(self, name: str, codes: list[int], color: int | None) -> None:
+        """Add a row of ``classes.csv``; blended values are ignored."""
+        texts, share = [*map(self.write, codes)], sum(self.shares.get(code, 0) for code in codes)
+        if color is None and self.blended[0]:
+            texts, share = [*texts, REST], share + self.blended[1]
+        self.rows.append((name, texts, share, color))
 
     def explain(self) -> list[str]:
         """Return a line for each problem."""
@@ -96,13 +106,18 @@ class Proposal:
 
     def settings(self, project: Path) -> dict[str, str]:
         """Return the settings of ``params.yaml`` to change, as YAML by full name."""
-        folder = self.folder.expanduser()
+        folder = self.folder
         root = str(folder if folder.is_absolute() else os.path.relpath(folder, project))
-        changes: dict[str, Any] = {"datasets": ["custom"], "custom.download.root": root}
+        changes: dict[str, Any] = {"custom.download.root": root}
         if self.incomplete:
             changes["custom.prepare.allow_missing"] = True
+        # The size of most images, or a square of the median short side.
+        short = int(np.median([min(size) for size in self.sizes.elements()]))
+        whole = (short, short)
+        ((size, count),) = self.sizes.most_common(1)
+        if count >= MOST_EQUAL * self.sizes.total():
+            short, whole = min(size), size
         for recipe, (side, crop) in SQUARE.items():
-            short, whole = self._typical_size()
             seen = min(side, short)
             changes[f"custom.train.{recipe}.input_side"] = side if short > side else None
             height, width = (max(8, round(pixels * seen / short)) for pixels in whole)
@@ -113,20 +128,7 @@ class Proposal:
             batch = 4 if recipe == "quick" else 8
             if 2 <= self.pairs < batch:
                 changes[f"custom.train.{recipe}.batch_size"] = self.pairs
-        return {
-            name: f"[{', '.join(map(str, value))}]"
-            if isinstance(value, list)
-            else json.dumps(value)
-            for name, value in changes.items()
-        }
-
-    def _typical_size(self) -> tuple[int, Size]:
-        """Return the median short side, and the size of most images or a square instead."""
-        shorts = np.repeat([min(size) for size in self.sizes], [*self.sizes.values()])
-        short = int(np.median(shorts))
-        ((size, count),) = self.sizes.most_common(1)
-        same = count >= MOST_EQUAL * self.sizes.total()
-        return (min(size), size) if same else (short, (short, short))
+        return {"datasets": "[custom]"} | {key: json.dumps(one) for key, one in changes.items()}
 
     def change(self, text: str, project: Path) -> str:
         """Return a ``params.yaml`` with these settings; all else stays as it is written."""
@@ -187,7 +189,7 @@ def _pair(seen: Proposal, files: Mapping[Path, Path]) -> list[Path]:
     for split in SPLITS:
         images, maps = places[IMAGES, split], places[LABELS, split]
         both = sorted(images.keys() & maps.keys())
-        seen.counts[split] = len(images), len(maps)
+        seen.counts[split] = len(images)
         seen.pairs += len(both) if split == "train" else 0
         labels += [maps[name] for name in both]
         bare = images.keys() - both if split in LABELLED else set()
@@ -278,17 +280,11 @@ def _count_values(seen: Proposal, values: list[LabelValues]) -> None:
     kept = sorted(pixels.keys() - thin, key=lambda code: (seen.colored and -pixels[code], code))
     seen.shares = {code: pixels[code] / total for code in kept}
     if not 2 <= len(kept) <= MAX_CLASSES + 1:
-        kind = "colours" if seen.colored else "values"
         raise SgcpError(
-            f"{seen.folder}: the label maps have {len(kept):,} different {kind} "
-            f"({shorten(map(seen_as(seen.colored), kept), 4)}); 2 to {MAX_CLASSES} classes are "
-            "possible. Export label maps with one value or colour for each class"
+            f"{seen.folder}: the label maps have {len(kept):,} different {KINDS[seen.colored]} "
+            f"({shorten(map(seen.write, kept), 4)}); 2 to {MAX_CLASSES} classes are possible. "
+            "Export label maps with one value or colour for each class"
         )
-
-
-def seen_as(colored: bool) -> Any:
-    """Return how values are written in ``classes.csv``: ``7``, or ``#804080``."""
-    return (lambda code: f"#{code:06x}") if colored else str
 
 
 def _propose_classes(seen: Proposal, values: list[LabelValues], lists: list[str]) -> None:
@@ -296,11 +292,10 @@ def _propose_classes(seen: Proposal, values: list[LabelValues], lists: list[str]
     names: dict[int, str] = {}
     colors: dict[int, int] = {}
     for file in lists:
-        names, colors = _read_names(seen.folder.expanduser() / file, seen.colored)
-        if seen.shares.keys() & names.keys():
-            seen.named_by = file
+        found = _read_names(seen.folder / file, seen.colored)
+        if seen.shares.keys() & found[0].keys():
+            seen.named_by, (names, colors) = file, found
             break
-        names, colors = {}, {}
     for one in values:
         colors = {**one.paint, **colors}
     rows: dict[str, list[int]] = defaultdict(list)
@@ -325,9 +320,9 @@ def _propose_classes(seen: Proposal, values: list[LabelValues], lists: list[str]
             taken = used | set(colors.values())
             wanted = next(color for color in spare if color not in taken)
         used.add(wanted)
-        seen.rows.append((name, codes, wanted))
+        seen.add_row(name, codes, wanted)
     if ignored or seen.blended[0]:
-        seen.rows.append((IGNORED, ignored, None))
+        seen.add_row(IGNORED, ignored, None)
 
 
 def _read_names(path: Path, colored: bool) -> tuple[dict[int, str], dict[int, int]]:
@@ -384,48 +379,40 @@ def _compare(seen: Proposal, path: Path) -> None:
     """Report values that an existing ``classes.csv`` does not list."""
     table = read_classes(path)
     if table.colored != seen.colored:
-        kinds = ("values", "colours")
         raise SgcpError(
-            f"{path}: lists {kinds[table.colored]}, but the label maps contain "
-            f"{kinds[seen.colored]}. Rename it and run the command again for a new one"
+            f"{path}: lists {KINDS[table.colored]}, but the label maps contain "
+            f"{KINDS[seen.colored]}. Rename it and run the command again for a new one"
         )
     owners = dict(table.train_ids)
     if table.rest != IGNORE and (unlisted := [v for v in seen.shares if v not in owners]):
-        found = shorten(map(seen_as(seen.colored), unlisted), 8)
+        found = shorten(map(seen.write, unlisted), 8)
         seen.problems[f"{path} lacks values of the label maps: {found}. Add them"] = []
     codes: dict[int, list[int]] = defaultdict(list)
     for code, train_id in table.train_ids:
         codes[train_id].append(code)
     for item in table.classes:
-        seen.rows.append((item.name, codes[item.train_id], color_code(*item.color)))
+        seen.add_row(item.name, codes[item.train_id], color_code(*item.color))
     if IGNORE in codes:
-        seen.rows.append((IGNORED, codes[IGNORE], None))
+        seen.add_row(IGNORED, codes[IGNORE], None)
     seen.named_by = CLASSES
 
 
 def print_proposal(seen: Proposal) -> None:
     """Print what the folder has."""
-    counts = [f"{images:,} {split}" for split, (images, _) in seen.counts.items() if images]
+    counts = [f"{images:,} {split}" for split, images in seen.counts.items() if images]
     answer(f"{seen.folder}: {', '.join(counts)} images")
     sizes = [f"{h}x{w} ({count:,})" for (h, w), count in seen.sizes.most_common()]
     answer(f"height x width: {shorten(sizes, 4)}")
-    write = seen_as(seen.colored)
-    table = Table("class", "colours" if seen.colored else "values")
-    table.add_column("share %", justify="right")
-    table.add_column("colour")
-    for name, codes, color in seen.rows:
-        share = sum(seen.shares.get(code, 0) for code in codes)
-        rest = [REST] if color is None and seen.blended[0] else []
-        share += seen.blended[1] if rest else 0
+    table = Table("class", KINDS[seen.colored], Column("share %", justify="right"), "colour")
+    for name, texts, share, color in seen.rows:
         paint = "" if color is None else f"#{color:06x}"
-        table.add_row(name, shorten([*map(write, codes), *rest], 4), percent(share), paint)
+        table.add_row(name, shorten(texts, 4), percent(share), paint)
     answer(table)
     if seen.blended[0]:
-        kind = "colours" if seen.colored else "values"
         warn(
-            f"note: {seen.blended[0]:,} more {kind}, {percent(seen.blended[1])} % of the pixels, "
-            "cover no square of 2x2 pixels: blended edges, or lines. They are ignored (`*`); if "
-            "they are classes, list them"
+            f"note: {seen.blended[0]:,} more {KINDS[seen.colored]}, {percent(seen.blended[1])} % "
+            "of the pixels, cover no square of 2x2 pixels: blended edges, or lines. They are "
+            "ignored (`*`); if they are classes, list them"
         )
     for problem in seen.explain():
         warn(f"warning: {problem}")
@@ -433,13 +420,10 @@ def print_proposal(seen: Proposal) -> None:
 
 def write_classes(seen: Proposal) -> None:
     """Write ``classes.csv`` into the folder, unless it has one."""
-    path = seen.folder.expanduser() / CLASSES
+    path = seen.folder / CLASSES
     if seen.named_by == CLASSES:
         return
-    write, rows = seen_as(seen.colored), []
-    for name, codes, color in seen.rows:
-        rest = [REST] if color is None and seen.blended[0] else []
-        rows.append((name, " ".join([*map(write, codes), *rest]), color))
+    rows = [(name, " ".join(texts), color) for name, texts, _, color in seen.rows]
     write_text(path, format_classes(rows))
     then = f"named by {PurePath(seen.named_by)}" if seen.named_by else "correct their names"
     say(printable(f"{path}: wrote {len(seen.rows)} rows; {then}"))

@@ -1,7 +1,5 @@
 """The page of ``sgcp browse``: images with their truth, numbers, and what looks wrong."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -87,7 +85,6 @@ def _figure(classes: Sequence[SemanticClass], thumb: Thumb, address: str) -> dic
 
 
 def _split_table(summaries: Summaries) -> tuple[list[str], list[list[Cell]]]:
-    """Return columns and rows: a row a split."""
     columns = ["split", "images", "labels", "labelled pixels", "least labelled", "sequences",
                "height x width"]  # fmt: skip
     rows: list[list[Cell]] = [
@@ -247,7 +244,6 @@ def _blank(width: int, height: int) -> Image.Image:
 
 
 def _draw_cell(thumb: Thumb, colors: UInt8, share: float) -> Image.Image:
-    """Draw an image beside its truth, over its name."""
     width = (COLUMN - GAP) // 2
     photo = ImageOps.contain(
         Image.fromarray(thumb.photo), (width, 2 * width), Image.Resampling.LANCZOS

@@ -1,7 +1,5 @@
 """A prepared dataset in numbers, split by split."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,11 +1,10 @@
 """Statistics of each prepared image and its label, both read once and not kept."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -106,9 +105,9 @@ def _describe_item(
 ) -> ImageStatistics:
     errors: list[str] = []
 
-    def read(reader: Callable[[Path], UInt8], path: Path) -> UInt8 | None:
+    def read(reader: Callable[..., Any], *place: Any) -> Any:
         try:
-            return reader(path)
+            return reader(*place)
         except SgcpError as error:
             errors.append(str(error))
             return None
@@ -116,8 +115,9 @@ def _describe_item(
     rgb = read(read_image, raw / item.image)
     label = None if item.label is None else read(read_label, prepared / item.label)
     if item.label is not None and item.segments is not None:  # which scores read instead
-        truth = read(lambda folder: _painted_segments(folder, item), prepared)
-        if truth is not None and label is not None and not np.array_equal(truth, label):
+        truth = read(read_ground_truth, prepared, item)
+        painted = label if truth is None else truth.train_ids[truth.segments]
+        if label is not None and not np.array_equal(painted, label):
             errors.append(f"{item.segments}: size or classes are not its label's; prepare again")
     return ImageStatistics(
         item,
@@ -128,13 +128,7 @@ def _describe_item(
     )
 
 
-def _painted_segments(prepared: Path, item: Item) -> UInt8:
-    truth = read_ground_truth(prepared, item)
-    return truth.train_ids[truth.segments]
-
-
 def _describe_image(rgb: UInt8) -> Pixels:
-    """Describe (H, W, 3)."""
     grey = Image.fromarray(rgb).convert("L")
     up_to = np.cumsum(grey.histogram())  # pixels up to each level
     dark, bright = np.searchsorted(up_to, [0.01 * up_to[-1], 0.99 * up_to[-1]])
@@ -161,7 +155,6 @@ def _outline_of(grey: Image.Image) -> bytes:
 
 
 def _describe_label(label: UInt8) -> Label:
-    """Describe train ids (H, W)."""
     counts = Image.fromarray(label).histogram()
     return Label(label.shape, digest_pixels(label), {i: n for i, n in enumerate(counts) if n})
 

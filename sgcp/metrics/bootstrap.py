@@ -4,8 +4,6 @@ Efron: *Bootstrap Methods: Another Look at the Jackknife*, Annals of Statistics 
 drive resemble each other, so an interval says nothing about drives that the split does not contain.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,32 +13,29 @@ RESAMPLES = 2000  # of a split, each as large as it
 LEVEL = 0.95  # of the resamples lie within an interval
 
 
-def interval(counts: NDArray[np.int64]) -> list[float] | None:
+def interval(
+    counts: NDArray[np.int64], first: NDArray[np.int64] | None = None
+) -> list[float] | None:
     """Return between which values the mIoU of 95 % of the resampled splits lies.
 
     Args:
         counts: (N, 3, K) right, true and predicted pixels of each image and class.
+        first: those of another model, with images and classes in the same order, whose mIoU is
+            subtracted. Both are scored on the same resampled splits (a paired bootstrap), so images
+            that are hard for both widen nothing: without 0 in the interval, the difference is more
+            than a choice of images.
 
     Returns:
         Two shares; None with less than two labelled images.
     """
-    labelled = counts[counts[:, 1].any(axis=1)]
-    return _middle(_resampled_miou(labelled)) if len(labelled) > 1 else None
-
-
-def difference_interval(counts: NDArray[np.int64], first: NDArray[np.int64]) -> list[float] | None:
-    """Return the same for the mIoU of one model minus that of another on the same images.
-
-    Both are scored on the same resampled splits (a paired bootstrap), so images that are hard for
-    both widen nothing: without 0 in the interval, the difference is more than a choice of images.
-
-    Args:
-        counts, first: as ``interval`` takes them, with images and classes in one order.
-    """
     labelled = counts[:, 1].any(axis=1)
     if labelled.sum() < 2:
         return None
-    return _middle(_resampled_miou(counts[labelled]) - _resampled_miou(first[labelled]))
+    miou = _resampled_miou(counts[labelled])
+    if first is not None:
+        miou = miou - _resampled_miou(first[labelled])
+    tail = 100 * (1 - LEVEL) / 2
+    return [float(edge) for edge in np.percentile(miou, [tail, 100 - tail])]
 
 
 def _resampled_miou(counts: NDArray[np.int64]) -> Floats:
@@ -50,8 +45,3 @@ def _resampled_miou(counts: NDArray[np.int64]) -> Floats:
     sums = drawn.astype(float) @ counts.reshape(number, -1)
     right, true, predicted = np.moveaxis(sums.reshape(RESAMPLES, *counts.shape[1:]), 1, 0)
     return np.nanmean(share(right, true + predicted - right), axis=1)
-
-
-def _middle(values: Floats) -> list[float]:
-    tail = 100 * (1 - LEVEL) / 2
-    return [float(edge) for edge in np.percentile(values, [tail, 100 - tail])]

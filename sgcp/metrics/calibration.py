@@ -5,8 +5,6 @@ the same number of pixels of each image, evenly spaced, so that the logits of a 
 memory.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
-from rich.table import Table
+from rich.table import Column, Table
 
 from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import percent, track
@@ -42,19 +42,14 @@ def map_levels(image: UInt8, levels: NDArray[np.float64]) -> UInt8:
     return np.asarray(Image.fromarray(image).point(table.ravel().tolist()))
 
 
-def multiply_channels(image: UInt8, gains: Sequence[float]) -> UInt8:
-    """Multiply red, green and blue: a colour cast."""
-    return map_levels(image, np.array(gains, dtype=np.float64)[:, None] * LEVELS)
+def multiply_levels(image: UInt8, gains: float | Sequence[float]) -> UInt8:
+    """Multiply all levels: under- and overexposure; or red, green and blue: a colour cast."""
+    return map_levels(image, np.multiply.outer(gains, LEVELS))
 
 
 def apply_gamma(image: UInt8, power: float) -> UInt8:
     """Raise shares of white to a power; above 1 is darker."""
     return map_levels(image, 255 * (LEVELS / 255) ** power)
-
-
-def scale_light(image: UInt8, factor: float) -> UInt8:
-    """Multiply all levels: under- and overexposure."""
-    return map_levels(image, LEVELS * factor)
 
 
 def add_fog(image: UInt8, share: float) -> UInt8:
@@ -131,12 +126,12 @@ def lose_detail(image: UInt8, factor: float) -> UInt8:
 
 CORRUPTIONS: Mapping[str, tuple[Callable[[UInt8, Any], UInt8], Mapping[str, Any]]] = {
     "colour cast": (
-        multiply_channels,
+        multiply_levels,
         {"red": (1.25, 1.0, 0.8), "green": (0.8, 1.25, 0.8), "blue": (0.8, 1.0, 1.25)},
     ),
     "white balance": (light_by, {"3000 K": 3000, "4500 K": 4500, "9000 K": 9000}),
     "gamma": (apply_gamma, {"0.6": 0.6, "1.6": 1.6}),
-    "brightness": (scale_light, {"x0.25": 0.25, "x0.5": 0.5, "x2": 2.0}),
+    "brightness": (multiply_levels, {"x0.25": 0.25, "x0.5": 0.5, "x2": 2.0}),
     "contrast": (scale_contrast, {"x0.3": 0.3, "x0.6": 0.6}),
     "grey": (remove_color, {"all": None}),
     "noise": (add_noise, {"10 of 255": 10, "25 of 255": 25}),
@@ -154,23 +149,21 @@ def score_corruptions(scorer: Scorer, items: Sequence[Item], workers: int) -> di
     The mean is over the corruptions, each of which is the mean over its strengths.
     """
     ways = [
-        (name, strength) for name, (_, strengths) in CORRUPTIONS.items() for strength in strengths
+        (name, strength, change, value)
+        for name, (change, strengths) in CORRUPTIONS.items()
+        for strength, value in strengths.items()
     ]
 
     def count(item: Item) -> list[Counts]:
         image = read_image(scorer.layout.raw / item.image)
         truth = scorer.read_truth(item)
-        return [
-            scorer.count(truth, function(image, value))
-            for function, strengths in CORRUPTIONS.values()
-            for value in strengths.values()
-        ]
+        return [scorer.count(truth, change(image, value)) for *_, change, value in ways]
 
     totals = [no_counts(scorer.protocol) for _ in ways]
     for counts in track(map_threads(count, items, workers), "corrupting", len(items)):
         totals = [total + one for total, one in zip(totals, counts, strict=True)]
     miou: dict[str, dict[str, float]] = {name: {} for name in CORRUPTIONS}
-    for (name, strength), total in zip(ways, totals, strict=True):
+    for (name, strength, *_), total in zip(ways, totals, strict=True):
         miou[name][strength] = score_counts(total, scorer.protocol).miou
     return {"miou": mean_miou(miou), "by_strength": miou}
 
@@ -197,9 +190,8 @@ def tabulate_corruptions(content: Mapping[str, Any]) -> list[tuple[str, str, str
 
 def render_corruptions(content: Mapping[str, Any]) -> Table:
     """Return the table for the terminal."""
-    view = Table("corruption", title="mIoU % on corrupted images", title_justify="left")
-    view.add_column("mean", justify="right")
-    view.add_column("by strength")
+    columns = ("corruption", Column("mean", justify="right"), "by strength")
+    view = Table(*columns, title="mIoU % on corrupted images", title_justify="left")
     *rows, mean = tabulate_corruptions(content)
     for row in rows:
         view.add_row(*row, end_section=row is rows[-1])

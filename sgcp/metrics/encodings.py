@@ -12,7 +12,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +19,11 @@ from numpy.typing import NDArray
 from sgcp.core.errors import SgcpError, shorten
 from sgcp.core.terminal import percent
 from sgcp.datasets.classes import IGNORE, UNLISTED
-from sgcp.datasets.label_files import COLORS, ENCODINGS, IDS, TRAIN_IDS
+from sgcp.datasets.label_files import COLORS, IDS, TRAIN_IDS
+from sgcp.media.images import UInt8
 from sgcp.metrics.confusion import regroup
 from sgcp.metrics.iou import class_iou, mean, share
-
-if TYPE_CHECKING:
-    from sgcp.media.images import UInt8
-    from sgcp.metrics.protocol import Protocol
+from sgcp.metrics.protocol import Protocol
 
 TITLES = {IDS: "label ids", TRAIN_IDS: "train ids", COLORS: "class colours"}
 SHOWN = 8  # values in a message
@@ -121,7 +118,7 @@ class Reading:
 
 
 Readings = dict[str, Reading]
-"""One prediction, or several, by the encoding in which it is read."""
+"""One prediction, or several, by the encoding in which it is read, as ``ENCODINGS`` orders them."""
 
 
 def id_tables(protocol: Protocol) -> dict[str, UInt8]:
@@ -144,13 +141,12 @@ def find_better(readings: Readings, assumed: str, margin: float) -> str:
     """Return the best encoding of those that fit better than the assumed one; else nothing."""
     fitting = [name for name in readings if name != assumed
                and readings[name].fits_better(readings[assumed], margin)]  # fmt: skip
-    return find_best(readings, fitting) if fitting else ""
+    return find_best(readings, fitting)
 
 
 def find_best(readings: Readings, encodings: Collection[str]) -> str:
-    """Return the encoding of the highest mIoU, the first of equal ones."""
-    ordered = sorted(encodings, key=ENCODINGS.index)
-    return max(ordered, key=lambda name: np.nan_to_num(readings[name].miou))
+    """Return the encoding of the highest mIoU, the first of equal ones; nothing for none."""
+    return max(encodings, key=lambda name: np.nan_to_num(readings[name].miou), default="")
 
 
 def compare(readings: Readings, assumed: str, other: str) -> str:
@@ -218,12 +214,10 @@ class Doubts:
             SgcpError: values do not exist in the encoding, or fit another that the user did not
                 name; says which option to use.
         """
-        text = ""
         if self.impossible:
-            text = self._explain_impossible()
-        elif self.files and not self.named:
-            text = self._explain_numbering() or self._explain_suspects()
-        if text:
+            raise SgcpError(self._explain_impossible())
+        doubted = self.files and not self.named
+        if doubted and (text := self._explain_numbering() or self._explain_suspects()):
             raise SgcpError(text)
 
     def _explain_impossible(self) -> str:

@@ -67,6 +67,13 @@ def mean(values: Floats) -> float:
     return float(numbers.mean()) if numbers.size else float("nan")
 
 
+def numbers(value: Any) -> Any:
+    """Return numbers, also in dicts, for JSON: null where there is none."""
+    if isinstance(value, dict):
+        return {name: numbers(one) for name, one in value.items()}
+    return None if np.isnan(value) else float(value)
+
+
 def share(part: Any, whole: Any) -> Floats:
     """Return part / whole, NaN where the whole is zero."""
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -125,7 +132,6 @@ def _category_iou(
 
 
 def _category_iiou(counts: Counts, category: Category) -> float:
-    """Return the instance-weighted IoU of a category; NaN where it has none."""
     if not category.object_ids:
         return float("nan")
     members = list(category.classes)
@@ -137,25 +143,21 @@ def _category_iiou(counts: Counts, category: Category) -> float:
 
 @dataclass(frozen=True)
 class ImageScore:
-    """Scores of one image; shares, NaN where none of its pixels is labelled."""
+    """Scores of one image, by its key; shares, NaN where none of its pixels is labelled."""
 
     image: str
-    """Its key."""
     miou: float
     pixel_accuracy: float
     labelled: int
     """Scored pixels."""
 
 
-@dataclass
 class Tally:
     """Counts of a split, and the scores of its images in the order in which they were added."""
 
-    protocol: Protocol
-    images: list[ImageScore] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.counts = no_counts(self.protocol)
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol, self.counts = protocol, no_counts(protocol)
+        self.images: list[ImageScore] = []
         self._by_class: list[NDArray[np.int64]] = []
 
     def add(self, image: str, counts: Counts) -> None:

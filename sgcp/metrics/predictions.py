@@ -1,19 +1,23 @@
 """Read a prediction to score: its values and their encoding."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sgcp.core.errors import SgcpError, shorten
-from sgcp.datasets.classes import IGNORE, UNLISTED, color_code, color_codes, match_names
+from sgcp.datasets.classes import (
+    IGNORE,
+    UNLISTED,
+    ClassTable,
+    color_code,
+    color_codes,
+    lookup_table,
+    match_names,
+)
 from sgcp.datasets.label_files import (
     COLORS,
     ENCODINGS,
@@ -25,9 +29,7 @@ from sgcp.datasets.label_files import (
 )
 from sgcp.media.images import UInt8, read_label, read_label_colors, read_mode, read_png_text
 from sgcp.metrics.encodings import TITLES
-
-if TYPE_CHECKING:
-    from sgcp.metrics.protocol import Protocol
+from sgcp.metrics.protocol import Protocol
 
 SHOWN = 5  # colours or values without a class in a message
 COLOUR_MODES = ("RGB", "RGBA")
@@ -102,7 +104,6 @@ def refuse_mixed(folder: Path, paths: Collection[Path], protocol: Protocol) -> N
 
 
 def _possible_encodings(path: Path, protocol: Protocol) -> tuple[str, ...]:
-    """Return the encodings that a file can have, by its header and its text."""
     mode = read_mode(path)
     if mode in COLOUR_MODES:
         return (COLORS,)
@@ -116,15 +117,8 @@ def read_colors(rgb: UInt8, protocol: Protocol) -> UInt8:
     """Return the train id of each colour (..., 3): (...); ``UNLISTED`` for colours of no class."""
     colors = {color_code(*color): IGNORE for color in protocol.unscored_colors}
     colors |= {color_code(*item.color): item.train_id for item in protocol.classes}
-    return _color_table(tuple(colors.items()))[color_codes(rgb)]
-
-
-@cache
-def _color_table(colors: tuple[tuple[int, int], ...]) -> UInt8:
-    table = np.full(2**24, UNLISTED, dtype=np.uint8)
-    for code, train_id in colors:
-        table[code] = train_id
-    return table
+    table = ClassTable(protocol.classes, tuple(colors.items()), colored=True)
+    return lookup_table(table)[color_codes(rgb)]
 
 
 def _read_painted(path: Path, protocol: Protocol) -> UInt8:

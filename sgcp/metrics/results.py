@@ -8,29 +8,26 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
+from rich.table import Column, Table
 
 from sgcp.core.errors import SgcpError, shorten
 from sgcp.core.files import parse_json, read_json, write_json, write_text
+from sgcp.core.layout import Layout
 from sgcp.core.terminal import answer, percent
-from sgcp.datasets.index import fingerprint_items
+from sgcp.datasets.index import Dataset, Item, fingerprint_items
 from sgcp.metrics.bootstrap import LEVEL, interval
-from sgcp.metrics.iou import mean, score_counts, share, square
+from sgcp.metrics.confusion import Counts
+from sgcp.metrics.iou import Scores, Tally, mean, numbers, score_counts, share, square
+from sgcp.metrics.protocol import Protocol
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from sgcp.core.layout import Layout
-    from sgcp.datasets.index import Dataset, Item
-    from sgcp.metrics.confusion import Counts
-    from sgcp.metrics.iou import Scores, Tally
-    from sgcp.metrics.protocol import Protocol
-
 
 # The means of a metrics file, by their keys.
 MEANS = {
@@ -54,6 +51,7 @@ MEANING = {
 SHOWN = 5  # names of a list in one message
 DRIVES = 20  # in one table
 PIXELS = ("right", "true", "predicted")  # of an image, by class, in per_image.csv
+NUMBERS = partial(Column, justify="right", no_wrap=True)  # a column of them
 
 
 def write_scores(
@@ -136,13 +134,7 @@ def describe_scores(scores: Scores, protocol: Protocol) -> dict[str, Any]:
             "category_miiou": scores.category_miiou,
             "category_iiou": {name: scores.category_iiou[name] for name in objects},
         }
-
-    def numbers(value: Any) -> Any:  # JSON has no NaN
-        if isinstance(value, dict):
-            return {name: numbers(share) for name, share in value.items()}
-        return None if np.isnan(value) else float(value)
-
-    return {key: numbers(value) for key, value in content.items()}
+    return numbers(content)
 
 
 def per_class_table(scores: Scores, counts: Counts, protocol: Protocol) -> pd.DataFrame:
@@ -185,7 +177,8 @@ def read_by_class(source: str, content: Mapping[str, Any]) -> NDArray[np.int64] 
 
     table = f"{source[: -len(Path(source).name)]}per_image.csv"
     try:
-        text = _read_git(table, Path()) if _is_in_git(source, Path()) else Path(table).read_text()
+        text = _read_git(table, Path())
+        text = Path(table).read_text() if text is None else text
         rows = pd.read_csv(io.StringIO(text)).sort_values("image")
         columns = [f"{kind}:{name}" for kind in PIXELS for name in content["iou"]]
         counts = rows[columns].to_numpy(np.int64).reshape(len(rows), len(PIXELS), -1)
@@ -219,9 +212,7 @@ def render_scores(title: str, table: pd.DataFrame, scores: Scores) -> Table:
     columns = {"iou": "IoU %", "recall": "recall %", "precision": "precision %",
                "iiou": "iIoU %", "pixel_share": "share %"}  # fmt: skip
     columns = {key: title for key, title in columns.items() if key in table}
-    view = Table("class", title=title, title_justify="left")
-    for name in columns.values():
-        view.add_column(name, justify="right", no_wrap=True)
+    view = Table("class", *map(NUMBERS, columns.values()), title=title, title_justify="left")
     values = table[[*columns]].to_numpy(dtype=float)
     for name, row in zip(table["class"], values, strict=True):
         view.add_row(name, *map(percent, row))
@@ -239,9 +230,7 @@ def render_drives(tally: Tally, items: Sequence[Item]) -> Table:
         own = [index for index, item in enumerate(items) if item.drive == drive]
         miou, accuracy = _scores_of(tally.by_class[own])
         rows.append((miou, drive, str(len(own)), percent(miou), percent(accuracy)))
-    view = Table("drive")
-    for name in ("images", "mIoU %", "pixel accuracy %"):
-        view.add_column(name, justify="right", no_wrap=True)
+    view = Table("drive", *map(NUMBERS, ("images", "mIoU %", "pixel accuracy %")))
     for _, *texts in sorted(rows)[:DRIVES]:
         view.add_row(*texts)
     if len(rows) > DRIVES:
@@ -251,9 +240,7 @@ def render_drives(tally: Tally, items: Sequence[Item]) -> Table:
 
 def render_categories(scores: Scores) -> Table:
     """Return the categories' table for the terminal, in per cent."""
-    view = Table("category")
-    for name in ("IoU %", "iIoU %"):
-        view.add_column(name, justify="right", no_wrap=True)
+    view = Table("category", *map(NUMBERS, ("IoU %", "iIoU %")))
     for name, iou in scores.category_iou.items():
         view.add_row(name, percent(iou), percent(scores.category_iiou[name]))
     view.add_section()
@@ -306,14 +293,13 @@ def refuse_other_model(source: Path, scores: Mapping[str, Any], digest: str) -> 
 
 def read_metrics(source: str, folder: Path = Path()) -> dict[str, Any]:
     """Read a metrics file from disk, below ``folder``, or from git by ``REV:PATH``."""
-    content: Any
-    if _is_in_git(source, folder):
-        try:
-            content = parse_json(_read_git(source, folder))
-        except ValueError:
-            raise SgcpError(f"{source}: not valid JSON") from None
-    else:
-        content = read_json(folder / source, made_by="sgcp validate")
+    try:
+        text = _read_git(source, folder)
+        content: dict[str, Any] = (
+            parse_json(text) if text is not None else read_json(folder / source, "sgcp validate")
+        )
+    except ValueError:
+        raise SgcpError(f"{source}: not valid JSON") from None
     missing = [key for key in (*MEANING, "miou", "iou") if key not in content]
     if missing:
         raise SgcpError(
@@ -327,15 +313,14 @@ def read_metrics(source: str, folder: Path = Path()) -> dict[str, Any]:
                 for share in shares if share is not None)  # fmt: skip
     if not valid or not content["iou"] or not isinstance(content.get("model") or {}, dict):
         raise SgcpError(f"{source}: damaged or edited by hand; run `sgcp validate` again")
-    return dict(content)
+    return content
 
 
-def _is_in_git(source: str, folder: Path) -> bool:
-    return ":" in source and not (folder / source).exists()
-
-
-def _read_git(source: str, folder: Path) -> str:
-    revision, _, path = source.partition(":")
+def _read_git(source: str, folder: Path) -> str | None:
+    """Return the text of a file in git by ``REV:PATH``; None for one on disk."""
+    revision, colon, path = source.partition(":")
+    if not colon or (folder / source).exists():
+        return None
     command = ["git", "show", f"{revision}:./{path}"]
     shown = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if shown.returncode:

@@ -1,35 +1,27 @@
 """Segment a split's images and score them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sgcp.core.errors import SgcpError
+from sgcp.core.layout import Layout
 from sgcp.datasets.class_maps import share_classes
 from sgcp.datasets.ground_truth import GroundTruth, read_ground_truth
+from sgcp.datasets.index import Dataset, Item
 from sgcp.inference.labels import Float32
-from sgcp.inference.segmenter import translation
+from sgcp.inference.segmenter import Segmenter, translation
 from sgcp.inference.tta import PLAIN, InferenceOptions
 from sgcp.media.images import UInt8, read_image
 from sgcp.metrics.confusion import Counts, count_image
 from sgcp.metrics.protocol import protocol_of
-
-if TYPE_CHECKING:
-    from sgcp.core.layout import Layout
-    from sgcp.datasets.index import Dataset, Item
-    from sgcp.inference.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
 class ScoredImage:
     """One image, segmented and counted."""
 
-    image: UInt8
-    """(H, W, 3) RGB."""
     truth: GroundTruth
     prediction: UInt8
     """(H, W) train ids of the dataset."""
@@ -88,7 +80,7 @@ class Scorer:
             counts = count_image(truth, prediction, self.protocol, self.label_ids)
         except ValueError as error:
             raise SgcpError(f"{path}: {error}; prepare again") from None
-        return ScoredImage(image, truth, prediction, counts, scores)
+        return ScoredImage(truth, prediction, counts, scores)
 
     def read_truth(self, item: Item) -> GroundTruth:
         """Read the ground truth of an image, in the classes that are scored."""

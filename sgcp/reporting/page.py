@@ -4,8 +4,6 @@ Templates are in ``sgcp/reporting/pages``: ``base.html`` is the frame, ``parts.h
 that several pages share. All values are escaped: names of files may contain markup.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import math

@@ -1,9 +1,7 @@
 """Read the files of a trained and validated run, and check that they belong together."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +24,17 @@ from sgcp.reporting.panels import choose_images
 TYPES = dict.fromkeys(("image", "class", "category", "actual", "predicted"), "str") | dict.fromkeys(
     ("miou", "pixel_accuracy", "iou", "share"), "float64"
 )
-CURVES = ("loss", "validation_loss", "miou", "pixel_accuracy", "lr")
+# Title, axis and number format of each curve that training writes.
+CURVES = {
+    "loss": ("Training loss", "loss", "~g"),
+    "validation_loss": ("Validation loss", "cross-entropy", "~g"),
+    "miou": ("mIoU while training", "mIoU", ".0%"),
+    "pixel_accuracy": ("Pixel accuracy while training", "pixel accuracy", ".0%"),
+    "lr": ("Learning rate", "learning rate", "~g"),
+}
 CURVES_METRICS = "metrics.json"  # beside the curves, by DVCLive
-SCORED = (
-    "model", "images", "input_size", "flip", "scales", "window", "engine", "precision", "panels",
-)  # fmt: skip
+METHOD = ("input_size", "flip", "scales", "window", "engine", "precision")  # of scoring
+SCORED = ("model", "images", *METHOD, "panels")
 Curves = dict[str, pd.DataFrame]
 """By name, with columns ``step`` and the name."""
 
@@ -67,12 +71,7 @@ class Earlier:
     source: str
     scores: dict[str, Any]
     differences: Sequence[str]
-    """Why its numbers are not comparable."""
-
-    @property
-    def comparable(self) -> bool:
-        """Whether a difference of numbers means something."""
-        return not self.differences
+    """Why its numbers are not comparable; empty: a difference means something."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,8 @@ def read_run(layout: Layout) -> FinishedRun:
         found = scored.get("sha256") if isinstance(scored, dict) else content.get("model_sha256")
         return content if found == digest else None
 
-    images = table("per_image.csv", "image", "miou", "pixel_accuracy", "labelled")
+    columns = [field.name for field in fields(ImageScore)]
+    images = table("per_image.csv", *columns)
     if len(images) != scores["images"]:
         raise SgcpError(f"{layout.scores}: of other images than per_image.csv; {again}")
     trained = of_this_model(layout.curves / CURVES_METRICS, "train")
@@ -121,10 +121,7 @@ def read_run(layout: Layout) -> FinishedRun:
         scores,
         classes=table("per_class.csv", "class", "iou"),
         confusion=table("confusion.csv", "actual", "predicted", "share"),
-        images=[
-            ImageScore(row["image"], row["miou"], row["pixel_accuracy"], row["labelled"])
-            for row in images.to_dict("records")
-        ],
+        images=[ImageScore(*row) for row in images[columns].itertuples(index=False)],
         card=read_card(weights),
         weights=weights,
         digest=digest,

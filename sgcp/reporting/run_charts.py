@@ -1,7 +1,5 @@
 """Charts of a run: curves, classes, confusion; each with its numbers as a table."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
 from typing import Any
@@ -11,7 +9,7 @@ import pandas as pd
 
 from sgcp.core.terminal import percent
 from sgcp.reporting.page import Cell, Chart, per_cent, points, to_number
-from sgcp.reporting.run import Earlier
+from sgcp.reporting.run import CURVES, Earlier
 
 DOTS = 60  # a curve of at most this many rows marks each
 SHOWN = 0.01  # share of a true class from which a cell shows its number
@@ -19,14 +17,6 @@ CELL, ROW, NAMES = 36, 30, 190  # pixels: of a cell, of a class's row, for names
 THIS = "this run"
 BLUE, ORANGE = "#4c78a8", "#d55e00"  # visible on white and on black, as are these
 OTHERS = "#8c959f", "#009e73", "#aa8899", "#b8860b", "#7f5fbf"
-# Title, axis and number format of each curve that training writes.
-CURVES = {
-    "loss": ("Training loss", "loss", "~g"),
-    "validation_loss": ("Validation loss", "cross-entropy", "~g"),
-    "miou": ("mIoU while training", "mIoU", ".0%"),
-    "pixel_accuracy": ("Pixel accuracy while training", "pixel accuracy", ".0%"),
-    "lr": ("Learning rate", "learning rate", "~g"),
-}
 CLASS_COLUMNS = {
     "iou": "IoU %", "recall": "recall %", "precision": "precision %", "iiou": "iIoU %",
     "pixel_share": "share of pixels %",
@@ -76,7 +66,7 @@ def class_chart(
         other = [one.scores["iou"].get(name) for name in names]
         table[f"IoU of {one.source} %"] = list(map(per_cent, other))
         runs[one.source] = other, [percent(share) for share in other]
-        if one.comparable:
+        if not one.differences:
             differences = list(map(points, iou, other))
             table[f"difference from {one.source}, points"] = differences
             if one is earlier[0]:

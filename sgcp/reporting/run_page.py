@@ -1,7 +1,5 @@
 """The page about one run: its scores, how it was trained and scored, and where it fails."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -24,17 +22,14 @@ from sgcp.metrics.results import MEANS
 from sgcp.models import SGCPNET
 from sgcp.reporting.page import Cell, file_size, label_uri, legend, photo_uri, points, render
 from sgcp.reporting.palettes import WRONG
-from sgcp.reporting.run import Curves, Earlier, Example, FinishedRun
+from sgcp.reporting.run import METHOD, Curves, Earlier, Example, FinishedRun
 from sgcp.reporting.run_charts import class_chart, confusion_chart, curve_chart
 
 LONGEST = 1024  # pixels of an image's longer side on the page
 # A label map on the page is grey: train id + 1, and 0 where nothing is scored.
 GREYS = np.arange(1, 256, dtype=np.uint8)[:, None].repeat(3, axis=1)
 CODE = ("sgcp", "pipeline", "params.yaml", "dvc.yaml")  # a commit of anything else changes no page
-SCORED = (
-    "split", "images", "scored_size", "split_fingerprint", "input_size", "flip", "scales",
-    "window", "engine", "precision",
-)  # fmt: skip
+SCORED = ("split", "images", "scored_size", "split_fingerprint", *METHOD)
 
 
 def render_run(
@@ -88,7 +83,7 @@ def _headline(run: FinishedRun, earlier: Sequence[Earlier]) -> list[tuple[str, s
         below = [
             f"{percent(other)} -> {percent(share)} ({points(share, other)}), {one.source}"
             for one in earlier
-            if one.comparable and (other := one.scores.get(key)) is not None
+            if not one.differences and (other := one.scores.get(key)) is not None
         ]
         if run.seeds and (over := run.seeds.get(key, {})).get("mean") is not None:
             mean, std = percent(over["mean"]), percent(over["std"])
@@ -102,7 +97,7 @@ def _warnings(run: FinishedRun, earlier: Sequence[Earlier]) -> list[str]:
         f"The earlier run, {one.source}, is not comparable with this one, so no differences are "
         f"shown. {'; '.join(one.differences)}."
         for one in earlier
-        if not one.comparable
+        if one.differences
     ]
     trained, scored = run.card.protocol, run.scores["protocol"]
     if trained != scored:
@@ -125,7 +120,6 @@ def _describe_data(run: FinishedRun) -> str:
 
 
 def _facts(run: FinishedRun) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return tables of names and values under their titles."""
     card = run.card
     settings = card.provenance.get("settings")
     origin = {key: value for key, value in card.provenance.items() if key != "settings"} | {
@@ -161,7 +155,6 @@ def _as_yaml(value: Any) -> str:
 
 
 def _view(example: Example) -> dict[str, Any]:
-    """Return one image for the page: name, scores, size, and sources by view."""
     height, width = example.truth.shape
     factor = min(1.0, LONGEST / max(height, width))
     wh = max(1, round(width * factor)), max(1, round(height * factor))
@@ -260,7 +253,6 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _find_links(layout: Layout) -> list[tuple[str, str]]:
-    """Return name and relative address of the run's other files."""
     tables = ("per_class.csv", "confusion.csv", "per_image.csv")
     files = {
         "scores": layout.scores,

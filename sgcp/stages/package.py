@@ -21,7 +21,7 @@ from sgcp.media.images import read_png_text
 from sgcp.models.card import model_digest
 from sgcp.submission.archive import Entry, Folder
 from sgcp.submission.check import check_submission
-from sgcp.submission.expected import Expected, KnownImages
+from sgcp.submission.expected import KnownImages
 from sgcp.submission.rules import COUNT, STRAY, SYSTEM
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def package_submission(layout: Layout, settings: PackageSettings) -> None:
         write_zip(folder / ZIP_NAME, layout.predictions, names, settings.compression)
         content = {
             **dataset.provenance(),
-            "images": len(images.images),
+            "images": len(images.sizes),
             **report.to_json(),
             "allowed_ids": {item.label_id: item.name for item in dataset.classes},
         }
@@ -73,12 +73,10 @@ def known_images(layout: Layout) -> tuple[Dataset, KnownImages]:
         SgcpError: not prepared, or without test images.
     """
     dataset = read_dataset(layout.prepared)
-    expected = [
-        Expected(item.prediction, (item.height, item.width))
-        for item in dataset.split("test", labelled=False)
-    ]
+    items = dataset.split("test", labelled=False)
+    sizes = {item.prediction: (item.height, item.width) for item in items}
     published = _published_count(layout, dataset.edition)
-    return dataset, KnownImages(expected, published, find_source(layout.dataset).has_server)
+    return dataset, KnownImages(sizes, published, find_source(layout.dataset).has_server)
 
 
 def _published_count(layout: Layout, edition: str) -> int | None:
@@ -98,11 +96,11 @@ def _refusals(report: Report) -> list[tuple[Kind, list[Finding]]]:
 
 def _refuse_incomplete(images: KnownImages, layout: Layout) -> None:
     """Refuse to pack predictions of only a part of the benchmark's test images."""
-    if images.published in (None, len(images.images)):
+    if images.published in (None, len(images.sizes)):
         return
     name = layout.dataset
     raise SgcpError(
-        f"{layout.prepared}: the test split has {len(images.images)} of the benchmark's "
+        f"{layout.prepared}: the test split has {len(images.sizes)} of the benchmark's "
         f"{images.published} images, and the server scores all or none. The predictions of these "
         "have no fault; no zip was written. Complete the test images of your source, then run "
         f"`sgcp download {name}`, `sgcp prepare {name}` and `sgcp predict {name}`"

@@ -32,13 +32,18 @@ from sgcp.inference.engines.choice import BUNDLED
 from sgcp.inference.segmenter import find_model, load_segmenter
 from sgcp.inference.tta import InferenceOptions
 from sgcp.media.images import read_image, write_png
-from sgcp.metrics.boundary import BoundaryCounts, count_boundary, describe_boundary
 from sgcp.metrics.calibration import Sample, describe_calibration
 from sgcp.metrics.corruptions import render_corruptions, score_corruptions
+from sgcp.metrics.details import (
+    BoundaryCounts,
+    count_boundary,
+    count_sizes,
+    describe_boundary,
+    describe_sizes,
+)
 from sgcp.metrics.iou import Tally
 from sgcp.metrics.results import place_beside, write_scores
 from sgcp.metrics.scorer import Scorer
-from sgcp.metrics.sizes import count_sizes, describe_sizes
 from sgcp.models.card import model_digest, recipe_digest, stage_model
 from sgcp.reporting.panels import choose_images, panel, write_prediction
 

@@ -4,26 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from sgcp.core.archives import DAMAGED as BROKEN_ZIP
+from sgcp.core.archives import DAMAGED
 from sgcp.core.findings import Finding, Report
 from sgcp.core.parallel import map_parallel
 from sgcp.datasets.classes import SemanticClass
+from sgcp.submission import rules
 from sgcp.submission.archive import Container, Entry
-from sgcp.submission.expected import Images, judge_unknown
+from sgcp.submission.expected import FORM, OTHER_CITIES, Images
 from sgcp.submission.prediction_file import Judgement, judge_image
-from sgcp.submission.rules import (
-    ABSENT,
-    AMBIGUOUS,
-    DAMAGED,
-    DOUBLE,
-    ENDING,
-    NESTED,
-    SAME,
-    SPECIAL,
-    STRAY,
-    SYSTEM,
-    TRAIN_IDS,
-)
 
 SYSTEM_FILES = (".ds_store", "thumbs.db", "desktop.ini", "ehthumbs.db")
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", ".bz2", ".xz")
@@ -53,12 +41,14 @@ def check_submission(
     train_ids = {item.label_id: item.train_id for item in classes}
     judge = partial(judge_entry, container=container, train_ids=train_ids)
     judgements = map_parallel(judge, tasks, "auto" if len(tasks) > FEW else 1, "checking")
+    total: Counter[int] = Counter()
     for judgement in judgements:
         findings += judgement.findings
+        total.update(judgement.pixels)
     findings += _find_equal([entry.name for entry, _ in tasks], judgements)
-    pixels = count_classes(judgements, classes)
-    if not any(finding.kind == TRAIN_IDS for finding in findings) and any(pixels.values()):
-        findings += [Finding(ABSENT, name) for name, count in pixels.items() if not count]
+    pixels = {item.name: total[item.label_id] for item in classes}
+    if not any(finding.kind == rules.TRAIN_IDS for finding in findings) and any(pixels.values()):
+        findings += [Finding(rules.ABSENT, name) for name, count in pixels.items() if not count]
     report = Report(tuple(findings), len(entries), len(tasks), pixels, images.cityscapes)
     return report, answers
 
@@ -82,7 +72,7 @@ def match_files(
         if image is not None and entry.base.endswith(".png"):  # in any folder, __MACOSX too
             answers.setdefault(image, []).append(entry)
         elif _is_system_file(entry):
-            findings.append(Finding(SYSTEM, entry.name))
+            findings.append(Finding(rules.SYSTEM, entry.name))
         elif image is None and entry.base.endswith(".png"):
             elsewhere.append(entry)
         else:
@@ -93,21 +83,18 @@ def match_files(
         if not named:
             findings.append(_judge_stray(entry, None, images.cityscapes))
         elif len(named) > 1:
-            findings.append(Finding(AMBIGUOUS, entry.name, ", ".join(named[:8])))
+            findings.append(Finding(rules.AMBIGUOUS, entry.name, ", ".join(named[:8])))
         else:
             answers.setdefault(named[0], []).append(entry)
     for image, found in sorted(answers.items()):
         findings += [entry.closed for entry in found if entry.closed]
         if len(found) > 1:
-            findings.append(Finding(DOUBLE, image, ", ".join(entry.name for entry in found[:8])))
+            names = ", ".join(entry.name for entry in found[:8])
+            findings.append(Finding(rules.DOUBLE, image, names))
     return answers, findings
 
 
 def _is_system_file(entry: Entry) -> bool:
-    """Return whether a file was left by a file manager.
-
-    A file named as a prediction is one, in any folder: the evaluator searches all of them.
-    """
     return (
         entry.base.lower() in SYSTEM_FILES
         or entry.base.startswith("._")
@@ -116,17 +103,19 @@ def _is_system_file(entry: Entry) -> bool:
 
 
 def _judge_stray(entry: Entry, image: str | None, cityscapes: bool) -> Finding:
-    """Explain a file that is no prediction by its name."""
-    if entry.closed and entry.closed.kind == SPECIAL:
+    if entry.closed and entry.closed.kind == rules.SPECIAL:
         return entry.closed
     ending = entry.base[entry.base.rfind(".") :].lower()
     if ending in ARCHIVES:
-        return Finding(NESTED, entry.name)
+        return Finding(rules.NESTED, entry.name)
     if image is not None:
-        return Finding(ENDING, entry.name)
+        return Finding(rules.ENDING, entry.name)
     if ending != ".png":
-        return Finding(STRAY, entry.name)
-    return judge_unknown(entry.name, entry.base, cityscapes)
+        return Finding(rules.STRAY, entry.name)
+    match = FORM.match(entry.base) if cityscapes else None
+    if match and (split := OTHER_CITIES.get(match[1])):
+        return Finding(rules.OTHER_SPLIT, entry.name, split)
+    return Finding(rules.UNKNOWN, entry.name)
 
 
 def judge_entry(
@@ -136,28 +125,14 @@ def judge_entry(
     entry, size = task
     try:
         content = container.read(entry)
-    except (*BROKEN_ZIP, OSError) as error:
-        return Judgement((Finding(DAMAGED, entry.name, str(error)),))
+    except (*DAMAGED, OSError) as error:
+        return Judgement((Finding(rules.DAMAGED, entry.name, str(error)),))
     return judge_image(entry.name, content, size, train_ids)
 
 
 def _find_equal(names: Sequence[str], judgements: Sequence[Judgement]) -> list[Finding]:
     """Name every file that contains the same pixels as an earlier one."""
     first: dict[bytes, str] = {}
-    findings = []
-    for name, judgement in zip(names, judgements, strict=True):
-        if judgement.digest in first:
-            findings.append(Finding(SAME, name, f"as {first[judgement.digest]}"))
-        elif judgement.digest:
-            first[judgement.digest] = name
-    return findings
-
-
-def count_classes(
-    judgements: Iterable[Judgement], classes: Sequence[SemanticClass]
-) -> dict[str, int]:
-    """Return the pixels of each scored class over all images."""
-    total: Counter[int] = Counter()
-    for judgement in judgements:
-        total.update(judgement.pixels)
-    return {item.name: total[item.label_id] for item in classes}
+    read = ((name, one.digest) for name, one in zip(names, judgements, strict=True) if one.digest)
+    pairs = ((name, first.setdefault(digest, name)) for name, digest in read)
+    return [Finding(rules.SAME, name, f"as {other}") for name, other in pairs if other != name]

@@ -2,59 +2,46 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 from unicodedata import normalize
 
 from sgcp.core.findings import Finding
-from sgcp.submission.rules import CITY_COUNT, COUNT, MISSING, OTHER_SPLIT, UNKNOWN
+from sgcp.submission import rules
 
 # The images of each city of the test split, as published in its list of files.
 TEST_CITIES = {
     "berlin": 544, "bielefeld": 181, "bonn": 46, "leverkusen": 58, "mainz": 298, "munich": 398,
 }  # fmt: skip
-VAL_CITIES = ("frankfurt", "lindau", "munster")
-TRAIN_CITIES = (
+OTHER_CITIES = dict.fromkeys(("frankfurt", "lindau", "munster"), "validation split")
+OTHER_CITIES |= dict.fromkeys((
     "aachen", "bochum", "bremen", "cologne", "darmstadt", "dusseldorf", "erfurt", "hamburg",
     "hanover", "jena", "krefeld", "monchengladbach", "strasbourg", "stuttgart", "tubingen", "ulm",
     "weimar", "zurich",
-)  # fmt: skip
+), "training split")  # fmt: skip
 TEST_SIZE = (1024, 2048)
 FORM = re.compile(r"([a-z]+)_\d{6}_\d{6}", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Expected:
-    """One test image that a submission must answer."""
-
-    name: str
-    """Its prediction's path without ending, such as ``<city>_<seq>_<frame>``: exactly one file of
-    that folder must begin with it."""
-    size: tuple[int, int]
-    """(height, width) of the original image."""
 
 
 @dataclass(frozen=True)
 class KnownImages:
     """Images known by name and size."""
 
-    images: Sequence[Expected]
+    sizes: Mapping[str, tuple[int, int]]
+    """(height, width) of each original image by its prediction's path without ending, such as
+    ``<city>_<seq>_<frame>``: exactly one file of that folder must begin with it."""
     published: int | None = None
     """How many the benchmark has; None where it sets no number."""
     cityscapes: bool = True
     """Whether they are Cityscapes' own, which its evaluator and server judge."""
 
     @cached_property
-    def _sizes(self) -> dict[str, tuple[int, int]]:
-        return {item.name: item.size for item in self.images}
-
-    @cached_property
     def _named(self) -> dict[str, list[str]]:
         """Images by the last part of their name."""
         named: dict[str, list[str]] = {}
-        for name in self._sizes:
+        for name in self.sizes:
             named.setdefault(PurePosixPath(name).name, []).append(name)
         return named
 
@@ -84,7 +71,7 @@ class KnownImages:
             for start in range(len(folders) + 1)
             for beginning in beginnings
         )
-        return next((name for name in names if name in self._sizes), None)
+        return next((name for name in names if name in self.sizes), None)
 
     def images_named(self, path: str) -> list[str]:
         """Return the images of the longest name that a file's name begins with."""
@@ -92,14 +79,15 @@ class KnownImages:
 
     def size_of(self, image: str) -> tuple[int, int]:
         """Return an image's (height, width)."""
-        return self._sizes[image]
+        return self.sizes[image]
 
     def lacking(self, answered: Collection[str]) -> list[Finding]:
         """Name every image without a prediction, and too few images to compare with."""
-        findings = [Finding(MISSING, name) for name in sorted(self._sizes.keys() - set(answered))]
-        if self.published is not None and len(self.images) != self.published:
-            text = f"{len(self.images)} test images are known, the benchmark has {self.published}"
-            findings.append(Finding(COUNT, text))
+        missing = sorted(self.sizes.keys() - set(answered))
+        findings = [Finding(rules.MISSING, name) for name in missing]
+        if self.published is not None and len(self.sizes) != self.published:
+            text = f"{len(self.sizes)} test images are known, the benchmark has {self.published}"
+            findings.append(Finding(rules.COUNT, text))
         return findings
 
 
@@ -131,20 +119,10 @@ class PublicCityscapes:
         """Name every city with more or fewer images than published."""
         counts = Counter(image.split("_")[0] for image in answered)
         return [
-            Finding(CITY_COUNT, city, f"{counts[city]} of {count} images")
+            Finding(rules.CITY_COUNT, city, f"{counts[city]} of {count} images")
             for city, count in TEST_CITIES.items()
             if counts[city] != count
         ]
 
 
 Images = KnownImages | PublicCityscapes
-
-
-def judge_unknown(name: str, base: str, cityscapes: bool) -> Finding:
-    """Explain a PNG that answers no test image by its name without folders, ``base``."""
-    match = FORM.match(base) if cityscapes else None
-    if match and match[1] in VAL_CITIES:
-        return Finding(OTHER_SPLIT, name, "validation split")
-    if match and match[1] in TRAIN_CITIES:
-        return Finding(OTHER_SPLIT, name, "training split")
-    return Finding(UNKNOWN, name)

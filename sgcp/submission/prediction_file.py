@@ -10,25 +10,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from sgcp.core.findings import Finding, Kind
-from sgcp.datasets.label_files import TRAIN_IDS as TRAIN_ENCODING
-from sgcp.datasets.label_files import Meaning, ids_coincide, read_meaning
-from sgcp.media.images import DAMAGED as IMAGE_DAMAGED
-from sgcp.media.images import png_text
-from sgcp.submission.rules import (
-    COLOUR,
-    CONSTANT,
-    DAMAGED,
-    DEPTH,
-    FORMAT,
-    IDS,
-    PALETTE,
-    SIZE,
-    TRAIN_IDS,
-    VOID,
-)
+from sgcp.datasets.label_files import TRAIN_IDS, Meaning, ids_coincide, read_meaning
+from sgcp.media.images import DAMAGED, PNG_HEADER, PNG_SIGNATURE, png_text
+from sgcp.submission import rules
 
-PNG = b"\x89PNG\r\n\x1a\n"
-HEADER_BYTES = 33  # signature and first chunk
 MAX_PIXELS = 2**25  # sixteen test images of Cityscapes: larger ones are not unpacked
 VOID_ID = 255
 SHOWN_IDS = 8
@@ -36,7 +21,7 @@ FORMATS = {
     b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF",
     b"RIFF": "WebP", b"\x93NUMPY": "NumPy array", b"PK\3\4": "zip", b"<": "HTML or XML",
 }  # fmt: skip
-MODES: dict[str, Kind] = {"P": PALETTE, "1": DEPTH, "I": DEPTH, "I;16": DEPTH}
+MODES: dict[str, Kind] = {"P": rules.PALETTE} | dict.fromkeys(("1", "I", "I;16"), rules.DEPTH)
 
 
 @dataclass(frozen=True)
@@ -60,35 +45,29 @@ def judge_image(
         train_ids: train id by label id; the keys are the ids allowed.
     """
     digest = hashlib.blake2b(content, digest_size=16).digest()
-    if len(content) < HEADER_BYTES:
-        return Judgement((Finding(DAMAGED, name, f"{len(content)} bytes"),), digest)
-    if not content.startswith(PNG):
+    if len(content) < PNG_HEADER:
+        return Judgement((Finding(rules.DAMAGED, name, f"{len(content)} bytes"),), digest)
+    if not content.startswith(PNG_SIGNATURE):
         start = next((text for magic, text in FORMATS.items() if content.startswith(magic)), "")
         detail = f"{start} under the name of a PNG" if start else "no image known here"
-        return Judgement((Finding(FORMAT, name, detail),), digest)
+        return Judgement((Finding(rules.FORMAT, name, detail),), digest)
     findings = []
-    header = _read_header(content)
-    if header != size:
-        detail = f"{header[0]} x {header[1]}, expected {size[0]} x {size[1]}"
-        findings.append(Finding(SIZE, name, detail))
-    if header[0] * header[1] > MAX_PIXELS:
+    width, height = struct.unpack(">II", content[16:24])  # as declared; nothing is unpacked
+    if (height, width) != size:
+        detail = f"{height} x {width}, expected {size[0]} x {size[1]}"
+        findings.append(Finding(rules.SIZE, name, detail))
+    if height * width > MAX_PIXELS:
         return Judgement(tuple(findings), digest)
     try:
         mode, pixels, meaning, digest = _count_values(content)
     except UnidentifiedImageError:  # its own words name an object in memory
-        return Judgement((*findings, Finding(DAMAGED, name, "header")), digest)
-    except IMAGE_DAMAGED as error:
-        return Judgement((*findings, Finding(DAMAGED, name, str(error))), digest)
+        return Judgement((*findings, Finding(rules.DAMAGED, name, "header")), digest)
+    except DAMAGED as error:
+        return Judgement((*findings, Finding(rules.DAMAGED, name, str(error))), digest)
     if mode != "L":
-        findings.append(Finding(MODES.get(mode, COLOUR), name, f"mode {mode}, expected L"))
+        findings.append(Finding(MODES.get(mode, rules.COLOUR), name, f"mode {mode}, expected L"))
     findings += _judge_ids(name, pixels, train_ids, meaning)
     return Judgement(tuple(findings), digest, pixels)
-
-
-def _read_header(content: bytes) -> tuple[int, int]:
-    """Return (height, width) as a PNG's first chunk declares them, without unpacking anything."""
-    width, height = struct.unpack(">II", content[16:24])
-    return height, width
 
 
 def _count_values(content: bytes) -> tuple[str, dict[int, int], Meaning | None, bytes]:
@@ -97,44 +76,37 @@ def _count_values(content: bytes) -> tuple[str, dict[int, int], Meaning | None, 
         image.load()
         meaning = read_meaning(png_text(image))
         digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+        counts: dict[int, int] = {}
         if image.mode in ("L", "P"):  # Pillow counts these several times faster than NumPy
-            pairs = list(enumerate(image.histogram()))
+            counts = dict(enumerate(image.histogram()))
         elif image.mode in MODES:
-            values, counts = np.unique(np.asarray(image), return_counts=True)
-            pairs = list(zip(values.tolist(), counts.tolist(), strict=True))
-        else:
-            return image.mode, {}, meaning, digest
-        return image.mode, {int(value): count for value, count in pairs if count}, meaning, digest
+            values, numbers = np.unique(np.asarray(image), return_counts=True)
+            counts = dict(zip(values.tolist(), numbers.tolist(), strict=True))
+        return image.mode, {int(v): count for v, count in counts.items() if count}, meaning, digest
 
 
 def _judge_ids(
     name: str, pixels: Mapping[int, int], train_ids: Mapping[int, int], meaning: Meaning | None
 ) -> list[Finding]:
     """Return what is wrong with the values of an image, as far as nothing but values tells."""
-    if meaning is not None and meaning.encoding == TRAIN_ENCODING and not ids_coincide(train_ids):
-        return [Finding(TRAIN_IDS, name, "the file says so")]
+    if meaning is not None and meaning.encoding == TRAIN_IDS and not ids_coincide(train_ids):
+        return [Finding(rules.TRAIN_IDS, name, "the file says so")]
     foreign = [value for value in pixels if value not in train_ids]
     if not foreign:
         classes = ", ".join(map(str, pixels))
-        return [Finding(CONSTANT, name, f"id {classes}")] if len(pixels) == 1 else []
-    if _look_like_train_ids(pixels, train_ids):
-        return [Finding(TRAIN_IDS, name, f"ids {_brief(foreign)}")]
+        return [Finding(rules.CONSTANT, name, f"id {classes}")] if len(pixels) == 1 else []
+    values = pixels.keys() - {VOID_ID}  # which is void among train ids too
+    if values <= set(range(len(train_ids))) and not values <= train_ids.keys():
+        return [Finding(rules.TRAIN_IDS, name, f"ids {_brief(foreign)}")]
     findings = []
     if VOID_ID in foreign:
-        findings.append(Finding(VOID, name, f"{pixels[VOID_ID]:,} pixels"))
+        findings.append(Finding(rules.VOID, name, f"{pixels[VOID_ID]:,} pixels"))
         foreign.remove(VOID_ID)
     if foreign:
-        findings.append(Finding(IDS, name, f"ids {_brief(foreign)}"))
+        findings.append(Finding(rules.IDS, name, f"ids {_brief(foreign)}"))
     return findings
 
 
-def _look_like_train_ids(pixels: Mapping[int, int], train_ids: Mapping[int, int]) -> bool:
-    """Return whether all values are train ids and some are no label ids; 255 is void in both."""
-    values = pixels.keys() - {VOID_ID}
-    return values <= set(range(len(train_ids))) and not values <= train_ids.keys()
-
-
 def _brief(values: list[int]) -> str:
-    """Return the first values, as a list."""
     more = f", ... {len(values)} in all" if len(values) > SHOWN_IDS else ""
     return f"[{', '.join(map(str, values[:SHOWN_IDS]))}{more}]"

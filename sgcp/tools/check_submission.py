@@ -22,7 +22,6 @@ from sgcp.submission.check import check_submission as check
 from sgcp.submission.expected import (
     TEST_CITIES,
     TEST_SIZE,
-    Expected,
     Images,
     KnownImages,
     PublicCityscapes,
@@ -79,7 +78,7 @@ def _find_reference(images: Path | None, project: Path | None, dataset: str | No
     """Choose what to compare with: a folder, a prepared dataset, or public knowledge."""
     if images is not None:
         known = _read_images(images)
-        description = f"the {len(known.images)} images of {images}"
+        description = f"the {len(known.sizes)} images of {images}"
         return Reference(known, cityscapes_classes(), description, exact=True)
     if project is not None and dataset is not None:
         return _prepared_reference(Layout(project, dataset))
@@ -89,7 +88,7 @@ def _find_reference(images: Path | None, project: Path | None, dataset: str | No
     )
     if project is not None and Layout(project, "cityscapes").prepared.is_dir():
         reference = _prepared_reference(Layout(project, "cityscapes"))
-        if isinstance(reference.images, KnownImages) and len(reference.images.images) == PUBLISHED:
+        if isinstance(reference.images, KnownImages) and len(reference.images.sizes) == PUBLISHED:
             return reference
         description += f" (not with {reference.description}, which are not all)"
     return Reference(PublicCityscapes(), cityscapes_classes(), description, exact=False)
@@ -98,7 +97,7 @@ def _find_reference(images: Path | None, project: Path | None, dataset: str | No
 def _prepared_reference(layout: Layout) -> Reference:
     """Return the test split of a prepared dataset."""
     dataset, known = known_images(layout)
-    description = f"the {len(known.images)} test images of {layout.prepared}"
+    description = f"the {len(known.sizes)} test images of {layout.prepared}"
     return Reference(known, dataset.classes, description, exact=True)
 
 
@@ -119,9 +118,9 @@ def _read_images(folder: Path) -> KnownImages:
             f"{one.prediction}.png. Give --images a folder where every name differs in more "
             "than letter case."
         )
-    images = [Expected(one.prediction, read_size(file)) for one, file in located.items()]
-    cities = {item.name.split("_")[0] for item in images}
-    return KnownImages(images, PUBLISHED if cities <= TEST_CITIES.keys() else None)
+    sizes = {one.prediction: read_size(file) for one, file in located.items()}
+    cities = {name.split("_")[0] for name in sizes}
+    return KnownImages(sizes, PUBLISHED if cities <= TEST_CITIES.keys() else None)
 
 
 def show(path: Path, reference: Reference, report: Report) -> None:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.terminal import answer, percent, warn
-from sgcp.metrics.bootstrap import LEVEL, difference_interval
+from sgcp.metrics.bootstrap import LEVEL, interval
 from sgcp.metrics.results import MEANS, find_differences, read_by_class, read_metrics
 
 BESIDE = 3  # files beside the first that fit into a table of 80 columns
@@ -52,7 +52,7 @@ def compare(sources: Sequence[str], anyway: bool) -> dict[str, Any]:
             entry["difference_from_first"] = {**means, "iou": iou}
             own = read_by_class(source, content) if files else None
             if own is not None and counts is not None:
-                entry["miou_difference_interval"] = difference_interval(own, counts)
+                entry["miou_difference_interval"] = interval(own, counts)
         files.append(entry)
     title = "NOT COMPARABLE, see above" if differences else "in per cent; difference from the first"
     for start in range(1, len(sources), BESIDE):

@@ -115,7 +115,7 @@ def init(folder: Path, custom: Path | None = None) -> None:
         lines = [f"  {key}: {value}" for key, value in proposal.settings(folder).items()]
         answer("\n".join([f"{folder / PARAMS}: {done}:", *lines]))
     _check(folder)
-    target = " validate@custom" if proposal is not None and not proposal.counts["test"][0] else ""
+    target = " validate@custom" if proposal is not None and not proposal.counts["test"] else ""
     _print_next(folder, "sample" if proposal is None else "custom", f"dvc repro{target}")
 
 

@@ -26,7 +26,7 @@ from sgcp.metrics.protocol import Protocol, protocol_of
 from sgcp.metrics.results import place_beside, write_scores
 from sgcp.submission.archive import Folder
 from sgcp.submission.check import match_files
-from sgcp.submission.expected import Expected, KnownImages
+from sgcp.submission.expected import KnownImages
 from sgcp.submission.rules import AMBIGUOUS, DOUBLE
 
 if TYPE_CHECKING:
@@ -97,10 +97,8 @@ def score_predictions(
 
 def find_predictions(folder: Path, items: list[Item], cityscapes: bool = True) -> dict[str, Path]:
     """Return the file of each image by its prediction's name; other files are skipped."""
-    images = KnownImages(
-        [Expected(item.prediction, (item.height, item.width)) for item in items],
-        cityscapes=cityscapes,
-    )
+    sizes = {item.prediction: (item.height, item.width) for item in items}
+    images = KnownImages(sizes, cityscapes=cityscapes)
     entries, _ = Folder(folder).entries()
     found, findings = match_files(entries, images)
     findings = [finding for finding in findings if finding.kind in (DOUBLE, AMBIGUOUS)]

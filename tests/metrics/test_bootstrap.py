@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sgcp.metrics.bootstrap import difference_interval, interval
+from sgcp.metrics.bootstrap import interval
 
 RNG = np.random.default_rng(7)
 
@@ -58,15 +58,15 @@ def test_images_without_labels_change_nothing():
     counts = counts_of([0.5, 0.7, 0.9])
     assert interval(np.concatenate([counts, 0 * counts])) == interval(counts)
     assert interval(counts[:1]) is None
-    assert difference_interval(counts[:1], counts[:1]) is None
+    assert interval(counts[:1], counts[:1]) is None
 
 
 def test_a_small_gain_on_every_image_is_found_though_the_images_differ_much():
     """Unpaired, the two intervals overlap almost wholly."""
     accuracies = RNG.uniform(0.3, 0.9, 50)
     before, after = counts_of(accuracies), counts_of(accuracies + 0.01)
-    low, high = difference_interval(after, before)
+    low, high = interval(after, before)
     assert 0 < low < miou(after) - miou(before) < high < 0.03
     assert interval(before)[1] > interval(after)[0] + 0.05
-    assert difference_interval(before, after) == pytest.approx([-high, -low], abs=1e-6)
-    assert difference_interval(before, before) == [0, 0]
+    assert interval(before, after) == pytest.approx([-high, -low], abs=1e-6)
+    assert interval(before, before) == [0, 0]

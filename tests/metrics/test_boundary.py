@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgcp.datasets.classes import IGNORE
-from sgcp.metrics import boundary
-from sgcp.metrics.boundary import count_boundary, describe_boundary
+from sgcp.metrics.details import band, count_boundary, describe_boundary
 
 SIZE = (300, 520)  # a diagonal of 600: bands of 3 pixels
 
@@ -75,4 +74,4 @@ def test_counts_of_images_add_up():
 
 
 def test_the_smallest_image_has_a_band_of_one_pixel():
-    assert boundary.band(np.zeros((5, 5), np.uint8)).sum() == 16
+    assert band(np.zeros((5, 5), np.uint8)).sum() == 16

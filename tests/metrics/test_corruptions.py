@@ -18,10 +18,9 @@ from sgcp.metrics.corruptions import (
     light_color,
     lose_detail,
     mean_miou,
-    multiply_channels,
+    multiply_levels,
     remove_color,
     scale_contrast,
-    scale_light,
 )
 
 IMAGE = np.random.default_rng(0).integers(60, 140, (24, 33, 3), dtype=np.uint8)
@@ -50,9 +49,9 @@ def test_levels_are_those_of_the_formulas():
         return image[0, 0].tolist()
 
     one = np.full((2, 2, 3), (100, 200, 50), dtype=np.uint8)
-    assert levels(multiply_channels(one, (0.8, 1.25, 1.5))) == [80, 250, 75]
+    assert levels(multiply_levels(one, (0.8, 1.25, 1.5))) == [80, 250, 75]
     assert levels(apply_gamma(one, 2.0)) == [39, 157, 10]
-    assert levels(scale_light(one, 2.0)) == [200, 255, 100]
+    assert levels(multiply_levels(one, 2.0)) == [200, 255, 100]
     assert levels(add_fog(one, 0.5)) == [150, 200, 125]
     assert levels(remove_color(one, None)) == [153, 153, 153]  # 0.299 R + 0.587 G + 0.114 B
     assert levels(scale_contrast(one, 0.5)) == [126, 176, 101]  # towards 153

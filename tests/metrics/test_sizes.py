@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sgcp.metrics.sizes import count_sizes, describe_sizes
+from sgcp.metrics.details import count_sizes, describe_sizes
 
 
 def test_pixels_are_counted_by_the_size_of_their_region():

@@ -21,7 +21,7 @@ from sgcp.datasets.index import read_dataset
 from sgcp.datasets.label_files import read_meaning
 from sgcp.inference import segmenter
 from sgcp.media.images import read_label
-from sgcp.metrics.boundary import BoundaryCounts, count_boundary
+from sgcp.metrics.details import BoundaryCounts, count_boundary
 from sgcp.stages import validate
 
 PREDICTIONS = "data/predictions/sample"

@@ -32,7 +32,7 @@ from sgcp.media.images import encode_png
 from sgcp.submission import rules
 from sgcp.submission.archive import Entry
 from sgcp.submission.check import judge_entry, match_files
-from sgcp.submission.expected import TEST_CITIES, Expected, KnownImages, PublicCityscapes
+from sgcp.submission.expected import TEST_CITIES, KnownImages, PublicCityscapes
 from sgcp.submission.prediction_file import judge_image
 from sgcp.submission.rules import DAMAGED, SPECIAL
 
@@ -131,7 +131,7 @@ def test_label_ids_of_ours_have_no_finding(judge, tmp_path):
 def test_train_ids_are_right_where_the_dataset_submits_them(tmp_path):
     array = np.resize(np.arange(11, dtype=np.uint8), SIZE)
     folder = write_folder(tmp_path, {"Seq05VD_f00000.png": png(array)})
-    images = KnownImages([Expected("Seq05VD_f00000", SIZE)])
+    images = KnownImages({"Seq05VD_f00000": SIZE})
     assert check(folder, images, camvid_classes()).findings == ()
 
 
@@ -212,8 +212,8 @@ def test_absent_classes_are_not_told_of_train_ids(judge):
 
 
 def test_every_image_is_judged_by_several_processes_as_by_one(tmp_path, monkeypatch):
-    images = KnownImages([Expected(f"bonn_{i:06d}_000019", SIZE) for i in range(40)])
-    files = {f"{item.name}.png": png(scene(i)) for i, item in enumerate(images.images)}
+    images = KnownImages({f"bonn_{i:06d}_000019": SIZE for i in range(40)})
+    files = {f"{name}.png": png(scene(i)) for i, name in enumerate(images.sizes)}
     files["bonn_000033_000019.png"] = png(PREDICTIONS["size"])
     path = write_zip(tmp_path / "a.zip", files)
     several = check(path, images)
@@ -263,7 +263,7 @@ def test_published_numbers_are_those_of_the_benchmark():
 
 
 def test_fewer_known_images_than_published_are_a_problem(tmp_path):
-    images = KnownImages(IMAGES.images, published=1525)
+    images = KnownImages(IMAGES.sizes, published=1525)
     report = check(write_zip(tmp_path / "a.zip", GOOD), images)
     assert "3 test images are known, the benchmark has 1525" in str(report.findings)
     assert not report.passed
@@ -314,7 +314,7 @@ def test_file_that_cannot_be_read_is_damaged_and_named():
 
 def test_file_that_is_not_opened_says_why(tmp_path):
     finding = Finding(DAMAGED, "x", "why")
-    images = KnownImages([Expected("x", SIZE)])
+    images = KnownImages({"x": SIZE})
     answers, findings = match_files([Entry("x.png", closed=finding)], images)
     assert findings == [finding]
     assert list(answers) == ["x"]
@@ -323,20 +323,20 @@ def test_file_that_is_not_opened_says_why(tmp_path):
 def test_link_that_answers_no_image_is_told_as_a_link():
     link, other = Finding(SPECIAL, "y"), Finding(DAMAGED, "z")
     entries = [Entry("y.txt", closed=link), Entry("z.txt", closed=other)]
-    _, findings = match_files(entries, KnownImages([]))
+    _, findings = match_files(entries, KnownImages({}))
     assert findings[0] is link
     assert (findings[1].kind.key, findings[1].name) == ("stray", "z.txt")
 
 
 def test_number_of_another_image_is_not_taken_for_a_beginning():
-    images = KnownImages([Expected("1", SIZE), Expected("berlin_000000_000019", SIZE)])
+    images = KnownImages({"1": SIZE, "berlin_000000_000019": SIZE})
     assert images.image_of("10.png") is None
     assert images.image_of("1.png") == images.image_of("1_labels.png") == "1"
     # as the official evaluator has it
     assert images.image_of("berlin_000000_0000190.png") == "berlin_000000_000019"
 
 
-FOLDERS = KnownImages([Expected(name, SIZE) for name in ("a/1", "b/1", "b/2")])
+FOLDERS = KnownImages(dict.fromkeys(("a/1", "b/1", "b/2"), SIZE))
 
 
 def test_files_without_folders_answer_the_images_of_their_names_unless_several_have_it():

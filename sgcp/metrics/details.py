@@ -1,7 +1,8 @@
-"""Scores near the edges of classes, where small networks with coarse features are wrong.
+"""Scores of what vanishes in the mean of all pixels: edges of classes, and small things.
 
-Cheng, Girshick, Dollár, Berg, Kirillov: *Boundary IoU*, CVPR 2021. Two values of a class are
-compared within a band inside its outline, so large areas do not hide a poor outline.
+Near edges small networks with coarse features are wrong. Cheng, Girshick, Dollár, Berg, Kirillov:
+*Boundary IoU*, CVPR 2021. Two values of a class are compared within a band inside its outline, so
+large areas do not hide a poor outline.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from numpy.typing import NDArray
 from sgcp.datasets.classes import IGNORE
 from sgcp.media.images import UInt8
 from sgcp.metrics.confusion import count_pairs
-from sgcp.metrics.iou import mean, share
+from sgcp.metrics.iou import mean, numbers, share
 
 WIDTH = 0.005  # of the band, share of the image's diagonal: the authors' choice for Cityscapes
+# Areas in pixels at which a region is medium, and large: those of COCO's evaluation.
+LIMITS = (32**2, 96**2)
+SIZES = ("small", "medium", "large")
+TOUCHING = np.ones((3, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -66,13 +71,43 @@ def describe_boundary(counts: BoundaryCounts, names: list[str]) -> dict[str, Any
     """Return the scores for JSON: null where there is none."""
     both, true, predicted = counts.classes
     iou = share(both, true + predicted - both)
-    near, elsewhere = share(counts.accuracy[:, 0], counts.accuracy[:, 1]).tolist()
-    return {
+    near, elsewhere = share(counts.accuracy[:, 0], counts.accuracy[:, 1])
+    scores = {
         "miou": mean(iou),
-        "iou": {
-            name: None if np.isnan(x) else x for name, x in zip(names, iou.tolist(), strict=True)
-        },
+        "iou": dict(zip(names, iou, strict=True)),
         "accuracy_near": near,
-        "accuracy_elsewhere": None if np.isnan(elsewhere) else elsewhere,
-        "width": WIDTH,
+        "accuracy_elsewhere": elsewhere,
     }
+    return numbers(scores) | {"width": WIDTH}
+
+
+def count_sizes(truth: UInt8, prediction: UInt8, classes: int) -> NDArray[np.int64]:
+    """Count the pixels of one image by class and size of their true region: (2, K, 3) right, all.
+
+    A region is a set of pixels of one class that touch, also by their corners: a part of an
+    object, an object, or several.
+
+    Args:
+        truth, prediction: (H, W) train ids.
+    """
+    from scipy.ndimage import label
+
+    counts = np.zeros((2, classes, len(SIZES)), np.int64)
+    right = truth == prediction
+    for train_id in np.unique(truth[truth != IGNORE]).tolist():
+        numbered, _ = label(truth == train_id, TOUCHING)
+        areas = np.bincount(numbered.ravel())[1:]
+        hits = np.bincount(numbered[right], minlength=len(areas) + 1)[1:]
+        sizes = np.digitize(areas, LIMITS)
+        for row, pixels in zip(counts, (hits, areas), strict=True):
+            np.add.at(row[train_id], sizes, pixels)
+    return counts
+
+
+def describe_sizes(counts: NDArray[np.int64], names: list[str]) -> dict[str, Any]:
+    """Return the mean recall over classes by size, and that of each class: null if it has none."""
+    right, every = counts
+    recall = share(right, every)  # (K, 3)
+    rows = [dict(zip(SIZES, row, strict=True)) for row in recall]
+    means = dict(zip(SIZES, map(mean, recall.T), strict=True))
+    return numbers({"mean": means, "classes": dict(zip(names, rows, strict=True))})
