@@ -17,7 +17,7 @@ from sgcp.cli.project import hold_out, open_project
 from sgcp.core.errors import SgcpError
 from sgcp.core.terminal import percent
 from sgcp.datasets.index import read_dataset
-from sgcp.tools.holdout import train_holdout
+from sgcp.tools.seeds import train_holdout
 
 
 def show(title: str, results: dict[str, dict]) -> None:

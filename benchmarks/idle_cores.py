@@ -13,7 +13,7 @@ from time import perf_counter, process_time
 
 from sgcp.core.machine import usable_cores
 from sgcp.tools.segment import segment
-from sgcp.tools.segment_outputs import Outputs
+from sgcp.tools.segment_outputs import SegmentOptions
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("paths", type=Path, nargs="+")
     options = parser.parse_args()
-    every = Outputs(labels=True, colors=True, overlay=True)
+    every = SegmentOptions(labels=True, colors=True, overlay=True)
     for _ in range(2):
         with tempfile.TemporaryDirectory() as out:
             wall, cpu = perf_counter(), process_time()

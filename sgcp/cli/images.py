@@ -42,12 +42,10 @@ def segment(
     ] = None,
     colors: Annotated[bool, options.output_option(help="Write NAME_colors, .png or .mp4.")] = False,
     overlay: Annotated[
-        bool,
-        options.output_option(help="Write NAME_overlay: colours over the image."),
+        bool, options.output_option(help="Write NAME_overlay: colours over the image.")
     ] = True,
     alpha: Annotated[
-        float,
-        options.output_option(metavar="X", help="Opacity of the overlay's colours, 0 to 1."),
+        float, options.output_option(metavar="X", help="Opacity of the overlay's colours, 0 to 1.")
     ] = 0.5,
     legend: Annotated[
         bool,
@@ -123,29 +121,24 @@ def segment(
     from sgcp.inference.tta import InferenceOptions
     from sgcp.media.addresses import find_stream
     from sgcp.tools.segment import segment as tool
-    from sgcp.tools.segment_outputs import Outputs
+    from sgcp.tools.segment_outputs import SegmentOptions
 
     options.refuse_input(json, paths)
-    outputs = Outputs(labels, colors, overlay, alpha, legend, confidence, threshold, form)
     inference = InferenceOptions(flip, tuple(scale or [1.0]), window)
+    outputs = labels, colors, overlay, alpha, legend, confidence, threshold, form
+    common = model, out, SegmentOptions(*outputs, input_size, inference, smooth), force, device
     stream = find_stream(paths)
     if stream or live:
-        from sgcp.tools.live import LiveOptions, find_source, segment_live
+        from sgcp.tools.live import find_source, segment_live
 
-        played = LiveOptions(max_seconds, smooth, port if live else None)
         source = stream or find_source(paths)
-        result = segment_live(
-            source, model, out, outputs, input_size, inference, force, device, played
-        )
+        result = segment_live(source, *common, max_seconds, port if live else None)
         options.write_result(json, result)
         return
     for name, given in (("--max-seconds", max_seconds is not None), ("--port", bool(port))):
         if given:
             raise SgcpError(f"{name}: of cameras, streams and --live alone. Leave it out")
-    files = list(map(Path, paths))
-    summary = tool(
-        files, model, out, outputs, input_size, inference, force, device, json is not None, smooth
-    )
+    summary = tool(list(map(Path, paths)), *common, json is not None)
     options.write_result(json, summary)
     if summary["left_out"]:
         raise typer.Exit(1)
@@ -156,7 +149,7 @@ def demo(
     model: Annotated[
         list[str] | None,
         options.model_option(
-            help="Folder, .safetensors or exported model to offer too; repeat for several.",
+            help="Folder, .safetensors or exported model to offer too; repeat for several."
         ),
     ] = None,
     host: Annotated[
@@ -176,8 +169,6 @@ def demo(
 
     Offers the bundled weights and those in data/models of the project in the current folder.
     """
-    from sgcp.tools.demo import Options
     from sgcp.tools.demo import demo as tool
 
-    options = Options(host, port, max_megabytes, max_seconds, open_browser)
-    tool(model or [], project_here(), device, options)
+    tool(model or [], project_here(), device, host, port, max_megabytes, max_seconds, open_browser)

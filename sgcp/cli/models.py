@@ -71,12 +71,10 @@ def export(
         ),
     ] = None,
     labels: Annotated[
-        bool,
-        typer.Option("--labels", help="Output labels at the image's size instead of scores."),
+        bool, typer.Option("--labels", help="Output labels at the image's size instead of scores.")
     ] = False,
     int8: Annotated[
-        bool,
-        typer.Option("--int8", help="Quantize to 8 bits and measure the loss of accuracy."),
+        bool, typer.Option("--int8", help="Quantize to 8 bits and measure the loss of accuracy.")
     ] = False,
     calibrate: Annotated[
         Path | None,
@@ -94,6 +92,7 @@ def export(
 ) -> None:
     """Export a model for other programs; its output is compared with PyTorch before writing."""
     from sgcp.core.files import read_json
+    from sgcp.tools.calibration import Calibration, Prepared
     from sgcp.tools.export import ExportOptions, model_dataset
     from sgcp.tools.export import export as tool
 
@@ -101,18 +100,14 @@ def export(
         raise SgcpError("--images: needs --int8 and a number of images, 1 or more")
     if calibrate and not int8:
         raise SgcpError("--calibrate: needs --int8")
-    calibration, scores, prepared, missing = None, None, None, ""
+    scores = None
     try:
         _, section, layout = open_project(model_dataset(model))
-        prepared = layout, section
+        prepared: Prepared | str = layout, section
     except SgcpError as error:  # no project, or the dataset is unknown to it
-        missing = str(error)
-    if int8:
-        from sgcp.tools.calibration import Calibration, Prepared
-
-        of = prepared and Prepared(prepared[0], prepared[1].train.split, prepared[1].validate_)
-        calibration = Calibration(images or 300, calibrate, of, missing)
-    if prepared and prepared[0].scores.is_file():
+        prepared = str(error)
+    calibration = Calibration(images or 300, calibrate, prepared) if int8 else None
+    if not isinstance(prepared, str) and prepared[0].scores.is_file():
         scores = read_json(prepared[0].scores, made_by="sgcp validate")
     tool(model, out, ExportOptions(size, labels, form), calibration, scores)
 
@@ -120,10 +115,7 @@ def export(
 @command("sgcp bundle camvid")
 def bundle(
     dataset: options.Dataset = None,
-    recipe: Annotated[
-        str,
-        options.recipe_option(help="Recipe of params.yaml."),
-    ] = "strong",
+    recipe: Annotated[str, options.recipe_option(help="Recipe of params.yaml.")] = "strong",
     quiet: options.Quiet = False,
 ) -> None:
     """Train the weights that the package ships: a recipe on train and val, from a commit."""

@@ -67,11 +67,7 @@ def _set_quiet(quiet: bool) -> bool:
 
 
 def _set_document(file: str | None) -> str | None:
-    """Reserve standard output for JSON if the option is ``-``.
-
-    Raises:
-        SgcpError: the file exists and is not JSON, so overwriting it may lose an input.
-    """
+    """Reserve standard output for JSON if the option is ``-``; refuse a file that is not JSON."""
     if file == STANDARD_OUTPUT:
         from sgcp.core.terminal import output
 
@@ -79,7 +75,7 @@ def _set_document(file: str | None) -> str | None:
     elif file is not None and Path(file).is_file():
         with Path(file).open("rb") as existing:
             first = existing.read(64).lstrip()[:1]
-        if first not in (b"", b"{", b"["):
+        if first not in (b"", b"{", b"["):  # perhaps an input
             raise SgcpError(f"--json {file}: exists and is not JSON. Choose another file")
     return file
 
@@ -130,11 +126,7 @@ Json = Annotated[
 
 
 def refuse_input(file: str | None, inputs: Sequence[str | Path]) -> None:
-    """Refuse to overwrite an input with the result.
-
-    Raises:
-        SgcpError: ``--json`` names an input.
-    """
+    """Raise SgcpError if ``--json`` names an input, which the result would overwrite."""
     if file not in (None, STANDARD_OUTPUT):
         for path in inputs:
             if Path(file).resolve() == Path(path).resolve():

@@ -83,9 +83,7 @@ def train(
     ] = None,
     recipe: Annotated[
         str | None,
-        options.recipe_option(
-            help="Recipe of params.yaml to use instead of the selected one.",
-        ),
+        options.recipe_option(help="Recipe of params.yaml to use instead of the selected one."),
     ] = None,
     changes: Annotated[
         list[str] | None,
@@ -119,15 +117,14 @@ def train(
         from sgcp.stages.train import train as stage
 
         stage(layout, section.train, params.machine)
-    elif seeds is None:
-        from sgcp.tools.holdout import train_holdout
+        return
+    from sgcp.tools.seeds import train_holdout, train_seeds
 
-        name = recipe or params.recipe
-        options.write_result(json, train_holdout(layout, section, params.machine, name))
+    if seeds is None:
+        result = train_holdout(layout, section, params.machine, recipe or params.recipe)
     else:
-        from sgcp.tools.seeds import train_seeds
-
-        options.write_result(json, train_seeds(layout, section, params.machine, seeds))
+        result = train_seeds(layout, section, params.machine, seeds)
+    options.write_result(json, result)
 
 
 @command(
@@ -144,7 +141,7 @@ def validate(
         str | None,
         options.model_option(
             help="Score this model instead of the trained one: bundled name, folder, "
-            ".safetensors, .onnx or .xml.",
+            ".safetensors, .onnx or .xml."
         ),
     ] = None,
     predictions: Annotated[
@@ -208,13 +205,10 @@ def validate(
             "--predictions"
         )
     if predictions is None:
+        from sgcp.datasets.class_maps import read_class_map
         from sgcp.stages.validate import validate as stage
 
-        names = None
-        if class_map is not None:
-            from sgcp.datasets.class_maps import read_class_map
-
-            names = read_class_map(class_map)
+        names = None if class_map is None else read_class_map(class_map)
         content = stage(
             layout, settings, params.machine, model, name, split is None, corruptions, names
         )
@@ -259,10 +253,7 @@ def package_submission(dataset: options.Dataset = None, quiet: options.Quiet = F
     stage(layout, section.package)
 
 
-@command(
-    "sgcp report sample",
-    "sgcp report camvid --against HEAD~1:metrics/camvid/validate.json",
-)
+@command("sgcp report sample", "sgcp report camvid --against HEAD~1:metrics/camvid/validate.json")
 def report(
     dataset: options.Dataset = None,
     against: Annotated[

@@ -88,11 +88,7 @@ def _relative(root: Path) -> Path:
 
 
 def override(settings: Any, **changes: Any) -> Any:
-    """Return settings with the command line's values in place of their own, validated again.
-
-    Raises:
-        SgcpError: a value is not allowed.
-    """
+    """Return settings with the command line's values; raise SgcpError if one is not allowed."""
     from pydantic import ValidationError
 
     given = {key: value for key, value in changes.items() if value is not None}

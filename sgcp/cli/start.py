@@ -60,9 +60,7 @@ def import_labels(
     unlabelled: Annotated[
         str | None,
         typer.Option(
-            metavar="CLASS",
-            help="Make what no object covers this class.",
-            show_default="ignored",
+            metavar="CLASS", help="Make what no object covers this class.", show_default="ignored"
         ),
     ] = None,
     val: Annotated[

@@ -5,8 +5,6 @@ to it, and a page whose name resolves to 127.0.0.1 (DNS rebinding) can read the 
 host names and requests of other pages are refused.
 """
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
@@ -96,10 +94,9 @@ def refuse_foreign(headers: Mapping[str, str], own: str, path: str) -> Refusal |
 
 
 def is_our_name(host: str, own: str) -> bool:
-    """Return whether a Host header names this server: DNS can rebind a name, not a number.
+    """Return whether a Host header names this server, which listens on ``own``.
 
-    Args:
-        own: the address or name that the server listens on.
+    DNS can rebind a name, not a number.
     """
     with suppress(ValueError):  # a malformed address
         name = urlsplit(f"//{host}").hostname or ""

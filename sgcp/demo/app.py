@@ -6,9 +6,8 @@ browser that leaves, or cancels its request, stops the work. One worker thread l
 another: several at a time would add up their memory.
 """
 
-from __future__ import annotations
-
 import asyncio
+import io
 import json
 import os
 import shutil
@@ -65,14 +64,9 @@ class Demo:
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
-        files = [Route(path, partial(_send_file, PAGES / name)) for path, name in FILES.items()]
-        return Starlette(
-            routes=[
-                *files,
-                Route("/offer", self.offer),
-                Route("/label", self.label, methods=["POST"]),
-            ]
-        )
+        routes = [Route(path, partial(_send_file, PAGES / name)) for path, name in FILES.items()]
+        routes += [Route("/offer", self.offer), Route("/label", self.label, methods=["POST"])]
+        return Starlette(routes=routes)
 
     async def offer(self, _: Request) -> Response:
         """Return models, engines and scales on offer, and the limits of files."""
@@ -117,9 +111,8 @@ class Demo:
 
     async def lines(self, path: Path, asked: LabelRequest) -> AsyncIterator[bytes]:
         """Yield the progress of a file, then its result; the file's folder is removed."""
-        job = Job(
-            path, asked, partial(self.models.take, asked.model, asked.engine), self.max_seconds
-        )
+        take = partial(self.models.take, asked.model, asked.engine)
+        job = Job(path, asked, take, self.max_seconds)
         future = self.worker.submit(job.run)
         self.jobs[future] = job
         running = asyncio.wrap_future(future)
@@ -185,9 +178,6 @@ def _size(part: bytes | Path) -> int:
 
 
 def _chunks(part: bytes | Path) -> Iterator[bytes]:
-    if isinstance(part, bytes):
-        yield part
-        return
-    with part.open("rb") as file:
+    with io.BytesIO(part) if isinstance(part, bytes) else part.open("rb") as file:
         while chunk := file.read(CHUNK):
             yield chunk

@@ -1,7 +1,5 @@
 """Label an image, a camera's frame or a video for the page, within bounds of memory."""
 
-from __future__ import annotations
-
 import math
 import threading
 import time
@@ -112,7 +110,7 @@ class Job:
         return {"done": self.done, "total": self.total, "rate": round(self.done / seconds, 1)}
 
     def _label_image(self) -> Result:
-        height, width = size = photo_size(self.source)
+        height, width = photo_size(self.source)
         if height * width > MAX_PIXELS:
             raise SgcpError(
                 f"{self.source}: {width} x {height} pixels, and this page accepts "
@@ -123,7 +121,6 @@ class Job:
         image = read_photo(self.source)
         size = image.shape[0], image.shape[1]
         seen = network_size(segmenter, size, request.options)
-        parts: dict[str, bytes | Path] = {}
         read = time.perf_counter() - start
         if not request.frame:  # the first image of a size includes building a graph for it
             segmenter.segment(image, seen, request.options)
@@ -137,14 +134,14 @@ class Job:
             "Network input": _size_text(seen),
             "Engine": _engine_name(segmenter),
         }
+        meaning = {KEYWORD: train_ids_of(segmenter.classes).to_text()}
+        parts: dict[str, bytes | Path] = {"labels": encode_png(labels, meaning)}
         if not request.frame:
             parts["image"] = encode_png(image)
         if request.confidence and not segmenter.engine.labels:
             prediction = segmenter.predict(image, seen, request.options)
             del image
             parts["confidence"] = encode_png(grey_levels(prediction.confidence))
-        meaning = {KEYWORD: train_ids_of(segmenter.classes).to_text()}
-        parts = {"labels": encode_png(labels, meaning), **parts}
         return Result(facts, describe_classes(segmenter, count_pixels(labels)), parts)
 
     def _label_video(self) -> Result:
@@ -216,11 +213,7 @@ def network_size(
 
 
 def describe_classes(segmenter: Segmenter, counts: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """Return name, colour and share of the pixels of each class, by train id.
-
-    Args:
-        counts: (256,) pixels by train id.
-    """
+    """Return each class's name, colour and share of the pixels; ``counts``: (256,) by train id."""
     return [
         {
             "name": item.name,

@@ -1,7 +1,5 @@
 """The models and engines on offer; the last one used stays loaded."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,11 +41,7 @@ class ModelCache:
         self.loaded: tuple[tuple[str, str], Segmenter] | None = None
 
     def take(self, model: str, engine: str) -> Segmenter:
-        """Return a model on an engine, loaded if necessary.
-
-        Raises:
-            SgcpError: not on offer, or its files are damaged.
-        """
+        """Return a model on an engine; raise SgcpError if it is not on offer, or damaged."""
         if model not in self.models or engine not in self.engines:
             raise SgcpError("weights or engine are not on offer. Reload the page")
         if self.loaded is None or self.loaded[0] != (model, engine):

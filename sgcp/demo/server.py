@@ -1,7 +1,5 @@
 """Serve the page until Ctrl-C, with a temporary folder of its own."""
 
-from __future__ import annotations
-
 import errno
 import ipaddress
 import os

@@ -1,14 +1,12 @@
 """``sgcp benchmark``: model and prepared images -> times and memory of every candidate."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from importlib.metadata import distributions
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from rich import box
@@ -16,6 +14,7 @@ from rich.table import Table
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import write_json
+from sgcp.core.layout import Layout
 from sgcp.core.machine import processor_name
 from sgcp.core.terminal import answer, say
 from sgcp.datasets.index import read_dataset, spread
@@ -26,6 +25,7 @@ from sgcp.inference.segmenter import choose_device, load
 from sgcp.inference.tta import resize_input
 from sgcp.media.images import UInt8, read_image, write_png
 from sgcp.models.card import model_digest, stage_model
+from sgcp.settings import BenchmarkSettings, MachineSettings
 from sgcp.speed.candidates import (
     REFERENCE,
     SGCPNET,
@@ -37,10 +37,6 @@ from sgcp.speed.candidates import (
     write_int8,
 )
 from sgcp.speed.runner import Runner, start_all, take_turns
-
-if TYPE_CHECKING:
-    from sgcp.core.layout import Layout
-    from sgcp.settings import BenchmarkSettings, MachineSettings
 
 INT8_IMAGES = 100  # training images that give the ranges
 PACKAGES = ("torch", "openvino", "onnxruntime", "opencv-python-headless", "numpy", "pillow")
@@ -192,10 +188,7 @@ def to_json(runner: Runner, threads: int) -> dict[str, Any]:
             "runs": len(seconds),
         }
     return {
-        "network": spec.network,
-        "engine": spec.engine,
-        "precision": spec.precision,
-        "device": spec.device,
+        **{key: getattr(spec, key) for key in ("network", "engine", "precision", "device")},
         "threads": threads,
         "tasks": tasks,
         "peak_mib": {task: round(peak / 2**20) for task, peak in runner.peak.items()},
@@ -214,10 +207,7 @@ def print_table(content: dict[str, Any]) -> None:
     )  # fmt: skip
     for heading in (*TASKS, "MiB", "differ"):
         table.add_column(heading, justify="right", no_wrap=True)
-    reference: dict[str, Any] = {}
-    for row in content["rows"]:
-        if row["network"] == REFERENCE:
-            reference = row["tasks"]
+    reference = {row["network"]: row["tasks"] for row in content["rows"]}.get(REFERENCE)
     for row in content["rows"]:
         cells = []
         for task in TASKS:

@@ -1,7 +1,5 @@
 """``sgcp browse``: prepared images, their statistics, and what looks wrong in them."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any
@@ -24,16 +22,13 @@ SHEET, PAGE = "contact-sheet.png", "index.html"
 
 
 def browse(layout: Layout, images: int, split: str | None, blend: float) -> dict[str, Any]:
-    """Write contact sheet and page to ``layout.browse``, and print a summary.
+    """Write contact sheet and page to ``layout.browse``, print a summary, return every number.
 
     Args:
         images: number shown of each split; all are counted.
         split: show the images and numbers of this split only; None: of all. All are checked,
             since leaks and untrained classes take two.
         blend: share of the class colours over the images, 0 .. 1.
-
-    Returns:
-        Every number, for JSON.
 
     Raises:
         SgcpError: not prepared, an empty split, or a value out of range.

@@ -1,15 +1,14 @@
 """``sgcp bundle``: train and describe the weights that the package ships."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sgcp.core.errors import SgcpError, shorten
 from sgcp.core.files import read_json, write_bytes
+from sgcp.core.layout import Layout
 from sgcp.core.terminal import percent, say
 from sgcp.datasets.index import Dataset, fingerprint_items, read_dataset
 from sgcp.inference.engines.choice import BUNDLED
@@ -17,12 +16,9 @@ from sgcp.inference.graph import InferenceGraph, to_onnx
 from sgcp.metrics.results import MEANS, refuse_other_model
 from sgcp.models.artifact import load_model, save_model
 from sgcp.models.card import model_digest, recipe_digest, stage_model
+from sgcp.settings import MachineSettings, TrainSettings
 from sgcp.settings.training import ALL_LABELLED
 from sgcp.tools.seeds import one_process, run_once
-
-if TYPE_CHECKING:
-    from sgcp.core.layout import Layout
-    from sgcp.settings import MachineSettings, TrainSettings
 
 # Keys of a metrics file, beside its means, that describe how and on which data it was scored.
 KEPT = (

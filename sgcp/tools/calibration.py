@@ -1,20 +1,26 @@
 """Calibration of an 8-bit export: its images, and how much accuracy 8 bits cost."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from sgcp.core.errors import SgcpError, shorten
+from sgcp.core.layout import Layout
 from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import percent, progress_bar, say, track, warn
-from sgcp.datasets.index import fingerprint_items, read_dataset, spread, trained_among
+from sgcp.datasets.index import (
+    Dataset,
+    Item,
+    fingerprint_items,
+    read_dataset,
+    spread,
+    trained_among,
+)
 from sgcp.datasets.raw import walk_files
 from sgcp.datasets.stale import refuse_stale
 from sgcp.inference.engines.base import cores
@@ -25,123 +31,13 @@ from sgcp.media.images import UInt8, is_photo, read_image, read_photo
 from sgcp.metrics.confusion import Counts, no_counts
 from sgcp.metrics.iou import score_counts
 from sgcp.metrics.scorer import Scorer
-
-if TYPE_CHECKING:
-    from sgcp.core.layout import Layout
-    from sgcp.datasets.index import Dataset, Item
-    from sgcp.models.card import ModelCard
-    from sgcp.settings import ValidateSettings
+from sgcp.models.card import ModelCard
+from sgcp.settings import DatasetSettings
 
 FEW = 16  # images, below which a warning is printed
 COMPARED = 100  # images whose labels are compared if there is nothing to score
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The prepared dataset that the model was trained on."""
-
-    layout: Layout
-    split: str
-    """Split to calibrate with."""
-    settings: ValidateSettings
-    """Split and input size to score with."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Which images to calibrate with."""
-
-    images: int
-    """How many, spread over their folder or split."""
-    folder: Path | None = None
-    """Any images; None: the prepared training images."""
-    prepared: Prepared | None = None
-    """None: not available."""
-    missing: str = ""
-    """Why it is not available."""
-
-    def read(self, card: ModelCard, size: tuple[int, int] | None, labels: bool) -> Quantizer:
-        """Find the images to calibrate with, and those to score if there are any.
-
-        Args:
-            size: (height, width) of the only images that the export takes; None: of any.
-            labels: whether it gives labels.
-        """
-        if size is None and self.prepared:
-            size = self.prepared.settings.input_size
-        try:
-            scored: Scored | str = self._find_scored(card, size, labels)
-        except SgcpError as error:
-            scored = str(error)
-        if self.folder:
-            paths = find_images(self.folder, self.images)
-            reader: Callable[[Path], UInt8] = partial(read_photo, doubt=str)  # was printed already
-            return Quantizer(card, paths, reader, None, size, scored)
-        try:
-            prepared = self._prepared()
-            dataset = read_dataset(prepared.layout.prepared)
-            items = spread(dataset.split(prepared.split, False), self.images)
-            refuse_stale(prepared.layout, dataset, items, labels=False)
-        except SgcpError as error:
-            raise SgcpError(
-                f"--int8: no training images: {error}. Or pass any folder of images: "
-                "--calibrate DIR"
-            ) from None
-        paths = [prepared.layout.raw / item.image for item in items]
-        return Quantizer(card, paths, read_image, prepared.split, size, scored)
-
-    def _prepared(self) -> Prepared:
-        if self.prepared is None:
-            raise SgcpError(self.missing)
-        return self.prepared
-
-    def _find_scored(self, card: ModelCard, size: tuple[int, int] | None, labels: bool) -> Scored:
-        """Return the images to score."""
-        prepared = self._prepared()
-        dataset = read_dataset(prepared.layout.prepared)
-        items = dataset.split(prepared.settings.split)
-        if {row["name"] for row in card.classes} != {item.name for item in dataset.classes}:
-            raise SgcpError(f"{dataset.name}: prepared with other classes than the model has")
-        if labels and size and any((i.height, i.width) != size for i in items):
-            raise SgcpError(
-                f"{dataset.name}: its images do not have the size of the labels, "
-                f"{size[0]}x{size[1]}. Leave out --labels or --size"
-            )
-        refuse_stale(prepared.layout, dataset, items)
-        return prepared.layout, dataset, items
-
-
-Scored = tuple["Layout", "Dataset", "list[Item]"]
-
-
-def find_images(folder: Path, count: int) -> list[Path]:
-    """Return up to ``count`` readable images at any depth; print the skipped files."""
-    if not folder.is_dir():
-        raise SgcpError(f"--calibrate {folder}: no such folder")
-    files = sorted({path.resolve() for path in walk_files(folder)})
-    photos = [path for path in files if is_photo(path)]
-    skipped = sorted(set(files) - set(photos))
-    found = []
-    doubts: list[str] = []
-    for path in spread(photos, count):
-        try:
-            read_photo(path, doubts.append)
-            found.append(path)
-        except SgcpError:
-            skipped.append(path)
-    if skipped:
-        names = shorten(path.name for path in skipped)
-        warn(f"{folder}: {len(skipped)} files are not readable images, skipped: {names}")
-    if doubts:
-        warn(f"warning: {shorten(doubts, 1)}")
-    if not found:
-        raise SgcpError(f"--calibrate {folder}: no readable image in it. Choose another folder")
-    if len(found) < FEW:
-        warn(
-            f"{folder}: {len(found)} images are few to calibrate with; {FEW} or more keep the "
-            "labels closer to those of fp32"
-        )
-    return found
+Prepared = tuple[Layout, DatasetSettings]
+Scored = tuple[Layout, Dataset, list[Item]]
 
 
 @dataclass(frozen=True)
@@ -251,3 +147,95 @@ class Quantizer:
             "miou_difference": int8 - fp32,
             "equal_labels": equal,
         }
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Which images to calibrate with."""
+
+    images: int
+    """How many, spread over their folder or split."""
+    folder: Path | None = None
+    """Any images; None: the prepared training images."""
+    prepared: Prepared | str = ""
+    """The dataset that the model was trained on, with its splits; or why it is not available."""
+
+    def read(self, card: ModelCard, size: tuple[int, int] | None, labels: bool) -> Quantizer:
+        """Find the images to calibrate with, and those to score if there are any.
+
+        Args:
+            size: (height, width) of the only images that the export takes; None: of any.
+            labels: whether it gives labels.
+        """
+        if size is None and not isinstance(self.prepared, str):
+            size = self.prepared[1].validate_.input_size
+        try:
+            scored: Scored | str = self._find_scored(card, size, labels)
+        except SgcpError as error:
+            scored = str(error)
+        if self.folder:
+            paths = find_images(self.folder, self.images)
+            reader: Callable[[Path], UInt8] = partial(read_photo, doubt=str)  # was printed already
+            return Quantizer(card, paths, reader, None, size, scored)
+        try:
+            layout, settings = self._prepared()
+            dataset, split = read_dataset(layout.prepared), settings.train.split
+            items = spread(dataset.split(split, False), self.images)
+            refuse_stale(layout, dataset, items, labels=False)
+        except SgcpError as error:
+            raise SgcpError(
+                f"--int8: no training images: {error}. Or pass any folder of images: "
+                "--calibrate DIR"
+            ) from None
+        paths = [layout.raw / item.image for item in items]
+        return Quantizer(card, paths, read_image, split, size, scored)
+
+    def _prepared(self) -> Prepared:
+        if isinstance(self.prepared, str):
+            raise SgcpError(self.prepared)
+        return self.prepared
+
+    def _find_scored(self, card: ModelCard, size: tuple[int, int] | None, labels: bool) -> Scored:
+        """Return the images to score."""
+        layout, settings = self._prepared()
+        dataset = read_dataset(layout.prepared)
+        items = dataset.split(settings.validate_.split)
+        if {row["name"] for row in card.classes} != {item.name for item in dataset.classes}:
+            raise SgcpError(f"{dataset.name}: prepared with other classes than the model has")
+        if labels and size and any((i.height, i.width) != size for i in items):
+            raise SgcpError(
+                f"{dataset.name}: its images do not have the size of the labels, "
+                f"{size[0]}x{size[1]}. Leave out --labels or --size"
+            )
+        refuse_stale(layout, dataset, items)
+        return layout, dataset, items
+
+
+def find_images(folder: Path, count: int) -> list[Path]:
+    """Return up to ``count`` readable images at any depth; print the skipped files."""
+    if not folder.is_dir():
+        raise SgcpError(f"--calibrate {folder}: no such folder")
+    files = sorted({path.resolve() for path in walk_files(folder)})
+    photos = [path for path in files if is_photo(path)]
+    skipped = sorted(set(files) - set(photos))
+    found = []
+    doubts: list[str] = []
+    for path in spread(photos, count):
+        try:
+            read_photo(path, doubts.append)
+            found.append(path)
+        except SgcpError:
+            skipped.append(path)
+    if skipped:
+        names = shorten(path.name for path in skipped)
+        warn(f"{folder}: {len(skipped)} files are not readable images, skipped: {names}")
+    if doubts:
+        warn(f"warning: {shorten(doubts, 1)}")
+    if not found:
+        raise SgcpError(f"--calibrate {folder}: no readable image in it. Choose another folder")
+    if len(found) < FEW:
+        warn(
+            f"{folder}: {len(found)} images are few to calibrate with; {FEW} or more keep the "
+            "labels closer to those of fp32"
+        )
+    return found

@@ -1,7 +1,5 @@
 """``check-submission``: anybody's zip or folder of predictions, judged by the server's rules."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,15 +47,12 @@ class Reference:
 def check_submission(
     path: Path, images: Path | None, project: Path | None, dataset: str | None
 ) -> dict[str, Any]:
-    """Check a zip or a folder, and show what is wrong with it.
+    """Check a zip or a folder; show and return every finding.
 
     Args:
         images: folder of the test images to compare with.
         project: folder of the project we stand in, if any.
         dataset: prepared dataset of the project to compare with.
-
-    Returns:
-        Every finding, for JSON; ``passed``: whether nothing but warnings was found.
 
     Raises:
         SgcpError: neither a zip nor a folder; or there is nothing to compare with where asked to.

@@ -1,7 +1,5 @@
 """``sgcp compare``: metrics files side by side, if they are comparable."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,14 +14,11 @@ BESIDE = 3  # files beside the first that fit into a table of 80 columns
 
 
 def compare(sources: Sequence[str], anyway: bool) -> dict[str, Any]:
-    """Show the scores of several metrics files, and each one's difference from the first.
+    """Show and return the scores of metrics files, and each one's difference from the first.
 
     Args:
         sources: files that ``sgcp validate`` wrote; ``REV:PATH`` reads one from git.
         anyway: show incomparable results, marked, instead of refusing.
-
-    Returns:
-        For JSON: whether the files are comparable, and each file's content and difference.
 
     Raises:
         SgcpError: fewer than two files, an unreadable one, or incomparable ones.

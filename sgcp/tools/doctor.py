@@ -1,7 +1,5 @@
 """``sgcp doctor``: what this installation has, how fast it is, what to do about its problems."""
 
-from __future__ import annotations
-
 import json
 import locale
 import os
@@ -50,6 +48,7 @@ UNITS = {
     "bf16": "avx512_bf16", "AMX int8": "amx_int8", "AMX bf16": "amx_bf16",
     "NEON": "asimd", "NEON bf16": "bf16", "SVE": "sve", "i8mm": "i8mm",
 }  # fmt: skip
+REINSTALL = f"pip install --force-reinstall {DISTRIBUTION}"
 VARIABLES = ("SGCP_CACHE", "SGCP_DEBUG", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTHONUTF8")
 MODEL, SIZE = "camvid", (1024, 2048)
 SECONDS = 1.0  # of each engine
@@ -85,10 +84,9 @@ class Examination:
 
 
 def doctor() -> dict[str, Any]:
-    """Examine installation, machine and the project in the current folder; print a report.
+    """Examine installation, machine and the current project; print and return a report.
 
-    Returns:
-        The report: facts by section, ``problems``, and whether an image can be segmented.
+    It has facts by section, ``problems``, and ``able``: whether an image can be segmented.
     """
     found = Examination()
     for examine in (_versions, _extras, _machine, _gpu, _engines, _cache, _system, _project):
@@ -202,7 +200,7 @@ def _engines(found: Examination) -> None:
     try:
         ways = [*list_ways(find_model(MODEL), "auto")]
     except (SgcpError, ImportError) as error:
-        found.problem(f"no engine for the CPU can be listed ({_line(error)})", _reinstall())
+        found.problem(f"no engine for the CPU can be listed ({_line(error)})", REINSTALL)
         ways = []
     ways += [Way("torch", "fp32")] if find_spec("torch") else []
     trials: list[Trial] = []
@@ -229,7 +227,7 @@ def _engines(found: Examination) -> None:
     if missing := [name for name in ENGINES if name != "torch" and not find_spec(name)]:
         facts["not installed"] = missing
     if not found.able:
-        found.problem("no engine segments an image", _reinstall())
+        found.problem("no engine segments an image", REINSTALL)
     elif not find_spec("openvino"):
         found.problem("openvino, the fastest engine, is not installed", "pip install openvino")
 
@@ -244,10 +242,6 @@ def _describe_auto(image: Any, trials: Sequence[Trial]) -> str:
         if kept := model.engine.kept(network_input):
             return f"{explain(kept)} (of an earlier image of this size)"
     return f"{explain(trials)} (on noise; it decides by your first image of a size)"
-
-
-def _reinstall() -> str:
-    return f"pip install --force-reinstall {DISTRIBUTION}"
 
 
 def _cache(found: Examination) -> None:

@@ -1,7 +1,5 @@
 """``sgcp export``: model files -> ONNX, OpenVINO IR or torch.export, checked before writing."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """``sgcp import-checkpoint``: a ``.pth.tar`` of the SGCPNet authors -> our model files."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

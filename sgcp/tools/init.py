@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from importlib.util import find_spec
@@ -107,24 +108,18 @@ def init(folder: Path, custom: Path | None = None) -> None:
     elif not missing:
         say(f"{folder}: complete, nothing to do")
     if proposal is not None:
-        done = (
-            "exists, so it was not changed. Set in it"
-            if PARAMS in other
-            else "settings for these images"
-        )
-        lines = [f"  {key}: {value}" for key, value in proposal.settings(folder).items()]
-        answer("\n".join([f"{folder / PARAMS}: {done}:", *lines]))
+        done = "settings for these images"
+        if PARAMS in other:
+            done = "exists, so it was not changed. Set in it"
+        lines = [f"{key}: {value}" for key, value in proposal.settings(folder).items()]
+        answer("\n  ".join([f"{folder / PARAMS}: {done}:", *lines]))
     _check(folder)
     target = " validate@custom" if proposal is not None and not proposal.counts["test"] else ""
     _print_next(folder, "sample" if proposal is None else "custom", f"dvc repro{target}")
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Refuse a folder with files of others, such as the home folder, unless git looks after it.
-
-    Raises:
-        SgcpError: naming such files.
-    """
+    """Refuse a folder with files of others, such as the home folder, unless git looks after it."""
     if not folder.is_dir() or _in_git(folder) or _has_stages(folder):
         return
     ours = {name.partition("/")[0] for name in project_files(folder, None)}
@@ -153,6 +148,7 @@ def project_files(folder: Path, proposal: Proposal | None) -> dict[str, str]:
     files = {path.relative_to(root).as_posix(): _text(path) for path in paths if path.is_file()}
     if not _in_git(folder):
         files[".dvc/config"] = files[".dvc/config"].replace("[core]", "[core]\n    no_scm = True")
+    code = [f"{name}: {digest}" for name, digest in stage_code(root).items()]
     params, dataset = _text(root / PARAMS), "sample"
     if proposal is not None:
         params, dataset = proposal.change(params, folder), "custom"
@@ -160,7 +156,7 @@ def project_files(folder: Path, proposal: Proposal | None) -> dict[str, str]:
         ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
         ".gitignore": GITIGNORE,
         "README.md": README.format(name=folder.resolve().name, dataset=dataset),
-        CODE: _code_file(root),
+        CODE: CODE_HEAD + "\n".join(["# Run it again after an upgrade of sgcp.", *code, ""]),
         GRAPH: _graph(_text(root / GRAPH)),
         PARAMS: params,
     }
@@ -179,11 +175,6 @@ def _graph(text: str) -> str:
     text = re.sub(r"      - sgcp/.*\n", "", text)
     param = r"(    params:\n      - \$\{item\.dataset\}\.(\w+).*\n)"
     return f"{GRAPH_HEAD}stages:\n" + re.sub(param, rf"\1      - {CODE}:\n          - \2\n", text)
-
-
-def _code_file(root: Path) -> str:
-    lines = [f"{name}: {digest}" for name, digest in stage_code(root).items()]
-    return CODE_HEAD + "\n".join(["# Run it again after an upgrade of sgcp.", *lines, ""])
 
 
 def stage_code(root: Path) -> dict[str, str]:
@@ -207,19 +198,12 @@ def _in_git(folder: Path) -> bool:
 
 def _collapse(names: Sequence[str]) -> list[str]:
     """Return names with those below ``pipeline`` and ``.dvc`` as one each."""
-    tops: dict[str, int] = {}
-    for name in names:
-        top = name.partition("/")[0]
-        tops[top] = tops.get(top, 0) + 1
+    tops = Counter(name.partition("/")[0] for name in names)
     return [f"{top} ({count} files)" if count > 1 else top for top, count in tops.items()]
 
 
 def _check(folder: Path) -> None:
-    """Refuse files of other programs in the places of those that the stages need.
-
-    Raises:
-        SgcpError: naming each, and what to do.
-    """
+    """Refuse files of other programs in the places of those that the stages need."""
     again = f"Rename it, run `sgcp init {folder}` again and merge the two"
     problems = []
     try:
@@ -248,14 +232,7 @@ def _print_next(folder: Path, dataset: str, repro: str) -> None:
         warn("note: training needs a first commit: `git add .`, `git commit -m start`")
     cd = [] if folder.resolve() == Path.cwd() else [f"cd {folder}"]
     stages = [f"sgcp {stage} {dataset}" for stage in ("download", "prepare", "train")]
-    answer(
-        "\n".join(
-            [
-                f"next, or `{repro}` for these stages and the later ones:",
-                *(f"  {x}" for x in cd + stages),
-            ]
-        )
-    )
+    answer("\n  ".join([f"next, or `{repro}` for these stages and the later ones:", *cd, *stages]))
 
 
 def _has_commit(folder: Path) -> bool:
@@ -274,9 +251,7 @@ def check_code(root: Path, stages: Sequence[str]) -> None:
     """
     if not (root / CODE).is_file():
         return
-    recorded = read_yaml(root / CODE)
-    source = shipped()
-    code = stage_code(source)
+    recorded, code = read_yaml(root / CODE), stage_code(shipped())
     if not isinstance(recorded, Mapping) or any(
         recorded.get(stage) != code[stage] for stage in stages if stage in code
     ):

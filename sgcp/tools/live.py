@@ -1,15 +1,12 @@
 """``sgcp segment`` of cameras, streams and ``--live``: labels of the newest frame, recorded."""
 
-from __future__ import annotations
-
 import glob
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
@@ -22,7 +19,6 @@ from sgcp.core.errors import SgcpError, printable, shorten
 from sgcp.core.terminal import answer, progress_bar, say, warn
 from sgcp.inference.segmenter import choose_device, load
 from sgcp.inference.smoothing import Smoother
-from sgcp.inference.tta import PLAIN, InferenceOptions
 from sgcp.media.addresses import Stream
 from sgcp.media.formats import is_video
 from sgcp.media.images import UInt8
@@ -33,27 +29,14 @@ from sgcp.tools.segment_outputs import (
     CLASSES,
     FILES_ALONE,
     Labeller,
-    Outputs,
     Painted,
-    check_options,
+    SegmentOptions,
     render,
     write_classes,
 )
 
 LATEST = 10_000  # frames whose latency is kept: an hour and more at 2 frames/s, minutes at 30
 RECENT = 2.0  # seconds of which the current rate is; it is shown as long after the last frame
-
-
-@dataclass(frozen=True)
-class LiveOptions:
-    """How a stream, or a video with ``--live``, is played."""
-
-    max_seconds: float | None = None
-    """End after this time; None: with the stream, or on Ctrl-C."""
-    smooth: float = 0.0
-    """Share of the earlier frames in the scores of a frame, 0 .. 1."""
-    port: int | None = None
-    """Serve the overlay there on localhost, 0: on a free port; None: it is only recorded."""
 
 
 class Statistics:
@@ -65,11 +48,7 @@ class Statistics:
         self.times = deque([self.started])
 
     def add(self, arrived: float, dropped: int) -> None:
-        """Count a frame that arrived at this time and is labelled now.
-
-        Args:
-            dropped: how many frames were dropped so far.
-        """
+        """Count a frame that is labelled now; ``dropped``: how many were dropped so far."""
         now = perf_counter()
         self.frames, self.dropped = self.frames + 1, dropped
         self.latencies.append(now - arrived)
@@ -115,12 +94,11 @@ def segment_live(
     source: Stream | Path,
     model: str,
     out: Path,
-    outputs: Outputs,
-    input_size: tuple[int, int] | None = None,
-    options: InferenceOptions = PLAIN,
-    force: bool = False,
-    accelerator: str = "auto",
-    live: LiveOptions = LiveOptions(),
+    options: SegmentOptions,
+    force: bool,
+    accelerator: str,
+    max_seconds: float | None,
+    port: int | None,
 ) -> dict[str, Any]:
     """Label the newest frame of a stream again and again; record the outputs in ``out``.
 
@@ -131,6 +109,8 @@ def segment_live(
     Args:
         source: a stream; or a video, played at its own speed without dropping frames.
         model: as ``sgcp.load`` takes it.
+        max_seconds: end after this time; None: with the stream, or on Ctrl-C.
+        port: serve the overlay there on localhost, 0: on a free port; None: it is only recorded.
 
     Returns:
         For JSON: ``frames``, ``dropped``, ``reconnects``, ``seconds``, ``latency_ms`` from a
@@ -141,61 +121,63 @@ def segment_live(
             of range.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, after the recordings are complete.
     """
-    check_options(outputs, input_size, options, live.smooth)
-    if live.max_seconds is not None and not 0 < live.max_seconds < float("inf"):
-        raise SgcpError(f"--max-seconds: expected more than 0, got {live.max_seconds}")
-    if live.port is not None and not 0 <= live.port <= 65535:
-        raise SgcpError(f"--port: expected 0 .. 65535, got {live.port}")
-    if outputs.form:
+    options.check()
+    if max_seconds is not None and not 0 < max_seconds < float("inf"):
+        raise SgcpError(f"--max-seconds: expected more than 0, got {max_seconds}")
+    if port is not None and not 0 <= port <= 65535:
+        raise SgcpError(f"--port: expected 0 .. 65535, got {port}")
+    if options.form:
         raise SgcpError(FILES_ALONE)
-    targets = outputs.paths(_name(source, out), video=True)
-    if not targets and live.port is None:
+    targets = options.paths(_name(source, out), video=True)
+    if not targets and port is None:
         raise SgcpError(f"{source}: no output selected. Leave --labels, --colors or --overlay on")
     if existing := [path for path in targets.values() if path.exists() and not force]:
         raise SgcpError(f"{existing[0]}: exists. Pass --force to overwrite it, or another --out")
     segmenter = load(model, choose_device(accelerator))
-    labeller = Labeller(segmenter, outputs, input_size, options, live.smooth)
+    labeller = Labeller(segmenter, options)
     if "labels" in targets:
         write_classes(out / CLASSES, segmenter, force)
-    smoother = Smoother(live.smooth)
+    smoother = Smoother(options.smooth)
 
     def label(image: UInt8) -> Painted:
-        if not live.smooth:
-            return labeller.label(image)
-        return labeller.label(image, smoother(image, labeller.predict(image)))
+        smoothed = smoother(image, labeller.predict(image)) if options.smooth else None
+        return labeller.label(image, smoothed)
 
     ended: BaseException | None = None
     with ExitStack() as stack:
-        end_at_once_on_ctrl_c = stack.enter_context(_handling_interrupts())
+        main_thread = threading.current_thread() is threading.main_thread()
+        if main_thread:
+            stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
         page, reader = None, LiveReader(source, warn)
-        if live.port is not None:
-            page = LivePage(_title(source), segmenter.classes, live.port, lambda: _silence(reader))
+        if port is not None:
+            page = LivePage(_title(source), segmenter.classes, port, lambda: _silence(reader))
             stack.enter_context(page)
             answer(f"{page.address} shows {_title(source)}; Ctrl-C ends it")
         stack.enter_context(reader)
         # The engine compiles its graph for the size.
-        segmenter.segment(reader.upright(reader.first().frame), input_size, options)
+        first = reader.upright(reader.first().frame)
+        segmenter.segment(first, options.input_size, options.inference)
         opened = stack.enter_context(writing(targets, reader.form, live=True))
         statistics = Statistics()
 
         def write(arrival: Arrival, image: UInt8, made: Painted) -> None:
             kinds = {*targets, "overlay"} if page else targets
-            painted = made | render(image, made["labels"], segmenter, kinds, outputs.alpha)
+            painted = made | render(image, made["labels"], segmenter, kinds, options.alpha)
             for kind, target in opened.items():
                 target.encode(target.prepare(painted[kind], arrival.frame))
             if page:
                 page.show(painted["overlay"], statistics.now())
 
         try:
-            _label_frames(reader, live.max_seconds, label, write, statistics)
+            _label_frames(reader, max_seconds, label, write, statistics)
         except (KeyboardInterrupt, SgcpError) as error:
             ended = error
-            end_at_once_on_ctrl_c()
-    files = [path.as_posix() for path in targets.values()]
+            if main_thread:  # Ctrl-C now ends the process: recordings stay as they are, playable
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
     result = statistics.summary() | {
         "source": source.as_posix() if isinstance(source, Path) else str(source),
         "reconnects": reader.reconnects,
-        "files": files,
+        "files": [path.as_posix() for path in targets.values()],
         "engine": segmenter.engine.name,
         "precision": segmenter.engine.precision,
     }
@@ -248,11 +230,7 @@ def _silence(reader: LiveReader) -> dict[str, Any]:
 
 
 def find_source(paths: Sequence[str]) -> Path:
-    """Return the video to be played by ``--live``.
-
-    Raises:
-        SgcpError: another number of paths, or no video.
-    """
+    """Return the video that ``--live`` plays; raise SgcpError if it is not one video."""
     if len(paths) != 1 or not (path := Path(paths[0])).is_file() or not is_video(path):
         raise SgcpError("--live: expected one camera, stream or video file")
     return path
@@ -269,22 +247,6 @@ def _name(source: Stream | Path, out: Path) -> Path:
 
 def _title(source: Stream | Path) -> str:
     return printable(source.name if isinstance(source, Path) else source)
-
-
-@contextmanager
-def _handling_interrupts() -> Iterator[Callable[[], object]]:
-    """Yield what makes Ctrl-C end the process at once; at the end it is as before.
-
-    It is for the time while recordings are completed: they then stay as they are, playable.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _print(result: Mapping[str, Any], way: str) -> None:

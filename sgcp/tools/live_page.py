@@ -1,7 +1,5 @@
 """The page of ``sgcp segment --live``: the newest overlay, for browsers on this machine."""
 
-from __future__ import annotations
-
 import io
 import json
 import socket
@@ -11,7 +9,7 @@ from contextlib import suppress
 from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from string import Template
-from typing import Any
+from typing import Any, Self
 
 from PIL import Image
 
@@ -39,11 +37,8 @@ class LivePage:
 
     Args:
         title: shown on the page.
-        port: 0 takes a free one.
+        port: 0 takes a free one; SgcpError is raised if another is taken.
         ask: returns what ``/status`` has beside the numbers of ``show``, at each request.
-
-    Raises:
-        SgcpError: the port is taken.
     """
 
     def __init__(
@@ -64,7 +59,7 @@ class LivePage:
         self._ended = False
         self._server = _Server(self, self._listening)
 
-    def __enter__(self) -> LivePage:
+    def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
         return self
 
@@ -135,22 +130,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         page = self.server.page
-        refusal = self._refusal()
-        if refusal:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        if refusal := refuse_foreign(headers, HOST, self.path):
             self._answer(*refusal, "text/plain")
         elif self.path == "/":
             self._answer(200, page.html, "text/html; charset=utf-8")
         elif self.path == "/status":
             self._answer(200, json.dumps(page.status()), "application/json")
-        else:
+        elif self.path == "/stream":
             with suppress(OSError):  # the viewer left, or does not read
                 self._stream(page)
-
-    def _refusal(self) -> tuple[int, str] | None:
-        """Return why a request is none of this page's: see ``sgcp.demo.access_middleware``."""
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        unknown = None if self.path in ("/", "/status", "/stream") else (404, "not found")
-        return refuse_foreign(headers, HOST, self.path) or unknown
+        else:
+            self._answer(404, "not found", "text/plain")
 
     def _stream(self, page: LivePage) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)

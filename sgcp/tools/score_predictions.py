@@ -48,7 +48,7 @@ def score_predictions(
     name: str | None = None,
     encoding: str | None = None,
 ) -> dict[str, Any]:
-    """Score a folder of predictions on a split, into ``metrics/DATASET/predictions/NAME``.
+    """Score predictions on a split; write ``metrics/DATASET/predictions/NAME``, and return it.
 
     Files are found as by the official evaluator: at any depth below ``folder``, one for each image,
     by ``<city>_<seq>_<frame>*.png`` (custom data: by the image's folders and name).
@@ -57,9 +57,6 @@ def score_predictions(
         name: their name; None: the last two parts of the folder's path, ``NET-val``.
         encoding: of their values, one of ``ENCODINGS``; None: label ids, refused where they look
             like another encoding.
-
-    Returns:
-        The content of the metrics file.
 
     Raises:
         SgcpError: a prediction is missing, double, damaged, of another size, or has values that

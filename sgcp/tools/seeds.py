@@ -1,19 +1,19 @@
-"""``sgcp train --seeds N``: the same recipe from several seeds, its mean and its deviation."""
-
-from __future__ import annotations
+"""``sgcp train --seeds N`` and ``--holdout DRIVE``: runs beside the stages' own outputs."""
 
 import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import read_json, to_json, write_json
+from sgcp.core.layout import Layout
 from sgcp.core.terminal import answer, percent, say
 from sgcp.datasets.index import (
+    HOLDOUT,
     learned_items,
     read_dataset,
     refuse_overlap,
@@ -22,25 +22,19 @@ from sgcp.datasets.index import (
     trained_digests,
 )
 from sgcp.metrics.results import MEANS
+from sgcp.settings import DatasetSettings, MachineSettings, TrainSettings, ValidateSettings
 from sgcp.stages.train import run_fingerprint, train
 from sgcp.stages.validate import validate
 from sgcp.training.initialization import read_initialization
-
-if TYPE_CHECKING:
-    from sgcp.core.layout import Layout
-    from sgcp.settings import DatasetSettings, MachineSettings, TrainSettings, ValidateSettings
 
 
 def train_seeds(
     layout: Layout, settings: DatasetSettings, machine: MachineSettings, count: int
 ) -> dict[str, Any]:
-    """Train and score ``count`` seeds from ``train.seed`` up; write ``layout.seeds``.
+    """Train and score ``count`` seeds from ``train.seed`` up; write and return the summary.
 
     Each run goes below ``data/seeds`` and ``metrics/DATASET/seeds``; the stages' own outputs are
     not touched. A finished seed with the same settings, code and data is not repeated.
-
-    Returns:
-        The content of the summary.
 
     Raises:
         SgcpError: fewer than two seeds, several processes, or as ``train`` and ``validate``.
@@ -58,13 +52,32 @@ def train_seeds(
     results = {}
     for seed in range(first, first + count):
         place = replace(layout, beside=f"seeds/{seed}")
-        run_once(place, settings.train.model_copy(update={"seed": seed}), machine,
-                 settings.validate_)  # fmt: skip
+        recipe = settings.train.model_copy(update={"seed": seed})
+        run_once(place, recipe, machine, settings.validate_)
         results[seed] = read_json(place.scores, made_by="sgcp train --seeds")
     summary = summarize(results)
     write_json(layout.seeds, summary)
     answer(render_seeds(summary))
     return summary
+
+
+def train_holdout(
+    layout: Layout, settings: DatasetSettings, machine: MachineSettings, name: str
+) -> dict[str, Any]:
+    """Train without the drive ``train.holdout`` and score it; return the metrics file.
+
+    A finished run with the same settings, code and data is not repeated. Results are in
+    ``data/holdout/DATASET/NAME/DRIVE`` and ``metrics/DATASET/holdout/NAME/DRIVE``.
+
+    Raises:
+        SgcpError: there is no such drive, several processes, or as ``train`` and ``validate``.
+    """
+    machine = one_process(machine, "--holdout")
+    drive = str(settings.train.holdout)
+    read_dataset(layout.prepared).split(f"{HOLDOUT}:{drive}")  # refuses one that does not exist
+    place = replace(layout, beside=f"holdout/{name}/{drive}")
+    run_once(place, settings.train, machine, settings.validate_)
+    return read_json(place.scores, made_by="sgcp train --holdout")
 
 
 def one_process(machine: MachineSettings, who: str) -> MachineSettings:
@@ -107,9 +120,7 @@ def summarize(results: dict[int, dict[str, Any]]) -> dict[str, Any]:
     summary: dict[str, Any] = {"seeds": list(results)}
     runs = list(results.values())
     for key, value in runs[0].items():
-        if key in MEANS:
-            summary[key] = _statistics([run[key] for run in runs])
-        elif isinstance(value, dict) and key != "model":
+        if key in MEANS or (isinstance(value, dict) and key != "model"):
             summary[key] = _combine([run[key] for run in runs])
         elif key not in ("model", "miou_interval"):  # of one run; its epoch may differ
             summary[key] = value
@@ -117,13 +128,9 @@ def summarize(results: dict[int, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _combine(values: list[Any]) -> dict[str, Any]:
-    """Return the statistics of every number of equal dictionaries, which may contain others."""
-    if not isinstance(values[0], dict):
-        return _statistics(values)
-    return {name: _combine([value[name] for value in values]) for name in values[0]}
-
-
-def _statistics(values: list[float | None]) -> dict[str, Any]:
+    """Return the statistics of numbers, or of every number of equal dictionaries of them."""
+    if isinstance(values[0], dict):
+        return {name: _combine([value[name] for value in values]) for name in values[0]}
     numbers = [value for value in values if value is not None]
     complete = len(numbers) == len(values)
     return {

@@ -3,8 +3,6 @@
 Beside label maps, ``classes.json`` names their values.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +27,6 @@ from sgcp.inference.engines.choice import INT8_ENDING
 from sgcp.inference.prediction import Prediction
 from sgcp.inference.segmenter import Segmenter, choose_device, find_model, load
 from sgcp.inference.smoothing import Smoother
-from sgcp.inference.tta import PLAIN, InferenceOptions
 from sgcp.labelling.outlines import ANNOTATIONS, Labelled, annotate
 from sgcp.media.formats import is_video
 from sgcp.media.images import ONE_FILTER, UInt8, encode_png, read_photo, read_png_text
@@ -40,9 +37,8 @@ from sgcp.tools.segment_outputs import (
     CLASSES,
     FILES_ALONE,
     Labeller,
-    Outputs,
     Painted,
-    check_options,
+    SegmentOptions,
     render,
     write_classes,
 )
@@ -103,13 +99,10 @@ def segment(
     paths: Sequence[Path],
     model: str,
     out: Path,
-    outputs: Outputs,
-    input_size: tuple[int, int] | None = None,
-    options: InferenceOptions = PLAIN,
+    options: SegmentOptions,
     force: bool = False,
     accelerator: str = "auto",
     shares: bool = False,
-    smooth: float = 0.0,
 ) -> dict[str, Any]:
     """Segment images and videos, and those in folders; write the outputs of each to ``out``.
 
@@ -119,10 +112,8 @@ def segment(
     Args:
         paths: files, folders, patterns, and ``-`` for standard input.
         model: as ``sgcp.load`` takes it.
-        input_size: (height, width) of the network's input; None: as the model was trained.
         force: overwrite existing files, finished or not.
         shares: count the pixels of each class.
-        smooth: share of the earlier frames in the scores of a video's frame, 0 .. 1.
 
     Returns:
         For JSON: counts of images, videos and frames, ``seconds``, ``engine`` and ``precision``,
@@ -135,8 +126,8 @@ def segment(
             that another model or other options made.
     """
     started = perf_counter()
-    check_options(outputs, input_size, options, smooth)
-    if outputs.form and STDIN in paths:
+    options.check()
+    if options.form and STDIN in paths:
         raise SgcpError(FILES_ALONE)
     with with_stdin(paths, out) as given:
         device, path = choose_device(accelerator), find_model(model)
@@ -144,25 +135,25 @@ def segment(
             [
                 model_digest(path),
                 model_digest(path.with_name(path.stem + INT8_ENDING)),  # may run in its place
-                [device, input_size, list(vars(options).values()), outputs.alpha],
-                [outputs.legend, outputs.threshold, smooth],
+                [device, options.input_size, list(vars(options.inference).values()), options.alpha],
+                [options.legend, options.threshold, options.smooth],
                 code_digest("inference", "models"),
             ]
         )
-        jobs = _plan(given, out, outputs, settings)
-        if smooth and not any(job.video for job in jobs):
+        jobs = _plan(given, out, options, settings)
+        if options.smooth and not any(job.video for job in jobs):
             raise SgcpError("--smooth: of videos, cameras and streams alone. Leave it out")
-        if outputs.form and all(job.video for job in jobs):
+        if options.form and all(job.video for job in jobs):
             raise SgcpError(FILES_ALONE)
         log = Log()
         _leave_out_videos(jobs, log)
         able = [job for job in jobs if job.source not in log.failed]
         finished = set() if force else _finished(able)
         todo = [job for job in able if job.source not in finished]
-        if outputs.form and not force:
-            _refuse_other_annotations(outputs.form, jobs, todo, out)
+        if options.form and not force:
+            _refuse_other_annotations(options.form, jobs, todo, out)
         segmenter = load(model, device, callers=cores())
-        labeller = Labeller(segmenter, outputs, input_size, options, smooth)
+        labeller = Labeller(segmenter, options)
         if any("labels" in job.targets for job in todo):
             write_classes(out / CLASSES, segmenter, force)
 
@@ -171,8 +162,8 @@ def segment(
             labels = made["labels"]
             if shares:
                 log.count(job.source, labels)
-            made |= render(image, labels, segmenter, job.targets, outputs.alpha)
-            if outputs.legend and "overlay" in made and not job.video:
+            made |= render(image, labels, segmenter, job.targets, options.alpha)
+            if options.legend and "overlay" in made and not job.video:
                 made["overlay"] = add_legend(made["overlay"], labels, segmenter.classes)
             return {kind: made[kind] for kind in job.targets}
 
@@ -181,19 +172,19 @@ def segment(
             if job.video:
                 _label_video(job, paint, labeller, log)
     seconds = perf_counter() - started
-    if outputs.form:
-        _annotate(outputs.form, jobs, segmenter, log, out, force)
+    if options.form:
+        _annotate(options.form, jobs, segmenter, log, out, force)
     summary = _summarize(jobs, finished, log, out, seconds, segmenter.engine)
     if shares:
         summary["shares"] = _shares(log, segmenter)
     return summary
 
 
-def _plan(paths: Sequence[Path], out: Path, outputs: Outputs, settings: str) -> list[Job]:
+def _plan(paths: Sequence[Path], out: Path, options: SegmentOptions, settings: str) -> list[Job]:
     jobs = []
     for source, stem in name_outputs(find_media(paths, out), out).items():
         video = is_video(source)
-        jobs.append(Job(source, outputs.paths(stem, video), video, settings))
+        jobs.append(Job(source, options.paths(stem, video), video, settings))
         if not jobs[-1].targets:
             raise SgcpError(
                 f"{display_name(source)}: no output selected. Leave --labels, --colors or "
@@ -260,7 +251,8 @@ def _label_images(jobs: Sequence[Job], paint: Paint, segmenter: Segmenter, log: 
 def _label_video(job: Job, paint: Paint, labeller: Labeller, log: Log) -> None:
     from sgcp.media.video import transform_video
 
-    smoothed = (labeller.predict, Smoother(labeller.smooth)) if labeller.smooth else None
+    smooth = labeller.options.smooth
+    smoothed = (labeller.predict, Smoother(smooth)) if smooth else None
     with progress_bar() as bar:
         task = bar.add_task(printable(display_name(job.source.name)), total=None)
         try:
@@ -283,12 +275,7 @@ def _label_video(job: Job, paint: Paint, labeller: Labeller, log: Log) -> None:
 def _refuse_other_annotations(
     form: str, jobs: Sequence[Job], todo: Sequence[Job], out: Path
 ) -> None:
-    """Refuse, before anything is labelled, what polygons would overwrite.
-
-    Raises:
-        SgcpError: a file of all images exists and some are not labelled yet; or an image's file
-            would be ``CLASSES``.
-    """
+    """Refuse, before anything is labelled, what polygons would overwrite."""
     taken = out / ANNOTATIONS.get(form, "")
     if todo and taken.is_file():
         raise SgcpError(
@@ -304,11 +291,7 @@ def _refuse_other_annotations(
 def _annotate(
     form: str, jobs: Sequence[Job], segmenter: Segmenter, log: Log, out: Path, force: bool
 ) -> None:
-    """Write polygons of the images that were labelled, now or earlier.
-
-    Raises:
-        SgcpError: there is a file of all images with other content.
-    """
+    """Write polygons of the images that were labelled, now or earlier."""
     images = [
         Labelled(labels.parent.relative_to(out) / job.source.name, job.source, labels)
         for job in jobs

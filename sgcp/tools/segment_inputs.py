@@ -24,8 +24,7 @@ SPOOLED = f"stdin{PARTIAL}"
 def with_stdin(paths: Sequence[Path], out: Path) -> Iterator[list[Path]]:
     """Yield the paths, with a temporary file in ``out`` of standard input in place of ``-``.
 
-    Raises:
-        SgcpError: standard input is empty or a terminal.
+    SgcpError is raised if standard input is empty or a terminal.
     """
     if STDIN not in paths:
         yield list(paths)

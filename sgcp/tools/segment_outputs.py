@@ -1,6 +1,4 @@
-"""What ``sgcp segment`` writes for an image or a frame, of files and of streams alike."""
-
-from __future__ import annotations
+"""What ``sgcp segment`` makes of an image or a frame, of files and of streams alike."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from sgcp.core.files import to_json, write_text
 from sgcp.datasets.classes import IGNORE
 from sgcp.inference.prediction import Prediction, grey_levels
 from sgcp.inference.segmenter import Segmenter
-from sgcp.inference.tta import InferenceOptions
+from sgcp.inference.tta import PLAIN, InferenceOptions
 from sgcp.labelling.outlines import FORMATS
 from sgcp.media.images import UInt8
 from sgcp.reporting.panels import blend, colorize
@@ -25,8 +23,8 @@ Painted = dict[str, UInt8]
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """The files to write for each image and video."""
+class SegmentOptions:
+    """The files to write for each image and video, and how it is labelled."""
 
     labels: bool | None = None
     """The model's train ids, 8 bits a pixel; None: of images, not of videos."""
@@ -44,39 +42,56 @@ class Outputs:
     """Pixels of a lower confidence get the label 255, and no colour; None: all are labelled."""
     form: str | None = None
     """A key of ``outlines.FORMATS``: polygons of the images' label maps for that labelling tool."""
+    input_size: tuple[int, int] | None = None
+    """(height, width) of the network's input; None: as the model was trained."""
+    inference: InferenceOptions = PLAIN
+    """Test-time augmentation."""
+    smooth: float = 0.0
+    """Share of the earlier frames in the scores of a video's frame, 0 .. 1."""
+
+    def check(self) -> None:
+        """Raise SgcpError where a value is out of range."""
+        scales, window = self.inference.scales, self.inference.window
+        for name, size in (("--input-size", self.input_size), ("--window", window)):
+            if size and not 1 <= min(size) <= max(size) <= MAX_SIDE:
+                raise SgcpError(
+                    f"{name}: expected height and width, 1 .. {MAX_SIDE} pixels: {size}"
+                )
+        if not all(MIN_SCALE <= scale <= MAX_SCALE for scale in scales):
+            raise SgcpError(f"--scale: expected {MIN_SCALE} .. {MAX_SCALE}, got {scales}")
+        if not 0 <= self.alpha <= 1:
+            raise SgcpError(f"--alpha: expected 0 (image) .. 1 (colours), got {self.alpha}")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise SgcpError(f"--threshold: expected 0 .. 1, got {self.threshold}")
+        if self.form and (self.labels is False or self.form not in FORMATS):
+            raise SgcpError(
+                f"--format: expected {', '.join(FORMATS)}. They are traced from label maps, so "
+                "leave --no-labels out"
+            )
+        if self.form:
+            require("contourpy", "--format")
+        if not 0 <= self.smooth < 1:
+            raise SgcpError(f"--smooth: expected 0 (off) to below 1, got {self.smooth}")
 
     def paths(self, stem: Path, video: bool) -> dict[str, Path]:
         """Return the files of one image or video, by kind."""
-        labels = not video if self.labels is None else self.labels
-        kinds = {
-            "labels": labels,
-            "colors": self.colors,
-            "overlay": self.overlay,
-            "confidence": self.confidence,
-        }
+        wanted = {**vars(self), "labels": not video if self.labels is None else self.labels}
         return {
-            kind: stem.with_name(f"{stem.name}_{kind}{VIDEO_SUFFIXES[kind] if video else '.png'}")
-            for kind, wanted in kinds.items()
-            if wanted
+            kind: stem.with_name(f"{stem.name}_{kind}{suffix if video else '.png'}")
+            for kind, suffix in VIDEO_SUFFIXES.items()
+            if wanted[kind]
         }
 
 
 @dataclass(frozen=True)
 class Labeller:
-    """Make labels, and what is asked for beside them, of images.
-
-    Raises:
-        SgcpError: the model was exported with labels, and more is asked for.
-    """
+    """Label images, with confidence if the outputs need it; refuse a model without scores then."""
 
     segmenter: Segmenter
-    outputs: Outputs
-    input_size: tuple[int, int] | None
-    options: InferenceOptions
-    smooth: float
+    options: SegmentOptions
 
     def __post_init__(self) -> None:
-        if (self._unsure or self.smooth) and self.segmenter.engine.labels:
+        if (self._unsure or self.options.smooth) and self.segmenter.engine.labels:
             raise SgcpError(
                 "--confidence, --threshold, --smooth: this model was exported with --labels, so it "
                 "has no confidence. Export it without"
@@ -84,62 +99,32 @@ class Labeller:
 
     @property
     def _unsure(self) -> bool:
-        return self.outputs.confidence or self.outputs.threshold is not None
+        return self.options.confidence or self.options.threshold is not None
 
     def predict(self, image: UInt8) -> Prediction:
         """Predict (H, W, 3) uint8 with the options of this run."""
-        return self.segmenter.predict(image, self.input_size, self.options)
+        return self.segmenter.predict(image, self.options.input_size, self.options.inference)
 
     def label(self, image: UInt8, prediction: Prediction | None = None) -> Painted:
-        """Return ``labels``, and ``confidence`` where it is computed, of (H, W, 3) uint8.
-
-        Args:
-            prediction: of the image; None: it is made.
-        """
+        """Return ``labels`` of (H, W, 3) uint8, and ``confidence``; None: predict it here."""
         if prediction is None:
             if not self._unsure:
-                return {"labels": self.segmenter.segment(image, self.input_size, self.options)}
+                size, inference = self.options.input_size, self.options.inference
+                return {"labels": self.segmenter.segment(image, size, inference)}
             prediction = self.predict(image)
         made = {"labels": prediction.labels}
         if self._unsure:
             confidence = prediction.confidence
-            if self.outputs.threshold is not None:
-                made["labels"][confidence < self.outputs.threshold] = IGNORE
+            if self.options.threshold is not None:
+                made["labels"][confidence < self.options.threshold] = IGNORE
             made["confidence"] = grey_levels(confidence)
         return made
-
-
-def check_options(
-    outputs: Outputs,
-    input_size: tuple[int, int] | None,
-    options: InferenceOptions,
-    smooth: float = 0.0,
-) -> None:
-    """Raise SgcpError where a value is out of range."""
-    for name, size in (("--input-size", input_size), ("--window", options.window)):
-        if size and not 1 <= min(size) <= max(size) <= MAX_SIDE:
-            raise SgcpError(f"{name}: expected height and width, 1 .. {MAX_SIDE} pixels: {size}")
-    if not all(MIN_SCALE <= scale <= MAX_SCALE for scale in options.scales):
-        raise SgcpError(f"--scale: expected {MIN_SCALE} .. {MAX_SCALE}, got {options.scales}")
-    if not 0 <= outputs.alpha <= 1:
-        raise SgcpError(f"--alpha: expected 0 (image) .. 1 (colours), got {outputs.alpha}")
-    if outputs.threshold is not None and not 0 <= outputs.threshold <= 1:
-        raise SgcpError(f"--threshold: expected 0 .. 1, got {outputs.threshold}")
-    if outputs.form and (outputs.labels is False or outputs.form not in FORMATS):
-        raise SgcpError(
-            f"--format: expected {', '.join(FORMATS)}. They are traced from label maps, so leave "
-            "--no-labels out"
-        )
-    if outputs.form:
-        require("contourpy", "--format")
-    if not 0 <= smooth < 1:
-        raise SgcpError(f"--smooth: expected 0 (off) to below 1, got {smooth}")
 
 
 def render(
     image: UInt8, labels: UInt8, segmenter: Segmenter, kinds: Iterable[str], alpha: float
 ) -> dict[str, UInt8]:
-    """Return the images of some kinds for an image (H, W, 3) and its train ids (H, W).
+    """Return images by kind, of an image (H, W, 3) and its train ids (H, W).
 
     Pixels without a class are black in colours and as they were in an overlay.
     """
@@ -162,10 +147,9 @@ def write_classes(path: Path, segmenter: Segmenter, force: bool) -> None:
         for item in segmenter.classes
     ]  # fmt: skip
     content = to_json(rows)
-    before = path.read_bytes() if path.is_file() else b"" if path.exists() else None
-    if before == content.encode():
+    if path.is_file() and path.read_bytes() == content.encode():
         return
-    if before is not None and not force:
+    if path.exists() and not force:
         raise SgcpError(
             f"{path}: names the classes of another model. Pass --force to overwrite it, or choose "
             "another --out"

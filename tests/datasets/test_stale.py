@@ -95,13 +95,13 @@ def test_changed_images_are_noticed_before_ranges_are_taken_from_them(trained, m
     from sgcp.cli.project import open_project
     from sgcp.core.errors import SgcpError
     from sgcp.models.card import read_card
-    from sgcp.tools.calibration import Calibration, Prepared
+    from sgcp.tools.calibration import Calibration
 
     mirror(first(trained.root, "data/raw/sample/leftImg8bit/train/*/*.png"))
     monkeypatch.chdir(trained.root)
     _, section, layout = open_project("sample")
     card = read_card(layout.model / "model.safetensors")
-    calibration = Calibration(4, prepared=Prepared(layout, "train", section.validate_))
+    calibration = Calibration(4, prepared=(layout, section))
     with pytest.raises(SgcpError, match=r"train/.*png \(changed\)"):
         calibration.read(card, None, labels=False)
 
