@@ -51,8 +51,7 @@ def is_unsafe(name: str) -> bool:
 def fault_of(info: zipfile.ZipInfo, limit: int = MAX_MEMBER) -> tuple[str, str] | None:
     """Return why a member must not be opened, by its header alone: one of ``FAULTS`` and details.
 
-    Args:
-        limit: bytes that a member has at most.
+    ``limit``: bytes that a member has at most.
     """
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
         return SPECIAL, ""
@@ -66,11 +65,7 @@ def fault_of(info: zipfile.ZipInfo, limit: int = MAX_MEMBER) -> tuple[str, str] 
 
 
 def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """Return a member's content, checksum verified.
-
-    Raises:
-        One of ``DAMAGED``: damaged, or not as long as declared.
-    """
+    """Return a member's content, verified; raise one of ``DAMAGED`` for a wrong sum or length."""
     with archive.open(info) as file:
         # One byte more than declared is enough to catch a wrong declared size.
         content = file.read(info.file_size + 1)
@@ -80,12 +75,9 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 
 def extract(archive: Path, folder: Path, place: Placement) -> int:
-    """Unpack the members that ``place`` has a use for, and return their number.
+    """Unpack the members that ``place`` has a use for into ``folder``, and return their number.
 
     Files of the right size from an earlier try are kept.
-
-    Args:
-        place: maps a member's name to a path below ``folder``, or None.
 
     Raises:
         SgcpError: not a zip, truncated or damaged; a name that leads out of the folder, a link, a

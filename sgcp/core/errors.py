@@ -1,7 +1,7 @@
 """The one error that a user is meant to read, and text that can be shown."""
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class SgcpError(Exception):
@@ -25,6 +25,12 @@ def encodable(text: str, encoding: str) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
+def first_lines(things: Sequence[object], most: int, indent: str = "") -> str:
+    """Return the first few things, a line each, and a last line with the number of the rest."""
+    more = [f"... and {len(things) - most} more"] if len(things) > most else []
+    return "\n".join(f"{indent}{thing}" for thing in [*things[:most], *more])
+
+
 def shorten(things: Iterable[object], most: int = 3) -> str:
     """Return the first few things and the number of the rest: ``a, b, c and 135 more``."""
     names = list(map(str, things))
@@ -44,7 +50,6 @@ def explain_os_error(error: OSError) -> str:
         errno.EACCES: "check the permissions",
         errno.EROFS: "the file system is read-only",
         errno.ENAMETOOLONG: "give a shorter one",
-    }.get(error.errno or 0, "")
-    where = f"{error.filename}: " if error.filename else ""
-    reason = error.strerror or str(error)
-    return f"{where}{reason}; {advice} and run the command again" if advice else f"{where}{reason}"
+    }.get(error.errno or 0)
+    problem = (f"{error.filename}: " if error.filename else "") + (error.strerror or str(error))
+    return f"{problem}; {advice} and run the command again" if advice else problem

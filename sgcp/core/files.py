@@ -67,10 +67,7 @@ def parse_json(text: str) -> Any:
     """
     try:
         content = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
+            text, object_pairs_hook=_object, parse_constant=_finite, parse_float=_finite
         )
     except RecursionError:
         raise ValueError("nested too deep") from None
@@ -87,25 +84,19 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
-
-
 def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
+    if math.isfinite(number := float(text)):
+        return number
+    if text[-1].isdecimal():
         raise ValueError(f"the number {text[:40]} is too large")
-    return number
+    raise ValueError(f"{text} is not a JSON number")  # NaN, Infinity or -Infinity
 
 
 def read_yaml(path: Path) -> Any:
     """Read a YAML 1.2 file of the project, with anchors and merge keys, as DVC reads it.
 
-    ``1e-5`` is a number and keys cannot repeat.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: too long, not YAML, or values that JSON does not have.
+    ``1e-5`` is a number and keys cannot repeat. Raise FileNotFoundError, or ValueError for a file
+    that is too long, not YAML, or has values that JSON does not have.
     """
     return json.loads(_yaml_to_json(read_text(path, MAX_YAML)))
 
@@ -114,9 +105,7 @@ def read_yaml(path: Path) -> Any:
 _ODD_YAML = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
-class _UniqueKeys(Composer):
-    """Refuse a repeated key beside a merge too, where ruamel accepts it."""
-
+class _UniqueKeys(Composer):  # beside a merge too, where ruamel accepts a repeated key
     def compose_mapping_node(self, anchor: Any) -> Any:
         node = super().compose_mapping_node(anchor)
         keys = Counter(key.value for key, _ in node.value if isinstance(key, ScalarNode))
@@ -140,9 +129,8 @@ def _yaml_to_json(text: str) -> str:
 def write_bytes(path: Path, content: bytes, flush: bool = True) -> None:
     """Write a file under a temporary name, then rename it.
 
-    Args:
-        flush: wait for the disk before the renaming; needless for one of many files in a
-            ``building_folder``, which waits once for all.
+    ``flush`` waits for the disk before the renaming; needless for one of many files in a
+    ``building_folder``, which waits once for all.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + PARTIAL)
@@ -162,10 +150,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     """Write files that belong together: all of them, or none.
 
     The last is missing for the moment in which the others get their names, so that a kill in it
-    leaves an incomplete set, never old beside new.
-
-    Raises:
-        SgcpError: a folder stands where a file belongs.
+    leaves an incomplete set, never old beside new. A folder where a file belongs is refused.
     """
     for path in contents:
         if path.is_dir():
@@ -184,11 +169,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 text, whole or not at all.
-
-    Raises:
-        SgcpError: the text contains a file name that is not UTF-8.
-    """
+    """Write UTF-8 text, whole or not at all; refuse text with a file name that is not UTF-8."""
     try:
         encoded = content.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -208,11 +189,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path, made_by: str) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        SgcpError: missing (then run ``made_by`` first), damaged, or not an object.
-    """
+    """Read a JSON object; raise SgcpError, which advises to run ``made_by``, if there is none."""
     try:
         content = parse_json(read_text(path, MAX_JSON))
     except FileNotFoundError:
@@ -229,13 +206,8 @@ def only_writer(target: Path, patience: float | None = None) -> Iterator[None]:
     """Hold ``target`` for this process.
 
     The lock is an empty file beside ``target``, which stays. It ends with its process, killed or
-    not, and so do the workers of that process (``follow_parent``).
-
-    Args:
-        patience: seconds to wait for another process; None: ``PATIENCE``.
-
-    Raises:
-        HeldError: another process still holds it then.
+    not, and so do the workers of that process (``follow_parent``). Raise HeldError if another
+    process still holds it after ``patience`` seconds; None: ``PATIENCE``.
     """
     path = target.with_name(f".{target.name}{LOCK}")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -272,10 +244,8 @@ def building_folder(final: Path, key: str) -> Iterator[Path]:
 
     After a kill, the next build with the same ``key`` finds the finished files and resumes;
     the files in it are whole, as long as each was written with ``write_bytes``. An error empties
-    it, since a bad input is about to be replaced.
-
-    Raises:
-        SgcpError: a file stands where the folder belongs, or another process builds it.
+    it, since a bad input is about to be replaced. Raise SgcpError if a file stands where the folder
+    belongs, or another process builds it.
     """
     if final.is_file():
         raise SgcpError(f"{final}: is a file where a folder belongs; move it away")
@@ -342,11 +312,7 @@ def json_digest(content: Any) -> str:
 
 
 def code_digest(*parts: str) -> str:
-    """Digest folders of this package, such as ``models``: other code resumes nothing of its own.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-    """
+    """Digest folders of this package, such as ``models``: other code resumes nothing of its own."""
     package = Path(__file__).parent.parent
     digest = hashlib.sha256()
     for part in parts:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from sgcp.core.errors import printable
+from sgcp.core.errors import first_lines, printable
 from sgcp.core.terminal import WIDTH
 
 EXAMPLES = 3  # of a kind in the text; the JSON has every finding
@@ -47,9 +47,8 @@ class Finding:
     detail: str = ""
 
     def __str__(self) -> str:
-        name = self.line
-        if len(name) > NAME_LENGTH:
-            name = f"{name[: NAME_LENGTH - 3]}..."
+        long = len(self.line) > NAME_LENGTH
+        name = f"{self.line[: NAME_LENGTH - 3]}..." if long else self.line
         return f"{name}: {self.detail}" if self.detail else name
 
     @property
@@ -135,7 +134,7 @@ def describe(groups: Groups, cityscapes: bool) -> str:
     """Return groups as text: the kind with its count and advice, then examples."""
     return "\n".join(
         wrapped(f"{kind.title} ({len(group)}): {kind.advise(cityscapes)}", "  ")
-        + textwrap.indent(f"\n{_examples(group)}", "    ")
+        + textwrap.indent(f"\n{first_lines(group, EXAMPLES)}", "    ")
         for kind, group in groups
     )
 
@@ -149,11 +148,5 @@ def finding_table(groups: Groups) -> Table:
     for kind, group in groups:
         title = kind.title if kind.refused else f"{kind.title} (warning)"
         style = "red" if kind.refused else "yellow"
-        table.add_row(Text(title, style), str(len(group)), Text(_examples(group)))
+        table.add_row(Text(title, style), str(len(group)), Text(first_lines(group, EXAMPLES)))
     return table
-
-
-def _examples(group: list[Finding]) -> str:
-    lines = [str(finding) for finding in group[:EXAMPLES]]
-    more = [f"... and {len(group) - EXAMPLES} more"] if len(group) > EXAMPLES else []
-    return "\n".join(lines + more)

@@ -24,12 +24,9 @@ LONGEST_FOLDER = 75  # bytes; a socket's path has 107 at most, "/pymp-12345678/l
 
 
 def worker_context(module: str) -> ForkServerContext | SpawnContext:
-    """Return what starts worker processes that need a module.
+    """Return what starts worker processes that need a module; refuse a too long TMPDIR.
 
     One forked amid the threads of this process could wait for a lock that is never released.
-
-    Raises:
-        SgcpError: the path of the folder for temporary files is too long.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
         return multiprocessing.get_context("spawn")
@@ -49,11 +46,8 @@ def map_parallel(
 ) -> list[Result]:
     """Apply ``function`` to every task on several processes, in order, under a progress bar.
 
-    Args:
-        workers: processes, or ``auto`` for one per core; 1 runs in this process.
-
-    Raises:
-        SgcpError: a process was killed; or as ``worker_context``.
+    ``workers``: processes, or ``auto`` for one per core; 1 runs in this process. Raise SgcpError if
+    a process was killed.
     """
     return list(each_parallel(function, tasks, workers, description))
 

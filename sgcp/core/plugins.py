@@ -13,16 +13,13 @@ from sgcp.core.errors import SgcpError
 
 
 def find_function(name: str, registered: Mapping[str, str], kind: str) -> Callable[..., Any]:
-    """Import the function that a name stands for.
+    """Import the function that a name stands for; raise SgcpError if that fails.
 
     Args:
         name: a key of ``registered``, or ``package.module:function``; the module is installed or
             lies in the current folder.
         registered: ``module:function`` by name.
         kind: of the function, for messages: the setting that names it.
-
-    Raises:
-        SgcpError: no such name, module or function; or the module fails while it is imported.
     """
     module, colon, function = registered.get(name, name).partition(":")
     if not colon:
@@ -42,9 +39,9 @@ def find_function(name: str, registered: Mapping[str, str], kind: str) -> Callab
     except (Exception, SystemExit) as error:  # a SyntaxError, or whatever the module raises
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise SgcpError(f"{kind}: '{name}' fails on import: {reason}. Correct {module}") from error
-    if not callable(found):
-        raise SgcpError(f"{kind}: '{name}' is no function")
-    return found
+    if callable(found):
+        return found
+    raise SgcpError(f"{kind}: '{name}' is no function")
 
 
 def source_digest(function: Callable[..., Any]) -> str:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sgcp.core.errors import SgcpError
+from sgcp.core.errors import SgcpError, first_lines
 from sgcp.core.files import PARTIAL, read_yaml
 from sgcp.core.terminal import warn
 
@@ -35,12 +35,10 @@ class Change(NamedTuple):
 
 
 class Snapshot:
-    """What some stages depend on, as it was at construction.
+    """What some stages of ``dvc.yaml`` depend on, as it was at construction.
 
     Args:
         root: the project's folder; None: nothing is compared.
-        dataset: which dataset the stages run for.
-        stages: their names in ``dvc.yaml``.
         params: content of ``params.yaml`` as it was loaded.
         recipe: the recipe to train with.
     """
@@ -69,33 +67,29 @@ class Snapshot:
         self._changed_data = changed_data
 
     def check(self) -> None:
-        """Refuse to continue if anything changed since the command began.
-
-        Raises:
-            SgcpError: naming each difference.
-        """
+        """Refuse to continue if anything changed since the command began, naming what."""
         if found := self.differences():
             raise SgcpError(
-                f"nothing was written: inputs changed during the run:\n{_list_some(found)}\n"
+                "nothing was written: inputs changed during the run:\n"
+                f"{first_lines(found, LISTED, '  ')}\n"
                 "Restore them, or run the command again with the new ones."
             )
 
     def warn_early(self) -> None:
         """Warn once about differences that ``check`` would refuse.
 
-        Raises:
-            SgcpError: images or labels have other content, so the training so far is useless.
+        Raise SgcpError if images or labels have other content: the training so far is useless.
         """
-        changed = [str(change) for change in self._changed_data() if change.what == "changed"]
-        if changed:
+        if changed := [change for change in self._changed_data() if change.what == "changed"]:
             raise SgcpError(
-                f"images or labels changed during training:\n{_list_some(changed)}\n"
+                "images or labels changed during training:\n"
+                f"{first_lines(changed, LISTED, '  ')}\n"
                 "Restore or prepare them. Training then starts from the beginning."
             )
         if not self._warned and (found := self.differences()):
             self._warned = True
             warn(
-                f"warning: inputs changed during the run:\n{_list_some(found)}\n"
+                f"warning: inputs changed during the run:\n{first_lines(found, LISTED, '  ')}\n"
                 "The result will not be written unless they are restored."
             )
 
@@ -124,9 +118,6 @@ def dependencies(
     """Return the settings and files that ``dvc.yaml`` lists for stages.
 
     Outputs of the stages are left out. Raw and prepared data is compared with the index instead.
-
-    Raises:
-        SgcpError: ``dvc.yaml`` is damaged.
     """
     try:
         graph = read_yaml(root / GRAPH)["stages"]
@@ -189,8 +180,3 @@ def digest_files(paths: Iterable[Path]) -> dict[Path, str]:
                 with suppress(OSError):  # a folder, or just removed
                     digests[file] = hashlib.sha256(file.read_bytes()).hexdigest()
     return digests
-
-
-def _list_some(lines: Sequence[str]) -> str:
-    more = [f"... and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
-    return "\n".join(f"  {line}" for line in [*lines[:LISTED], *more])

@@ -55,9 +55,7 @@ class Output:
             document: reserve standard output for one JSON document, which replaces the results
                 that ``answer`` prints; everything else goes to standard error.
         """
-        self.quiet = quiet
-        self.document = document
-        self.console = Lines(stderr=document)
+        self.quiet, self.document, self.console = quiet, document, Lines(stderr=document)
         self.printed_at = time.monotonic()
 
     def print(self, message: Any) -> None:

@@ -44,7 +44,7 @@ def trust(network: str) -> None:
 
 
 def build_network(name: str, num_classes: int, encoder: str = "sgcp") -> "nn.Module":
-    """Build a network with random weights.
+    """Build a network with random weights; raise SgcpError if it is unknown or not trusted.
 
     Args:
         name: a key of ``NETWORKS``, or a trusted ``package.module:function``. The function takes
@@ -52,9 +52,6 @@ def build_network(name: str, num_classes: int, encoder: str = "sgcp") -> "nn.Mod
             scores (B, K, h, w) of any smaller or equal size. A submodule ``encoder`` is trained
             with ``encoder_lr_factor``.
         encoder: of ``sgcpnet``.
-
-    Raises:
-        SgcpError: unknown or not trusted.
     """
     if ":" in name and name not in TRUSTED:
         raise SgcpError(
@@ -63,5 +60,4 @@ def build_network(name: str, num_classes: int, encoder: str = "sgcp") -> "nn.Mod
             f"sgcp.models.trust({name!r})"
         )
     build = find_function(name, NETWORKS, "network")
-    network: nn.Module = build(num_classes, encoder) if name == SGCPNET else build(num_classes)
-    return network
+    return build(num_classes, encoder) if name == SGCPNET else build(num_classes)

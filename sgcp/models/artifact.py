@@ -16,8 +16,7 @@ from sgcp.models.card import ModelCard, read_card, weights_path
 def save_model(network: nn.Module, weights: dict[str, Tensor], card: ModelCard, path: Path) -> None:
     """Write ``path`` (``.safetensors``) and the JSON beside it.
 
-    Args:
-        weights: state dict of ``network``, or of an earlier epoch of it.
+    ``weights``: state dict of ``network``, or of an earlier epoch of it.
     """
     if weights.keys() != network.state_dict().keys():
         raise ValueError("the weights are not those of the network")
@@ -27,10 +26,7 @@ def save_model(network: nn.Module, weights: dict[str, Tensor], card: ModelCard, 
 
 
 def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
-    """Read a model, in evaluation mode.
-
-    Args:
-        path: the ``.safetensors`` file, or a folder that holds ``model.safetensors``.
+    """Read a model, in evaluation mode, by its ``.safetensors`` or ``model.safetensors``'s folder.
 
     Raises:
         SgcpError: a file is missing, damaged, or the two do not belong together.
@@ -54,9 +50,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
 def load_strictly(model: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
     """Load every parameter and buffer of ``model``.
 
-    Raises:
-        SgcpError: naming the first few tensors that are missing, unknown, of another shape or
-            type, or not finite.
+    Refuse tensors that are missing, unknown, of another shape or type, or not finite.
     """
     expected = model.state_dict()
     wrong = [f"{key}: missing" for key in expected if key not in tensors]
@@ -79,11 +73,7 @@ def load_strictly(model: nn.Module, tensors: dict[str, Tensor], source: Path) ->
 
 
 def refuse_overflow(network: nn.Module, source: Path) -> None:
-    """Score one small image: finite weights may give infinite scores, which label anything.
-
-    Raises:
-        SgcpError: a score is NaN or infinite.
-    """
+    """Score one small image: finite weights may give infinite scores, which label anything."""
     ramp = torch.linspace(-2, 2, 3 * 64 * 64).view(1, 3, 64, 64)
     with torch.inference_mode():
         if not torch.isfinite(network(ramp)).all():

@@ -64,9 +64,7 @@ def read_authors_checkpoint(path: str | Path) -> SGCPNet:
     """Build the network that an authors' ``.pth.tar`` holds, in evaluation mode.
 
     The number of classes is read off the classifier. What the classes are is not in the file.
-
-    Raises:
-        SgcpError: the file cannot be read or is not an SGCPNet checkpoint.
+    Raise SgcpError if it cannot be read or is not an SGCPNet checkpoint.
     """
     path = Path(path)
     tensors = read_checkpoint_tensors(path)
@@ -96,10 +94,7 @@ def load_encoder_weights(model: SGCPNet, path: str | Path) -> None:
     """Initialise the encoder alone from a file; heads and decoders in it are left out.
 
     For the ``sgcp`` encoder: the authors' ImageNet or segmentation checkpoint. For
-    ``mobilenet_v3_small``: torchvision's state dict.
-
-    Raises:
-        SgcpError: the file cannot be read, or lacks any part of this encoder.
+    ``mobilenet_v3_small``: torchvision's state dict. Refuse a file that lacks any part of it.
     """
     path, authors = Path(path), model.encoder_name == "sgcp"
     keys = model.encoder.state_dict()
@@ -126,12 +121,9 @@ def _rename(tensors: Mapping[str, Tensor], names: Mapping[str, str], path: Path)
 
 
 def read_checkpoint_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the state dict of a ``.pth`` or ``.pth.tar`` file.
+    """Read the state dict of a ``.pth`` or ``.pth.tar`` file; refuse one with more than tensors.
 
     Accepts a bare state dict, or one under ``segmenter``, ``state_dict`` or ``model``.
-
-    Raises:
-        SgcpError: the file is missing, is no checkpoint, or holds more than tensors.
     """
     if path.is_dir():
         raise SgcpError(f"{path}: is a folder; give the .pth or .pth.tar checkpoint in it")

@@ -28,8 +28,7 @@ class LRASPP(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Score a normalised image (B, 3, H, W): (B, K, ceil(H/8), ceil(W/8))."""
-        scores: Tensor = self.head(self.encoder(image))
-        return scores
+        return self.head(self.encoder(image))
 
 
 def yolo(name: str, num_classes: int) -> nn.Module:
@@ -48,8 +47,7 @@ def yolo(name: str, num_classes: int) -> nn.Module:
     except ImportError as error:
         raise SgcpError(f"needs ultralytics ({error}): pip install -U ultralytics") from None
     network = SemanticSegmentationModel(f"{name}.yaml", nc=num_classes, verbose=False)
-    folded: nn.Module = network.eval().fuse(verbose=False)
-    return folded
+    return network.eval().fuse(verbose=False)
 
 
 def linknet(num_classes: int) -> nn.Module:
@@ -57,7 +55,6 @@ def linknet(num_classes: int) -> nn.Module:
     require("segmentation_models_pytorch", "linknet")
     import segmentation_models_pytorch
 
-    network: nn.Module = segmentation_models_pytorch.Linknet(
+    return segmentation_models_pytorch.Linknet(
         "tu-mobilenetv3_small_100", encoder_weights=None, classes=num_classes
     )
-    return network

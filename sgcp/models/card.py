@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -13,10 +13,8 @@ from typing_extensions import TypedDict
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import json_digest, read_json
+from sgcp.core.layout import Layout
 from sgcp.models import SGCPNET
-
-if TYPE_CHECKING:
-    from sgcp.core.layout import Layout
 
 FORMAT = 1
 ARCHITECTURE = "SGCPNet"  # in the JSON of ``sgcpnet``
@@ -132,8 +130,7 @@ def input_size(height: int, width: int, side: int | None) -> tuple[int, int]:
 def weights_path(path: Path) -> Path:
     """Return the file of weights that a path means: itself, or ``model.safetensors`` in a folder.
 
-    Raises:
-        SgcpError: no file, another kind of file, or a far too long one.
+    Refuse another kind of file, or a far too long one.
     """
     path = path / "model.safetensors" if path.is_dir() else path
     if not path.is_file():
@@ -148,12 +145,8 @@ def weights_path(path: Path) -> Path:
     return path
 
 
-def stage_model(layout: "Layout") -> Path:
-    """Return the weights that ``train`` wrote.
-
-    Raises:
-        SgcpError: there are none.
-    """
+def stage_model(layout: Layout) -> Path:
+    """Return the weights that ``train`` wrote; raise SgcpError if there are none."""
     path, command = layout.model / "model.safetensors", f"run `sgcp train {layout.dataset}`"
     if path.is_file():
         return weights_path(path)
@@ -165,8 +158,7 @@ def stage_model(layout: "Layout") -> Path:
 def recipe_digest(settings: Any) -> str:
     """Digest the settings of a recipe; it stays the same when keys are added that it does not use.
 
-    Args:
-        settings: a dictionary, or whatever stands for one where there are none.
+    ``settings``: a dictionary, or whatever stands for one where there are none.
     """
     if isinstance(settings, dict):
         used = (key for key in settings if key not in ADDED or settings[key] != ADDED[key])
@@ -193,8 +185,7 @@ def _digest_files(weights: Path, *beside: str) -> str:
 def read_card(weights: Path, made_by: str = "sgcp train") -> ModelCard:
     """Read the JSON beside a model's weights; ``made_by`` is the command that makes both.
 
-    Raises:
-        SgcpError: missing, damaged, not of this format, or of other weights.
+    Raise SgcpError if it is missing, damaged, not of this format, or of other weights.
     """
     path = weights.with_suffix(".json")
     content = read_json(path, made_by)

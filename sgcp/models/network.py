@@ -15,11 +15,8 @@ LATERALS = (40, 112, 320)  # channels of c3, c4, c5 on their way into the pyrami
 class SGCPNet(nn.Module):
     """Spatial-detail Guided Context Propagation network (Hao et al., 2020).
 
-    607,826 parameters at 19 classes, 607,306 at 11, with the ``sgcp`` encoder.
-
-    Args:
-        num_classes: K, the number of scored classes.
-        encoder: ``sgcp`` (the authors') or ``mobilenet_v3_small`` (torchvision's blocks).
+    607,826 parameters at 19 classes, 607,306 at 11, with the encoder ``sgcp`` (the authors'); the
+    other one, ``mobilenet_v3_small``, has torchvision's blocks.
     """
 
     def __init__(self, num_classes: int, encoder: EncoderName = "sgcp") -> None:
@@ -37,23 +34,13 @@ class SGCPNet(nn.Module):
         self.classifier = nn.Conv2d(WIDTH, num_classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Score each class at stride 8.
-
-        Args:
-            image: (B, 3, H, W) RGB, scaled to [0, 1], less the mean, over the deviation.
-
-        Returns:
-            Logits (B, K, ceil(H/8), ceil(W/8)).
-        """
+        """Return logits (B, K, ceil(H/8), ceil(W/8)) of a normalised image (B, 3, H, W)."""
         return self.classifier(self.top_down(self.first_unit(self.encoder(image))))
 
     def first_unit(self, features: Features) -> Pyramid:
         """Return the levels that the first unit of the SGCP module makes of the features."""
         c3, c4, c5 = features
-        pyramid: Pyramid = self.top_down_bottom_up(
-            self.lateral3(c3), self.lateral4(c4), self.lateral5(c5)
-        )
-        return pyramid
+        return self.top_down_bottom_up(self.lateral3(c3), self.lateral4(c4), self.lateral5(c5))
 
 
 class Normalize(nn.Module):
@@ -66,9 +53,7 @@ class Normalize(nn.Module):
     std: Tensor
 
     def __init__(
-        self,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        self, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
     ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)

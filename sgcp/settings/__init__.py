@@ -191,11 +191,7 @@ class DatasetSettings(Section):
 
     @property
     def train(self) -> TrainSettings:
-        """The selected recipe.
-
-        Raises:
-            SgcpError: this dataset has none of that name, or its keys contradict each other.
-        """
+        """The selected recipe; SgcpError if there is none of that name or its keys contradict."""
         if self._recipe not in self.recipes:
             raise SgcpError(
                 f"recipe: {self._dataset} has no '{self._recipe}'; it has "
@@ -232,15 +228,10 @@ class Params(_datasets):
     """Sections that others merge by ``<<``, where their keys are checked."""
 
     @model_validator(mode="after")
-    def check_datasets(self) -> "Params":
-        """Refuse a dataset named twice."""
+    def finish(self) -> "Params":
+        """Refuse a dataset named twice, and tell each section which recipe is meant."""
         if len(set(self.datasets)) < len(self.datasets):
             raise ValueError(f"datasets: names one twice: {', '.join(self.datasets)}")
-        return self
-
-    @model_validator(mode="after")
-    def select_recipe(self) -> "Params":
-        """Tell each section which recipe is meant."""
         for name in DATASET_NAMES:
             section = self.dataset(name)
             section._dataset = name
@@ -248,21 +239,13 @@ class Params(_datasets):
         return self
 
     def dataset(self, name: str) -> Any:
-        """Return the section of one dataset.
-
-        Raises:
-            SgcpError: there is no such dataset.
-        """
+        """Return the section of one dataset; raise SgcpError for an unknown one."""
         if name not in DATASET_NAMES:
             raise SgcpError(f"unknown dataset '{name}'; choose one of {', '.join(DATASET_NAMES)}")
         return getattr(self, name)
 
     def only_dataset(self) -> str:
-        """Return the enabled dataset where there is exactly one.
-
-        Raises:
-            SgcpError: several are enabled, so one must be named.
-        """
+        """Return the enabled dataset; if several are enabled, ask for the name of one."""
         if len(self.datasets) > 1:
             raise SgcpError(
                 f"params.yaml enables {len(self.datasets)} datasets: "

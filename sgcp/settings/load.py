@@ -27,11 +27,7 @@ SHOWN = 20  # findings; a wrong file may have thousands
 
 
 def find_project(start: Path) -> Path:
-    """Return the nearest folder at or above ``start`` that holds ``params.yaml``.
-
-    Raises:
-        SgcpError: there is none.
-    """
+    """Return the nearest folder at or above ``start`` that holds ``params.yaml``, or refuse."""
     start = start.resolve()
     for folder in (start, *start.parents):
         if (folder / PARAMS_FILE).is_file():
@@ -43,12 +39,9 @@ def find_project(start: Path) -> Path:
 
 
 def load_params(path: Path, changes: Mapping[str, Any] | None = None) -> Params:
-    """Read and validate a ``params.yaml``.
+    """Read and validate a ``params.yaml``, as ``read_yaml`` reads it.
 
-    YAML 1.2, as DVC reads it: ``1e-5`` is a number and keys cannot repeat.
-
-    Args:
-        changes: values that override those of the file, by full name (``camvid.train.quick.lr``).
+    ``changes``: values that override the file's, by full name (``camvid.train.quick.lr``).
 
     Raises:
         SgcpError: unreadable, or every key that is unknown, missing, of a wrong type or impossible,
@@ -70,11 +63,7 @@ def load_params(path: Path, changes: Mapping[str, Any] | None = None) -> Params:
 
 
 def read_changes(changes: Sequence[str], section: str) -> dict[str, Any]:
-    """Return the values of ``KEY=VALUE``, read as YAML, by the full name of each key.
-
-    Raises:
-        SgcpError: another form, or a value that is no YAML.
-    """
+    """Return the values of ``KEY=VALUE``, read as YAML, by the full name of each key."""
     values = {}
     for change in changes:
         key, equals, text = change.partition("=")

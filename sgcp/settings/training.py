@@ -136,11 +136,9 @@ class TrainSettings(Section):
             return "patience: counts validations, and validate_split is null. Set it to null"
         if self.init is not None and self.encoder_weights is not None:
             return "init: brings an encoder; set encoder_weights to null, or init"
-        if self.network != "sgcpnet":
-            only = (("init", None), ("auxiliary", 0.0))
-            for key, none in only:
-                if getattr(self, key) != none:
-                    return f"{key}: is for the network sgcpnet. Set it to {json.dumps(none)}"
+        for key, none in (("init", None), ("auxiliary", 0.0)):
+            if self.network != "sgcpnet" and getattr(self, key) != none:
+                return f"{key}: is for the network sgcpnet. Set it to {json.dumps(none)}"
         if self.scale[0] > self.scale[1]:
             return f"scale: the range must rise, got {list(self.scale)}"
         return ""

@@ -76,7 +76,6 @@ def _get(
     archives: Sequence[Path],
     root: Path | None,
 ) -> None:
-    """Fill ``layout.raw`` from the first of ``root``, ``archives`` and the web."""
     identity = {"dataset": layout.dataset, "edition": settings.edition}
     archives = archives or [Path(name) for name in settings.archives]
     if root is None and not archives:
@@ -129,11 +128,7 @@ def _generate(source: DatasetSource, layout: Layout, settings: Any, workers: int
 
 
 def fetch_archives(source: DatasetSource, layout: Layout, edition: str) -> list[Path]:
-    """Download an edition's archives into ``layout.downloads``.
-
-    Raises:
-        SgcpError: it is not on the web, or cannot be fetched.
-    """
+    """Download an edition's archives into ``layout.downloads``; refuse one not on the web."""
     name, published = layout.dataset, read_edition(layout.source, edition)
     if published.site is not None:
         return fetch_packages(published.site, published.packages, layout.downloads)
@@ -167,8 +162,7 @@ def _refuse_useless(path: Path, archive: Archive, source: DatasetSource) -> None
 def _unpack(archive: Path, folder: Path, place: OnlyOnce, source: DatasetSource) -> None:
     """Put an archive's wanted files into ``folder``; a plain text file is copied."""
     if archive.suffix == ".txt" and archive.is_file():
-        target = place(archive.name)
-        if target is None:
+        if (target := place(archive.name)) is None:
             raise SgcpError(f"{archive}: not part of this dataset")
         shutil.copyfile(archive, folder / target)
         return

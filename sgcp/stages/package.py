@@ -11,7 +11,7 @@ from rich.text import Text
 
 from sgcp.core.errors import SgcpError, shorten
 from sgcp.core.files import building_folder, write_json
-from sgcp.core.findings import Finding, Kind, Report, describe
+from sgcp.core.findings import Report, describe
 from sgcp.core.terminal import say, track, warn
 from sgcp.datasets.index import Dataset, read_dataset
 from sgcp.datasets.label_files import read_meaning
@@ -45,8 +45,7 @@ def package_submission(layout: Layout, settings: PackageSettings) -> None:
         )
     dataset, images = known_images(layout)
     report, answers = check_submission(Folder(layout.predictions), images, dataset.classes)
-    if _refusals(report):
-        raise SgcpError(explain(report, layout))
+    _refuse_faults(report, layout)
     _refuse_incomplete(images, layout)
     _refuse_outdated(layout, dataset, answers)
     names = sorted(found[0].name for found in answers.values())
@@ -67,31 +66,34 @@ def package_submission(layout: Layout, settings: PackageSettings) -> None:
 
 
 def known_images(layout: Layout) -> tuple[Dataset, KnownImages]:
-    """Return a prepared dataset and its test images, which a submission must answer.
-
-    Raises:
-        SgcpError: not prepared, or without test images.
-    """
+    """Return a prepared dataset and its test images, which a submission must answer."""
     dataset = read_dataset(layout.prepared)
     items = dataset.split("test", labelled=False)
     sizes = {item.prediction: (item.height, item.width) for item in items}
-    published = _published_count(layout, dataset.edition)
+    published = read_edition(layout.source, dataset.edition).images.get("test")
     return dataset, KnownImages(sizes, published, find_source(layout.dataset).has_server)
 
 
-def _published_count(layout: Layout, edition: str) -> int | None:
-    """Return how many test images the benchmark has, where its description says so."""
-    return read_edition(layout.source, edition).images.get("test")
-
-
-def _refusals(report: Report) -> list[tuple[Kind, list[Finding]]]:
-    """Return what is wrong with the predictions: errors, and files that are none of them.
+def _refuse_faults(report: Report, layout: Layout) -> None:
+    """Refuse predictions with errors, and files that are none of them, with examples.
 
     In a stranger's zip the latter are warnings; in the project's own folder they are mistakes. An
     incomplete test split is no fault of theirs: ``_refuse_incomplete``.
     """
-    groups = report.groups()
-    return [(k, g) for k, g in groups if (k.refused or k in (STRAY, SYSTEM)) and k != COUNT]
+    groups = [
+        (kind, group)
+        for kind, group in report.groups()
+        if (kind.refused or kind in (STRAY, SYSTEM)) and kind != COUNT
+    ]
+    if groups:
+        count = sum(len(group) for _, group in groups)
+        raise SgcpError(
+            f"{layout.predictions}: {count} problem(s), no zip was written; "
+            f"`sgcp predict {layout.dataset}` makes the predictions anew\n"
+            f"{describe(groups, report.cityscapes)}\n"
+            f"`sgcp check-submission {layout.predictions} --dataset {layout.dataset} --json -` "
+            "names every file"
+        )
 
 
 def _refuse_incomplete(images: KnownImages, layout: Layout) -> None:
@@ -139,19 +141,6 @@ def _refuse_outdated(layout: Layout, dataset: Dataset, answers: Mapping[str, lis
             f"{layout.predictions}: {found}. No zip was written; run "
             f"`sgcp predict {layout.dataset}` again"
         )
-
-
-def explain(report: Report, layout: Layout) -> str:
-    """Return the problems, each kind with examples, and the command that lists every file."""
-    groups = _refusals(report)
-    count = sum(len(group) for _, group in groups)
-    problems = describe(groups, report.cityscapes)
-    return (
-        f"{layout.predictions}: {count} problem(s), no zip was written; "
-        f"`sgcp predict {layout.dataset}` makes the predictions anew\n{problems}\n"
-        f"`sgcp check-submission {layout.predictions} --dataset {layout.dataset} --json -` "
-        "names every file"
-    )
 
 
 def write_zip(path: Path, folder: Path, names: Sequence[str], compression: int) -> None:

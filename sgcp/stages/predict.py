@@ -96,8 +96,7 @@ def _joined_processes() -> Iterator[tuple[int, int]]:
 def _wait_for_all(processes: int) -> None:
     """Wait until every process is here.
 
-    Raises:
-        SystemExit: one of them has ended; not an error, which would discard the others' images.
+    SystemExit if one has ended: not an error, which would discard the others' images.
     """
     if processes == 1:
         return

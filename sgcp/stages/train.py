@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
@@ -41,7 +41,6 @@ from sgcp.datasets.transforms import TrainTransform
 from sgcp.media.images import read_label
 from sgcp.models import NETWORKS
 from sgcp.models.network import Normalize
-from sgcp.training.calibration import calibrate
 from sgcp.training.checkpoints import Checkpoints
 from sgcp.training.distillation import Teacher
 from sgcp.training.initialization import Initialization, make_network, read_initialization
@@ -145,13 +144,7 @@ def run_training(inputs: Inputs, fabric: Fabric) -> None:
         progress = fit(run, data, checkpoints, reporter, watch)
     checkpoints.save(progress)  # if the models are refused, they need not be trained again
     if first:
-
-        def temperature(weights: Mapping[str, Tensor]) -> float:
-            return calibrate(run, weights, data.validate) if data.validate else 1.0
-
-        write_models(
-            layout, dataset, inputs.learned, run.learnt, initial, settings, progress, temperature
-        )
+        write_models(layout, dataset, inputs.learned, initial, run, progress, data.validate)
         place_curves(layout)
         shutil.rmtree(layout.resume, ignore_errors=True)
 
@@ -231,11 +224,7 @@ def make_data(inputs: Inputs, fabric: Fabric) -> Data:
 
 
 def weigh_drives(items: Sequence[Item], settings: TrainSettings) -> list[float] | None:
-    """Return how often each image comes in an epoch; None: each once.
-
-    Raises:
-        SgcpError: there are no images of a drive that is weighed.
-    """
+    """Return how often each image comes in an epoch; None: each once."""
     weights, drives = settings.weights, {item.drive for item in items}
     if unknown := sorted(weights.keys() - drives - {settings.holdout}):
         raise SgcpError(

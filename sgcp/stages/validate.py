@@ -187,15 +187,12 @@ def choose_split(card: ModelCard, dataset: Dataset, settings: ValidateSettings) 
 def read_trained(path: Path, card: ModelCard, dataset: Dataset) -> Mapping[str, str]:
     """Return the images that a model was trained on: digests by name, as ``refuse_overlap`` takes.
 
-    Raises:
-        SgcpError: an export, which only has their fingerprint, of a model that was not trained on
-            whole splits of this dataset.
+    An export has only their fingerprint, so it is refused if trained on others than whole splits.
     """
     summary = (card.provenance.get("export") or {}).get("trained_on")
     if summary is None:
         return card.trained_on
-    trained = find_trained(summary, dataset)
-    if trained is None:
+    if (trained := find_trained(summary, dataset)) is None:
         raise SgcpError(
             f"{path}: was trained on other images than splits of this dataset, and an export does "
             "not list them, so that none of them may be among those to score. Score the "

@@ -57,9 +57,7 @@ class Checkpoints:
     """Two files in rotation, with checksums: if a power cut corrupts one, the other is used.
 
     Args:
-        folder: where the files lie.
         parts: what has a state: network, optimizer, schedule, precision.
-        fingerprint: of the run.
         seconds: interval between two checkpoints; 0: every step.
     """
 

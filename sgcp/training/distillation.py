@@ -6,10 +6,11 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from sgcp.core.errors import SgcpError
@@ -21,9 +22,6 @@ from sgcp.models.artifact import load_model
 from sgcp.models.card import ModelCard, model_digest, weights_path
 from sgcp.models.network import Normalize
 from sgcp.training.loop import network_inputs
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,7 @@ class Teacher:
         return {"network": card.network, "dataset": card.dataset, **made}
 
     def class_order(self, classes: Sequence[SemanticClass]) -> list[int]:
-        """Return the row of its scores that belongs to each class, matched by name.
-
-        Raises:
-            SgcpError: the teacher has other classes.
-        """
+        """Return the row of its scores that belongs to each class; refuse other names of them."""
         own = classes_from_json(self.card.classes)
         try:
             return match_names([item.name for item in classes], own)
@@ -69,10 +63,7 @@ class Teacher:
         """Write ``INDEX.npy``, scores (K, h, w) float16 at the teacher's stride, for each index.
 
         The network sees the whole image at its own input size, and mirrored too: the mean of both.
-        Scores that are there already, of an interrupted run, stay.
-
-        Args:
-            order: of the classes, as ``class_order`` says.
+        Scores of an interrupted run stay. ``order``: of the classes, as ``class_order`` says.
         """
         missing = [index for index in indices if not (folder / f"{index}.npy").exists()]
         if not missing:
@@ -95,10 +86,6 @@ class Teacher:
 
 
 def read_teacher(path: Path) -> Teacher:
-    """Read a model of ours, by its folder or ``.safetensors``.
-
-    Raises:
-        SgcpError: missing, damaged, or a network that may not be run.
-    """
+    """Read a model of ours, by its folder or ``.safetensors``; raise as ``load_model``."""
     network, card = load_model(path)
     return Teacher(network, card, path, model_digest(weights_path(path)))

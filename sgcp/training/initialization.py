@@ -49,11 +49,7 @@ class Initialization:
 
 
 def read_initialization(layout: Layout, settings: TrainSettings) -> Initialization:
-    """Read the files that the settings name.
-
-    Raises:
-        SgcpError: a file is missing or damaged, or the run would delete it.
-    """
+    """Read the files that the settings name; refuse one that the run would delete."""
     weights, model = settings.encoder_weights, settings.init
     for key, name in (("init", model), ("teacher", settings.teacher)):
         if name is not None and Path(name).resolve().is_relative_to(layout.model.resolve()):
@@ -82,8 +78,7 @@ def read_initialization(layout: Layout, settings: TrainSettings) -> Initializati
 def read_initial_model(path: Path) -> Initialization:
     """Read one of our models, by its folder or ``.safetensors``, or an authors' ``.pth.tar``.
 
-    Raises:
-        SgcpError: missing, damaged, or of another network than SGCPNet.
+    Refuse any other network than SGCPNet.
     """
     if not path.is_dir() and path.suffix != ".safetensors":
         return Initialization(read_authors_checkpoint(path))
@@ -106,11 +101,7 @@ def make_network(dataset: Dataset, settings: TrainSettings, initial: Initializat
 
 
 def load_encoder(network: nn.Module, name: str, path: Path) -> None:
-    """Initialise the encoder from a checkpoint; a network of one's own takes the tensors itself.
-
-    Raises:
-        SgcpError: the file cannot be read or does not fit, or the network takes none.
-    """
+    """Initialise the encoder from a checkpoint; a network of one's own takes the tensors itself."""
     if isinstance(network, SGCPNet):
         load_encoder_weights(network, path)
     elif hasattr(network, "load_encoder_weights"):
@@ -131,12 +122,8 @@ def start_from(
     11 CamVid classes two orders are in use, so that the classifier stays random
     (``sgcp import-checkpoint`` keeps it, for a given order).
 
-    Args:
-        classes: names of the classes of ``network``, in order.
-        names: those of ``other``; None: unknown.
-
-    Returns:
-        The number of classes whose weights stay random.
+    ``classes`` are the names of those of ``network``, in order, ``names`` of those of ``other``,
+    None if unknown. Return the number of classes whose weights stay random.
     """
     if other.encoder_name != network.encoder_name:
         raise SgcpError(

@@ -26,9 +26,6 @@ class Reporter:
         epochs: of the whole run.
         images: seen in an epoch, by all processes together.
         about: stands beside the numbers in DVCLive's metrics file.
-
-    Raises:
-        SgcpError: the git repository around the folder has no commit.
     """
 
     def __init__(
@@ -73,8 +70,7 @@ class Reporter:
     def step(self, images: int, loss: float | None, speed: float, spent: float = 0.0) -> None:
         """Advance the bar to ``images`` of the epoch; a batch without labels has no loss.
 
-        Args:
-            spent: share of a time budget, which may end the run before its last epoch.
+        ``spent``: share of a time budget, which may end the run before its last epoch.
         """
         if loss is not None:
             self.shown["loss"] = f"{loss:.3f}"

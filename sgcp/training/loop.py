@@ -6,10 +6,11 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch.nn import functional as F
 
 from sgcp.core.errors import SgcpError
@@ -24,12 +25,8 @@ from sgcp.metrics.iou import mean_iou, share
 from sgcp.models.card import input_size
 from sgcp.training.checkpoints import Checkpoints, Progress
 from sgcp.training.kernels.banded_cross_entropy import segmentation_loss
+from sgcp.training.log import Reporter
 from sgcp.training.run import Run
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
-    from sgcp.training.log import Reporter
 
 # Reading a loss waits for the device; a GPU may run ahead by this many steps.
 LOSSES_READ_EVERY = {"cpu": 1, "cuda": 16}
@@ -53,13 +50,9 @@ def fit(
     reporter: Reporter,
     after_epoch: Callable[[], object],
 ) -> Progress:
-    """Train from where the checkpoints stand, or from the beginning, to the last epoch.
+    """Train from where the checkpoints stand, or from the beginning; return the last epoch's state.
 
-    Args:
-        after_epoch: is called after each epoch; if it raises an SgcpError, no checkpoint stays.
-
-    Returns:
-        The finished run; ``run.learnt`` holds the weights of the last epoch.
+    ``after_epoch`` is called after each epoch; if it raises an SgcpError, no checkpoint stays.
     """
     progress = checkpoints.restore()
     note_time(run, progress)
@@ -69,7 +62,7 @@ def fit(
     while not is_over(run, progress):
         row = train_one_epoch(run, data, progress, checkpoints, reporter)
         epoch = progress.epoch + 1
-        last = epoch == run.settings.epochs or run.budget.spent >= 1
+        last = epoch == run.settings.epochs or run.spent >= 1
         due = last or epoch % run.settings.validate_every == 0
         if data.validate is not None and due:
             checkpoints.save(progress)  # validation may take long
@@ -94,7 +87,7 @@ def note_time(run: Run, progress: Progress) -> None:
     """
     if minutes := run.settings.max_minutes:
         spent = (progress.seconds + progress.validated) / (60 * minutes)
-        run.budget.spent = run.fabric.broadcast(spent)
+        run.spent = run.fabric.broadcast(spent)
 
 
 def is_over(run: Run, progress: Progress) -> bool:
@@ -102,7 +95,7 @@ def is_over(run: Run, progress: Progress) -> bool:
     settings = run.settings
     worse = sum("miou" in row for row in progress.history[progress.best_epoch :])
     impatient = settings.patience is not None and worse >= settings.patience
-    late = run.budget.spent >= 1 and progress.step == 0 < progress.epoch
+    late = run.spent >= 1 and progress.step == 0 < progress.epoch
     return progress.epoch == settings.epochs or impatient or late
 
 
@@ -146,7 +139,7 @@ def train_one_epoch(
     labelled: list[bool] = []
     clock = Clock(progress)
     for image, label, *scores in clock.waiting_for(batches(data.train)):
-        if run.budget.spent >= 1 and progress.step:
+        if run.spent >= 1 and progress.step:
             break
         progress.lr = float(run.schedule.get_last_lr()[-1])
         unread.append(train_one_step(run, image, label, *scores))
@@ -162,7 +155,7 @@ def train_one_epoch(
         labelled.clear()
         note_time(run, progress)
         speed = clock.read()["images_per_second"]
-        reporter.step(progress.step * images, progress.losses[-1], speed, run.budget.spent)
+        reporter.step(progress.step * images, progress.losses[-1], speed, run.spent)
         checkpoints.save_if_due(progress)
     try:
         row = mean_loss(run.fabric, data, progress)
@@ -177,10 +170,7 @@ def train_one_step(
 ) -> torch.Tensor:
     """Learn from one batch and return its loss.
 
-    Args:
-        image: (B, 3, H, W) uint8.
-        label: (B, H, W) uint8.
-        scores: (B, K, h, w) of a teacher, where there is one.
+    Image (B, 3, H, W) and label (B, H, W) are uint8; scores (B, K, h, w) are those of a teacher.
     """
     image, label, scores = run.fabric.to_device((image, label, scores))
     x = run.normalize(image).contiguous(memory_format=torch.channels_last)
@@ -234,19 +224,15 @@ class Clock:
 def mean_loss(fabric: Fabric, data: Data, progress: Progress) -> dict[str, float]:
     """Return the epoch's ``loss``, the same in all processes.
 
-    It is the mean of the steps that had a labelled pixel, and missing if none had.
-
-    Raises:
-        SgcpError: it is not finite, or no image of the split can give a labelled pixel.
+    It is the mean of the steps that had a labelled pixel, and missing if none had. Raise SgcpError
+    if it is not finite, or no image of the split can give a labelled pixel.
     """
     losses = [loss for loss in progress.losses if loss is not None]
     sums = torch.tensor([sum(losses), len(losses)], dtype=torch.float64, device=fabric.device)
     total, steps = fabric.all_reduce(sums, reduce_op="sum").tolist()  # type: ignore[union-attr]
+    if not math.isfinite(total):
+        raise SgcpError("the loss is not finite: the run diverged; lower train.lr, warm up longer")
     if steps:
-        if not math.isfinite(total):
-            raise SgcpError(
-                "the loss is not finite: the run diverged; lower train.lr, warm up longer"
-            )
         return {"loss": total / steps}
     if not data.train.dataset.has_labels(progress.epoch):  # type: ignore[attr-defined]
         raise SgcpError(
@@ -260,10 +246,9 @@ def mean_loss(fabric: Fabric, data: Data, progress: Progress) -> dict[str, float
 def network_inputs(
     fabric: Fabric, dataset: SegmentationDataset, indices: Iterable[int], side: int | None
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield (1, 3, h, w) uint8 on the device, as a network is to see it, and labels (H, W).
+    """Yield (1, 3, h, w) uint8 on the device, of this short ``side`` in pixels, and labels (H, W).
 
-    Args:
-        side: short side, pixels, of what the network is to see; None: the image's own.
+    Side None: the image's own.
     """
     for image, label in map_threads(dataset.__getitem__, indices, READERS):
         image, size = image[None], (label.shape[0], label.shape[1])
@@ -277,10 +262,7 @@ def evaluate(run: Run, dataset: SegmentationDataset) -> dict[str, float]:
     """Score ``run.learnt`` on single images, over all processes, at the labels' own size.
 
     The loss is the mean cross-entropy of the labelled pixels, without the weights, smoothing and
-    further losses of training.
-
-    Raises:
-        SgcpError: no pixel of the split is scored.
+    further losses of training. Raise SgcpError if no pixel of the split is scored.
     """
     fabric, network = run.fabric, run.learnt.eval()
     if fabric.world_size > 1:  # every process scores with the statistics of the first
@@ -296,10 +278,8 @@ def evaluate(run: Run, dataset: SegmentationDataset) -> dict[str, float]:
         prediction = choose_labels(logits, (label.shape[0], label.shape[1]))[0].cpu().numpy()
         confusion += count_pairs(label.numpy(), prediction, 256)[:classes, :classes]
         pixels = int((label != IGNORE).sum())
-        losses += [
-            pixels * float(segmentation_loss(logits, label[None].to(logits.device), 0.0)),
-            pixels,
-        ]
+        loss = float(segmentation_loss(logits, label[None].to(logits.device), 0.0))
+        losses += [pixels * loss, pixels]
     on_device = torch.from_numpy(confusion).to(fabric.device)
     total: Any = fabric.all_reduce(on_device, reduce_op="sum")
     sums: Any = fabric.all_reduce(torch.from_numpy(losses).to(fabric.device), reduce_op="sum")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sgcp.core.extras import DISTRIBUTION
 from sgcp.core.files import (
@@ -22,42 +22,34 @@ from sgcp.core.files import (
     replace_folder,
     write_json,
 )
+from sgcp.core.layout import Layout
 from sgcp.core.terminal import say
 from sgcp.datasets.classes import classes_to_json
-from sgcp.datasets.index import (
-    Dataset,
-    Item,
-    fingerprint_items,
-    scored_split,
-    trained_digests,
-)
+from sgcp.datasets.index import Dataset, Item, fingerprint_items, scored_split, trained_digests
+from sgcp.datasets.loader import SegmentationDataset
+from sgcp.metrics.calibration import Sample, fit_temperature
 from sgcp.models.artifact import save_model
 from sgcp.models.card import ModelCard, model_digest
-
-if TYPE_CHECKING:
-    from sgcp.core.layout import Layout
-    from sgcp.settings import TrainSettings
-    from sgcp.training.checkpoints import Progress
-    from sgcp.training.initialization import Initialization
+from sgcp.training.checkpoints import Progress
+from sgcp.training.initialization import Initialization
+from sgcp.training.loop import network_inputs
+from sgcp.training.run import Run
 
 
 def write_models(
     layout: Layout,
     dataset: Dataset,
     learned: list[Item],
-    network: nn.Module,
     initial: Initialization,
-    settings: TrainSettings,
+    run: Run,
     progress: Progress,
-    calibrate: Callable[[Mapping[str, Tensor]], float],
+    scored: SegmentationDataset | None,
 ) -> None:
     """Write ``last`` and, as ``settings.keep`` says, ``model``, with their descriptions.
 
     The descriptions contain nothing that differs between equal runs.
-
-    Args:
-        calibrate: returns the temperature of the network with some weights.
     """
+    network, settings = run.learnt, run.settings
 
     def card(epoch: int, temperature: float) -> ModelCard:
         provenance = {
@@ -93,8 +85,8 @@ def write_models(
     best = settings.keep == "best"
     weights, epoch = progress.best_weights if best else last, progress.epoch
     kept = progress.best_epoch if best else epoch
-    temperature = calibrate(weights)
-    of_last = temperature if kept == epoch else calibrate(last)
+    temperature = calibrate(run, weights, scored)
+    of_last = temperature if kept == epoch else calibrate(run, last, scored)
     with building_folder(layout.model, key="train") as folder:
         save_model(network, weights, card(kept, temperature), folder / "model.safetensors")
         save_model(network, last, card(epoch, of_last), folder / "last.safetensors")
@@ -107,6 +99,27 @@ def write_models(
         f"{progress.images / seconds:.1f} images/s, {progress.waited / seconds:.1%} of it waiting "
         "for data"
     )
+
+
+@torch.inference_mode()
+def calibrate(run: Run, weights: Mapping[str, Tensor], scored: SegmentationDataset | None) -> float:
+    """Fit the temperature of the network with these weights on the split that training scores.
+
+    Done in this process alone. Without such a split it is 1.
+    """
+    if scored is None:
+        return 1.0
+    network = copy.deepcopy(run.learnt)
+    network.load_state_dict(weights)
+    network.eval()
+    samples = []
+    everything, side = range(len(scored)), run.settings.input_side
+    for image, label in network_inputs(run.fabric, scored, everything, side):
+        x = run.normalize(image).contiguous(memory_format=torch.channels_last)
+        samples.append(Sample(network(x)[0].float().cpu().numpy(), label.numpy()))
+    temperature = fit_temperature(samples)
+    say(f"temperature {temperature}, fitted on {len(scored)} images")
+    return temperature
 
 
 def place_curves(layout: Layout) -> None:

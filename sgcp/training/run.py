@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Budget:
-    """The share of a run's minutes that is spent: 0 without a limit, 1 at the end."""
-
-    spent: float = 0.0
-
-
-@dataclass
 class Run:
     """Everything that one training run moves forward."""
 
@@ -38,10 +31,8 @@ class Run:
     """Fabric's wrapper of the network, which training calls."""
     normalize: Normalize
     optimizer: Any
-    schedule: LambdaLR
+    schedule: LambdaLR = field(init=False)
     """Stepped once a training step."""
-    budget: Budget
-    """Where it is ahead of the steps, the schedule follows it."""
     settings: TrainSettings
     compiled: bool
     """Whether ``wrapped`` is compiled. Rounding differs, so no run resumes as the other kind."""
@@ -50,6 +41,8 @@ class Run:
     objective: Objective
     heads: nn.ModuleList | None
     """The auxiliary heads, where the settings ask for them."""
+    spent: float = 0.0
+    """Share of the run's minutes, 0 without a limit. The schedule follows it where it is ahead."""
 
     @property
     def learnt(self) -> nn.Module:
@@ -80,11 +73,8 @@ def start(
 ) -> Run:
     """Place the network, its optimizer and schedule on the device; ``steps`` are an epoch's.
 
-    Args:
-        class_weights: (K,), of each class in the loss; None: pixels weigh the same.
-
-    Raises:
-        SgcpError: ``compiling`` is true and not possible.
+    ``class_weights``: (K,), of each class in the loss; None: pixels weigh the same. Raise SgcpError
+    if ``compiling`` is true and not possible.
     """
     use_kernels(network)
     trained = Supervised(cast("SGCPNet", network)) if settings.auxiliary else network
@@ -94,7 +84,7 @@ def start(
         torch.nn.SyncBatchNorm.convert_sync_batchnorm(trained)
     shape = (settings.batch_size // fabric.world_size, 3, *settings.crop)
     optimizer = make_optimizer(trained, getattr(network, "encoder", None), settings)
-    total, budget = steps * settings.epochs, Budget()
+    total = steps * settings.epochs
     called = compile_network(fabric, trained, shape, total, compiling)
     wrapped, optimizer = fabric.setup(called, optimizer)
     average = None
@@ -103,23 +93,22 @@ def start(
         average = AveragedModel(network, multi_avg_fn=mean, use_buffers=True)
     if class_weights is not None:
         class_weights = class_weights.to(fabric.device)
-    return Run(
+    run = Run(
         fabric=fabric,
         network=network,
         wrapped=wrapped,
         normalize=normalize.to(fabric.device),
         optimizer=optimizer,
-        schedule=LambdaLR(
-            optimizer,
-            lambda step: rate_factor(max(step, round(budget.spent * total)), total, settings),
-        ),
-        budget=budget,
         settings=settings,
         compiled=called is not trained,
         average=average,
         objective=Objective(settings, class_weights),
         heads=trained.heads if isinstance(trained, Supervised) else None,
     )
+    run.schedule = LambdaLR(
+        optimizer, lambda step: rate_factor(max(step, round(run.spent * total)), total, settings)
+    )
+    return run
 
 
 def make_optimizer(

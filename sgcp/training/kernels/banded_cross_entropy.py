@@ -29,8 +29,7 @@ def segmentation_loss(
     """
     scores = logits if logits.dtype == torch.float64 else logits.float()
     if logits.device.type == "cpu":
-        loss: Tensor = BandedCrossEntropy.apply(scores, label, label_smoothing, class_weights)
-        return loss
+        return BandedCrossEntropy.apply(scores, label, label_smoothing, class_weights)
     return plain_loss(scores, label, label_smoothing, class_weights)
 
 

@@ -32,14 +32,10 @@ def compile_network(
     last or not at all; parameters, gradients and statistics stay unchanged.
 
     Args:
-        network: on its device; takes images of ``shape``, always.
-        shape: (B, 3, H, W) of a process's batch.
+        network: on its device; takes images of ``shape`` (B, 3, H, W), always.
         steps: of the whole run: counting those left would let a resumed run decide otherwise.
         wanted: ``auto`` records on a GPU and compiles long runs on a CPU, in one process each, and
-            goes on without where that fails.
-
-    Raises:
-        SgcpError: ``wanted`` is true, and compiling failed.
+            goes on without where that fails; true raises SgcpError then.
     """
     alone, on_gpu = fabric.world_size == 1, fabric.device.type == "cuda"
     if wanted == "auto" and alone and on_gpu:
@@ -77,38 +73,21 @@ def record(fabric: Fabric, network: nn.Module, shape: tuple[int, int, int, int])
     (``benchmarks/gpu.py steps``).
     """
     image = torch.zeros(shape, device=fabric.device).contiguous(memory_format=torch.channels_last)
-    recorded = Recorded(network).train()
+    recorded = nn.Sequential(network).train()  # copies of the network must run themselves
+    kind = fabric.device.type
     try:
-        with unchanged(network), fabric.autocast(), uncached_autocast():
+        with (
+            unchanged(network),
+            fabric.autocast(),
+            # Cast weights belong to one pass, so none is kept.
+            torch.autocast(kind, enabled=torch.is_autocast_enabled(kind), cache_enabled=False),
+        ):
             torch.cuda.make_graphed_callables(recorded, (image,))
         return recorded
     except Exception as error:  # of a user's network, which may ask the GPU for numbers
         reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0][:160]
         say(f"training goes on without a CUDA graph, slower: recording failed ({reason})")
         return network
-
-
-class Recorded(nn.Module):
-    """What is recorded in the network's stead, so that copies of the network run themselves."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Any) -> Any:
-        """Return what the network makes of ``x``."""
-        return self.network(x)
-
-
-@contextmanager
-def uncached_autocast() -> Iterator[None]:
-    """Forbid autocast to keep cast weights, which belong to one pass."""
-    before = torch.is_autocast_cache_enabled()
-    torch.set_autocast_cache_enabled(False)
-    try:
-        yield
-    finally:
-        torch.set_autocast_cache_enabled(before)
 
 
 @contextmanager

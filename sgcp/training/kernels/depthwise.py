@@ -24,8 +24,7 @@ class DepthwiseConv2d(nn.Conv2d):
             autocast = torch.is_autocast_enabled("cpu") and x.dtype != torch.float64
             dtype = torch.get_autocast_dtype("cpu") if autocast else x.dtype
             if dtype.itemsize == 2 or self.kernel_size == (5, 5):
-                y: Tensor = QuickDepthwise.apply(x.to(dtype), self.weight, self.stride[0])
-                return y
+                return QuickDepthwise.apply(x.to(dtype), self.weight, self.stride[0])
         return super().forward(x)
 
 

@@ -47,7 +47,6 @@ def norm_by_moments(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
 
     Compiled training does 13 % more images/s by it (``benchmarks/training_throughput.py``).
     """
-    result: Tensor
     result, mean, var = NormByMoments.apply(x, conv.weight, norm.weight, norm.bias, norm.eps)
     if norm.training and norm.running_mean is not None and norm.running_var is not None:
         count = x.numel() // x.shape[1]
