@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).parents[1]
 CODE = "pipeline/code.yaml"
-CODE_HEAD = (
-    "# Written by `sgcp init`: the code of each stage in the installed sgcp. Run it again after"
-)
+CODE_HEAD = "# Written by `sgcp init`: the code of each stage in the installed sgcp."
 COPIED = (
     ".dvcignore", ".dvc/config", "pipeline/classes", "pipeline/datasets", "pipeline/plots",
     "pipeline/splits",
@@ -156,7 +154,7 @@ def project_files(folder: Path, proposal: Proposal | None) -> dict[str, str]:
         ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
         ".gitignore": GITIGNORE,
         "README.md": README.format(name=folder.resolve().name, dataset=dataset),
-        CODE: CODE_HEAD + "\n".join(["# Run it again after an upgrade of sgcp.", *code, ""]),
+        CODE: "\n".join([CODE_HEAD, "# Run it again after an upgrade of sgcp.", *code, ""]),
         GRAPH: _graph(_text(root / GRAPH)),
         PARAMS: params,
     }

@@ -177,6 +177,9 @@ def test_upgrade_is_noticed_until_init_runs_again(desk):
     set_params(desk.root / "params.yaml", TINY)
     code = desk.root / "pipeline/code.yaml"
     text = code.read_text()
+    comments = [line for line in text.splitlines() if line.startswith("#")]
+    assert len(comments) == 2
+    assert all(line.endswith("sgcp.") for line in comments)
     code.write_text(re.sub("download: .*", "download: 0123456789abcdef", text))
     message = desk.fails("download", "sample")
     assert "Run `sgcp init`" in message
