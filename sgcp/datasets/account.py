@@ -51,7 +51,6 @@ def _read_credentials() -> tuple[str, str]:
 
 
 def _log_in(site: str) -> requests.Session:
-    """Open a session on the site."""
     user, password = _read_credentials()
     session = requests.Session()
     url = f"{site}/login"

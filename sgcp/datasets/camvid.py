@@ -14,14 +14,8 @@ from sgcp.core.errors import SgcpError
 from sgcp.core.files import read_text
 from sgcp.core.parallel import map_parallel
 from sgcp.datasets.classes import IGNORE, ClassTable, camvid_classes, color_code
-from sgcp.datasets.foreign_layouts import (
-    OTHER_IMAGES,
-    OTHER_LABELS,
-    SPLIT,
-    ForeignLayout,
-    explain_layout,
-)  # fmt: skip
-from sgcp.datasets.index import CAMVID_FRAME, SPLITS, Dataset, Item, digest_file
+from sgcp.datasets.foreign_layouts import OTHER_IMAGES, OTHER_LABELS, SPLIT, explain_layout
+from sgcp.datasets.index import CAMVID_FRAME, SPLITS, Dataset, digest_file
 from sgcp.datasets.preparing import RawImage, check_counts, convert_image, pair_files
 from sgcp.datasets.raw import OnlyOnce
 from sgcp.datasets.source import DatasetSource, Inputs
@@ -56,12 +50,10 @@ PROTOCOLS: Mapping[str, Mapping[str, str]] = {"strict": STRICT, "grouped": GROUP
 
 @dataclass(frozen=True)
 class Edition:
-    """Where an edition keeps its files, below the raw folder; ``{split}`` stands for the split."""
+    """Folders of an edition's images and label maps, with ``{split}`` where they have splits."""
 
     images: str
-    """Folder of ``FRAME.png``."""
     labels: str
-    """Folder of the label maps."""
     suffix: str
     """Of a label map's name, after the frame's."""
     parts: tuple[str, ...]
@@ -73,11 +65,6 @@ class Edition:
         """Return the list of colours: the edition's own, else the other's, which says the same."""
         paths = [raw / name for name in (self.colors, *COLOR_LISTS) if name and self.colors]
         return next((path for path in paths if path.is_file()), None)
-
-    def __str__(self) -> str:
-        """Name the files that it consists of."""
-        files = f"{self.images}/FRAME.png and {self.labels}/FRAME{self.suffix}.png"
-        return files.format(split="SPLIT")
 
 
 EDITIONS = {
@@ -93,10 +80,7 @@ EDITIONS = {
 
 
 def raw_path(name: str) -> Path | None:
-    """Return where a member of a CamVid archive or folder belongs below ``data/raw/camvid``.
-
-    None if the project has no use for it, such as the SegNet repository's other images.
-    """
+    """Return where a member of an archive or folder belongs below the raw folder; None: unused."""
     folder, _, file = name.rpartition("/")
     folder = folder.rpartition("/")[2]
     if file in COLOR_LISTS:
@@ -139,7 +123,6 @@ def detect_edition(raw: Path) -> str:
 
 
 def _split_by_folders(raw: Path) -> dict[str, list[str]]:
-    """Return the frames of each split of the kaggle edition: the frames in its folders."""
     edition, splits = EDITIONS["kaggle"], {}
     home: dict[str, str] = {}
     for split in SPLITS:
@@ -159,10 +142,7 @@ def _split_by_folders(raw: Path) -> dict[str, list[str]]:
 def _find_frames(
     raw: Path, edition: Edition, splits: Mapping[str, Sequence[str]], allow_missing: bool
 ) -> list[RawImage]:
-    """List the frames of the splits that the raw folder has, with their labels.
-
-    The test split may come without its labels; training and validation may not.
-    """
+    """List the frames of the splits that exist, with their labels, which test alone may lack."""
     frames: list[RawImage] = []
     labels: list[Path] = []
     for split, stems in splits.items():
@@ -172,33 +152,20 @@ def _find_frames(
         places = {images / f"{s}.png": annotations / f"{s}{edition.suffix}.png" for s in stems}
         found = [label for label in places.values() if (raw / label).is_file()]
         labels += found
+        needed = found or split != "test"
         frames += [
-            RawImage(split, image, label if found or split != "test" else None)
+            RawImage(split, image, label if needed else None, image.stem.split("_")[0])
             for image, label in places.items()
             if (raw / image).is_file()
         ]
-    return pair_files("camvid", raw, frames, labels, allow_missing, str(edition))
+    layout = f"{edition.images}/FRAME.png and {edition.labels}/FRAME{edition.suffix}.png"
+    layout = layout.format(split="SPLIT")
+    return pair_files("camvid", raw, frames, labels, allow_missing, layout)
 
 
-def _convert_frame(frame: RawImage, raw: Path, out: Path, table: ClassTable) -> Item:
-    """Write one frame's label map and return its row of the index."""
-    return convert_image(frame, table.read, raw, out, frame.image.stem.split("_")[0])[0]
-
-
-def prepare_camvid(
-    raw: Path,
-    out: Path,
-    splits: Mapping[str, Sequence[str]],
-    protocol: str,
-    allow_missing: bool,
-    workers: int | str,
-) -> Dataset:
-    """Convert every frame into ``out/labels``.
-
-    Args:
-        splits: the published splits. The kaggle edition has its own, its folders; the published
-            ones tell whether it is complete.
-    """
+def _prepare(inputs: Inputs, out: Path, settings: Any, workers: int | str) -> Dataset:
+    raw, protocol, allow_missing = inputs.raw, settings.protocol, settings.allow_missing
+    splits = {split: _read_split(inputs.splits / f"{split}.txt") for split in SPLITS}
     name = detect_edition(raw)
     edition = EDITIONS[name]
     if edition.colors is None and protocol != "grouped":
@@ -206,26 +173,22 @@ def prepare_camvid(
             f"camvid.prepare.protocol: '{protocol}' needs the cambridge edition; the segnet "
             "edition's labels are grouped already: set 'grouped'"
         )
+    # Kaggle's edition has splits of its own; the published ones tell whether it is complete.
     chosen = _split_by_folders(raw) if name == "kaggle" else splits
     frames = _find_frames(raw, edition, chosen, allow_missing)
     groups = splits if name != "kaggle" else {"published": list(chain(*splits.values()))}
     stems = {frame.image.stem for frame in frames}
-    check_counts(
-        "camvid",
-        {group: len(stems.intersection(published)) for group, published in groups.items()},
-        {group: len(published) for group, published in groups.items()},
-        allow_missing,
-    )
+    counts = {group: (len(stems.intersection(part)), len(part)) for group, part in groups.items()}
+    check_counts("camvid", counts, allow_missing)
     colors = edition.color_list(raw)
     sources = {colors.name: digest_file(colors)} if colors else {}
     table = color_table(colors, protocol) if colors else SEGNET_TABLE
-    convert = partial(_convert_frame, raw=raw, out=out, table=table)
-    items = map_parallel(convert, frames, workers, "labels")
-    return Dataset("camvid", name, protocol, camvid_classes(), tuple(items), sources)
+    convert = partial(convert_image, read=table.read, raw=raw, out=out)
+    items = tuple(item for item, _ in map_parallel(convert, frames, workers, "labels"))
+    return Dataset("camvid", name, protocol, camvid_classes(), items, sources)
 
 
 def _read_split(path: Path) -> list[str]:
-    """Read the stems of a published split."""
     try:
         stems = read_text(path, MAX_SPLIT).split()
     except (FileNotFoundError, ValueError) as error:
@@ -239,19 +202,8 @@ def _read_split(path: Path) -> list[str]:
     return stems
 
 
-def _prepare(inputs: Inputs, out: Path, settings: Any, workers: int | str) -> Dataset:
-    splits = {split: _read_split(inputs.splits / f"{split}.txt") for split in SPLITS}
-    return prepare_camvid(
-        inputs.raw, out, splits, settings.protocol, settings.allow_missing, workers
-    )
-
-
 def read_colors(path: Path) -> dict[str, tuple[int, int, int]]:
-    """Read a list of colours, a line for each class.
-
-    ``label_colors.txt`` has lines ``R G B<tabs>Name``; ``class_dict.csv``, ``Name,R,G,B`` below a
-    line of headings.
-    """
+    """Read a list of colours: lines ``R G B<tabs>Name``; in a CSV ``Name,R,G,B`` below headings."""
     colors: dict[str, tuple[int, int, int]] = {}
     if not path.is_file() or path.stat().st_size > MAX_COLORS:
         raise SgcpError(f"{path}: not a list of colours; get it again")
@@ -285,27 +237,22 @@ def color_table(path: Path, protocol: str) -> ClassTable:
 
 
 LAYOUTS = (
-    ForeignLayout(
-        "CamVid as fast.ai publishes it", rf"labels/{CAMVID_FRAME}_P\.png",
-        "Its label maps contain the 32 classes by number: use the colours of "
-        "LabeledApproved_full.zip, with label_colors.txt"),
-    ForeignLayout(
-        "frames in another format", rf"{CAMVID_FRAME}(?:_L)?\.(?:jpe?g|webp|bmp|tiff?|gif)",
-        "Frames and label maps are PNG files: get them again, since JPEG changes the colours of "
-        "label maps"),
-    ForeignLayout(
-        "label maps with other names", rf"[^/]*{OTHER_LABELS}[^/]*/[^/]*{CAMVID_FRAME}[^/]*\.png",
-        "The cambridge and kaggle editions call them FRAME_L.png; the segnet edition has FRAME.png "
-        "in trainannot, valannot and testannot"),
-    ForeignLayout(
-        "archives that are not unpacked",
-        r"[^/]*(?:701_StillsRaw|LabeledApproved|SegNet|camvid)[^/]*\.zip",
-        "Give them by `--archive FILE...`, or unpack them"),
-    ForeignLayout(
-        "images that are not CamVid's frames",
-        rf"(?:{SPLIT}/.+|{OTHER_IMAGES}/.+)\.(?:png|jpe?g)",
-        "Its frames have names such as 0016E5_07959.png; other images make a dataset of your own "
-        "(docs/custom-dataset.md)"),
+    ("CamVid as fast.ai publishes it", rf"labels/{CAMVID_FRAME}_P\.png",
+     "Its label maps contain the 32 classes by number: use the colours of "
+     "LabeledApproved_full.zip, with label_colors.txt"),
+    ("frames in another format", rf"{CAMVID_FRAME}(?:_L)?\.(?:jpe?g|webp|bmp|tiff?|gif)",
+     "Frames and label maps are PNG files: get them again, since JPEG changes the colours of "
+     "label maps"),
+    ("label maps with other names", rf"[^/]*{OTHER_LABELS}[^/]*/[^/]*{CAMVID_FRAME}[^/]*\.png",
+     "The cambridge and kaggle editions call them FRAME_L.png; the segnet edition has FRAME.png "
+     "in trainannot, valannot and testannot"),
+    ("archives that are not unpacked",
+     r"[^/]*(?:701_StillsRaw|LabeledApproved|SegNet|camvid)[^/]*\.zip",
+     "Give them by `--archive FILE...`, or unpack them"),
+    ("images that are not CamVid's frames",
+     rf"(?:{SPLIT}/.+|{OTHER_IMAGES}/.+)\.(?:png|jpe?g)",
+     "Its frames have names such as 0016E5_07959.png; other images make a dataset of your own "
+     "(docs/custom-dataset.md)"),
 )  # fmt: skip
 
 
@@ -333,7 +280,6 @@ def check_source(raw: Path, place: OnlyOnce, edition: str) -> None:
 
 
 def _check_file(path: Path) -> str:
-    """Return what is wrong with the list of colours, nothing if all is well."""
     try:
         return "" if path.suffix != ".txt" or read_colors(path) else "an empty list of colours"
     except SgcpError as error:

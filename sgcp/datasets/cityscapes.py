@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from sgcp.core.files import parse_json, read_text
 from sgcp.core.parallel import map_parallel
 from sgcp.core.terminal import warn
 from sgcp.datasets.classes import CITYSCAPES_PROTOCOL, cityscapes_classes
-from sgcp.datasets.foreign_layouts import SPLIT, ForeignLayout, explain_layout
+from sgcp.datasets.foreign_layouts import SPLIT, explain_layout
 from sgcp.datasets.ground_truth import ground_truth_of_instance_ids, write_segments
 from sgcp.datasets.index import (
     SPLITS,
@@ -27,10 +28,10 @@ from sgcp.datasets.index import (
     digest_pixels,
     refuse_collisions,
 )  # fmt: skip
-from sgcp.datasets.preparing import RawImage, check_counts, pair_files
+from sgcp.datasets.preparing import RawImage, check_counts, describe_image, pair_files
 from sgcp.datasets.raw import OnlyOnce
 from sgcp.datasets.source import DatasetSource, Inputs, read_edition
-from sgcp.media.images import read_image, read_label, write_png
+from sgcp.media.images import read_label, write_png
 
 if TYPE_CHECKING:
     from cityscapesscripts.helpers.annotation import Annotation
@@ -51,10 +52,7 @@ LAYOUT = (
 
 
 def raw_path(name: str) -> Path | None:
-    """Return where a member of a Cityscapes archive or folder belongs below the raw folder.
-
-    None if the project has no use for it: label maps are made anew from the polygons.
-    """
+    """Return where an image or polygons belong below the raw folder; label maps are made anew."""
     match = re.search(
         rf"(?:^|/)({IMAGES}/{PLACE}{IMAGE_ENDING}|{LABELS}/{PLACE}{POLYGON_ENDING})\Z", name
     )
@@ -66,9 +64,9 @@ def _find_scenes(raw: Path, name: str, allow_missing: bool) -> list[RawImage]:
     if not (raw / IMAGES).is_dir():
         raise SgcpError(f"{raw}: has no leftImg8bit; run `sgcp download {name}` first")
     scenes = [
-        RawImage(split, image, _polygons_of(image) if split in LABELLED else None)
+        RawImage(split, path, _polygons_of(path) if split in LABELLED else None, path.parent.name)
         for split in SPLITS
-        for image in _list_files(raw, f"{IMAGES}/{split}/*/*{IMAGE_ENDING}")
+        for path in _list_files(raw, f"{IMAGES}/{split}/*/*{IMAGE_ENDING}")
     ]
     polygons = [p for s in LABELLED for p in _list_files(raw, f"{LABELS}/{s}/*/*{POLYGON_ENDING}")]
     return pair_files(name, raw, scenes, polygons, allow_missing, LAYOUT)
@@ -80,15 +78,11 @@ def _list_files(raw: Path, pattern: str) -> list[Path]:
 
 
 def _polygons_of(image: Path) -> Path:
-    """Return where the polygons of an image are expected, below the raw folder."""
     return Path(LABELS, *image.parts[1:-1], image.name.removesuffix(IMAGE_ENDING) + POLYGON_ENDING)
 
 
 def read_polygons(path: Path, size: tuple[int, int]) -> Annotation:
-    """Read an annotation, refusing what cityscapesScripts cannot draw or misreads.
-
-    cityscapesScripts draws no deleted object: any label and polygon of one will do.
-    """
+    """Read an annotation, refusing what cityscapesScripts cannot draw or misreads."""
     from cityscapesscripts.helpers.annotation import Annotation
 
     try:
@@ -125,7 +119,7 @@ def _problem(label: Any, polygon: Any, deleted: Any) -> str:
 
     if type(deleted) not in (int, bool, type(None)) or deleted not in (0, 1, None):
         return f"'deleted' of a '{label}' is {str(deleted)[:80]!r}, expected 0 or 1"
-    if deleted:
+    if deleted:  # never drawn: any label and polygon will do
         return ""
     known = isinstance(label, str) and (
         name2label.get(label) or name2label.get(label.removesuffix("group"))
@@ -150,32 +144,19 @@ def _is_point(value: Any) -> bool:
 
 def _convert_scene(scene: RawImage, raw: Path, out: Path) -> tuple[Item, int]:
     """Draw one scene's train-id map and map of segments; return its row and deleted objects."""
-    image = read_image(raw / scene.image)
-    size = (image.shape[0], image.shape[1])
-    city = scene.image.parent.name
-    item = Item(scene.split, scene.image, city, *size, digest_pixels(image))
+    item = describe_image(scene, raw)
     if scene.label is None:
         return item, 0
     stem = scene.label.name.removesuffix(POLYGON_ENDING)
-    label = Path("labels", scene.split, city, stem + LABEL_ENDING)
-    segments = Path("segments", scene.split, city, stem + SEGMENT_ENDING)
+    label = Path("labels", scene.split, scene.sequence, stem + LABEL_ENDING)
+    segments = Path("segments", scene.split, scene.sequence, stem + SEGMENT_ENDING)
     deleted = 0
-    # Digested before it is read: a change in between must be noticed.
-    source_digest = digest_file(raw / scene.label)
     if not ((out / label).is_file() and (out / segments).is_file()):
-        annotation = read_polygons(raw / scene.label, size)
+        annotation = read_polygons(raw / scene.label, (item.height, item.width))
         deleted = sum(bool(each.deleted) for each in annotation.objects)
         _draw_maps(annotation, out / label, out / segments)
-    item = replace(
-        item,
-        label=label,
-        segments=segments,
-        label_digest=digest_pixels(read_label(out / label)),
-        segments_digest=digest_file(out / segments),
-        source=scene.label,
-        source_digest=source_digest,
-    )
-    return item, deleted
+    item = replace(item, label=label, label_digest=digest_pixels(read_label(out / label)))
+    return replace(item, segments=segments, segments_digest=digest_file(out / segments)), deleted
 
 
 def _draw_maps(annotation: Annotation, label: Path, segments: Path) -> None:
@@ -205,8 +186,8 @@ def prepare_cityscapes(
     """Convert every labelled scene into ``out/labels``."""
     scenes = _find_scenes(raw, name, allow_missing)
     refuse_collisions(scenes, raw)
-    found = {split: sum(scene.split == split for scene in scenes) for split in expected}
-    check_counts(name, found, expected, allow_missing)
+    found = Counter(scene.split for scene in scenes)
+    check_counts(name, {split: (found[split], n) for split, n in expected.items()}, allow_missing)
     converted = map_parallel(partial(_convert_scene, raw=raw, out=out), scenes, workers, "labels")
     items = tuple(item for item, _ in converted)
     if deleted := [count for _, count in converted if count]:
@@ -219,47 +200,36 @@ def prepare_cityscapes(
 
 STRAY = rf"(?:^|/){IMAGES}/(?:train|val|test)/.+\.(?:png|jpe?g)\Z"  # images that are not read
 LAYOUTS = (
-    ForeignLayout(
-        "Foggy Cityscapes", r"leftImg8bit[^/]*/.+_foggy(?:DBF)?_.+\.png",
-        "Its images are named after those of Cityscapes: link those of one beta to "
-        "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png"),
-    ForeignLayout(
-        "RainCityscapes", r"leftImg8bit[^/]*/.+_rain_.+\.png",
-        "Its images are named after those of Cityscapes: link one of each to "
-        "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png"),
-    ForeignLayout(
-        "ACDC or Dark Zurich", r"rgb_anon/.+_rgb_anon\.png",
-        "It has label maps, not polygons: prepare it as a dataset of your own, with rgb_anon as "
-        "images and the PNGs that end in _gt_labelIds as labels (docs/custom-dataset.md)"),
-    ForeignLayout(
-        "Cityscapes' coarse annotations", r"gtCoarse/.+_gtCoarse_polygons\.json",
-        "Get the fine ones too: gtFine_trainvaltest.zip"),
-    ForeignLayout(
-        "Cityscapes' label maps without their polygons",
-        r"gtFine/.+_gtFine_(?:labelTrainIds|labelIds|instanceIds|color)\.png",
-        "Label maps are drawn from the polygons, which gtFine_trainvaltest.zip has too"),
-    ForeignLayout(
-        "images in another format", r"leftImg8bit/.+\.(?:jpe?g|webp|bmp|tiff?)",
-        "Images are PNG files: convert them, and keep their names "
-        "(`mogrify -format png leftImg8bit/*/*/*.jpg`)"),
-    ForeignLayout(
-        "images or polygons without a folder for their city",
-        rf"(?:leftImg8bit|gtFine)/{SPLIT}/[^/]+\.(?:png|json)",
-        "Put those of each city into a folder: leftImg8bit/train/aachen/..."),
-    ForeignLayout(
-        "images of another camera or depth",
-        r"(?:rightImg8bit|leftImg16bit|rightImg16bit|leftImg8bit_sequence|disparity)/.+\.png",
-        "The images of leftImg8bit_trainvaltest.zip are needed"),
-    ForeignLayout(
-        "a folder within leftImg8bit or gtFine",
-        r".+_(?:leftImg8bit\.png|gtFine_polygons\.json)",
-        "Name the folder that contains both leftImg8bit and gtFine"),
-    ForeignLayout(
-        "images with other names", r"leftImg8bit/.+\.png",
-        "Name them NAME_leftImg8bit.png, and their polygons NAME_gtFine_polygons.json"),
-    ForeignLayout(
-        "archives that are not unpacked", r"[^/]*(?:leftImg8bit|gtFine)[^/]*\.zip",
-        "Give them by `--archive FILE...`, or unpack them"),
+    ("Foggy Cityscapes", r"leftImg8bit[^/]*/.+_foggy(?:DBF)?_.+\.png",
+     "Its images are named after those of Cityscapes: link those of one beta to "
+     "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png"),
+    ("RainCityscapes", r"leftImg8bit[^/]*/.+_rain_.+\.png",
+     "Its images are named after those of Cityscapes: link one of each to "
+     "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png"),
+    ("ACDC or Dark Zurich", r"rgb_anon/.+_rgb_anon\.png",
+     "It has label maps, not polygons: prepare it as a dataset of your own, with rgb_anon as "
+     "images and the PNGs that end in _gt_labelIds as labels (docs/custom-dataset.md)"),
+    ("Cityscapes' coarse annotations", r"gtCoarse/.+_gtCoarse_polygons\.json",
+     "Get the fine ones too: gtFine_trainvaltest.zip"),
+    ("Cityscapes' label maps without their polygons",
+     r"gtFine/.+_gtFine_(?:labelTrainIds|labelIds|instanceIds|color)\.png",
+     "Label maps are drawn from the polygons, which gtFine_trainvaltest.zip has too"),
+    ("images in another format", r"leftImg8bit/.+\.(?:jpe?g|webp|bmp|tiff?)",
+     "Images are PNG files: convert them, and keep their names "
+     "(`mogrify -format png leftImg8bit/*/*/*.jpg`)"),
+    ("images or polygons without a folder for their city",
+     rf"(?:leftImg8bit|gtFine)/{SPLIT}/[^/]+\.(?:png|json)",
+     "Put those of each city into a folder: leftImg8bit/train/aachen/..."),
+    ("images of another camera or depth",
+     r"(?:rightImg8bit|leftImg16bit|rightImg16bit|leftImg8bit_sequence|disparity)/.+\.png",
+     "The images of leftImg8bit_trainvaltest.zip are needed"),
+    ("a folder within leftImg8bit or gtFine",
+     r".+_(?:leftImg8bit\.png|gtFine_polygons\.json)",
+     "Name the folder that contains both leftImg8bit and gtFine"),
+    ("images with other names", r"leftImg8bit/.+\.png",
+     "Name them NAME_leftImg8bit.png, and their polygons NAME_gtFine_polygons.json"),
+    ("archives that are not unpacked", r"[^/]*(?:leftImg8bit|gtFine)[^/]*\.zip",
+     "Give them by `--archive FILE...`, or unpack them"),
 )  # fmt: skip
 
 

@@ -24,14 +24,7 @@ MAX_MAP = 2**16  # bytes
 
 
 def read_class_map(source: str) -> dict[str, str]:
-    """Return the class of the other dataset by name, ``NONE`` where it has none.
-
-    Args:
-        source: a file, or the name of one in ``pipeline/classes``.
-
-    Raises:
-        SgcpError: there is no such file, or it is no class map.
-    """
+    """Return the other dataset's class by name, or ``NONE``; of a file or ``pipeline/classes``."""
     path, own = Path(source), shipped() / "pipeline" / "classes"
     if not path.is_file() and path.name == source:
         path = own / f"{source}.csv"
@@ -61,16 +54,11 @@ def share_classes(
 ) -> tuple[Dataset, UInt8, UInt8]:
     """Return a dataset with the classes that it shares with a model, once both are renamed.
 
-    Args:
-        classes: the model's.
-        names: a class map; classes that it does not list keep their names.
+    Classes that the map ``names`` does not list keep their names. Two must be shared at least.
 
     Returns:
         The dataset, with the map in its protocol; and tables (256,) from the old train ids of its
         labels, and from the model's, to the new ones. ``IGNORE``: of no shared class.
-
-    Raises:
-        SgcpError: fewer than two classes are shared.
     """
     theirs, ours = ([names.get(item.name, item.name) for item in one]
                     for one in (dataset.classes, classes))  # fmt: skip

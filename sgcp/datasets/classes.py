@@ -67,11 +67,7 @@ def camvid_classes() -> tuple[SemanticClass, ...]:
 
 
 def match_names(names: Sequence[str], classes: Sequence[SemanticClass]) -> list[int]:
-    """Return the train id of each name.
-
-    Raises:
-        ValueError: the two do not name the same classes; the message names the others.
-    """
+    """Return the train id of each name; a ValueError tells names that only one of the two has."""
     wanted = {item.name: item.train_id for item in classes}
     if odd := sorted(set(names) ^ wanted.keys()):
         raise ValueError(f"not in both: {', '.join(odd[:5])}")
@@ -84,11 +80,7 @@ def classes_to_json(classes: tuple[SemanticClass, ...]) -> list[Any]:
 
 
 def classes_from_json(content: Sequence[Any]) -> tuple[SemanticClass, ...]:
-    """Rebuild classes from JSON, in order of train id.
-
-    Raises:
-        ValueError: train ids are not exactly 0 .. K-1, or a class lacks a field.
-    """
+    """Rebuild classes from JSON; ValueError: a field lacks, or train ids are not 0 .. K-1."""
     try:
         classes = tuple(
             SemanticClass(
@@ -136,7 +128,6 @@ class ClassTable:
     rest: int = UNLISTED
     """What values of no row become: ``UNLISTED``, an error, or ``IGNORE``."""
     source: str = "classes.csv"
-    """What lists the values or colours."""
 
     @property
     def protocol(self) -> str:
@@ -151,11 +142,7 @@ class ClassTable:
         return frozenset(() if self.colored else ignored)
 
     def read(self, path: Path) -> UInt8:
-        """Read a label file as train ids (H, W).
-
-        Raises:
-            SgcpError: missing or damaged, or values that are not listed: each with its pixels.
-        """
+        """Read a label file as train ids (H, W); an SgcpError counts pixels of unlisted values."""
         codes = color_codes(read_label_colors(path)) if self.colored else read_label(path)
         label = lookup_table(self)[codes]
         if (unlisted := codes[label == UNLISTED]).size:

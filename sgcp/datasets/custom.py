@@ -10,16 +10,13 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
 from sgcp.core.errors import SgcpError, printable, shorten
 from sgcp.core.parallel import map_parallel
 from sgcp.core.terminal import warn
-from sgcp.datasets.classes import ClassTable, SemanticClass
+from sgcp.datasets.classes import SemanticClass
 from sgcp.datasets.custom_classes import CLASSES, IGNORED, means_void, read_classes
-from sgcp.datasets.custom_layouts import LAYOUTS
-from sgcp.datasets.foreign_layouts import explain_layout, is_hidden, other_split
-from sgcp.datasets.index import SPLITS, Dataset, Item, digest_file, refuse_collisions, train_only
+from sgcp.datasets.foreign_layouts import LAYOUTS, explain_layout, find_split, is_hidden
+from sgcp.datasets.index import SPLITS, Dataset, digest_file, refuse_collisions, train_only
 from sgcp.datasets.preparing import RawImage, convert_image, pair_files
 from sgcp.datasets.raw import OnlyOnce
 from sgcp.datasets.source import DatasetSource, Inputs
@@ -39,10 +36,7 @@ CLASS_LIST = (
 
 
 def raw_path(name: str) -> Path | None:
-    """Return where a file of a user's folder or archive belongs below the raw folder.
-
-    None if it is no image: notes, hidden files, what file managers leave.
-    """
+    """Return where a file of a user belongs below the raw folder; None: no image, or hidden."""
     match = re.search(
         rf"(?:^|/)((?:({IMAGES}|{LABELS})/(?:train|val|test)/|{CLASSES}\Z)[\s\S]*)\Z", name
     )
@@ -62,10 +56,7 @@ def raw_path(name: str) -> Path | None:
 
 
 def _find_images(raw: Path, allow_missing: bool) -> list[RawImage]:
-    """Pair the images of every split with their label maps, by name.
-
-    A test split may come without label maps; training and validation may not.
-    """
+    """Pair the images of every split with their label maps, which test alone may lack."""
     labels: list[Path] = []
     images = []
     for split in SPLITS:
@@ -79,8 +70,8 @@ def _find_images(raw: Path, allow_missing: bool) -> list[RawImage]:
         labels += found.values()
         for image in _list_files(raw, IMAGES, split):
             expected = Path(LABELS, *image.parts[1:]).with_suffix(LABEL_ENDING)
-            label = found.get(name_of(image), expected)
-            images.append(RawImage(split, image, label if found or split in LABELLED else None))
+            label = found.get(name_of(image), expected) if found or split in LABELLED else None
+            images.append(RawImage(split, image, label, "/".join(image.parts[2:-1])))
     layout = f"{IMAGES}/SPLIT/NAME.png or .jpg, and {LABELS}/SPLIT/NAME{LABEL_ENDING}"
     images = pair_files("custom", raw, images, labels, allow_missing, layout)
     refuse_collisions(images, raw)
@@ -106,17 +97,9 @@ def _list_files(raw: Path, kind: str, split: str) -> list[Path]:
 
 
 def name_of(path: Path) -> str:
-    """Return what pairs an image with its label map: its path below ``images``, without ending.
-
-    In Unicode's composed form (NFC): disks and archives of macOS decompose names.
-    """
+    """Return what pairs an image with its label map: its path below ``images``, without ending."""
+    # In Unicode's composed form: disks and archives of macOS decompose names.
     return unicodedata.normalize("NFC", Path(*path.parts[1:]).with_suffix("").as_posix())
-
-
-def _convert(image: RawImage, raw: Path, out: Path, table: ClassTable) -> tuple[Item, set[int]]:
-    """Write one image's label map; return its row of the index and the train ids it contains."""
-    item, label = convert_image(image, table.read, raw, out, "/".join(image.image.parts[2:-1]))
-    return item, set() if label is None else {*np.unique(label).tolist()}
 
 
 def _prepare(inputs: Inputs, out: Path, settings: Any, workers: int | str) -> Dataset:
@@ -124,7 +107,7 @@ def _prepare(inputs: Inputs, out: Path, settings: Any, workers: int | str) -> Da
     sources = {CLASSES: digest_file(raw / CLASSES)}
     table = read_classes(raw / CLASSES)
     images = _find_images(raw, settings.allow_missing)
-    convert = partial(_convert, raw=raw, out=out, table=table)
+    convert = partial(convert_image, read=table.read, raw=raw, out=out)
     converted = map_parallel(convert, images, workers, "labels")
     items = tuple(item for item, _ in converted)
     # Without a training split, as for a dataset that only scores, all its label maps count.
@@ -199,7 +182,7 @@ def _check_strays(names: Iterable[str]) -> None:
             continue
         folder = match[1].rstrip("/")
         strays[folder] += 1
-        if match[3] and (split := other_split(match[3])):
+        if match[3] not in (None, *SPLITS) and (split := find_split(match[3])):
             wrong[folder] = f"{match[2]}/{split}"
     found = shorten(f"{printable(f)} ({strays[f]:,} files)" for f in sorted(wrong or strays))
     if wrong:

@@ -89,7 +89,6 @@ class _Builder:
     def __init__(self) -> None:
         self.classes: list[SemanticClass] = []
         self.names: set[str] = set()
-        self.paints: dict[tuple[int, int, int], str] = {}
         self.owners: dict[int, str] = {}
         self.colored: bool | None = None
         self.rest = UNLISTED
@@ -120,9 +119,8 @@ class _Builder:
         color = _parse_color(paint or "#000000")
         if name == IGNORED:  # whose colour many programs write; ignored pixels are painted black
             return
-        if color in self.paints:
-            raise ValueError(f"'{name}' would be painted like '{self.paints[color]}', {paint}")
-        self.paints[color] = name
+        if other := next((item.name for item in self.classes if item.color == color), ""):
+            raise ValueError(f"'{name}' would be painted like '{other}', {paint}")
         # A prediction carries the user's own value, where there are values.
         label_id = len(self.classes) if self.colored else codes[0]
         self.classes.append(SemanticClass(len(self.classes), label_id, name, color))
@@ -158,13 +156,11 @@ class _Builder:
 def means_void(name: str) -> bool:
     """Return whether a name usually means pixels without a class, in any case and spelling."""
     words = re.findall(r"[a-z]+", name.casefold().replace("'", ""))
-    if "".join(words) in VOID_NAMES:
-        return True
-    return not VOID_NAMES.isdisjoint(words) and (VOID_NAMES | BESIDE_VOID).issuperset(words)
+    known = not VOID_NAMES.isdisjoint(words) and (VOID_NAMES | BESIDE_VOID).issuperset(words)
+    return known or "".join(words) in VOID_NAMES
 
 
 def _parse_color(text: str) -> tuple[int, int, int]:
-    """Return the RGB bytes of ``#rrggbb``."""
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
         raise ValueError(f"{text[:80]!r} is not a colour; write it as #rrggbb")
     red, green, blue = bytes.fromhex(text[1:])

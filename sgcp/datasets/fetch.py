@@ -30,16 +30,11 @@ def fetch(
     pause: float = 2.0,
     limit: int = MAX_ARCHIVE,
 ) -> None:
-    """Download ``url`` to ``target``, resuming an earlier try.
+    """Download at most ``limit`` bytes of ``url`` to ``target``, resuming an earlier try.
 
-    Args:
-        md5: expected checksum, where one is published.
-        pause: seconds before the second try, doubled each time.
-        limit: bytes that the file has at most.
-
-    Raises:
-        SgcpError: the server cannot be reached or refuses, the connection breaks five times
-            without progress, or the file is not the published one.
+    After a break it tries again, first after ``pause`` seconds, doubled each time. An SgcpError
+    tells that the server cannot be reached or refuses, that the connection breaks five times
+    without progress, or that the file is not the published one, by its ``md5``.
     """
     if target.is_file() and (md5 is None or _file_md5(target) == md5.lower()):
         return

@@ -46,13 +46,11 @@ def ground_truth_of_labels(label: UInt8) -> GroundTruth:
 
 
 def ground_truth_of_instance_ids(instance_ids: NDArray[np.integer], label: UInt8) -> GroundTruth:
-    """Number the segments of a Cityscapes-form image, objects and all else.
+    """Number the segments of Cityscapes' instance ids (H, W) and train ids (H, W).
 
-    Args:
-        instance_ids: (H, W) Cityscapes' instance ids.
-        label: (H, W) train ids. With more than 1000 objects of a class, instance ids run on into
-            the next label's: car 1001 and truck 1 are both 27001. As the official evaluator does,
-            classes are then those of ``label``, and what shares an instance id is one object.
+    With more than 1000 objects of a class, instance ids run on into the next label's: car 1001 and
+    truck 1 are both 27001. As the official evaluator does, classes are then those of ``label``, and
+    what shares an instance id is one object.
     """
     values, places = _number(instance_ids)
     codes, numbers = _number(places * 256 + label)
@@ -63,10 +61,7 @@ def ground_truth_of_instance_ids(instance_ids: NDArray[np.integer], label: UInt8
 
 
 def _number(values: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the different values, sorted, and the place of each pixel's among them.
-
-    As ``np.unique`` does, in linear time for values of a small range.
-    """
+    """Return the sorted values and each pixel's place among them: ``np.unique`` in linear time."""
     present = np.flatnonzero(np.bincount(values.ravel()))
     places = np.zeros(present[-1] + 1, dtype=np.int64)
     places[present] = np.arange(len(present))
@@ -90,11 +85,7 @@ def write_segments(path: Path, truth: GroundTruth) -> None:
 
 
 def read_ground_truth(prepared: Path, item: Item) -> GroundTruth:
-    """Read one image's ground truth: its segments, or its label map where no objects are annotated.
-
-    Raises:
-        SgcpError: missing, damaged or of another size.
-    """
+    """Read an image's segments, else its label map; SgcpError: missing, damaged, another size."""
     if item.label is None:
         raise SgcpError(f"{item.image}: has no label")
     path = prepared / (item.segments or item.label)

@@ -35,8 +35,6 @@ SPLITS = ("train", "val", "test")
 HOLDOUT = "holdout"  # `holdout:DRIVE`: the split of a drive's images in train and val
 DRIVES_SHOWN = 30  # of one message
 DIGEST_LENGTH = 32  # hexadecimal digits, 128 bits: enough to tell any two images apart
-
-
 CITYSCAPES = "leftImg8bit"  # the folder of Cityscapes' images, and the end of their names
 # Recording and frame of CamVid: one published name for each frame, in every edition and split.
 CAMVID_FRAME = r"(?:0001TP|0006R0|0016E5|Seq05VD)_f?\d+"
@@ -54,8 +52,8 @@ class Located:
     def key(self) -> str:
         """Identify the image within its split: its path below the split's folder, without ending.
 
-        ``berlin/berlin_000000_000019`` (Cityscapes), ``0001TP_006690`` (CamVid), ``a/0001``
-        (custom); in Unicode's composed form (NFC), since some disks decompose names.
+        Such as ``berlin/berlin_000000_000019`` or ``0001TP_006690`` (CamVid); in Unicode's composed
+        form (NFC), since some disks decompose names.
         """
         parts = self.image.with_suffix("").parts
         below = parts[2:] if self.split in parts[1:2] else ()
@@ -72,37 +70,33 @@ class Located:
 
     @property
     def origin(self) -> str:
-        """Name the image in the list of those that a model was trained on.
-
-        A frame of CamVid by its published name, for every edition and split; any other image by
-        split and key.
-        """
+        """Name it among images trained on: by split and key, CamVid's by its published name."""
         frame = self.image.stem
         return frame if re.fullmatch(CAMVID_FRAME, frame) else f"{self.split}/{self.key}"
 
 
 @dataclass(frozen=True)
 class Item(Located):
-    """One image of a split, prepared; ``split`` and ``key`` identify it."""
+    """One image of a split, prepared; ``split`` and ``key`` identify it.
+
+    Digests of images and label maps are ``digest_pixels``, the others ``digest_file``.
+    """
 
     sequence: str
     """City (Cityscapes), recording (CamVid) or folder (custom)."""
     height: int
     width: int
     image_digest: str
-    """``digest_pixels`` of the image: its identity under any name."""
+    """Its identity under any name."""
     label: Path | None = None
     """Below the prepared folder; None where no labels are published."""
     segments: Path | None = None
     """Map of objects and classes, below the prepared folder; None where no objects are known."""
     label_digest: str = ""
-    """``digest_pixels`` of the label map."""
     segments_digest: str = ""
-    """``digest_file`` of ``segments``."""
     source: Path | None = None
     """The file that the label map was made from, below the raw folder."""
     source_digest: str = ""
-    """``digest_file`` of ``source``."""
 
     @property
     def drive(self) -> str:
@@ -111,10 +105,7 @@ class Item(Located):
 
 
 def find_collisions(images: Iterable[Located]) -> list[tuple[Located, Located]]:
-    """Return pairs of images of one split whose predictions would be one file.
-
-    Letter case does not tell names apart: some disks and archives lose it.
-    """
+    """Return pairs of one split whose predictions would be one file where letter case is lost."""
     first: dict[tuple[str, str], Located] = {}
     seen = ((first.setdefault((i.split, i.prediction.lower()), i), i) for i in images)
     return [(one, other) for one, other in seen if one is not other]
@@ -195,14 +186,9 @@ class Dataset:
     def split(self, name: str, labelled: bool = True, instead: str = "") -> list[Item]:
         """Return one split, in the order of the index.
 
-        Args:
-            name: a split; ``trainval``: train and val together; or ``holdout:DRIVE``: the images of
-                one drive among these.
-            instead: what to do where it is empty, other than to choose another split.
-
-        Raises:
-            SgcpError: the split is empty, or has no labels where they are asked for; or train and
-                val have no such drive.
+        ``trainval`` is train and val together, ``holdout:DRIVE`` the images of one drive among
+        these. An SgcpError names a split that is empty, then with what to do ``instead``, or lacks
+        labels that are asked for.
         """
         kind, _, drive = name.partition(":")
         parts = ("train", "val") if kind in ("trainval", HOLDOUT) else (name,)
@@ -215,7 +201,7 @@ class Dataset:
                 + (instead or "Choose another split in params.yaml")
             )
         if kind == HOLDOUT:
-            refuse_unknown_drive(self.name, items, drive)
+            _refuse_unknown_drive(self.name, items, drive)
             items = [item for item in items if item.drive == drive]
         if labelled and any(item.label is None for item in items):
             raise SgcpError(
@@ -234,12 +220,7 @@ class Dataset:
         }
 
 
-def refuse_unknown_drive(dataset: str, items: Sequence[Item], drive: str) -> None:
-    """Refuse a drive of which there is no image, or that all images are of.
-
-    Raises:
-        SgcpError: naming the drives.
-    """
+def _refuse_unknown_drive(dataset: str, items: Sequence[Item], drive: str) -> None:
     counts = Counter(item.drive for item in items)
     named = [f"{name} ({count} images)" for name, count in sorted(counts.items()) if name]
     if len(counts) == 1:
@@ -262,9 +243,8 @@ def learned_items(dataset: Dataset, settings: TrainSettings) -> list[Item]:
 
 def scored_split(settings: TrainSettings) -> str | None:
     """Return the split that training scores; None: it scores none."""
-    if settings.holdout is not None:
-        return f"{HOLDOUT}:{settings.holdout}"
-    return settings.validate_split
+    held = settings.holdout
+    return settings.validate_split if held is None else f"{HOLDOUT}:{held}"
 
 
 def name_items(items: Sequence[Item]) -> dict[str, Item]:
@@ -284,19 +264,19 @@ def write_dataset(folder: Path, dataset: Dataset) -> None:
         values = (getattr(item, column) for column in COLUMNS)
         table.writerow(v.as_posix() if isinstance(v, Path) else v for v in values)
     write_text(folder / "index.csv", text.getvalue())
-    counts = {}
-    for split in SPLITS:
-        items = [item for item in dataset.items if item.split == split]
-        counts[split] = {
-            "images": len(items),
-            "labels": sum(bool(item.label) for item in items),
-            "fingerprint": fingerprint_items(items),
-        }
+    splits = {s: [item for item in dataset.items if item.split == s] for s in SPLITS}
     content = {
         "dataset": dataset.name,
         "edition": dataset.edition,
         "protocol": dataset.protocol,
-        "splits": counts,
+        "splits": {
+            split: {
+                "images": len(items),
+                "labels": sum(bool(item.label) for item in items),
+                "fingerprint": fingerprint_items(items),
+            }
+            for split, items in splits.items()
+        },
         "classes": classes_to_json(dataset.classes),
         "sources": dict(dataset.sources),
         "void_ids": sorted(dataset.void_ids),
@@ -305,11 +285,7 @@ def write_dataset(folder: Path, dataset: Dataset) -> None:
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """Read a prepared folder.
-
-    Raises:
-        SgcpError: not prepared yet, or damaged.
-    """
+    """Read a prepared folder; raise SgcpError if it is not prepared yet, or damaged."""
     command = f"sgcp prepare {folder.name}"
     content = read_json(folder / "dataset.json", made_by=command)
     try:
@@ -362,12 +338,7 @@ def spread(things: Sequence[Thing], count: int) -> list[Thing]:
 def trained_digests(
     items: Sequence[Item], before: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, str]:
-    """Return the digest of each image by its origin, as a model's description lists them.
-
-    Args:
-        before: those that the model was trained on before. Another dataset may have the same names;
-            both digests are kept then.
-    """
+    """Return the digest of each image by its origin, added to those trained on ``before``."""
     return merge_digests(before, ((item.origin, item.image_digest) for item in items))
 
 
@@ -410,14 +381,9 @@ def refuse_overlap(
     evaluated: Sequence[Item],
     advice: str = "Choose another split in params.yaml",
 ) -> None:
-    """Refuse to score images that were trained on, by name or by content.
+    """Refuse to score images that were trained on, by name or by content, and name one.
 
-    Args:
-        trained: as ``trained_digests`` returns; older models list an image by its file's stem.
-        advice: what to do, for the error.
-
-    Raises:
-        SgcpError: naming how many images the two share, and one of them.
+    ``trained`` is as ``trained_digests`` returns; older models list an image by its file's stem.
     """
     if shared := trained_among(trained, evaluated):
         one, seen = shared[0], {digest: name for name, digest in trained.items()}

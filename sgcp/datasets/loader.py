@@ -112,11 +112,7 @@ class SegmentationDataset(Dataset[Sample]):
         return pair
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Read one pair as stored.
-
-        Raises:
-            SgcpError: a file is damaged, sizes differ, or a train id has no class.
-        """
+        """Read one pair; SgcpError: a file is damaged, sizes differ, or a train id has no class."""
         item = self.items[index]
         image = torch.from_numpy(read_image(self.raw / item.image)).permute(2, 0, 1)
         if item.label is None:
@@ -166,14 +162,10 @@ AGAIN = 2**24  # epochs from an image's first time in an epoch to its second
 class EpochSampler(Sampler[tuple[int, int]]):
     """Shuffle a split anew each epoch: yields (epoch, index), a function of seed and epoch alone.
 
-    The first ``steps * batch`` of ``length`` shuffled indices are used. With several processes,
-    process ``rank`` takes every ``world``-th of the one order, so a step sees the same images
-    for any number of processes.
-
-    Args:
-        batch: images a step over all processes together.
-        weights: how often each image comes in an epoch; fractions by chance. None: once. Its
-            second time is yielded as of another epoch, so that it is augmented otherwise.
+    The first ``steps * batch`` of ``length`` shuffled indices are used. Process ``rank`` of
+    ``world`` takes every ``world``-th of the one order, so a step sees the same ``batch`` images
+    for any number of processes. ``weights`` say how often each image comes in an epoch, fractions
+    by chance; its second time is as of another epoch, so that it is augmented otherwise.
     """
 
     def __init__(
@@ -229,30 +221,18 @@ def train_loader(
 ) -> tuple[Loader, EpochSampler]:
     """Return a shuffling loader and its sampler, which ``seek``s before each pass.
 
-    The last, incomplete batch is dropped: batch norm would learn from too few images.
-
-    Args:
-        batch_size: images a step over all processes together.
-        weights: as of ``EpochSampler``.
-
-    Raises:
-        SgcpError: the batch exceeds the split, is no multiple of the processes, or leaves a
-            process less than two images; or as ``worker_context``.
+    The last, incomplete batch is dropped: batch norm would learn from too few images. An SgcpError
+    tells that a step's batch, of all processes together, exceeds the split, is no multiple of the
+    processes, or leaves one of them less than two images; or as ``worker_context``.
     """
-    problem, sampler = (
-        "",
-        EpochSampler(len(dataset), batch_size, dataset.seed, rank, world, weights),
-    )
-    if batch_size > sampler.length:
-        problem = f"exceeds the {sampler.length} images of an epoch"
-    elif batch_size % world:
-        problem = f"is no multiple of the {world} processes that share it"
-    elif batch_size // world < 2:
-        problem = (
-            f"leaves one image for each of {world} processes; batch norm needs two: set "
-            f"{2 * world} or more"
-        )
-    if problem:
+    sampler = EpochSampler(len(dataset), batch_size, dataset.seed, rank, world, weights)
+    problems = {
+        f"exceeds the {sampler.length} images of an epoch": batch_size > sampler.length,
+        f"is no multiple of the {world} processes that share it": batch_size % world > 0,
+        f"leaves one image for each of {world} processes; batch norm needs two: set "
+        f"{2 * world} or more": batch_size // world < 2,
+    }
+    if problem := next((text for text, found in problems.items() if found), ""):
         raise SgcpError(f"train.batch_size: {batch_size} {problem}")
     context = worker_context(__name__) if workers else None
     if workers == 0:
@@ -270,9 +250,6 @@ def train_loader(
 
 
 def _end_quietly(_worker: int) -> None:
-    """Let a loader process end without an error where SIGTERM reaches its whole process group.
-
-    torch raises an error in the training process for each loader process that a signal ended, at
-    any place of its code.
-    """
+    # Where SIGTERM reaches the whole process group: torch raises an error in the training process,
+    # at any place of its code, for each loader process that a signal ended.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))

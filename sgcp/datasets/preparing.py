@@ -1,12 +1,11 @@
-"""Steps that datasets share: pair images with label maps, count them, convert one.
-
-What is missing is refused, or left out and reported.
-"""
+"""Steps that datasets share: pair images with label maps, count them, convert one."""
 
 import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from sgcp.core.errors import SgcpError, shorten
 from sgcp.core.terminal import warn
@@ -22,6 +21,8 @@ class RawImage(Located):
 
     label: Path | None
     """Below the raw folder; None: the image needs none."""
+    sequence: str = ""
+    """The recording or folder that it belongs to."""
 
 
 def pair_files(
@@ -34,16 +35,9 @@ def pair_files(
 ) -> list[RawImage]:
     """Return the images whose label map exists, and those that need none.
 
-    Other images, and label maps without an image, are left out with ``allow_missing``.
-
-    Args:
-        images: each with the place at which its label map is expected.
-        labels: the label maps that exist, below ``raw``.
-        layout: where images and label maps are looked for.
-
-    Raises:
-        SgcpError: no image has a label map; or some have none, or some label maps have no image,
-            and ``allow_missing`` is off.
+    Each of ``images`` names the label map that it expects; ``labels`` are those that exist below
+    ``raw``; ``layout`` tells where both are looked for. Other images, and label maps without an
+    image, are reported with ``allow_missing``, refused without. One pair must be left.
     """
     present = set(labels)
     kept = [one for one in images if one.label is None or one.label in present]
@@ -51,8 +45,8 @@ def pair_files(
     orphans = sorted(present - {one.label for one in images})
     problems = []
     if bare:
-        hint = f"expected {next(iter(bare.values()))}"
-        problems.append(f"images without a label map: {len(bare)} ({shorten(bare)}; {hint})")
+        missing = f"{shorten(bare)}; expected {next(iter(bare.values()))}"
+        problems.append(f"images without a label map: {len(bare)} ({missing})")
     if orphans:
         problems.append(f"label maps without an image: {len(orphans)} ({shorten(orphans)})")
     near = compare_names(next(iter(bare.values())), orphans) if bare and orphans else ""
@@ -84,14 +78,12 @@ def compare_names(expected: Path, found: Sequence[Path]) -> str:
     return f" The nearest to {expected} is {close[0]}." if close else ""
 
 
-def check_counts(
-    dataset: str, found: Mapping[str, int], expected: Mapping[str, int], allow_missing: bool
-) -> None:
-    """Refuse fewer images than published, or report how many are missing from each split."""
+def check_counts(dataset: str, counts: Mapping[str, tuple[int, int]], allow_missing: bool) -> None:
+    """Refuse fewer images than published, by split, or report how many are missing."""
     missing = ", ".join(
-        f"{expected[split] - found[split]} of {expected[split]} {split} images"
-        for split in expected
-        if found[split] < expected[split]
+        f"{published - found} of {published} {split} images"
+        for split, (found, published) in counts.items()
+        if found < published
     )
     if missing and not allow_missing:
         raise SgcpError(
@@ -102,23 +94,26 @@ def check_counts(
         warn(f"note: {dataset}: {missing} are missing")
 
 
-def convert_image(
-    image: RawImage, read: Callable[[Path], UInt8], raw: Path, out: Path, sequence: str = ""
-) -> tuple[Item, UInt8 | None]:
-    """Write one image's label map; return its row of the index and the label map's train ids.
-
-    Args:
-        read: returns the train ids (H, W) of a file.
-        sequence: the recording or folder that the image belongs to.
-    """
+def describe_image(image: RawImage, raw: Path) -> Item:
+    """Return an image's row of the index, as yet without its label map."""
     pixels = read_image(raw / image.image)
-    size = (pixels.shape[0], pixels.shape[1])
-    item = Item(image.split, image.image, sequence, *size, digest_pixels(pixels))
+    height, width, _ = pixels.shape
+    item = Item(image.split, image.image, image.sequence, height, width, digest_pixels(pixels))
     if image.label is None:
-        return item, None
+        return item
     # Digested before it is read: a change in between must be noticed.
-    source_digest = digest_file(raw / image.label)
+    return replace(item, source=image.label, source_digest=digest_file(raw / image.label))
+
+
+def convert_image(
+    image: RawImage, read: Callable[[Path], UInt8], raw: Path, out: Path
+) -> tuple[Item, set[int]]:
+    """Write the label map that ``read`` returns; return its row of the index and its train ids."""
+    item = describe_image(image, raw)
+    if image.label is None:
+        return item, set()
     label = read(raw / image.label)
+    size = (item.height, item.width)
     if label.shape != size:
         raise SgcpError(
             f"{raw / image.label}: {label.shape} differs from its image {size} "
@@ -127,11 +122,5 @@ def convert_image(
     target = Path("labels", image.split, f"{image.key}.png")
     if not (out / target).is_file():
         write_png(out / target, label)
-    item = replace(
-        item,
-        label=target,
-        label_digest=digest_pixels(label),
-        source=image.label,
-        source_digest=source_digest,
-    )
-    return item, label
+    present = np.flatnonzero(np.bincount(label.ravel()))  # np.unique would sort
+    return replace(item, label=target, label_digest=digest_pixels(label)), {*present.tolist()}

@@ -67,10 +67,7 @@ def find_files(source: Path, place: Placement) -> dict[Path, Path]:
 
 
 def link_files(files: Mapping[Path, Path], folder: Path) -> None:
-    """Put a symbolic link to each file at its place below ``folder``.
-
-    Links to files, not to folders: DVC reads through the former.
-    """
+    """Link each file at its place below ``folder``: DVC reads links to files, none to folders."""
     for place, path in files.items():
         link = folder / place
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -137,9 +134,7 @@ def read_manifest(layout: Layout, identity: Mapping[str, Any]) -> dict[str, Any]
 def is_complete(layout: Layout, identity: Mapping[str, Any], origin: Mapping[str, Any]) -> bool:
     """Return whether the raw folder has every file of an earlier download of the same data.
 
-    Args:
-        identity: what the raw folder must contain.
-        origin: where it must have come from; empty: anywhere.
+    It must contain ``identity``, and have come from ``origin``; empty: from anywhere.
     """
     manifest = read_manifest(layout, identity)
     if not manifest or (origin and _read(layout.origin) != origin):

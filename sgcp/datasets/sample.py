@@ -213,31 +213,19 @@ def _paint_void(street: Street) -> None:
     )
 
 
-def make_scene(seed: int, split: int, index: int, size: tuple[int, int]) -> tuple[UInt8, Any]:
-    """Make one street scene, a function of its arguments alone.
-
-    Args:
-        size: (height, width), pixels.
-
-    Returns:
-        The image (H, W, 3) uint8 and its annotation in the form of ``*_polygons.json``.
-    """
-    street = Street(size, np.random.default_rng([seed, split, index]))
+def _write_scene(task: tuple[Path, int, str, int, tuple[int, int]]) -> None:
+    """Write the image and the annotation of one scene, a function of the task alone."""
+    folder, seed, split, index, size = task
+    street = Street(size, np.random.default_rng([seed, list(CITIES).index(split), index]))
     for paint in (_paint_background, _paint_ground, _paint_furniture, _paint_traffic, _paint_void):
         paint(street)
-    annotation = {"imgHeight": size[0], "imgWidth": size[1], "objects": street.objects}
-    return street.finish(), annotation
-
-
-def _write_scene(task: tuple[Path, int, str, int, tuple[int, int]]) -> None:
-    folder, seed, split, index, size = task
-    image, annotation = make_scene(seed, list(CITIES).index(split), index, size)
     cities = CITIES[split]
     city, sequence = cities[index % len(cities)], index // len(cities)
     stem = f"{city}_{sequence:06d}_000019"
-    write_png(folder / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", image)
-    if split == "test":  # as published: the border alone, nothing to learn from
-        annotation["objects"] = annotation["objects"][-1:]
+    write_png(folder / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", street.finish())
+    # Of a test scene, as published: the border alone, nothing to learn from.
+    objects = street.objects[-1:] if split == "test" else street.objects
+    annotation = {"imgHeight": size[0], "imgWidth": size[1], "objects": objects}
     target = folder / "gtFine" / split / city / f"{stem}_gtFine_polygons.json"
     write_bytes(target, f"{json.dumps(annotation, indent=1)}\n".encode(), flush=False)
     _write_label_images(target)

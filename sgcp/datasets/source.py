@@ -25,7 +25,6 @@ class Inputs(NamedTuple):
     description: Path
     """``pipeline/datasets/DATASET.yaml``."""
     splits: Path
-    """Folder of published splits."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +71,13 @@ class _Strict(BaseModel):
 
 
 class Archive(_Strict):
-    """One file on the web."""
+    """One file on the web, and the name to keep it under."""
 
     file: PlainName
-    """Name to keep it under."""
     url: Address
     size: Annotated[int, Field(ge=1)] | None
     """Bytes, where known; another size is another file."""
     md5: Checksum | None
-    """Checksum, where one is published."""
 
 
 class Edition(_Strict):
@@ -89,9 +86,8 @@ class Edition(_Strict):
     archives: list[Archive] = []
     """Files anybody may download."""
     site: Address | None = None
-    """Address of a site that needs a log-in."""
+    """A site that needs a log-in, with these packages."""
     packages: list[PlainName] = []
-    """Names of the packages on that site."""
     images: dict[SplitName, Annotated[int, Field(ge=0)]] = {}
     """Published number of images a split; the benchmark requires that of ``test``."""
 
@@ -107,7 +103,7 @@ class Description(_Strict):
 
 
 def read_description(path: Path) -> Description:
-    """Read ``pipeline/datasets/DATASET.yaml``."""
+    """Read ``pipeline/datasets/DATASET.yaml``; raise SgcpError if it is missing or damaged."""
     try:
         return Description.model_validate(read_yaml(path))
     except FileNotFoundError:
@@ -121,11 +117,7 @@ def read_description(path: Path) -> Description:
 
 
 def read_edition(path: Path, edition: str) -> Edition:
-    """Read one edition of a dataset.
-
-    Raises:
-        SgcpError: as ``read_description``; or the file has no such edition.
-    """
+    """Read one edition of a dataset; raise SgcpError if the file does not describe it."""
     editions = read_description(path).editions
     if edition not in editions:
         raise SgcpError(f"{path}: no edition '{edition}'; it lists {', '.join(editions) or 'none'}")

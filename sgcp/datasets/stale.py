@@ -25,7 +25,7 @@ from sgcp.core.parallel import map_threads
 from sgcp.core.snapshot import Change
 from sgcp.core.terminal import track
 from sgcp.datasets.index import digest_file, digest_pixels
-from sgcp.media.images import read_image, read_label
+from sgcp.media.images import UInt8, read_image, read_label
 
 if TYPE_CHECKING:
     from sgcp.core.layout import Layout
@@ -49,9 +49,13 @@ class Known(NamedTuple):
     key: str
     path: Path
     digest: str
-    digest_now: Callable[[Path], str]
-    is_source: bool = False
-    """Read by ``prepare`` alone: it may be missing where it was never seen."""
+    read: Callable[[Path], UInt8] | None
+    """Returns the pixels that are digested; None: the file itself is."""
+
+    @property
+    def is_source(self) -> bool:
+        """Whether ``prepare`` alone reads it: it may be missing where it was never seen."""
+        return self.read is None and self.key.startswith(RAW)
 
 
 def status_of(path: Path | str) -> Status | None:
@@ -88,7 +92,6 @@ def stamp_prepared(layout: Layout, dataset: Dataset, before: Stamps) -> None:
 
 
 def _index_digest(layout: Layout) -> str:
-    """Digest the description that stamps belong to."""
     names = ("index.csv", "dataset.json")
     return "".join(file_sha256(layout.prepared / name)[:32] for name in names)
 
@@ -109,37 +112,26 @@ def _write_stamps(layout: Layout, stamps: Stamps) -> None:
         write_text(layout.stamps, json.dumps(content))
 
 
-def _image_now(path: Path) -> str:
-    return digest_pixels(read_image(path))
-
-
-def _label_now(path: Path) -> str:
-    return digest_pixels(read_label(path))
-
-
 def _known_files(
     layout: Layout, dataset: Dataset, items: Iterable[Item], images: bool, labels: bool
 ) -> list[Known]:
     """List the files of some items, each with its digest in the index."""
-    files: list[tuple[str, Path | None, str, Callable[[Path], str]]] = []
+    files: list[tuple[str, Path | None, str, Callable[[Path], UInt8] | None]] = []
     for item in items:
         if images:
-            files.append((RAW, item.image, item.image_digest, _image_now))
+            files.append((RAW, item.image, item.image_digest, read_image))
         if labels:
-            files.append((PREPARED, item.label, item.label_digest, _label_now))
-            files.append((PREPARED, item.segments, item.segments_digest, digest_file))
-            files.append((RAW, item.source, item.source_digest, digest_file))
+            files.append((PREPARED, item.label, item.label_digest, read_label))
+            files.append((PREPARED, item.segments, item.segments_digest, None))
+            files.append((RAW, item.source, item.source_digest, None))
     if labels:
-        files += [(RAW, Path(n), digest, digest_file) for n, digest in dataset.sources.items()]
+        files += [(RAW, Path(name), digest, None) for name, digest in dataset.sources.items()]
     folders = {RAW: layout.raw, PREPARED: layout.prepared}
     return [
-        Known(
-            f"{folder}/{name.as_posix()}", folders[folder] / name, digest, now,
-            is_source=folder == RAW and now is digest_file,
-        )
-        for folder, name, digest, now in files
+        Known(f"{folder}/{name.as_posix()}", folders[folder] / name, digest, read)
+        for folder, name, digest, read in files
         if name is not None
-    ]  # fmt: skip
+    ]
 
 
 def refuse_stale(
@@ -149,30 +141,15 @@ def refuse_stale(
     images: bool = True,
     labels: bool = True,
 ) -> None:
-    """Refuse files that are no longer what ``prepare`` read or wrote.
-
-    Args:
-        images: whether the caller reads the items' images.
-        labels: whether it reads their labels.
-
-    Raises:
-        SgcpError: naming the files, how many they are, and what to do.
-    """
-    name = layout.dataset
+    """Refuse images and labels that the caller reads and that changed since ``prepare``."""
     files = _known_files(layout, dataset, items, images, labels)
     stamps = _read_stamps(layout)
     before: Stamps = dict.fromkeys(_list_raw(layout)) if stamps is None else stamps
     changes, seen = _find_changes(layout, dataset, files, before)
-    if changes:
-        advice = f"Run `sgcp prepare {name}` again."
-        if any(change.what == "missing" for change in changes):
-            advice = (
-                f"Restore what is missing, or run `sgcp download {name}` and `sgcp prepare {name}`."
-            )
-        raise SgcpError(
-            f"{name}: files differ from what `sgcp prepare {name}` read or wrote "
-            f"({len(changes)}: {shorten(changes, SHOWN)}). {advice}"
-        )
+    name, missing = layout.dataset, any(change.what == "missing" for change in changes)
+    advice = f"or run `sgcp download {name}` and `sgcp prepare {name}`."
+    advice = f"Restore what is missing, {advice}" if missing else ""
+    _refuse(changes, name, f"files differ from what `sgcp prepare {name}` read or wrote", advice)
 
     def compare_again() -> list[Change]:
         found, now = compare(files, seen)
@@ -189,12 +166,14 @@ def refuse_changed_raw(layout: Layout, dataset: Dataset, before: Stamps) -> None
     files = _known_files(layout, dataset, dataset.items, images=True, labels=True)
     raw = [file for file in files if file.key.startswith(f"{RAW}/")]
     changes, _ = _find_changes(layout, dataset, raw, before)
+    _refuse(changes, layout.dataset, "raw files changed while this ran")
+
+
+def _refuse(changes: Sequence[Change], name: str, problem: str, advice: str = "") -> None:
     if changes:
-        raise SgcpError(
-            f"{layout.dataset}: raw files changed while this ran "
-            f"({len(changes)}: {shorten(changes, SHOWN)}). "
-            f"Run `sgcp prepare {layout.dataset}` again."
-        )
+        found = f"({len(changes)}: {shorten(changes, SHOWN)})"
+        advice = advice or f"Run `sgcp prepare {name}` again."
+        raise SgcpError(f"{name}: {problem} {found}. {advice}")
 
 
 def _find_changes(
@@ -209,15 +188,12 @@ def _find_changes(
     known = {change.path for change in changes}
     read = {_kind_of(path) for i in dataset.items for path in (i.image, i.source) if path}
     now = _list_raw(layout)
-    for what, keys in (
-        ("missing", before.keys() - now.keys()),
-        ("new", now.keys() - before.keys()),
-    ):
-        for key in sorted(keys):
-            folder, _, name = key.partition("/")
-            path = str(layout.raw / name)
-            if folder == RAW and _kind_of(PurePath(name)) in read and path not in known:
-                changes.append(Change(path, what))
+    gone, new = sorted(before.keys() - now.keys()), sorted(now.keys() - before.keys())
+    for key in (*gone, *new):
+        folder, _, name = key.partition("/")
+        path = str(layout.raw / name)
+        if folder == RAW and _kind_of(PurePath(name)) in read and path not in known:
+            changes.append(Change(path, "new" if key in now else "missing"))
     return changes, seen
 
 
@@ -234,8 +210,7 @@ def compare(
 ) -> tuple[list[Change], Stamps]:
     """Compare files with their descriptions: read those whose size or times are not as stamped.
 
-    Returns:
-        The files that differ, and size and times of the others, except of files changed lately.
+    Return those that differ, and size and times of the others, except of files changed lately.
     """
     changes: list[Change] = []
     seen: Stamps = {}
@@ -262,6 +237,7 @@ def compare(
 def is_as_described(file: Known) -> bool:
     """Return whether a file has the digest of the index."""
     try:
-        return file.digest_now(file.path) == file.digest
+        now = digest_pixels(file.read(file.path)) if file.read else digest_file(file.path)
+        return now == file.digest
     except SgcpError:  # it can no longer be read as what it was
         return False

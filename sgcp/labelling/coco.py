@@ -9,17 +9,7 @@ from typing import Any
 import numpy as np
 
 from sgcp.core.errors import SgcpError
-from sgcp.labelling.objects import (
-    Draw,
-    Export,
-    Images,
-    LabelledImage,
-    Mask,
-    Shape,
-    polygon,
-    read_export_json,
-    split_of,
-)
+from sgcp.labelling import objects
 
 NAME = "COCO JSON"
 KEYS = (b'"images"', b'"annotations"', b'"categories"')
@@ -39,23 +29,23 @@ def _is_ours(path: Path) -> bool:
     return len(found) == len(KEYS)
 
 
-def read(folder: Path, files: list[Path]) -> Export:
+def read(folder: Path, files: list[Path]) -> objects.Export:
     """Read an export; objects with a box alone are left out and counted."""
-    export, images = Export(), Images(folder)
+    export, images = objects.Export(), objects.Images(folder)
     used: dict[str, None] = {}
     for path in files:
-        content = read_export_json(path)
+        content = objects.read_export_json(path)
         try:
             names = {item["id"]: str(item["name"]) for item in content["categories"]}
             shapes = _shapes(path, content["annotations"], names, export)
             for item in content["images"]:
                 where = f"{path}: image {item['id']}"
                 image = images.find(item["file_name"], path, where)
-                split = split_of(path.relative_to(folder), of_list=True)
-                split = split or split_of(image.relative_to(folder))
+                split = objects.split_of(path.relative_to(folder), of_list=True)
+                split = split or objects.split_of(image.relative_to(folder))
                 size = (item["height"], item["width"]) if item.get("height") else None
                 export.images.append(
-                    LabelledImage(image, split, shapes.pop(item["id"], []), size=size)
+                    objects.LabelledImage(image, split, shapes.pop(item["id"], []), size=size)
                 )
         except (KeyError, TypeError) as error:
             raise SgcpError(f"{path}: lacks {error} of COCO's form. Export it again") from None
@@ -70,8 +60,8 @@ def read(folder: Path, files: list[Path]) -> Export:
 
 
 def _shapes(
-    path: Path, items: list[dict[str, Any]], names: dict[Any, str], export: Export
-) -> dict[Any, list[Shape]]:
+    path: Path, items: list[dict[str, Any]], names: dict[Any, str], export: objects.Export
+) -> dict[Any, list[objects.Shape]]:
     """Return the objects of each image, in the order of the file."""
     shapes = defaultdict(list)
     for item in items:
@@ -85,18 +75,18 @@ def _shapes(
         if item["category_id"] not in names:
             raise SgcpError(f"{where}: category {item['category_id']} is not listed")
         try:
-            draw = polygon(outline) if isinstance(outline, list) else _run_lengths(outline)
+            draw = objects.polygon(outline) if isinstance(outline, list) else _run_lengths(outline)
         except (ValueError, TypeError, KeyError) as error:
             raise SgcpError(f"{where}: {error}. Correct it in the tool") from None
-        shapes[item["image_id"]].append(Shape(names[item["category_id"]], draw, where))
+        shapes[item["image_id"]].append(objects.Shape(names[item["category_id"]], draw, where))
     return shapes
 
 
-def _run_lengths(outline: dict[str, Any]) -> Draw:
+def _run_lengths(outline: dict[str, Any]) -> objects.Draw:
     """Return how to draw COCO's runs, column by column: numbers, or packed into text."""
     counts, (rows, columns) = outline["counts"], outline["size"]
 
-    def draw(height: int, width: int) -> Mask:
+    def draw(height: int, width: int) -> objects.Mask:
         from pycocotools import mask
 
         if (rows, columns) != (height, width):

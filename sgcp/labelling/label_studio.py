@@ -9,51 +9,23 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sgcp.core.errors import SgcpError
-from sgcp.labelling.objects import (
-    Draw,
-    Export,
-    Images,
-    LabelledImage,
-    Mask,
-    Shape,
-    circle,
-    polygon,
-    read_export_json,
-    split_of,
-    turned,
-)
+from sgcp.labelling import objects
 from sgcp.media.images import UInt8
 
 NAME = "Label Studio JSON"
 IMAGE = re.compile(r"\.(?:png|jpe?g|bmp|tiff?|webp)\b", re.IGNORECASE)
 LABELS = re.compile(r"(polygon|brush|rectangle|ellipse|keypoint)labels\Z")
 UPLOADED = re.compile(r"\A[0-9a-f]{8}-")  # what the tool puts before the name of an upload
+find = objects.files_like("*.json", rb'\s*\[.*(?:"annotations"|"original_width"|labels)', 2**20)
 
 
-def find(folder: Path) -> list[Path]:
-    """Return the files of this form below a folder."""
-    return [path for path in sorted(folder.rglob("*.json")) if _is_ours(path)]
-
-
-def _is_ours(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(2**20)
-    return start.lstrip()[:1] == b"[" and (
-        b'"annotations"' in start or b'"original_width"' in start or b"labels" in start
-    )
-
-
-def read(folder: Path, files: list[Path]) -> Export:
-    """Read an export; of several annotations of a task, the newest that was not cancelled counts.
-
-    Objects lie over each other in the order of the file.
-    """
-    export, images = Export(), Images(folder)
+def read(folder: Path, files: list[Path]) -> objects.Export:
+    """Read an export; of annotations of one task, the newest that was not cancelled counts."""
+    export, images = objects.Export(), objects.Images(folder)
     for path in files:
-        for task in read_export_json(path):
+        for task in objects.read_export_json(path):
             if not isinstance(task, dict):
                 raise SgcpError(f"{path}: not the form of {NAME}. Export it again")
             where = f"{path}: task {task.get('id')}"
@@ -74,12 +46,12 @@ def read(folder: Path, files: list[Path]) -> Export:
                         export.left_out[match[1]] += 1
                         continue
                     draw = SHAPES[match[1]](value, size)
-                    shapes.append(Shape(str(names[0]), draw, f"{place} ({names[0]})"))
+                    shapes.append(objects.Shape(str(names[0]), draw, f"{place} ({names[0]})"))
                 except (KeyError, ValueError, TypeError) as error:
                     raise SgcpError(f"{place}: {error}. Correct it in Label Studio") from None
             image = _find_image(images, task, path, where)
-            split = split_of(image.relative_to(folder))
-            export.images.append(LabelledImage(image, split, shapes, size=size))
+            split = objects.split_of(image.relative_to(folder))
+            export.images.append(objects.LabelledImage(image, split, shapes, size=size))
     return export
 
 
@@ -100,7 +72,7 @@ def _results(task: Mapping[str, Any]) -> list[dict[str, Any]]:
     return results
 
 
-def _find_image(images: Images, task: Mapping[str, Any], path: Path, where: str) -> Path:
+def _find_image(images: objects.Images, task: Mapping[str, Any], path: Path, where: str) -> Path:
     data = task.get("data", task)
     for value in data.values() if isinstance(data, dict) else ():
         if isinstance(value, str) and IMAGE.search(value):
@@ -111,42 +83,40 @@ def _find_image(images: Images, task: Mapping[str, Any], path: Path, where: str)
     raise SgcpError(f"{where}: names no image. Export it again")
 
 
-def _scaled(points: Any, size: tuple[int, int]) -> NDArray[np.float64]:
+def _scaled(points: Any, size: tuple[int, int]) -> objects.Corners:
     """Return corners (N, 2) in pixels from those in per cent of the sides."""
     return np.asarray(points, float).reshape(-1, 2) * [size[1] / 100, size[0] / 100]
 
 
-def _polygon(value: Mapping[str, Any], size: tuple[int, int]) -> Draw:
-    return polygon([_scaled(value["points"], size).ravel().tolist()])
+def _polygon(value: Mapping[str, Any], size: tuple[int, int]) -> objects.Draw:
+    return objects.polygon([_scaled(value["points"], size).ravel().tolist()])
 
 
-def _rectangle(value: Mapping[str, Any], size: tuple[int, int]) -> Draw:
+def _rectangle(value: Mapping[str, Any], size: tuple[int, int]) -> objects.Draw:
     wide, high = float(value["width"]), float(value["height"])
     return _around([[0, 0], [wide, 0], [wide, high], [0, high]], value, size)
 
 
-def _ellipse(value: Mapping[str, Any], size: tuple[int, int]) -> Draw:
-    return _around(circle() * [float(value["radiusX"]), float(value["radiusY"])], value, size)
+def _ellipse(value: Mapping[str, Any], size: tuple[int, int]) -> objects.Draw:
+    radii = float(value["radiusX"]), float(value["radiusY"])
+    return _around(objects.circle() * radii, value, size)
 
 
-def _around(corners: Any, value: Mapping[str, Any], size: tuple[int, int]) -> Draw:
+def _around(corners: Any, value: Mapping[str, Any], size: tuple[int, int]) -> objects.Draw:
     """Return how to draw corners about a point, all in per cent of the sides, turned in pixels."""
     (origin,) = _scaled([float(value["x"]), float(value["y"])], size)
-    return polygon([turned(_scaled(corners, size), origin, float(value.get("rotation", 0)))])
+    return objects.turned(_scaled(corners, size), origin, float(value.get("rotation", 0)))
 
 
-def _brush(value: Mapping[str, Any], size: tuple[int, int]) -> Draw:
+def _brush(value: Mapping[str, Any], size: tuple[int, int]) -> objects.Draw:
     if value.get("format") != "rle":
         raise ValueError(f"a brush of format {value.get('format')!r}, expected 'rle'")
     numbers = np.asarray(value["rle"], np.uint8)
-
-    def draw(height: int, width: int) -> Mask:
-        return decode_brush(numbers, 4 * size[0] * size[1]).reshape(*size, 4)[..., 3] > 0
-
-    return draw
+    count = 4 * size[0] * size[1]
+    return lambda height, width: decode_brush(numbers, count).reshape(*size, 4)[..., 3] > 0
 
 
-SHAPES: dict[str, Callable[[Mapping[str, Any], tuple[int, int]], Draw]] = {
+SHAPES: dict[str, Callable[[Mapping[str, Any], tuple[int, int]], objects.Draw]] = {
     "polygon": _polygon, "rectangle": _rectangle, "ellipse": _ellipse, "brush": _brush,
 }  # fmt: skip
 
@@ -156,10 +126,8 @@ def decode_brush(numbers: UInt8, expected: int) -> UInt8:
 
     A stream of bits: the count of values (32), the bits of a value - 1 (5), the bits of four run
     lengths - 1 (4 each). Then runs: whether one value is repeated (1), which of the four lengths
-    (2), the run's length - 1, and its value or values.
-
-    Raises:
-        ValueError: the stream ends early, or has another count of values than ``expected``.
+    (2), the run's length - 1, and its value or values. A ValueError tells that the stream ends
+    early, or has another count of values than ``expected``.
     """
     bits = np.unpackbits(numbers).tolist()
     place = 0

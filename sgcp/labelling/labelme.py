@@ -11,39 +11,17 @@ import numpy as np
 from PIL import Image
 
 from sgcp.core.errors import SgcpError
-from sgcp.labelling.objects import (
-    Draw,
-    Export,
-    Images,
-    LabelledImage,
-    Mask,
-    Shape,
-    circle,
-    place,
-    polygon,
-    read_export_json,
-    split_of,
-)
+from sgcp.labelling import objects
 
 NAME = "labelme JSON"
+find = objects.files_like("*.json", b'(?=.*"shapes").*"(?:imagePath|flags)"', 2**16)
 
 
-def find(folder: Path) -> list[Path]:
-    """Return the files of this form below a folder."""
-    return [path for path in sorted(folder.rglob("*.json")) if _is_ours(path)]
-
-
-def _is_ours(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(2**16)
-    return b'"shapes"' in start and (b'"imagePath"' in start or b'"flags"' in start)
-
-
-def read(folder: Path, files: list[Path]) -> Export:
+def read(folder: Path, files: list[Path]) -> objects.Export:
     """Read an export; shapes that are no areas (points, lines) are left out and counted."""
-    export, images = Export(), Images(folder)
+    export, images = objects.Export(), objects.Images(folder)
     for path in files:
-        content = read_export_json(path)
+        content = objects.read_export_json(path)
         shapes = []
         for number, item in enumerate(content["shapes"], start=1):
             where = f"{path}: shape {number} ({item.get('label')!r})"
@@ -52,38 +30,39 @@ def read(folder: Path, files: list[Path]) -> Export:
                 export.left_out[kind] += 1
                 continue
             try:
-                shapes.append(Shape(str(item["label"]), SHAPES[kind](item), where))
+                shapes.append(objects.Shape(str(item["label"]), SHAPES[kind](item), where))
             except (ValueError, TypeError, KeyError, IndexError) as error:
                 raise SgcpError(f"{where}: {error}. Correct it in labelme") from None
         image = images.find(content.get("imagePath") or f"{path.stem}.jpg", path, str(path))
-        split = split_of(image.relative_to(folder))
-        size = content.get("imageHeight"), content.get("imageWidth")
-        export.images.append(LabelledImage(image, split, shapes, size=size if all(size) else None))
+        split = objects.split_of(image.relative_to(folder))
+        stated = content.get("imageHeight"), content.get("imageWidth")
+        size = stated if all(stated) else None
+        export.images.append(objects.LabelledImage(image, split, shapes, size=size))
     return export
 
 
-def _polygon(item: dict[str, Any]) -> Draw:
-    return polygon([np.asarray(item["points"], float).reshape(-1, 2).ravel().tolist()])
+def _polygon(item: dict[str, Any]) -> objects.Draw:
+    return objects.polygon([np.asarray(item["points"], float).reshape(-1, 2).ravel().tolist()])
 
 
-def _rectangle(item: dict[str, Any]) -> Draw:
+def _rectangle(item: dict[str, Any]) -> objects.Draw:
     (left, top), (right, bottom) = item["points"]
-    return polygon([[left, top, right, top, right, bottom, left, bottom]])
+    return objects.polygon([[left, top, right, top, right, bottom, left, bottom]])
 
 
-def _circle(item: dict[str, Any]) -> Draw:
+def _circle(item: dict[str, Any]) -> objects.Draw:
     center, edge = np.asarray(item["points"], float).reshape(2, 2)
-    return polygon([(center + np.hypot(*(edge - center)) * circle()).ravel().tolist()])
+    return objects.turned(np.hypot(*(edge - center)) * objects.circle(), center, 0)
 
 
-def _mask(item: dict[str, Any]) -> Draw:
+def _mask(item: dict[str, Any]) -> objects.Draw:
     """Return how to draw a mask: a PNG in base64, laid with its corner on the first point."""
     left, top = (round(value) for value in item["points"][0])
     content = base64.b64decode(item["mask"], validate=True)
 
-    def draw(height: int, width: int) -> Mask:
+    def draw(height: int, width: int) -> objects.Mask:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-            return place(np.asarray(image.convert("L")) > 0, left, top, height, width)
+            return objects.place(np.asarray(image.convert("L")) > 0, left, top, height, width)
 
     return draw
 

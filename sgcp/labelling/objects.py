@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from sgcp.core.errors import SgcpError, printable, shorten
 from sgcp.core.files import parse_json, read_text
-from sgcp.datasets.classes import IGNORE, color_codes
+from sgcp.datasets.classes import IGNORE, ClassTable
 from sgcp.datasets.custom import name_of
-from sgcp.datasets.foreign_layouts import OTHER_SPLITS
-from sgcp.media.images import UInt8, read_label, read_label_colors
+from sgcp.datasets.foreign_layouts import find_split
+from sgcp.media.images import UInt8
 
 Mask = NDArray[np.bool_]
 Draw = Callable[[int, int], Mask]
+Corners = NDArray[np.float64]
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MAX_EXPORT = 2**30  # bytes of one file
@@ -29,16 +30,11 @@ LEAST_CORNERS = 3
 
 @dataclass(frozen=True)
 class Shape:
-    """One object; a later one of an image lies over the earlier ones."""
+    """One object of a class; a later one of an image lies over the earlier ones."""
 
     name: str
-    """Of its class."""
     draw: Draw
-    """Returns the object's pixels (H, W) in an image of that height and width.
-
-    Raises:
-        ValueError: what it is drawn from is damaged.
-    """
+    """Return its pixels (H, W) in an image of this height and width; ValueError: it is damaged."""
     where: str
     """Names it in a message."""
 
@@ -85,23 +81,30 @@ class Form(Protocol):
     def NAME(self) -> str:  # noqa: N802
         """What it is called in messages."""
 
-    def find(self, folder: Path) -> list[Path]:
+    def find(self, folder: Path, /) -> list[Path]:
         """Return the files of this form below a folder; none: it is no such export."""
 
     def read(self, folder: Path, files: list[Path]) -> Export:
-        """Read an export.
+        """Read an export; SgcpError: it is damaged, or images are missing."""
 
-        Raises:
-            SgcpError: damaged, or images are missing.
-        """
+
+def files_like(pattern: str, sign: bytes, size: int) -> Callable[[Path], list[Path]]:
+    """Return a form's ``find``: files whose first ``size`` bytes match a regular expression."""
+    form = re.compile(sign, re.DOTALL)
+
+    def find(folder: Path) -> list[Path]:
+        found = []
+        for path in sorted(folder.rglob(pattern)):
+            with path.open("rb") as file:
+                if form.match(file.read(size)):
+                    found.append(path)
+        return found
+
+    return find
 
 
 def polygon(parts: Sequence[Sequence[float]]) -> Draw:
-    """Return how to draw polygons, each ``[x, y, x, y, ...]`` in pixels from the top left corner.
-
-    Raises:
-        ValueError: one has too few corners.
-    """
+    """Return how to draw polygons ``[x, y, ...]`` in pixels from the top left; or ValueError."""
     for part in parts:
         if len(part) % 2 or len(part) < 2 * LEAST_CORNERS:
             raise ValueError(f"{len(part) // 2} corners, expected {LEAST_CORNERS} or more")
@@ -119,37 +122,17 @@ def polygon(parts: Sequence[Sequence[float]]) -> Draw:
     return draw
 
 
-def circle() -> NDArray[np.float64]:
+def circle() -> Corners:
     """Return corners (64, 2) on the circle of radius 1."""
     angles = np.arange(64) * (2 * np.pi / 64)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def turned(
-    corners: NDArray[np.float64], origin: NDArray[np.float64], degrees: float
-) -> list[float]:
-    """Return corners (N, 2) turned clockwise about 0, and moved: ``[x, y, x, y, ...]``."""
+def turned(corners: Corners, origin: Corners, degrees: float) -> Draw:
+    """Return how to draw corners (N, 2) turned clockwise about 0, and moved by ``origin`` (2,)."""
     angle = np.deg2rad(degrees)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    return [*map(float, (corners @ turn + origin).ravel())]
-
-
-def runs(lengths: Sequence[int], box: tuple[int, int, int, int]) -> Draw:
-    """Return how to draw runs of off and on pixels, row by row, of a box.
-
-    Args:
-        box: left, top, width, height.
-    """
-    left, top, width, height = box
-
-    def draw(rows: int, columns: int) -> Mask:
-        counts = np.asarray(lengths, np.int64)
-        if width < 1 or height < 1 or (counts < 0).any() or counts.sum() != width * height:
-            raise ValueError(f"its runs are not those of {width}x{height} pixels")
-        inside = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)
-        return place(inside, left, top, rows, columns)
-
-    return draw
+    return polygon([[*map(float, (corners @ turn + origin).ravel())]])
 
 
 def place(inside: Mask, left: int, top: int, height: int, width: int) -> Mask:
@@ -162,24 +145,16 @@ def place(inside: Mask, left: int, top: int, height: int, width: int) -> Mask:
 
 
 def label_map(
-    labelled: LabelledImage, size: tuple[int, int], ids: Mapping[str, int], rest: int = IGNORE
+    labelled: LabelledImage, size: tuple[int, int], ids: Mapping[str, int], rest: int
 ) -> UInt8:
-    """Return the label map (H, W) of an image: numbers of classes, ``rest`` where nothing is drawn.
-
-    Raises:
-        SgcpError: of another size than the image, or an object cannot be drawn.
-    """
-    stated = labelled.size or size
+    """Return the class numbers (H, W) of an image, ``rest`` where no object is drawn."""
+    stated: tuple[int, ...] = labelled.size or size
     label = np.full(size, rest, np.uint8)
-    if labelled.painted is not None:
-        painted = labelled.painted
-        table = {code: ids[name] for code, name in painted.names.items()}
-        read = read_label_colors if painted.colored else read_label
-        values = color_codes(read(painted.path)) if painted.colored else read(painted.path)
-        stated = values.shape[0], values.shape[1]
-        if stated == size:
-            for code in np.unique(values).tolist():
-                label[values == code] = table.get(code, IGNORE)
+    if painted := labelled.painted:
+        codes = range(2**24 if painted.colored else 256)
+        table = tuple((code, ids[name]) for code, name in painted.names.items() if code in codes)
+        label = ClassTable((), table, painted.colored, IGNORE).read(painted.path)
+        stated = label.shape
     if stated != size:
         raise SgcpError(
             f"{labelled.image}: {size[0]}x{size[1]}, but its labels are of {stated[0]}x{stated[1]} "
@@ -194,11 +169,7 @@ def label_map(
 
 
 def read_export_json(path: Path) -> Any:
-    """Read a JSON file of an export.
-
-    Raises:
-        SgcpError: missing or damaged.
-    """
+    """Read a JSON file of an export; SgcpError: it is missing or damaged."""
     try:
         return parse_json(read_text(path, MAX_EXPORT))
     except (OSError, ValueError) as error:
@@ -206,17 +177,9 @@ def read_export_json(path: Path) -> Any:
 
 
 def split_of(path: Path | PurePosixPath, of_list: bool = False) -> str | None:
-    """Return the split that a folder of a path means, if one does.
-
-    Args:
-        of_list: a word of the file's own name may mean one: ``instances_train2017.json``.
-    """
+    """Return the split that a folder means, or a word of a list: ``instances_train2017.json``."""
     words = [*path.parts[:-1], *(re.split(r"[_.\-]", path.stem) if of_list else ())]
-    for word in reversed(words):
-        name = re.sub(r"\d+$", "", word.lower())
-        if (split := OTHER_SPLITS.get(name, name)) in ("train", "val", "test"):
-            return split
-    return None
+    return next(filter(None, map(find_split, reversed(words))), None)
 
 
 class Images:
@@ -233,14 +196,7 @@ class Images:
         return (path for paths in self.by_name.values() for path in paths)
 
     def find(self, reference: str, beside: Path, where: str) -> Path:
-        """Return the image that an export names by a path, an address or a mere name.
-
-        Args:
-            beside: the file that names it.
-
-        Raises:
-            SgcpError: there is none, or several that it may be.
-        """
+        """Return the image that a file ``beside`` it names; SgcpError: none, or several."""
         wanted = PurePosixPath(reference.replace("\\", "/").partition("?")[0])
         exact, root = (beside.parent / wanted).resolve(), self.folder.resolve()
         if not wanted.is_absolute() and exact.is_file() and root in exact.parents:

@@ -18,6 +18,7 @@ from sgcp.datasets.classes import IGNORE, SemanticClass
 from sgcp.media.images import UInt8, read_label
 
 ANNOTATIONS = {"coco": "annotations.json", "cvat": "annotations.xml"}  # of all images
+LABELME = {"group_id": None, "description": "", "shape_type": "polygon", "flags": {}}
 TOLERANCE = 0.4  # pixels by which a simplified outline may differ from that of the label map
 Corners = NDArray[np.float64]
 Files = dict[Path, str]
@@ -35,6 +36,9 @@ class Labelled:
     """``NAME_labels.png``."""
 
 
+Maps = Iterable[tuple[Labelled, UInt8]]  # with the label map (H, W) itself
+
+
 @dataclass(frozen=True)
 class Outline:
     """A region of one class: connected pixels of a label map."""
@@ -42,8 +46,7 @@ class Outline:
     train_id: int
     corners: Corners
     """(N, 2) float64, x and y in pixels from the top left corner of the image."""
-    area: float
-    """Pixels."""
+    area: float  # pixels
 
 
 def trace(labels: UInt8, tolerance: float = TOLERANCE) -> Iterator[Outline]:
@@ -80,28 +83,20 @@ def _join(outline: Corners, holes: Sequence[Corners]) -> Corners:
     return np.concatenate([*pieces, outline[last:]])
 
 
-def to_labelme(images: Iterable[Labelled], classes: Sequence[SemanticClass], out: Path) -> Files:
+def to_labelme(images: Maps, classes: Sequence[SemanticClass], out: Path) -> Files:
     """Return a JSON file beside each label map, which labelme opens with the image."""
     files = {}
-    for one in images:
-        labels = read_label(one.labels)
+    for image, labels in images:
         shapes = [
-            {
-                "label": classes[outline.train_id].name,
-                "points": outline.corners.tolist(),
-                "group_id": None,
-                "description": "",
-                "shape_type": "polygon",
-                "flags": {},
-            }
-            for outline in trace(labels)
+            {"label": classes[one.train_id].name, "points": one.corners.tolist(), **LABELME}
+            for one in trace(labels)
         ]
-        path = one.labels.with_name(f"{one.labels.stem.removesuffix('_labels')}.json")
+        path = image.labels.with_name(f"{image.labels.stem.removesuffix('_labels')}.json")
         content = {
             "version": "5.5.0",
             "flags": {},
             "shapes": shapes,
-            "imagePath": Path(os.path.relpath(one.image, path.parent)).as_posix(),
+            "imagePath": Path(os.path.relpath(image.image, path.parent)).as_posix(),
             "imageData": None,
             "imageHeight": labels.shape[0],
             "imageWidth": labels.shape[1],
@@ -110,16 +105,13 @@ def to_labelme(images: Iterable[Labelled], classes: Sequence[SemanticClass], out
     return files
 
 
-def to_coco(images: Iterable[Labelled], classes: Sequence[SemanticClass], out: Path) -> Files:
+def to_coco(images: Maps, classes: Sequence[SemanticClass], out: Path) -> Files:
     """Return COCO's JSON of all images; categories count from 1."""
     listed: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
-    for number, one in enumerate(images, start=1):
-        labels = read_label(one.labels)
-        height, width = labels.shape
-        listed.append(
-            {"id": number, "file_name": one.name.as_posix(), "height": height, "width": width}
-        )
+    for number, (one, labels) in enumerate(images, start=1):
+        size = dict(zip(("height", "width"), labels.shape, strict=True))
+        listed.append({"id": number, "file_name": one.name.as_posix(), **size})
         for outline in trace(labels):
             low, high = outline.corners.min(0), outline.corners.max(0)
             annotations.append(
@@ -140,7 +132,7 @@ def to_coco(images: Iterable[Labelled], classes: Sequence[SemanticClass], out: P
     return {out / ANNOTATIONS["coco"]: json.dumps(content, ensure_ascii=False) + "\n"}
 
 
-def to_cvat(images: Iterable[Labelled], classes: Sequence[SemanticClass], out: Path) -> Files:
+def to_cvat(images: Maps, classes: Sequence[SemanticClass], out: Path) -> Files:
     """Return the XML of all images that CVAT uploads as "CVAT 1.1"."""
     root = ElementTree.Element("annotations")
     ElementTree.SubElement(root, "version").text = "1.1"
@@ -150,8 +142,7 @@ def to_cvat(images: Iterable[Labelled], classes: Sequence[SemanticClass], out: P
         label = ElementTree.SubElement(listed, "label")
         ElementTree.SubElement(label, "name").text = item.name
         ElementTree.SubElement(label, "color").text = "#{:02x}{:02x}{:02x}".format(*item.color)
-    for number, one in enumerate(images):
-        labels = read_label(one.labels)
+    for number, (one, labels) in enumerate(images):
         height, width = map(str, labels.shape)
         attributes = {"id": str(number), "name": one.name.as_posix()}
         image = ElementTree.SubElement(root, "image", attributes, width=width, height=height)
@@ -168,16 +159,13 @@ def to_cvat(images: Iterable[Labelled], classes: Sequence[SemanticClass], out: P
 def annotate(
     form: str, images: Sequence[Labelled], classes: Sequence[SemanticClass], out: Path, force: bool
 ) -> list[Path]:
-    """Write the polygons of label maps for a labelling tool.
+    """Write the polygons of label maps for a labelling tool, by a key of ``FORMATS``.
 
-    Args:
-        form: a key of ``FORMATS``.
-        force: overwrite existing files, which may have been corrected in the tool.
-
-    Returns:
-        Existing files that differ and are kept.
+    Existing files, which may have been corrected in the tool, are kept without ``force``; returned
+    are those that differ.
     """
-    files = FORMATS[form](track(images, "polygons", len(images)), classes, out)
+    maps = ((one, read_label(one.labels)) for one in track(images, "polygons", len(images)))
+    files = FORMATS[form](maps, classes, out)
     kept = []
     for path, content in files.items():
         if path.exists() and not force:
@@ -188,6 +176,6 @@ def annotate(
     return kept
 
 
-FORMATS: dict[str, Callable[[Iterable[Labelled], Sequence[SemanticClass], Path], Files]] = {
+FORMATS: dict[str, Callable[[Maps, Sequence[SemanticClass], Path], Files]] = {
     "labelme": to_labelme, "coco": to_coco, "cvat": to_cvat,
 }  # fmt: skip

@@ -7,14 +7,7 @@ from pathlib import Path
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import read_text
-from sgcp.labelling.objects import (
-    ENDINGS,
-    MAX_EXPORT,
-    Export,
-    LabelledImage,
-    Painted,
-    split_of,
-)
+from sgcp.labelling import objects
 
 NAME = "Roboflow Semantic Segmentation Masks"
 LIST, ENDING = "_classes.csv", "_mask.png"
@@ -25,23 +18,23 @@ def find(folder: Path) -> list[Path]:
     return sorted(folder.rglob(LIST))
 
 
-def read(folder: Path, files: list[Path]) -> Export:
+def read(folder: Path, files: list[Path]) -> objects.Export:
     """Read an export; each folder's ``_classes.csv`` names the values of its label maps."""
-    export = Export()
+    export = objects.Export()
     for path in files:
         try:
-            rows = list(csv.reader(read_text(path, MAX_EXPORT).splitlines()[1:]))
+            rows = list(csv.reader(read_text(path, objects.MAX_EXPORT).splitlines()[1:]))
             names = {int(row[0]): row[1].strip() for row in rows if row}
         except (ValueError, IndexError, csv.Error):
             raise SgcpError(f"{path}: expected rows `Pixel Value, Class`") from None
         export.names += [name for name in names.values() if name not in export.names]
         for mask in sorted(path.parent.glob(f"*{ENDING}")):
             stem = mask.name.removesuffix(ENDING)
-            beside = (mask.with_name(stem + ending) for ending in ENDINGS)
+            beside = (mask.with_name(stem + ending) for ending in objects.ENDINGS)
             image = next((file for file in beside if file.is_file()), None)
             if image is None:
                 raise SgcpError(f"{mask}: no image {stem} beside it")
-            split = split_of(mask.relative_to(folder))
-            painted = Painted(mask, names, colored=False)
-            export.images.append(LabelledImage(image, split, painted=painted))
+            split = objects.split_of(mask.relative_to(folder))
+            painted = objects.Painted(mask, names, colored=False)
+            export.images.append(objects.LabelledImage(image, split, painted=painted))
     return export

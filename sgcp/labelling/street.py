@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sgcp.core.errors import SgcpError
 from sgcp.datasets.classes import CITYSCAPES_CLASSES, color_code
-from sgcp.datasets.foreign_layouts import OTHER_SPLITS
+from sgcp.datasets.foreign_layouts import find_split
 from sgcp.labelling.objects import ENDINGS, Export, LabelledImage, Painted, read_export_json
 
 LABEL_IDS = {label_id: name for label_id, name, _ in CITYSCAPES_CLASSES}
@@ -49,12 +49,10 @@ class StreetDataset:
             if root not in tables:
                 tables[root] = self.names(folder / root) if callable(self.names) else self.names
                 export.names = [*dict.fromkeys([*export.names, *tables[root].values()])]
-            split = match.groupdict().get("split")
-            split = split and split.partition("_")[0]  # train_extra
+            word = match.groupdict().get("split") or ""
+            split = find_split(word.partition("_")[0])  # train_extra
             painted = Painted(label, tables[root], self.colored)
-            export.images.append(
-                LabelledImage(image, OTHER_SPLITS.get(split or "", split), painted=painted)
-            )
+            export.images.append(LabelledImage(image, split, painted=painted))
         return export
 
     def _pairs(self, folder: Path, paths: list[Path]) -> Iterator[tuple[Path, Path, re.Match[str]]]:

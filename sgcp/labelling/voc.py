@@ -7,15 +7,7 @@ from pathlib import Path
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import read_text
 from sgcp.datasets.classes import color_code
-from sgcp.labelling.objects import (
-    MAX_EXPORT,
-    Export,
-    Images,
-    LabelledImage,
-    Painted,
-    same_name,
-    split_of,
-)
+from sgcp.labelling import objects
 
 NAME = 'VOC or CVAT "Segmentation mask 1.1"'
 MASKS, LIST = "SegmentationClass", "labelmap.txt"
@@ -31,9 +23,9 @@ def find(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob(MASKS)) if path.is_dir()]
 
 
-def read(folder: Path, files: list[Path]) -> Export:
+def read(folder: Path, files: list[Path]) -> objects.Export:
     """Read an export; splits are those of ``ImageSets/Segmentation``."""
-    export = Export()
+    export = objects.Export()
     for masks in files:
         root = masks.parent
         names = _names(root / LIST)
@@ -41,31 +33,32 @@ def read(folder: Path, files: list[Path]) -> Export:
         splits = {
             name.strip(): split
             for listed in sorted((root / "ImageSets" / "Segmentation").glob("*.txt"))
-            if (split := split_of(Path(listed.name), of_list=True))  # not trainval.txt
-            for name in read_text(listed, MAX_EXPORT).splitlines()
+            if (split := objects.split_of(Path(listed.name), of_list=True))  # not trainval.txt
+            for name in read_text(listed, objects.MAX_EXPORT).splitlines()
         }
-        images = Images(root)
+        images = objects.Images(root)
         for found in images.by_name.values():
             found[:] = [path for path in found if not {MASKS, "SegmentationObject"} & {*path.parts}]
-        by_name = {same_name(path): path for path in images}
+        by_name = {objects.same_name(path): path for path in images}
         for path in sorted(masks.rglob("*.png")):
-            image = by_name.get(same_name(path))
+            image = by_name.get(objects.same_name(path))
             if image is None:
                 raise SgcpError(
                     f"{path}: no image of this name below {root}. CVAT exports images if 'Save "
                     "images' is on; or copy them into JPEGImages"
                 )
             split = splits.get(path.relative_to(masks).with_suffix("").as_posix())
-            export.images.append(LabelledImage(image, split, painted=Painted(path, names, True)))
+            painted = objects.Painted(path, names, colored=True)
+            export.images.append(objects.LabelledImage(image, split, painted=painted))
     return export
 
 
 def _names(path: Path) -> dict[int, str]:
     """Return the class of each colour: rows ``name:red,green,blue:parts:actions``, or VOC's own."""
     if not path.is_file():
-        return {color_code(*_voc_color(index)): name for index, name in enumerate(VOC)}
+        return {_voc_color(index): name for index, name in enumerate(VOC)}
     names = {}
-    for number, line in enumerate(read_text(path, MAX_EXPORT).splitlines(), start=1):
+    for number, line in enumerate(read_text(path, objects.MAX_EXPORT).splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         try:
@@ -77,11 +70,7 @@ def _names(path: Path) -> dict[int, str]:
     return names
 
 
-def _voc_color(index: int) -> tuple[int, int, int]:
+def _voc_color(index: int) -> int:
     """Return a colour of VOC's palette: bits of the index, dealt to red, green and blue."""
-    color = [0, 0, 0]
-    for place in range(8):
-        for channel in range(3):
-            color[channel] |= (index >> channel & 1) << (7 - place)
-        index >>= 3
-    return color[0], color[1], color[2]
+    bits = [[index >> (3 * place + channel) & 1 for place in range(8)] for channel in range(3)]
+    return color_code(*(int("".join(map(str, channel)), 2) for channel in bits))

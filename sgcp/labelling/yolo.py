@@ -8,17 +8,7 @@ import numpy as np
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import read_text, read_yaml
-from sgcp.labelling.objects import (
-    ENDINGS,
-    MAX_EXPORT,
-    Draw,
-    Export,
-    LabelledImage,
-    Mask,
-    Shape,
-    polygon,
-    split_of,
-)
+from sgcp.labelling import objects
 
 NAME = "YOLO segmentation"
 BOX = 5  # numbers of a line that has no outline
@@ -32,9 +22,9 @@ def find(folder: Path) -> list[Path]:
     return [path for path in lists if "names" in path.read_text("utf-8", "replace")][:1]
 
 
-def read(folder: Path, files: list[Path]) -> Export:
+def read(folder: Path, files: list[Path]) -> objects.Export:
     """Read an export; boxes are left out and counted. Later lines lie over earlier ones."""
-    export = Export()
+    export = objects.Export()
     try:
         listed = read_yaml(files[0])["names"]
         pairs = listed.items() if isinstance(listed, dict) else enumerate(listed)
@@ -48,7 +38,7 @@ def read(folder: Path, files: list[Path]) -> Export:
             continue
         image = _image_of(folder, relative)
         shapes = []
-        for number, line in enumerate(read_text(path, MAX_EXPORT).splitlines(), start=1):
+        for number, line in enumerate(read_text(path, objects.MAX_EXPORT).splitlines(), start=1):
             where = f"{path}: line {number}"
             try:
                 kind, *corners = map(float, line.split())
@@ -57,11 +47,11 @@ def read(folder: Path, files: list[Path]) -> Export:
                     continue
                 if kind not in names:
                     raise ValueError(f"class {kind:g}, of which {files[0].name} has no name")
-                shapes.append(Shape(names[int(kind)], _polygon(corners), where))
+                shapes.append(objects.Shape(names[int(kind)], _polygon(corners), where))
             except ValueError as error:
                 if line.strip():
                     raise SgcpError(f"{where}: {error}. Export it again") from None
-        export.images.append(LabelledImage(image, split_of(relative), shapes))
+        export.images.append(objects.LabelledImage(image, objects.split_of(relative), shapes))
     return export
 
 
@@ -71,18 +61,16 @@ def _image_of(folder: Path, relative: PurePosixPath) -> Path:
     last = len(parts) - 1 - parts[::-1].index("labels")
     parts[last] = "images"
     stem = folder.joinpath(*parts[:-1], relative.stem)
-    for ending in ENDINGS:
+    for ending in objects.ENDINGS:
         for spelling in (ending, ending.upper()):
             if (path := stem.with_name(stem.name + spelling)).is_file():
                 return path
     raise SgcpError(f"{folder / relative}: no image {stem.name} in {stem.parent}")
 
 
-def _polygon(corners: list[float]) -> Draw:
-    polygon([corners])  # has enough corners
+def _polygon(corners: list[float]) -> objects.Draw:
+    objects.polygon([corners])  # has enough corners
     shares = np.asarray(corners).reshape(-1, 2)
-
-    def draw(height: int, width: int) -> Mask:
-        return polygon([(shares * [width, height]).ravel().tolist()])(height, width)
-
-    return draw
+    return lambda height, width: objects.polygon([(shares * [width, height]).ravel().tolist()])(
+        height, width
+    )

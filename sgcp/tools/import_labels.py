@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from sgcp.core.errors import SgcpError, printable, shorten
@@ -14,14 +14,8 @@ from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import answer, say, track, warn
 from sgcp.datasets.class_maps import read_class_map
 from sgcp.datasets.classes import IGNORE, color_code
-from sgcp.datasets.custom import IMAGES, LABELS
-from sgcp.datasets.custom_classes import (
-    CLASSES,
-    IGNORED,
-    MAX_CLASSES,
-    format_classes,
-    means_void,
-)
+from sgcp.datasets.custom import ENDINGS, IMAGES, LABELS
+from sgcp.datasets.custom_classes import CLASSES, IGNORED, MAX_CLASSES, format_classes, means_void
 from sgcp.datasets.foreign_layouts import OTHER_SPLITS
 from sgcp.datasets.index import SPLITS
 from sgcp.labelling import coco, cvat, label_studio, labelme, roboflow, voc, yolo
@@ -34,9 +28,10 @@ FORMATS: dict[str, Form] = {
     "coco": coco, "cvat": cvat, "label-studio": label_studio, "labelme": labelme,
     "roboflow": roboflow, "voc": voc, "yolo": yolo, **DATASETS,
 }  # fmt: skip
-COPIED = (".png", ".jpg", ".jpeg")
 NOT_NAMES = {*SPLITS, *OTHER_SPLITS, IMAGES, LABELS, "JPEGImages", "leftImg8bit", "train_extra",
              "rgb_anon", "image_2", "10k", "camera"}  # fmt: skip
+# An image, where it goes below `images` and `labels`, and the number of each class.
+Task = tuple[LabelledImage, Path, dict[str, int]]
 
 
 def import_labels(
@@ -49,6 +44,8 @@ def import_labels(
 ) -> None:
     """Write the folder that ``sgcp init --custom`` and ``custom.download.root`` take.
 
+    An SgcpError names what is no export, damaged or missing.
+
     Args:
         sources: folders of exports, with their images. Of several, each becomes a folder of the
             dataset, and classes of the same name become one.
@@ -60,9 +57,6 @@ def import_labels(
             the last ones by name, since neighbours resemble each other.
         class_maps: as ``read_class_map`` takes them, one for each source, or none at all: classes
             are renamed and joined by it. ``-``: those of this source keep their names.
-
-    Raises:
-        SgcpError: no export, a damaged one, or images are missing.
     """
     if not 0 <= val < 1:
         raise SgcpError(f"--val: expected 0 to below 1, got {val}")
@@ -76,64 +70,66 @@ def import_labels(
             raise SgcpError(f"--out: {out} and the export contain each other. Choose a new folder")
     if foreign := {path.name for path in out.glob("*")} - {IMAGES, LABELS, CLASSES}:
         raise SgcpError(f"--out: {out} has other files ({shorten(foreign)}). Choose a new folder")
-    each: Sequence[str | None] = [*forms] * (len(sources) if len(forms) == 1 else 1)
+    each: Sequence[str | None] = forms or [None]
+    each = [*each] * (len(sources) // len(each))
+    maps = class_maps or ["-"] * len(sources)
     exports = [
-        _read(source, form, name, unlabelled is None)
-        for source, form, name in zip(
-            sources, each or [None] * len(sources), class_maps or ["-"] * len(sources), strict=True
-        )
+        _read(source, form, class_map, unlabelled is None)
+        for source, form, class_map in zip(sources, each, maps, strict=True)
     ]
-    if unlabelled and not any(image.shapes for export in exports for image in export.images):
+    if unlabelled and not any(image.shapes for images, _ in exports for image in images):
         raise SgcpError("--unlabelled: label maps have a value for each pixel. Leave it out")
-    names, void = _classes(exports, unlabelled)
-    images: list[tuple[LabelledImage, Path]] = []
-    for source, export in zip(sources, exports, strict=True):
+    names, void = _classes([name for _, known in exports for name in known.values()], unlabelled)
+    numbers = {name: number for number, name in enumerate(names)} | dict.fromkeys(void, IGNORE)
+    tasks: list[Task] = []
+    for source, (images, known) in zip(sources, exports, strict=True):
         above = source.resolve().name if len(sources) > 1 else ""
-        splits = _splits(export.images, val)
-        images += [
-            (image, _target(image, split, source, above))
-            for image, split in zip(export.images, splits, strict=True)
-        ]
-    targets = Counter(target for _, target in images)
+        ids = {theirs: numbers[ours] for theirs, ours in known.items()}
+        splits = _splits(images, val)
+        pairs = zip(images, splits, strict=True)
+        tasks += [(image, _target(image, split, source, above), ids) for image, split in pairs]
+    targets = Counter(target for _, target, _ in tasks)
     if twice := [path for path, count in targets.items() if count > 1]:
         raise SgcpError(f"{out}: several images become {shorten(twice, 2)}. Rename them")
-    ids = {name: number for number, name in enumerate(names)} | dict.fromkeys(void, IGNORE)
-    rest = ids[unlabelled] if unlabelled else IGNORE
-
-    def convert(pair: tuple[LabelledImage, Path]) -> None:
-        _convert(*pair, ids, rest, folder)
-
+    rest = numbers[unlabelled] if unlabelled else IGNORE
     key = json_digest([[str(source.resolve()) for source in sources], names,
                        sorted(map(str, targets))])  # fmt: skip
     with building_folder(out, key) as folder:
-        for _ in track(map_threads(convert, images, usable_cores()), "label maps", len(images)):
+        convert = partial(_convert, rest=rest, folder=folder)
+        for _ in track(map_threads(convert, tasks, usable_cores()), "label maps", len(tasks)):
             pass
         colors = [color_code(*color) for color in distinct(len(names)).tolist()]
-        numbers = map(str, range(len(names)))
-        rows = [*zip(names, numbers, colors, strict=True), (IGNORED, str(IGNORE), None)]
+        values = map(str, range(len(names)))
+        rows = [*zip(names, values, colors, strict=True), (IGNORED, str(IGNORE), None)]
         write_text(folder / CLASSES, format_classes(rows))
     made = Counter(target.parts[0] for target in targets)
     counts = ", ".join(f"{made[split]} {split}" for split in SPLITS if split in made)
     answer(f"{out}: {counts}; classes {shorten(names, 8)}\nnext: sgcp init PROJECT --custom {out}")
 
 
-def _read(source: Path, form: str | None, class_map: str, without_empty: bool) -> Export:
-    """Read an export, say what it is, and what of it is left out."""
+def _read(
+    source: Path, form: str | None, class_map: str, without_empty: bool
+) -> tuple[list[LabelledImage], dict[str, str]]:
+    """Return the images of an export, and what each of its classes becomes, in their order."""
     found, files = _recognise(source, form)
     export = FORMATS[found].read(source, files)
+    classes = _named(export)
     say(
         f"{source}: {'' if form else 'looks like '}{FORMATS[found].NAME}, {len(export.images)} "
-        f"images, {len(_named(export))} classes{'' if form else '; --format to say otherwise'}"
+        f"images, {len(classes)} classes{'' if form else '; --format to say otherwise'}"
     )
-    if class_map != "-":
-        _rename(export, read_class_map(class_map), f"{class_map} for {source}")
+    names = {name: name for name in classes} if class_map == "-" else read_class_map(class_map)
+    if unknown := sorted({*classes} - names.keys()):
+        raise SgcpError(
+            f"--map: {class_map} for {source}: does not list {shorten(unknown)}. Add the rows"
+        )
     if without_empty:
         empty = [one for one in export.images if not one.shapes and one.painted is None]
         export.images = [one for one in export.images if one.shapes or one.painted]
         export.left_out["images without objects"] += len(empty)
     if left_out := [f"{count:,} {kind}" for kind, count in export.left_out.items() if count]:
         warn(f"note: left out, as they cover no area: {printable(shorten(left_out))}")
-    return export
+    return export.images, {theirs: ours for theirs, ours in names.items() if theirs in classes}
 
 
 def _named(export: Export) -> list[str]:
@@ -161,28 +157,9 @@ def _recognise(source: Path, form: str | None) -> tuple[str, list[Path]]:
     return next(iter(found.items()))
 
 
-def _rename(export: Export, names: dict[str, str], which: str) -> None:
-    """Replace the names of all classes.
-
-    Raises:
-        SgcpError: the export has others.
-    """
-    used = {*_named(export)}
-    if unknown := sorted(used - names.keys()):
-        raise SgcpError(f"--map: {which}: does not list {shorten(unknown)}. Add the rows")
-    export.names = [*dict.fromkeys(names[name] for name in names if name in used)]
-    for index, image in enumerate(export.images):
-        shapes = [replace(shape, name=names[shape.name]) for shape in image.shapes]
-        painted = image.painted and replace(
-            image.painted,
-            names={code: names[name] for code, name in image.painted.names.items()},
-        )
-        export.images[index] = replace(image, shapes=shapes, painted=painted)
-
-
-def _classes(exports: Sequence[Export], unlabelled: str | None) -> tuple[list[str], set[str]]:
+def _classes(given: Iterable[str], unlabelled: str | None) -> tuple[list[str], set[str]]:
     """Return the names of the classes in order, and the names that mean none."""
-    every = dict.fromkeys(name for export in exports for name in _named(export))
+    every = dict.fromkeys(given)
     void = {name for name in every if means_void(name) and name != unlabelled}
     names = [name for name in every if name not in void]
     if unlabelled and unlabelled not in names:
@@ -210,19 +187,16 @@ def _splits(images: Sequence[LabelledImage], val: float) -> list[str]:
 
 
 def _target(labelled: LabelledImage, split: str, source: Path, above: str) -> Path:
-    """Return where an image goes below ``images`` and ``labels``, without an ending."""
     inside = labelled.image.relative_to(source)
     parts = [part for part in inside.parts[:-1] if part not in NOT_NAMES]
     return Path(split, above, *parts, inside.stem)
 
 
-def _convert(
-    labelled: LabelledImage, target: Path, ids: dict[str, int], rest: int, folder: Path
-) -> None:
-    """Write one image and its label map."""
+def _convert(task: Task, rest: int, folder: Path) -> None:
+    labelled, target, ids = task
     path = labelled.image
     try:
-        if path.suffix.lower() not in COPIED:
+        if path.suffix.lower() not in ENDINGS:
             raise SgcpError("not read as it is")
         size = read_size(path)
         place = folder / IMAGES / target.with_name(target.name + path.suffix.lower())

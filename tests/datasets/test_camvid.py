@@ -1,6 +1,7 @@
 import shutil
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from sgcp.datasets import camvid
 from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.foreign_layouts import explain_layout
 from sgcp.datasets.index import Item, refuse_overlap
+from sgcp.datasets.source import Inputs
 
 COLORS = "\n".join(f"{r} {g} {b}\t\t{name}" for name, r, g, b, *_ in ROWS)
 
@@ -123,7 +125,13 @@ SPLITS = {split: [f"{split}a_1", f"{split}b_2"] for split in ("train", "val", "t
 
 
 def prepare(raw: Path, splits=SPLITS, protocol="grouped", allow_missing=False):
-    return camvid.prepare_camvid(raw, raw / "out", splits, protocol, allow_missing, 1)
+    lists = raw / "splits"
+    lists.mkdir(exist_ok=True)
+    for split, stems in splits.items():
+        (lists / f"{split}.txt").write_text("\n".join(stems))
+    settings = SimpleNamespace(protocol=protocol, allow_missing=allow_missing)
+    inputs = Inputs(raw, raw / "camvid.yaml", lists)
+    return camvid.SOURCE.prepare(inputs, raw / "out", settings, 1)
 
 
 def test_test_split_without_labels_is_prepared(tiny_segnet):

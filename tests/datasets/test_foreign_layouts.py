@@ -6,8 +6,7 @@ import pytest
 from conftest import Project
 from customs import pack
 
-from sgcp.datasets.custom_layouts import LAYOUTS
-from sgcp.datasets.foreign_layouts import explain_layout, other_split
+from sgcp.datasets.foreign_layouts import LAYOUTS, explain_layout, find_split
 
 FOREIGN = {
     "Cityscapes": ["leftImg8bit/train/ulm/a_leftImg8bit.png", "gtFine/train/ulm/a_gtFine_x.json"],
@@ -60,11 +59,11 @@ def test_layout_that_nobody_knows_is_described_by_its_files():
 @pytest.mark.parametrize(
     ("folder", "split"),
     [("valid", "val"), ("Validation", "val"), ("TRAIN", "train"), ("training", "train"),
-     ("train2017", "train"), ("tests", "test"), ("train", None), ("val", None), ("extra", None),
+     ("train2017", "train"), ("tests", "test"), ("train", "train"), ("val", "val"), ("extra", None),
      ("trainees", None)],
 )  # fmt: skip
-def test_other_name_of_a_split_is_known(folder, split):
-    assert other_split(folder) == split
+def test_every_name_of_a_split_is_known(folder, split):
+    assert find_split(folder) == split
 
 
 def write(folder: Path, names: list[str]) -> Path:
