@@ -76,7 +76,7 @@ class Prediction:
 
     def _resized_bands(self) -> Iterator[tuple[slice, Float32]]:
         """Yield rows of the tempered scores in the image's size: which, and (K, rows, W)."""
-        scores = self.scores / np.float32(self.temperature)
+        scores: Float32 = self.scores / np.float32(self.temperature)
         rows, columns = map(axis_between, scores.shape[1:], self.size)
         above, below = (np.repeat(side, rows.pixels) for side in rows.sides)
         left, right = (np.repeat(side, columns.pixels) for side in columns.sides)

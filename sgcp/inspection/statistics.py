@@ -116,8 +116,8 @@ def _describe_item(
     label = None if item.label is None else read(read_label, prepared / item.label)
     if item.label is not None and item.segments is not None:  # which scores read instead
         truth = read(read_ground_truth, prepared, item)
-        painted = label if truth is None else truth.train_ids[truth.segments]
-        if label is not None and not np.array_equal(painted, label):
+        both = truth is not None and label is not None  # else read() has named the error
+        if both and not np.array_equal(truth.train_ids[truth.segments], np.asarray(label)):
             errors.append(f"{item.segments}: size or classes are not its label's; prepare again")
     return ImageStatistics(
         item,

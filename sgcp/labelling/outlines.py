@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -18,7 +19,9 @@ from sgcp.datasets.classes import IGNORE, SemanticClass
 from sgcp.media.images import UInt8, read_label
 
 ANNOTATIONS = {"coco": "annotations.json", "cvat": "annotations.xml"}  # of all images
-LABELME = {"group_id": None, "description": "", "shape_type": "polygon", "flags": {}}
+POLYGON: dict[str, Any] = {  # of labelme, beside its class and corners
+    "group_id": None, "description": "", "shape_type": "polygon", "flags": {},
+}  # fmt: skip
 TOLERANCE = 0.4  # pixels by which a simplified outline may differ from that of the label map
 Corners = NDArray[np.float64]
 Files = dict[Path, str]
@@ -88,7 +91,7 @@ def to_labelme(images: Maps, classes: Sequence[SemanticClass], out: Path) -> Fil
     files = {}
     for image, labels in images:
         shapes = [
-            {"label": classes[one.train_id].name, "points": one.corners.tolist(), **LABELME}
+            {"label": classes[one.train_id].name, "points": one.corners.tolist(), **POLYGON}
             for one in trace(labels)
         ]
         path = image.labels.with_name(f"{image.labels.stem.removesuffix('_labels')}.json")
