@@ -67,9 +67,8 @@ def make(root, form):
             write(root, f"training/image_2/{name}.png", f"training/semantic/{name}.png", 7, 26, 0)
         write_png(root / "testing/image_2/000000_10.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     elif form == "idd":
-        road, car = (next(k for k, v in IDD_IDS.items() if v == name) for name in ("road", "car"))
         cityscapes_form(root, "leftImg8bit", "gtFine", "gtFine_labellevel3Ids.png", "leftImg8bit",
-                        road, car, 255, ("train", "val"))  # fmt: skip
+                        LEVEL_3["road"], LEVEL_3["car"], 255, ("train", "val"))  # fmt: skip
     elif form == "a2d2":
         colors = [tuple(bytes.fromhex(color[1:])) for color in ("#ff00ff", "#c80000", "#00ffff")]
         (root / "class_list.json").write_text(json.dumps(A2D2))
@@ -111,6 +110,20 @@ MAPS = {
     "idd": "idd-cityscapes",
     "a2d2": "a2d2-cityscapes",
 }
+
+
+# level3Id of the labels of AutoNUE's public code.
+LEVEL_3 = {
+    "road": 0, "sidewalk": 2, "person": 4, "rider": 5, "motorcycle": 6, "bicycle": 7,
+    "autorickshaw": 8, "car": 9, "truck": 10, "bus": 11, "curb": 13, "wall": 14, "fence": 15,
+    "guard rail": 16, "billboard": 17, "traffic sign": 18, "traffic light": 19, "pole": 20,
+    "building": 22, "bridge": 23, "vegetation": 24, "sky": 25,
+}  # fmt: skip
+
+
+def test_classes_of_idd_have_the_numbers_of_its_label_maps():
+    assert {name: value for value, name in IDD_IDS.items() if name in LEVEL_3} == LEVEL_3
+    assert [*IDD_IDS] == [*range(26)]
 
 
 @pytest.fixture

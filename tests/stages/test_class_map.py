@@ -67,6 +67,15 @@ def test_classes_of_one_side_alone_are_ignored_in_the_truth_and_wrong_in_a_predi
     assert changed.void_ids == {2}
 
 
+def test_what_both_sides_ignore_is_no_class():
+    dataset = Dataset("camvid", "segnet", "grouped", camvid_classes(), ())
+    names = {"Sky": "ignore", "sky": "ignore", "Road": "road", "Car": "car"}
+    changed, truth, model = share_classes(dataset, cityscapes_classes(), names)
+    assert [item.name for item in changed.classes] == ["road", "car"]
+    skies = [one.train_id for one in (camvid_classes()[0], cityscapes_classes()[10])]
+    assert (truth[skies[0]], model[skies[1]]) == (255, 255)
+
+
 def test_a_map_of_other_classes_is_refused(prepared):
     text = prepared.fails("validate", "--model", "camvid", "--map", "a2d2-cityscapes")
     assert "do not meet. Choose another map" in text
