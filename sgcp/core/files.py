@@ -67,7 +67,10 @@ def parse_json(text: str) -> Any:
     """
     try:
         content = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_finite, parse_float=_finite
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
         )
     except RecursionError:
         raise ValueError("nested too deep") from None
@@ -84,12 +87,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
 def _finite(text: str) -> float:
-    if math.isfinite(number := float(text)):
-        return number
-    if text[-1].isdecimal():
+    number = float(text)
+    if not math.isfinite(number):
         raise ValueError(f"the number {text[:40]} is too large")
-    raise ValueError(f"{text} is not a JSON number")  # NaN, Infinity or -Infinity
+    return number
 
 
 def read_yaml(path: Path) -> Any:

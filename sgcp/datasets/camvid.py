@@ -158,8 +158,8 @@ def _find_frames(
             for image, label in places.items()
             if (raw / image).is_file()
         ]
-    layout = f"{edition.images}/FRAME.png and {edition.labels}/FRAME{edition.suffix}.png"
-    layout = layout.format(split="SPLIT")
+    expected = f"{edition.images}/FRAME.png and {edition.labels}/FRAME{edition.suffix}.png"
+    layout = expected.format(split="SPLIT")
     return pair_files("camvid", raw, frames, labels, allow_missing, layout)
 
 

@@ -24,7 +24,10 @@ MAX_MAP = 2**16  # bytes
 
 
 def read_class_map(source: str) -> dict[str, str]:
-    """Return the other dataset's class by name, or ``NONE``; of a file or ``pipeline/classes``."""
+    """Return the class of the other dataset by name, ``NONE`` where it has none.
+
+    ``source``: a file, or the name of one in ``pipeline/classes``.
+    """
     path, own = Path(source), shipped() / "pipeline" / "classes"
     if not path.is_file() and path.name == source:
         path = own / f"{source}.csv"
@@ -54,7 +57,8 @@ def share_classes(
 ) -> tuple[Dataset, UInt8, UInt8]:
     """Return a dataset with the classes that it shares with a model, once both are renamed.
 
-    Classes that the map ``names`` does not list keep their names. Two must be shared at least.
+    ``classes`` are the model's. Classes that the map ``names`` does not list keep their names. Two
+    must be shared at least.
 
     Returns:
         The dataset, with the map in its protocol; and tables (256,) from the old train ids of its

@@ -26,7 +26,7 @@ OTHER_LABELS = (
 )
 MOST = 4  # kinds of files that a message lists
 
-ForeignLayout = tuple[str, ...]
+ForeignLayout = tuple[str, str, str] | tuple[str, str, str, str]
 """Name, sign, how to convert it, and a second sign if it has two."""
 
 # Those that a user's own images and labels may have instead of docs/custom-dataset.md's.

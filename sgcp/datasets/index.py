@@ -221,6 +221,7 @@ class Dataset:
 
 
 def _refuse_unknown_drive(dataset: str, items: Sequence[Item], drive: str) -> None:
+    """Refuse a drive without images, and one that has all of them."""
     counts = Counter(item.drive for item in items)
     named = [f"{name} ({count} images)" for name, count in sorted(counts.items()) if name]
     if len(counts) == 1:
@@ -338,7 +339,10 @@ def spread(things: Sequence[Thing], count: int) -> list[Thing]:
 def trained_digests(
     items: Sequence[Item], before: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, str]:
-    """Return the digest of each image by its origin, added to those trained on ``before``."""
+    """Return the digest of each image by its origin, added to those trained on ``before``.
+
+    Images of other datasets may have the same name: the digests of both are kept.
+    """
     return merge_digests(before, ((item.origin, item.image_digest) for item in items))
 
 

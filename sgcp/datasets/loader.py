@@ -226,13 +226,17 @@ def train_loader(
     processes, or leaves one of them less than two images; or as ``worker_context``.
     """
     sampler = EpochSampler(len(dataset), batch_size, dataset.seed, rank, world, weights)
-    problems = {
-        f"exceeds the {sampler.length} images of an epoch": batch_size > sampler.length,
-        f"is no multiple of the {world} processes that share it": batch_size % world > 0,
-        f"leaves one image for each of {world} processes; batch norm needs two: set "
-        f"{2 * world} or more": batch_size // world < 2,
-    }
-    if problem := next((text for text, found in problems.items() if found), ""):
+    problem = ""
+    if batch_size > sampler.length:
+        problem = f"exceeds the {sampler.length} images of an epoch"
+    elif batch_size % world:
+        problem = f"is no multiple of the {world} processes that share it"
+    elif batch_size // world < 2:
+        problem = (
+            f"leaves one image for each of {world} processes; batch norm needs two: set "
+            f"{2 * world} or more"
+        )
+    if problem:
         raise SgcpError(f"train.batch_size: {batch_size} {problem}")
     context = worker_context(__name__) if workers else None
     if workers == 0:

@@ -37,7 +37,7 @@ def pair_files(
 
     Each of ``images`` names the label map that it expects; ``labels`` are those that exist below
     ``raw``; ``layout`` tells where both are looked for. Other images, and label maps without an
-    image, are reported with ``allow_missing``, refused without. One pair must be left.
+    image, are left out and reported with ``allow_missing``, refused without. One pair must be left.
     """
     present = set(labels)
     kept = [one for one in images if one.label is None or one.label in present]

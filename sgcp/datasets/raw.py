@@ -67,7 +67,7 @@ def find_files(source: Path, place: Placement) -> dict[Path, Path]:
 
 
 def link_files(files: Mapping[Path, Path], folder: Path) -> None:
-    """Link each file at its place below ``folder``: DVC reads links to files, none to folders."""
+    """Put a symbolic link to each file at its place: DVC reads links to files, not to folders."""
     for place, path in files.items():
         link = folder / place
         link.parent.mkdir(parents=True, exist_ok=True)

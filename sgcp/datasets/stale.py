@@ -55,7 +55,7 @@ class Known(NamedTuple):
     @property
     def is_source(self) -> bool:
         """Whether ``prepare`` alone reads it: it may be missing where it was never seen."""
-        return self.read is None and self.key.startswith(RAW)
+        return self.read is None and self.key.startswith(f"{RAW}/")
 
 
 def status_of(path: Path | str) -> Status | None:
@@ -146,9 +146,11 @@ def refuse_stale(
     stamps = _read_stamps(layout)
     before: Stamps = dict.fromkeys(_list_raw(layout)) if stamps is None else stamps
     changes, seen = _find_changes(layout, dataset, files, before)
-    name, missing = layout.dataset, any(change.what == "missing" for change in changes)
-    advice = f"or run `sgcp download {name}` and `sgcp prepare {name}`."
-    advice = f"Restore what is missing, {advice}" if missing else ""
+    name, advice = layout.dataset, ""
+    if any(change.what == "missing" for change in changes):
+        advice = (
+            f"Restore what is missing, or run `sgcp download {name}` and `sgcp prepare {name}`."
+        )
     _refuse(changes, name, f"files differ from what `sgcp prepare {name}` read or wrote", advice)
 
     def compare_again() -> list[Change]:

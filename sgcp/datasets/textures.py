@@ -75,6 +75,10 @@ def _windows(b: Brush) -> Patch:
     return b.inlay(b.flat(), windows, b.rng.uniform(35, 70))
 
 
+def _leaves(b: Brush) -> Patch:
+    return b.flat() + b.grain(4 * b.unit, 38) + b.grain(9 * b.unit, 20)
+
+
 def _grass(b: Brush) -> Patch:
     height, width = b.size
     streaks = np.repeat(b.rng.normal(0, 26, (height // 6 + 1, width)), 6, axis=0)[:height]
@@ -124,6 +128,10 @@ def _three_lamps(b: Brush) -> Patch:
     return patch
 
 
+def _slanted_stripes(b: Brush) -> Patch:
+    return b.inlay(b.flat(), (b.rows + b.columns) % (9 * b.unit) < 4.5 * b.unit, 75)
+
+
 def _head_coat_and_trousers(b: Brush) -> Patch:
     patch = b.flat()
     patch[np.broadcast_to(b.rows < 0.17 * b.size[0], b.size)] = b.color(130, 200)
@@ -135,6 +143,11 @@ def _car(b: Brush) -> Patch:
     band = (b.rows > 0.1 * height) & (b.rows < 0.42 * height)
     panes = band & (b.columns % (width / 3) > 4 * b.unit)
     return b.wheels(b.inlay(b.flat(), panes, 85), 0.24 * height)
+
+
+def _truck(b: Brush) -> Patch:
+    ribs = b.columns % (13 * b.unit) < 2.5 * b.unit
+    return b.wheels(b.inlay(b.flat(), ribs, 45), 0.16 * b.size[0])
 
 
 def _bus(b: Brush) -> Patch:
@@ -164,13 +177,10 @@ def _motorcycle(b: Brush) -> Patch:
 
 
 TEXTURES: dict[str, Callable[[Brush], Patch]] = {
-    "sky": _sky, "building": _windows, "terrain": _grass, "road": _asphalt, "sidewalk": _slabs,
-    "vegetation": lambda b: b.flat() + b.grain(4 * b.unit, 38) + b.grain(9 * b.unit, 20),
-    "wall": _bricks, "fence": _bars_under_rails, "pole": _round_metal, "static": _round_metal,
-    "ego vehicle": _round_metal, "traffic sign": _rings, "traffic light": _three_lamps,
-    "rider": lambda b: b.inlay(b.flat(), (b.rows + b.columns) % (9 * b.unit) < 4.5 * b.unit, 75),
-    "person": _head_coat_and_trousers, "car": _car, "cargroup": _car, "bus": _bus, "train": _train,
-    "truck": lambda b: b.wheels(
-        b.inlay(b.flat(), b.columns % (13 * b.unit) < 2.5 * b.unit, 45), 0.16 * b.size[0]),
+    "sky": _sky, "building": _windows, "vegetation": _leaves, "terrain": _grass, "road": _asphalt,
+    "sidewalk": _slabs, "wall": _bricks, "fence": _bars_under_rails, "pole": _round_metal,
+    "static": _round_metal, "ego vehicle": _round_metal, "traffic sign": _rings,
+    "traffic light": _three_lamps, "rider": _slanted_stripes, "person": _head_coat_and_trousers,
+    "car": _car, "cargroup": _car, "truck": _truck, "bus": _bus, "train": _train,
     "bicycle": _bicycle, "motorcycle": _motorcycle,
 }  # fmt: skip

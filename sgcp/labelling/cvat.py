@@ -50,8 +50,10 @@ def read(folder: Path, files: list[Path]) -> objects.Export:
 
 
 def _parse(path: Path) -> ElementTree.Element:
-    if path.stat().st_size > (most := objects.MAX_EXPORT):
-        raise SgcpError(f"{path}: more than {most:,} bytes. Export fewer images at once")
+    if path.stat().st_size > objects.MAX_EXPORT:
+        raise SgcpError(
+            f"{path}: more than {objects.MAX_EXPORT:,} bytes. Export fewer images at once"
+        )
     content = path.read_bytes()
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise SgcpError(f"{path}: defines entities, which CVAT does not. Export it again")

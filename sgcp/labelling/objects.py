@@ -147,11 +147,14 @@ def place(inside: Mask, left: int, top: int, height: int, width: int) -> Mask:
 def label_map(
     labelled: LabelledImage, size: tuple[int, int], ids: Mapping[str, int], rest: int
 ) -> UInt8:
-    """Return the class numbers (H, W) of an image, ``rest`` where no object is drawn."""
+    """Return the class numbers (H, W) of an image, ``rest`` where no object is drawn.
+
+    SgcpError: the labels are of another size, or an object cannot be drawn.
+    """
     stated: tuple[int, ...] = labelled.size or size
     label = np.full(size, rest, np.uint8)
     if painted := labelled.painted:
-        codes = range(2**24 if painted.colored else 256)
+        codes = range(2**24 if painted.colored else 256)  # an export may list others
         table = tuple((code, ids[name]) for code, name in painted.names.items() if code in codes)
         label = ClassTable((), table, painted.colored, IGNORE).read(painted.path)
         stated = label.shape
@@ -196,7 +199,10 @@ class Images:
         return (path for paths in self.by_name.values() for path in paths)
 
     def find(self, reference: str, beside: Path, where: str) -> Path:
-        """Return the image that a file ``beside`` it names; SgcpError: none, or several."""
+        """Return the image that the file ``beside`` names, by a path, an address or a mere name.
+
+        SgcpError: there is none, or several that it may be.
+        """
         wanted = PurePosixPath(reference.replace("\\", "/").partition("?")[0])
         exact, root = (beside.parent / wanted).resolve(), self.folder.resolve()
         if not wanted.is_absolute() and exact.is_file() and root in exact.parents:

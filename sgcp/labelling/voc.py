@@ -72,5 +72,8 @@ def _names(path: Path) -> dict[int, str]:
 
 def _voc_color(index: int) -> int:
     """Return a colour of VOC's palette: bits of the index, dealt to red, green and blue."""
-    bits = [[index >> (3 * place + channel) & 1 for place in range(8)] for channel in range(3)]
-    return color_code(*(int("".join(map(str, channel)), 2) for channel in bits))
+    red, green, blue = (
+        sum((index >> (3 * place + channel) & 1) << (7 - place) for place in range(8))
+        for channel in range(3)
+    )
+    return color_code(red, green, blue)

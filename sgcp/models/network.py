@@ -34,7 +34,11 @@ class SGCPNet(nn.Module):
         self.classifier = nn.Conv2d(WIDTH, num_classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return logits (B, K, ceil(H/8), ceil(W/8)) of a normalised image (B, 3, H, W)."""
+        """Return logits (B, K, ceil(H/8), ceil(W/8)).
+
+        ``image``: (B, 3, H, W) RGB, scaled to [0, 1], less the mean, over the deviation
+        (``Normalize``).
+        """
         return self.classifier(self.top_down(self.first_unit(self.encoder(image))))
 
     def first_unit(self, features: Features) -> Pyramid:

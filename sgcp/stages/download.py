@@ -76,6 +76,7 @@ def _get(
     archives: Sequence[Path],
     root: Path | None,
 ) -> None:
+    """Fill ``layout.raw`` from the first of ``root``, ``archives`` and the web."""
     identity = {"dataset": layout.dataset, "edition": settings.edition}
     archives = archives or [Path(name) for name in settings.archives]
     if root is None and not archives:

@@ -71,7 +71,8 @@ def import_labels(
     if foreign := {path.name for path in out.glob("*")} - {IMAGES, LABELS, CLASSES}:
         raise SgcpError(f"--out: {out} has other files ({shorten(foreign)}). Choose a new folder")
     each: Sequence[str | None] = forms or [None]
-    each = [*each] * (len(sources) // len(each))
+    if len(each) == 1:  # for all
+        each = [*each] * len(sources)
     maps = class_maps or ["-"] * len(sources)
     exports = [
         _read(source, form, class_map, unlabelled is None)

@@ -50,9 +50,9 @@ def fit(
     reporter: Reporter,
     after_epoch: Callable[[], object],
 ) -> Progress:
-    """Train from where the checkpoints stand, or from the beginning; return the last epoch's state.
+    """Train from where the checkpoints stand, or from the beginning; return the finished run.
 
-    ``after_epoch`` is called after each epoch; if it raises an SgcpError, no checkpoint stays.
+    ``run.learnt`` then holds the weights of the last epoch. ``after_epoch`` is called after each epoch; if it raises an SgcpError, no checkpoint stays.
     """
     progress = checkpoints.restore()
     note_time(run, progress)

@@ -78,7 +78,7 @@ class Objective:
 class Supervised(nn.Module):
     """A network with a head on c4 and c5 and on the p3 of its first unit; for training only.
 
-    It is scored and kept without the heads, which hold none of its parameters.
+    The network is scored and kept without the heads, which hold none of its parameters.
     """
 
     def __init__(self, network: SGCPNet) -> None:

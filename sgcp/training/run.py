@@ -105,7 +105,7 @@ def start(
         objective=Objective(settings, class_weights),
         heads=trained.heads if isinstance(trained, Supervised) else None,
     )
-    run.schedule = LambdaLR(
+    run.schedule = LambdaLR(  # made after the run, which it asks for the time spent
         optimizer, lambda step: rate_factor(max(step, round(run.spent * total)), total, settings)
     )
     return run

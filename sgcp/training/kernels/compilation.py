@@ -73,21 +73,38 @@ def record(fabric: Fabric, network: nn.Module, shape: tuple[int, int, int, int])
     (``benchmarks/gpu.py steps``).
     """
     image = torch.zeros(shape, device=fabric.device).contiguous(memory_format=torch.channels_last)
-    recorded = nn.Sequential(network).train()  # copies of the network must run themselves
-    kind = fabric.device.type
+    recorded = Recorded(network).train()
     try:
-        with (
-            unchanged(network),
-            fabric.autocast(),
-            # Cast weights belong to one pass, so none is kept.
-            torch.autocast(kind, enabled=torch.is_autocast_enabled(kind), cache_enabled=False),
-        ):
+        with unchanged(network), fabric.autocast(), uncached_autocast():
             torch.cuda.make_graphed_callables(recorded, (image,))
         return recorded
     except Exception as error:  # of a user's network, which may ask the GPU for numbers
         reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0][:160]
         say(f"training goes on without a CUDA graph, slower: recording failed ({reason})")
         return network
+
+
+class Recorded(nn.Module):
+    """What is recorded in the network's stead, so that copies of the network run themselves."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Any) -> Any:
+        """Return what the network makes of ``x``."""
+        return self.network(x)
+
+
+@contextmanager
+def uncached_autocast() -> Iterator[None]:
+    """Forbid autocast to keep cast weights, which belong to one pass."""
+    before = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(before)
 
 
 @contextmanager
