@@ -124,21 +124,24 @@ def segment(
     from sgcp.tools.segment_outputs import SegmentOptions
 
     options.refuse_input(json, paths)
-    inference = InferenceOptions(flip, tuple(scale or [1.0]), window)
-    outputs = labels, colors, overlay, alpha, legend, confidence, threshold, form
-    common = model, out, SegmentOptions(*outputs, input_size, inference, smooth), force, device
+    asked = SegmentOptions(
+        labels=labels, colors=colors, overlay=overlay, alpha=alpha, legend=legend,
+        confidence=confidence, threshold=threshold, form=form, input_size=input_size,
+        inference=InferenceOptions(flip, tuple(scale or [1.0]), window), smooth=smooth,
+    )  # fmt: skip
     stream = find_stream(paths)
     if stream or live:
         from sgcp.tools.live import find_source, segment_live
 
         source = stream or find_source(paths)
-        result = segment_live(source, *common, max_seconds, port if live else None)
+        page = port if live else None
+        result = segment_live(source, model, out, asked, force, device, max_seconds, page)
         options.write_result(json, result)
         return
     for name, given in (("--max-seconds", max_seconds is not None), ("--port", bool(port))):
         if given:
             raise SgcpError(f"{name}: of cameras, streams and --live alone. Leave it out")
-    summary = tool(list(map(Path, paths)), *common, json is not None)
+    summary = tool(list(map(Path, paths)), model, out, asked, force, device, json is not None)
     options.write_result(json, summary)
     if summary["left_out"]:
         raise typer.Exit(1)

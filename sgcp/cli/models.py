@@ -106,6 +106,8 @@ def export(
         prepared: Prepared | str = layout, section
     except SgcpError as error:  # no project, or the dataset is unknown to it
         prepared = str(error)
+    if int8 and not isinstance(prepared, str):
+        prepared[1].train  # noqa: B018  # refuses a recipe that contradicts itself
     calibration = Calibration(images or 300, calibrate, prepared) if int8 else None
     if not isinstance(prepared, str) and prepared[0].scores.is_file():
         scores = read_json(prepared[0].scores, made_by="sgcp validate")

@@ -67,12 +67,15 @@ class Segmenter:
 
     @overload
     def segment(  # type: ignore[overload-overlap]  # a str is a sequence of str
-        self, image: Photo, input_size: Size | None = ..., options: InferenceOptions = ...
+        self, image: Photo, input_size: Size | None = None, options: InferenceOptions = PLAIN
     ) -> NDArray[np.uint8]: ...
 
     @overload
     def segment(
-        self, image: Sequence[Photo], input_size: Size | None = ..., options: InferenceOptions = ...
+        self,
+        image: Sequence[Photo],
+        input_size: Size | None = None,
+        options: InferenceOptions = PLAIN,
     ) -> list[NDArray[np.uint8]]: ...
 
     def segment(
@@ -116,12 +119,15 @@ class Segmenter:
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is a sequence of str
-        self, image: Photo, input_size: Size | None = ..., options: InferenceOptions = ...
+        self, image: Photo, input_size: Size | None = None, options: InferenceOptions = PLAIN
     ) -> Prediction: ...
 
     @overload
     def predict(
-        self, image: Sequence[Photo], input_size: Size | None = ..., options: InferenceOptions = ...
+        self,
+        image: Sequence[Photo],
+        input_size: Size | None = None,
+        options: InferenceOptions = PLAIN,
     ) -> list[Prediction]: ...
 
     def predict(

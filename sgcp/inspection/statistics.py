@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -17,6 +17,8 @@ from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.ground_truth import read_ground_truth
 from sgcp.datasets.index import Item, digest_pixels
 from sgcp.media.images import UInt8, read_image, read_label
+
+Content = TypeVar("Content")
 
 THUMB_WIDTH = 320  # pixels
 OUTLINE = 16  # rows of an image's outline, and bits of each
@@ -105,19 +107,19 @@ def _describe_item(
 ) -> ImageStatistics:
     errors: list[str] = []
 
-    def read(reader: Callable[..., Any], *place: Any) -> Any:
+    def read(reader: Callable[[], Content]) -> Content | None:
         try:
-            return reader(*place)
+            return reader()
         except SgcpError as error:
             errors.append(str(error))
             return None
 
-    rgb = read(read_image, raw / item.image)
-    label = None if item.label is None else read(read_label, prepared / item.label)
+    rgb = read(partial(read_image, raw / item.image))
+    label = None if item.label is None else read(partial(read_label, prepared / item.label))
     if item.label is not None and item.segments is not None:  # which scores read instead
-        truth = read(read_ground_truth, prepared, item)
-        both = truth is not None and label is not None  # else read() has named the error
-        if both and not np.array_equal(truth.train_ids[truth.segments], np.asarray(label)):
+        truth = read(partial(read_ground_truth, prepared, item))
+        painted = None if truth is None else truth.train_ids[truth.segments]
+        if painted is not None and label is not None and not np.array_equal(painted, label):
             errors.append(f"{item.segments}: size or classes are not its label's; prepare again")
     return ImageStatistics(
         item,

@@ -3,8 +3,8 @@
 Two policies. An image of a dataset (``read_image``, ``read_label``) is refused, never repaired,
 where its bytes can be understood in two ways: 16 bits cut to 8, transparency dropped, the first of
 several frames, a rotation that only some programs apply. A photograph (``read_photo``) is read as a
-viewer shows it. Either way a file is read once, and its pixels are decoded once, but for those of
-16-bit colours, which imagecodecs decodes again to doubt their brightness.
+viewer shows it. Either way a file is read once. Its pixels are decoded once, but for photographs of
+16-bit colours, which are decoded again to doubt their brightness where imagecodecs is installed.
 """
 
 import io
@@ -66,6 +66,7 @@ class DarkImageWarning(Warning):  # a UserWarning is an error while any thread o
 
 
 Doubt = Callable[[str], object]
+# stacklevel 3: the caller of read_photo or convert_photo, counted from _doubt_depth.
 WARN_OF_DARK: Doubt = partial(warnings.warn, category=DarkImageWarning, stacklevel=3)
 
 
@@ -188,7 +189,11 @@ def convert_photo(image: Image.Image, doubt: Doubt = WARN_OF_DARK, name: str = "
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Read (height, width) from a header; raise SgcpError where it shows what is refused."""
+    """Read (height, width) from the header of a dataset's image.
+
+    Raises:
+        SgcpError: missing or no image, or one whose header shows that ``read_image`` refuses it.
+    """
     with _opened(path) as image:
         _check_strict(image, path)
         _refuse_rotation(image, path)

@@ -126,7 +126,10 @@ class LiveReader:
             return self._newest
 
     def silence(self) -> float:
-        """Return the seconds since the newest frame came; 0 while one waits or before the first."""
+        """Return the seconds since the newest frame came; 0 while one waits, or before the first.
+
+        A frame waits where labelling takes longer than the source.
+        """
         return 0.0 if self._newest or not self.received else perf_counter() - self._last
 
     def frames(
@@ -277,8 +280,9 @@ def open_stream(stream: Stream) -> Iterator[VideoReader]:
         SgcpError: no video in it, frames of too many pixels, or no such camera.
     """
     device, address = find_camera(stream) if stream.is_camera else (None, stream.address)
+    options = {} if stream.is_camera else OPTIONS[stream.scheme]
     container = av.open(
-        address, "r", format=device, options=QUICK | OPTIONS.get(stream.scheme, {}),
+        address, "r", format=device, options=QUICK | options,
         timeout=(PATIENCE, PATIENCE), metadata_errors="replace",
     )  # fmt: skip
     with container:

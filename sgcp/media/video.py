@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import av
 import numpy as np
@@ -18,8 +18,6 @@ from sgcp.core.files import PARTIAL
 from sgcp.core.parallel import map_threads
 from sgcp.media.images import UInt8
 from sgcp.media.video_reader import BT709, VideoForm, VideoLimits, open_video, reason
-
-InOrder = tuple[Callable[[UInt8], Any], Callable[[UInt8, Any], Any]]
 
 LOSSLESS, WATCHED = ".mkv", ".mp4"
 # Container, its options, codec, its options, pixel format. H.264 is nearly identical to the input
@@ -48,6 +46,15 @@ def read_comment(path: Path) -> str:
             return tags.get("comment", "")
     except (av.FFmpegError, OSError):
         return ""
+
+
+class InOrder(NamedTuple):
+    """What is made of a frame with regard to those before it; ``paint`` is given it too."""
+
+    predict: Callable[[UInt8], Any]
+    """Takes a frame; called in threads."""
+    follow: Callable[[UInt8, Any], Any]
+    """Takes a frame and what ``predict`` returned; called in the frames' order."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +89,11 @@ def transform_video(
             width by kind. Called in ``workers`` threads, the results written in order.
         progress: called in this thread with the frames done and how many there are; None: unknown.
         comment: stands in each target, as ``read_comment`` returns it.
-        in_order: a function of a frame, called in threads; and one of the frame and its result,
-            called in the frames' order, whose result ``paint`` takes as its second argument.
+        in_order: ``paint`` takes the result of its ``follow`` as a second argument.
 
     Raises:
-        SgcpError: no video, or one without frames or its end. Targets stay as they were.
+        SgcpError: no video that FFmpeg reads, or one without frames or its end. Targets stay as
+            they were.
     """
     started = perf_counter()
     with open_video(source, limits) as video:
@@ -99,7 +106,7 @@ def transform_video(
 
         def look(frame: av.VideoFrame) -> tuple[Any, ...]:
             image = video.upright(frame, form.directions)
-            return (frame, image, in_order[0](image)) if in_order else (frame, image)
+            return (frame, image, in_order.predict(image)) if in_order else (frame, image)
 
         def work(task: tuple[Any, ...]) -> dict[str, av.VideoFrame]:
             frame, *given = task
@@ -113,7 +120,9 @@ def transform_video(
         frames = video.frames(keep_sound)
         if in_order:
             looked = map_threads(look, frames, workers)
-            tasks = ((frame, image, in_order[1](image, found)) for frame, image, found in looked)
+            tasks = (
+                (frame, image, in_order.follow(image, found)) for frame, image, found in looked
+            )
             painted = map_threads(work, tasks, workers)
         else:
             painted = map_threads(lambda frame: work(look(frame)), frames, workers)

@@ -140,6 +140,7 @@ class VideoReader:
         aspect = self.stream.sample_aspect_ratio or Fraction(0)
         return VideoForm(
             (height, width),
+            # Of a video on its side, width and height are exchanged.
             1 / aspect if aspect and abs(directions[1]) > abs(directions[0]) else aspect,
             self.stream.average_rate or OFTEN,
             time_base,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sgcp.datasets.classes import IGNORE
 from sgcp.media.images import UInt8
 from sgcp.metrics.confusion import count_pairs
-from sgcp.metrics.iou import mean, numbers, share
+from sgcp.metrics.iou import mean, share, to_numbers
 
 WIDTH = 0.005  # of the band, share of the image's diagonal: the authors' choice for Cityscapes
 # Areas in pixels at which a region is medium, and large: those of COCO's evaluation.
@@ -78,7 +78,7 @@ def describe_boundary(counts: BoundaryCounts, names: list[str]) -> dict[str, Any
         "accuracy_near": near,
         "accuracy_elsewhere": elsewhere,
     }
-    return numbers(scores) | {"width": WIDTH}
+    return to_numbers(scores) | {"width": WIDTH}
 
 
 def count_sizes(truth: UInt8, prediction: UInt8, classes: int) -> NDArray[np.int64]:
@@ -110,4 +110,4 @@ def describe_sizes(counts: NDArray[np.int64], names: list[str]) -> dict[str, Any
     recall = share(right, every)  # (K, 3)
     rows = [dict(zip(SIZES, row, strict=True)) for row in recall]
     means = dict(zip(SIZES, map(mean, recall.T), strict=True))
-    return numbers({"mean": means, "classes": dict(zip(names, rows, strict=True))})
+    return to_numbers({"mean": means, "classes": dict(zip(names, rows, strict=True))})

@@ -67,10 +67,10 @@ def mean(values: Floats) -> float:
     return float(numbers.mean()) if numbers.size else float("nan")
 
 
-def numbers(value: Any) -> Any:
+def to_numbers(value: Any) -> Any:
     """Return numbers, also in dicts, for JSON: null where there is none."""
     if isinstance(value, dict):
-        return {name: numbers(one) for name, one in value.items()}
+        return {name: to_numbers(one) for name, one in value.items()}
     return None if np.isnan(value) else float(value)
 
 
@@ -132,6 +132,7 @@ def _category_iou(
 
 
 def _category_iiou(counts: Counts, category: Category) -> float:
+    """Return the instance-weighted IoU of a category; NaN where it has none."""
     if not category.object_ids:
         return float("nan")
     members = list(category.classes)

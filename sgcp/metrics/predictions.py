@@ -117,7 +117,7 @@ def read_colors(rgb: UInt8, protocol: Protocol) -> UInt8:
     """Return the train id of each colour (..., 3): (...); ``UNLISTED`` for colours of no class."""
     colors = {color_code(*color): IGNORE for color in protocol.unscored_colors}
     colors |= {color_code(*item.color): item.train_id for item in protocol.classes}
-    table = ClassTable(protocol.classes, tuple(colors.items()), colored=True)
+    table = ClassTable(protocol.classes, tuple(colors.items()), colored=True, rest=UNLISTED)
     return lookup_table(table)[color_codes(rgb)]
 
 

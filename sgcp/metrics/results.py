@@ -23,7 +23,7 @@ from sgcp.core.terminal import answer, percent
 from sgcp.datasets.index import Dataset, Item, fingerprint_items
 from sgcp.metrics.bootstrap import LEVEL, interval
 from sgcp.metrics.confusion import Counts
-from sgcp.metrics.iou import Scores, Tally, mean, numbers, score_counts, share, square
+from sgcp.metrics.iou import Scores, Tally, mean, score_counts, share, square, to_numbers
 from sgcp.metrics.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def describe_scores(scores: Scores, protocol: Protocol) -> dict[str, Any]:
             "category_miiou": scores.category_miiou,
             "category_iiou": {name: scores.category_iiou[name] for name in objects},
         }
-    return numbers(content)
+    return to_numbers(content)
 
 
 def per_class_table(scores: Scores, counts: Counts, protocol: Protocol) -> pd.DataFrame:

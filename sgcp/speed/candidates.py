@@ -76,7 +76,8 @@ class Ours(Baseline):
             image = read_image(source)
             write_png(target / source.name, many.segment(image, (image.shape[0], image.shape[1])))
 
-        list(map_threads(work, sources, many.workers))
+        for _ in map_threads(work, sources, many.workers):
+            pass
 
 
 class Reference:
@@ -99,7 +100,12 @@ class Reference:
 
         x = (image / 255.0 - self.mean) / self.std  # float64, as numpy makes it
         batch = torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1))[None]).float()
-        return torch.no_grad()(lambda: self.module(batch))
+
+        def run() -> Any:
+            with torch.no_grad():
+                return self.module(batch)
+
+        return run
 
     def label(self, image: UInt8) -> UInt8:
         """Label (H, W, 3) uint8."""

@@ -46,7 +46,8 @@ class Runner:
     def take_turn(self, task: str) -> None:
         """Time a task once more."""
         self.seconds[task] += self.ask(task)
-        if self.spec.engine == "torch" or not self.spec.is_other:  # making a graph takes more
+        # Not of a process that makes its own graph, which takes more memory than running it.
+        if self.spec.engine == "torch" or not self.spec.is_other:
             self.peak["files" if task == "files" else "labels"] = self.ask("memory")
 
     def ask(self, request: str) -> Any:
@@ -115,6 +116,7 @@ def _answer(spec: Spec, paths: Sequence[Path], request: str) -> Any:
         with TemporaryDirectory() as folder:
             target = Path(folder)
             candidate.label_files(paths[:2], target)
+            # timeit stops garbage collection, which a user's program has.
             seconds = timeit.timeit(
                 lambda: candidate.label_files(paths, target), gc.enable, number=1
             )

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from sgcp.core.archives import DAMAGED
+from sgcp.core.archives import DAMAGED as BROKEN_ZIP
 from sgcp.core.findings import Finding, Report
 from sgcp.core.parallel import map_parallel
 from sgcp.datasets.classes import SemanticClass
@@ -95,6 +95,7 @@ def match_files(
 
 
 def _is_system_file(entry: Entry) -> bool:
+    """Return whether a file manager left a file, which is not named as a prediction."""
     return (
         entry.base.lower() in SYSTEM_FILES
         or entry.base.startswith("._")
@@ -125,7 +126,7 @@ def judge_entry(
     entry, size = task
     try:
         content = container.read(entry)
-    except (*DAMAGED, OSError) as error:
+    except (*BROKEN_ZIP, OSError) as error:
         return Judgement((Finding(rules.DAMAGED, entry.name, str(error)),))
     return judge_image(entry.name, content, size, train_ids)
 
@@ -133,6 +134,10 @@ def judge_entry(
 def _find_equal(names: Sequence[str], judgements: Sequence[Judgement]) -> list[Finding]:
     """Name every file that contains the same pixels as an earlier one."""
     first: dict[bytes, str] = {}
-    read = ((name, one.digest) for name, one in zip(names, judgements, strict=True) if one.digest)
-    pairs = ((name, first.setdefault(digest, name)) for name, digest in read)
-    return [Finding(rules.SAME, name, f"as {other}") for name, other in pairs if other != name]
+    findings = []
+    for name, judgement in zip(names, judgements, strict=True):
+        if judgement.digest in first:
+            findings.append(Finding(rules.SAME, name, f"as {first[judgement.digest]}"))
+        elif judgement.digest:
+            first[judgement.digest] = name
+    return findings

@@ -11,7 +11,8 @@ from PIL import Image, UnidentifiedImageError
 
 from sgcp.core.findings import Finding, Kind
 from sgcp.datasets.label_files import TRAIN_IDS, Meaning, ids_coincide, read_meaning
-from sgcp.media.images import DAMAGED, PNG_HEADER, PNG_SIGNATURE, png_text
+from sgcp.media.images import DAMAGED as IMAGE_DAMAGED
+from sgcp.media.images import PNG_HEADER, PNG_SIGNATURE, png_text
 from sgcp.submission import rules
 
 MAX_PIXELS = 2**25  # sixteen test images of Cityscapes: larger ones are not unpacked
@@ -62,7 +63,7 @@ def judge_image(
         mode, pixels, meaning, digest = _count_values(content)
     except UnidentifiedImageError:  # its own words name an object in memory
         return Judgement((*findings, Finding(rules.DAMAGED, name, "header")), digest)
-    except DAMAGED as error:
+    except IMAGE_DAMAGED as error:
         return Judgement((*findings, Finding(rules.DAMAGED, name, str(error))), digest)
     if mode != "L":
         findings.append(Finding(MODES.get(mode, rules.COLOUR), name, f"mode {mode}, expected L"))

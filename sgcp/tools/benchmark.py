@@ -188,7 +188,10 @@ def to_json(runner: Runner, threads: int) -> dict[str, Any]:
             "runs": len(seconds),
         }
     return {
-        **{key: getattr(spec, key) for key in ("network", "engine", "precision", "device")},
+        "network": spec.network,
+        "engine": spec.engine,
+        "precision": spec.precision,
+        "device": spec.device,
         "threads": threads,
         "tasks": tasks,
         "peak_mib": {task: round(peak / 2**20) for task, peak in runner.peak.items()},
@@ -207,7 +210,8 @@ def print_table(content: dict[str, Any]) -> None:
     )  # fmt: skip
     for heading in (*TASKS, "MiB", "differ"):
         table.add_column(heading, justify="right", no_wrap=True)
-    reference = {row["network"]: row["tasks"] for row in content["rows"]}.get(REFERENCE)
+    rows = content["rows"]
+    reference = next((row["tasks"] for row in rows if row["network"] == REFERENCE), None)
     for row in content["rows"]:
         cells = []
         for task in TASKS:

@@ -47,7 +47,9 @@ class Reference:
 def check_submission(
     path: Path, images: Path | None, project: Path | None, dataset: str | None
 ) -> dict[str, Any]:
-    """Check a zip or a folder; show and return every finding.
+    """Check a zip or a folder; show and return every finding, for JSON.
+
+    ``passed`` in it: nothing but warnings was found.
 
     Args:
         images: folder of the test images to compare with.

@@ -249,10 +249,10 @@ def _label_images(jobs: Sequence[Job], paint: Paint, segmenter: Segmenter, log: 
 
 
 def _label_video(job: Job, paint: Paint, labeller: Labeller, log: Log) -> None:
-    from sgcp.media.video import transform_video
+    from sgcp.media.video import InOrder, transform_video
 
     smooth = labeller.options.smooth
-    smoothed = (labeller.predict, Smoother(smooth)) if smooth else None
+    smoothed = InOrder(labeller.predict, Smoother(smooth)) if smooth else None
     with progress_bar() as bar:
         task = bar.add_task(printable(display_name(job.source.name)), total=None)
         try:

@@ -75,17 +75,22 @@ class SegmentOptions:
 
     def paths(self, stem: Path, video: bool) -> dict[str, Path]:
         """Return the files of one image or video, by kind."""
-        wanted = {**vars(self), "labels": not video if self.labels is None else self.labels}
+        kinds = {
+            "labels": not video if self.labels is None else self.labels,
+            "colors": self.colors,
+            "overlay": self.overlay,
+            "confidence": self.confidence,
+        }
         return {
-            kind: stem.with_name(f"{stem.name}_{kind}{suffix if video else '.png'}")
-            for kind, suffix in VIDEO_SUFFIXES.items()
-            if wanted[kind]
+            kind: stem.with_name(f"{stem.name}_{kind}{VIDEO_SUFFIXES[kind] if video else '.png'}")
+            for kind, wanted in kinds.items()
+            if wanted
         }
 
 
 @dataclass(frozen=True)
 class Labeller:
-    """Label images, with confidence if the outputs need it; refuse a model without scores then."""
+    """Label images; refuse a model without scores where confidence or smoothing needs them."""
 
     segmenter: Segmenter
     options: SegmentOptions
@@ -106,7 +111,10 @@ class Labeller:
         return self.segmenter.predict(image, self.options.input_size, self.options.inference)
 
     def label(self, image: UInt8, prediction: Prediction | None = None) -> Painted:
-        """Return ``labels`` of (H, W, 3) uint8, and ``confidence``; None: predict it here."""
+        """Return ``labels`` of (H, W, 3) uint8, and ``confidence`` where it is asked for.
+
+        Without a ``prediction`` of the image, it is made.
+        """
         if prediction is None:
             if not self._unsure:
                 size, inference = self.options.input_size, self.options.inference

@@ -52,7 +52,8 @@ def fit(
 ) -> Progress:
     """Train from where the checkpoints stand, or from the beginning; return the finished run.
 
-    ``run.learnt`` then holds the weights of the last epoch. ``after_epoch`` is called after each epoch; if it raises an SgcpError, no checkpoint stays.
+    ``run.learnt`` then holds the weights of the last epoch. ``after_epoch`` is called after each
+    epoch; if it raises an SgcpError, no checkpoint stays.
     """
     progress = checkpoints.restore()
     note_time(run, progress)

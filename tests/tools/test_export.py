@@ -169,6 +169,15 @@ def test_bad_input_is_one_message(model, arguments, message):
     assert not list(model.root.glob("out*"))
 
 
+@pytest.mark.parametrize("images", [(), ("--calibrate", "photos")])
+def test_int8_does_not_hide_a_wrong_recipe(model, images):
+    (model.root / "photos").mkdir()
+    Image.fromarray(random_image(32, 48)).save(model.root / "photos/one.png")
+    model.set(recipe="none")
+    message = model.fails("export", "model.safetensors", "out.xml", "--int8", *images)
+    assert message.startswith("error: recipe: camvid has no 'none'")
+
+
 @pytest.fixture
 def shortened(project):
     """A model whose images are resized to a short side of 48 first."""

@@ -29,10 +29,12 @@ class Port(NamedTuple):
 
     def fits(self, wanted: Port) -> bool:
         """Tell whether it is of this type and rank, and has these sides or leaves them open."""
-        found, expected = self.shape or (), wanted.shape or ()
-        pairs = zip(found, expected, strict=False)
-        equal = all(None in pair or pair[0] == pair[1] for pair in pairs)
-        return equal and (self.type, len(found)) == (wanted.type, len(expected))
+        if self.type != wanted.type or self.shape is None or wanted.shape is None:
+            return False
+        return len(self.shape) == len(wanted.shape) and all(
+            None in sides or sides[0] == sides[1]
+            for sides in zip(self.shape, wanted.shape, strict=True)
+        )
 
     def __str__(self) -> str:
         sides = ["?" if side is None else str(side) for side in self.shape or ()]

@@ -42,7 +42,7 @@ class TorchEngine(Engine):
         """Return the scores (K, h, w) of (H, W, 3) uint8."""
         return self._infer(image).float().numpy()
 
-    def _infer(self, image: UInt8, labels: bool = False) -> Tensor:
+    def _infer(self, image: UInt8, labels: bool = False) -> Tensor:  # labels: of CudaEngine alone
         return self.graph(_batch(image))[0]
 
 
