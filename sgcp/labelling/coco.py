@@ -15,9 +15,9 @@ NAME = "COCO JSON"
 KEYS = (b'"images"', b'"annotations"', b'"categories"')
 
 
-def find(folder: Path) -> list[Path]:
-    """Return the files of this form below a folder."""
-    return [path for path in sorted(folder.rglob("*.json")) if _is_ours(path)]
+def find(folder: Path, files: list[Path]) -> list[Path]:
+    """Return the files of this form."""
+    return [path for path in files if path.suffix == ".json" and _is_ours(path)]
 
 
 def _is_ours(path: Path) -> bool:

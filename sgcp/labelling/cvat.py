@@ -13,7 +13,7 @@ from sgcp.labelling import objects
 
 NAME = "CVAT for images 1.1"
 NO_AREA = ("polyline", "points", "cuboid", "skeleton", "tag")
-find = objects.files_like("*.xml", b".*<annotations>", 2**12)
+find = objects.files_like(".xml", b".*<annotations>", 2**12)
 
 
 def read(folder: Path, files: list[Path]) -> objects.Export:

@@ -18,7 +18,7 @@ NAME = "Label Studio JSON"
 IMAGE = re.compile(r"\.(?:png|jpe?g|bmp|tiff?|webp)\b", re.IGNORECASE)
 LABELS = re.compile(r"(polygon|brush|rectangle|ellipse|keypoint)labels\Z")
 UPLOADED = re.compile(r"\A[0-9a-f]{8}-")  # what the tool puts before the name of an upload
-find = objects.files_like("*.json", rb'\s*\[.*(?:"annotations"|"original_width"|labels)', 2**20)
+find = objects.files_like(".json", rb'\s*\[.*(?:"annotations"|"original_width"|labels)', 2**20)
 
 
 def read(folder: Path, files: list[Path]) -> objects.Export:

@@ -14,7 +14,7 @@ from sgcp.core.errors import SgcpError
 from sgcp.labelling import objects
 
 NAME = "labelme JSON"
-find = objects.files_like("*.json", b'(?=.*"shapes").*"(?:imagePath|flags)"', 2**16)
+find = objects.files_like(".json", b'(?=.*"shapes").*"(?:imagePath|flags)"', 2**16)
 
 
 def read(folder: Path, files: list[Path]) -> objects.Export:

@@ -81,24 +81,23 @@ class Form(Protocol):
     def NAME(self) -> str:  # noqa: N802
         """What it is called in messages."""
 
-    def find(self, folder: Path, /) -> list[Path]:
-        """Return the files of this form below a folder; none: it is no such export."""
+    def find(self, folder: Path, files: list[Path], /) -> list[Path]:
+        """Return those of this form of all files below a folder; none: it is no such export."""
 
     def read(self, folder: Path, files: list[Path]) -> Export:
         """Read an export; SgcpError: it is damaged, or images are missing."""
 
 
-def files_like(pattern: str, sign: bytes, size: int) -> Callable[[Path], list[Path]]:
+def files_like(suffix: str, sign: bytes, size: int) -> Callable[[Path, list[Path]], list[Path]]:
     """Return a form's ``find``: files whose first ``size`` bytes match a regular expression."""
     form = re.compile(sign, re.DOTALL)
 
-    def find(folder: Path) -> list[Path]:
-        found = []
-        for path in sorted(folder.rglob(pattern)):
-            with path.open("rb") as file:
-                if form.match(file.read(size)):
-                    found.append(path)
-        return found
+    def is_like(path: Path) -> bool:
+        with path.open("rb") as file:
+            return form.match(file.read(size)) is not None
+
+    def find(folder: Path, files: list[Path]) -> list[Path]:
+        return [path for path in files if path.suffix == suffix and is_like(path)]
 
     return find
 

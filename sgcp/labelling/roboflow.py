@@ -13,9 +13,9 @@ NAME = "Roboflow Semantic Segmentation Masks"
 LIST, ENDING = "_classes.csv", "_mask.png"
 
 
-def find(folder: Path) -> list[Path]:
-    """Return the lists of classes below a folder."""
-    return sorted(folder.rglob(LIST))
+def find(folder: Path, files: list[Path]) -> list[Path]:
+    """Return the lists of classes."""
+    return [path for path in files if path.name == LIST]
 
 
 def read(folder: Path, files: list[Path]) -> objects.Export:

@@ -37,9 +37,9 @@ class StreetDataset:
     """Class of each value, or how to read them from the folder that ``root`` names."""
     colored: bool = False
 
-    def find(self, folder: Path) -> list[Path]:
+    def find(self, folder: Path, files: list[Path]) -> list[Path]:
         """Return the images that have a label map."""
-        return [image for image, _, _ in self._pairs(folder, sorted(folder.rglob("*")))]
+        return [image for image, _, _ in self._pairs(folder, files)]
 
     def read(self, folder: Path, files: list[Path]) -> Export:
         """Read the dataset; images without a label map are left out."""

@@ -11,6 +11,7 @@ from sgcp.labelling import objects
 
 NAME = 'VOC or CVAT "Segmentation mask 1.1"'
 MASKS, LIST = "SegmentationClass", "labelmap.txt"
+PAINTED = {MASKS, "SegmentationObject"}  # folders without images
 VOC = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
     "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
@@ -18,9 +19,10 @@ VOC = (
 )  # fmt: skip
 
 
-def find(folder: Path) -> list[Path]:
-    """Return the folders of label maps below a folder."""
-    return [path for path in sorted(folder.rglob(MASKS)) if path.is_dir()]
+def find(folder: Path, files: list[Path]) -> list[Path]:
+    """Return the folders of label maps."""
+    above = {parent for path in files for parent in path.relative_to(folder).parents}
+    return sorted(folder / parent for parent in above if parent.name == MASKS)
 
 
 def read(folder: Path, files: list[Path]) -> objects.Export:
@@ -38,7 +40,7 @@ def read(folder: Path, files: list[Path]) -> objects.Export:
         }
         images = objects.Images(root)
         for found in images.by_name.values():
-            found[:] = [path for path in found if not {MASKS, "SegmentationObject"} & {*path.parts}]
+            found[:] = [path for path in found if not PAINTED & {*path.relative_to(root).parts}]
         by_name = {objects.same_name(path): path for path in images}
         for path in sorted(masks.rglob("*.png")):
             image = by_name.get(objects.same_name(path))

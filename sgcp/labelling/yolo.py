@@ -14,11 +14,12 @@ NAME = "YOLO segmentation"
 BOX = 5  # numbers of a line that has no outline
 
 
-def find(folder: Path) -> list[Path]:
-    """Return the list of classes below a folder, if there is one beside text files."""
-    if not any("labels" in path.parts for path in folder.rglob("*.txt")):
+def find(folder: Path, files: list[Path]) -> list[Path]:
+    """Return the list of classes, if there is one beside text files."""
+    texts = (path.relative_to(folder) for path in files if path.suffix == ".txt")
+    if not any("labels" in path.parts for path in texts):
         return []
-    lists = [*sorted(folder.rglob("*.yaml")), *sorted(folder.rglob("*.yml"))]
+    lists = [path for suffix in (".yaml", ".yml") for path in files if path.suffix == suffix]
     return [path for path in lists if "names" in path.read_text("utf-8", "replace")][:1]
 
 

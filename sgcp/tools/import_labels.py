@@ -145,7 +145,8 @@ def _recognise(source: Path, form: str | None) -> tuple[str, list[Path]]:
         raise SgcpError(f"{source}: is no folder. Unpack the export, and name its folder")
     if form is not None and form not in FORMATS:
         raise SgcpError(f"--format: '{form}' is none of {', '.join(FORMATS)}")
-    found = {key: FORMATS[key].find(source) for key in ([form] if form else FORMATS)}
+    below = [path for path in sorted(source.rglob("*")) if path.is_file()]
+    found = {key: FORMATS[key].find(source, below) for key in ([form] if form else FORMATS)}
     found = {key: files for key, files in found.items() if files}
     # Datasets come with annotations in COCO's and other forms beside their label maps.
     found = {key: files for key, files in found.items() if key in DATASETS} or found

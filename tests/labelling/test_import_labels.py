@@ -87,6 +87,14 @@ def test_every_form_gives_the_label_map_that_was_drawn(desk, tmp_path, form):
         assert f"left out, as they cover no area: 1 {left_out}" in text
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_folders_above_an_export_mean_nothing(desk, tmp_path, form):
+    above = tmp_path / "labels/SegmentationClass/val"
+    above.mkdir(parents=True)
+    _, path, _, _ = imported(desk, export(tmp_path, form).rename(above / "export"))
+    assert path.parts[:2] == ("labels", FORMS[form][1])
+
+
 def test_what_nothing_covers_can_be_a_class(desk, tmp_path):
     _, _, label, names = imported(desk, export(tmp_path, "coco"), "--unlabelled", "background")
     assert names == ["road", "car", "background"]
