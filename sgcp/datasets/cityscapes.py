@@ -207,13 +207,15 @@ LAYOUTS = (
      "Its images are named after those of Cityscapes: link one of each to "
      "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png"),
     ("ACDC or Dark Zurich", r"rgb_anon/.+_rgb_anon\.png",
-     "It has label maps, not polygons: prepare it as a dataset of your own, with rgb_anon as "
-     "images and the PNGs that end in _gt_labelIds as labels (docs/custom-dataset.md)"),
+     "It has label maps, not polygons: `sgcp import-labels` makes a dataset of your own of it "
+     "(docs/custom-dataset.md)"),
     ("Cityscapes' coarse annotations", r"gtCoarse/.+_gtCoarse_polygons\.json",
-     "Get the fine ones too: gtFine_trainvaltest.zip"),
+     "Get the fine ones too, gtFine_trainvaltest.zip; or make a dataset of your own of these with "
+     "`sgcp import-labels` (docs/custom-dataset.md)"),
     ("Cityscapes' label maps without their polygons",
      r"gtFine/.+_gtFine_(?:labelTrainIds|labelIds|instanceIds|color)\.png",
-     "Label maps are drawn from the polygons, which gtFine_trainvaltest.zip has too"),
+     "Label maps are drawn from the polygons, which gtFine_trainvaltest.zip has too; or make a "
+     "dataset of your own of them with `sgcp import-labels` (docs/custom-dataset.md)"),
     ("images in another format", r"leftImg8bit/.+\.(?:jpe?g|webp|bmp|tiff?)",
      "Images are PNG files: convert them, and keep their names "
      "(`mogrify -format png leftImg8bit/*/*/*.jpg`)"),

@@ -125,9 +125,10 @@ def _read(
             f"--map: {class_map} for {source}: does not list {shorten(unknown)}. Add the rows"
         )
     if without_empty:
-        empty = [one for one in export.images if not one.shapes and one.painted is None]
-        export.images = [one for one in export.images if one.shapes or one.painted]
-        export.left_out["images without objects"] += len(empty)
+        kept = [one for one in export.images if one.shapes or one.painted]
+        if empty := len(export.images) - len(kept):
+            warn(f"note: {empty:,} images without objects are left out; --unlabelled keeps them")
+        export.images = kept
     if left_out := [f"{count:,} {kind}" for kind, count in export.left_out.items() if count]:
         warn(f"note: left out, as they cover no area: {printable(shorten(left_out))}")
     return export.images, {theirs: ours for theirs, ours in names.items() if theirs in classes}
@@ -177,15 +178,19 @@ def _classes(given: Iterable[str], unlabelled: str | None) -> tuple[list[str], s
 def _splits(images: Sequence[LabelledImage], val: float) -> list[str]:
     if not images:
         raise SgcpError("the export has no images")
-    given = [image.split for image in images]
-    if any(given):
-        if missing := [image.image for image in images if not image.split]:
-            raise SgcpError(f"in none of the splits: {shorten(missing, 2)}. Export all with splits")
-        return [split or "" for split in given]
-    order = sorted(range(len(images)), key=lambda index: images[index].image.as_posix())
-    held = set(order[len(order) - round(val * len(order)) :])
-    say(f"no splits in the export: the last {len(held)} images by name become val")
-    return ["val" if index in held else "train" for index in range(len(images))]
+    missing = [image.image for image in images if not image.split]
+    if 0 < len(missing) < len(images):
+        raise SgcpError(f"in none of the splits: {shorten(missing, 2)}. Export all with splits")
+    splits = [image.split or "train" for image in images]
+    if "val" not in splits:
+        train = (index for index, split in enumerate(splits) if split == "train")
+        order = sorted(train, key=lambda index: images[index].image.as_posix())
+        held = order[len(order) - round(val * len(order)) :]
+        for index in held:
+            splits[index] = "val"
+        kind = "splits" if missing else "val"
+        say(f"no {kind} in the export: the last {len(held)} images by name become val")
+    return splits
 
 
 def _target(labelled: LabelledImage, split: str, source: Path, above: str) -> Path:

@@ -109,7 +109,8 @@ def test_images_without_objects_are_left_out_unless_that_means_a_class(desk, tmp
     more = f'<image id="1" name="empty.png" width="{WIDTH}" height="{HEIGHT}"></image>'
     path.write_text(path.read_text().replace("</annotations>", f"{more}</annotations>"))
     text = desk.ok("import-labels", folder, "--out", "mine", "--val", "0")
-    assert "1 images without objects" in text
+    assert "1 images without objects are left out" in text
+    assert "cover no area: 1 polyline\n" in text
     assert [path.name for path in (desk.root / "mine/labels").rglob("*.png")] == ["street.png"]
     desk.ok("import-labels", folder, "--out", "mine", "--val", "0", "--unlabelled", "rest")
     assert (read_label(desk.root / "mine/labels/train/empty.png") == 2).all()
@@ -142,17 +143,19 @@ def test_the_result_is_a_dataset_that_the_stages_take(desk, tmp_path):
     assert "1 train, 1 val" in streets.ok("prepare", "custom")
 
 
-def test_without_splits_the_last_images_by_name_become_val(desk, tmp_path):
+@pytest.mark.parametrize("drive", ["drive", "train"])
+def test_without_val_the_last_images_by_name_become_it(desk, tmp_path, drive):
     folder = tmp_path / "export"
     text = (EXPORTS / "labelme/street.json").read_text()
     for number in range(10):
-        write_png(folder / f"drive/s{number}.png", np.full((HEIGHT, WIDTH, 3), number, np.uint8))
-        (folder / f"drive/s{number}.json").write_text(text.replace("street.png", f"s{number}.png"))
-    assert "the last 2 images by name become val" in desk.ok(
-        "import-labels", folder, "--out", "mine")  # fmt: skip
-    found = sorted((desk.root / "mine/images/val").rglob("*.png"))
-    assert [path.relative_to(desk.root / "mine/images/val").as_posix() for path in found] == [
-        "drive/s8.png", "drive/s9.png"]  # fmt: skip
+        write_png(folder / f"{drive}/s{number}.png", np.full((HEIGHT, WIDTH, 3), number, np.uint8))
+        (folder / f"{drive}/s{number}.json").write_text(
+            text.replace("street.png", f"s{number}.png")
+        )
+    said = desk.ok("import-labels", folder, "--out", "mine")
+    assert "the last 2 images by name become val" in said
+    found = sorted(path.name for path in (desk.root / "mine/images/val").rglob("*.png"))
+    assert found == ["s8.png", "s9.png"]
 
 
 def test_a_photo_that_viewers_turn_is_turned_like_its_labels(desk, tmp_path):
