@@ -117,7 +117,7 @@ def export(
 @command("sgcp bundle camvid")
 def bundle(
     dataset: options.Dataset = None,
-    recipe: Annotated[str, options.recipe_option(help="Recipe of params.yaml.")] = "strong",
+    recipe: Annotated[str, options.recipe_option(help="Recipe of params.yaml.")] = "robust",
     quiet: options.Quiet = False,
 ) -> None:
     """Train the weights that the package ships: a recipe on train and val, from a commit."""
