@@ -146,7 +146,8 @@ def project_files(folder: Path, proposal: Proposal | None) -> dict[str, str]:
     files = {path.relative_to(root).as_posix(): _text(path) for path in paths if path.is_file()}
     if not _in_git(folder):
         files[".dvc/config"] = files[".dvc/config"].replace("[core]", "[core]\n    no_scm = True")
-    code = [f"{name}: {digest}" for name, digest in stage_code(root).items()]
+    # In quotes: YAML reads 12140e5222214047 as a number.
+    code = [f'{name}: "{digest}"' for name, digest in stage_code(root).items()]
     params, dataset = _text(root / PARAMS), "sample"
     if proposal is not None:
         params, dataset = proposal.change(params, folder), "custom"

@@ -13,7 +13,7 @@ from videos import frames_of, labels_of, make_video
 import sgcp
 from sgcp.inference.prediction import Prediction
 from sgcp.inference.smoothing import Smoother
-from sgcp.media.video import transform_video
+from sgcp.media.video import InOrder, transform_video
 
 
 def scores(value):
@@ -70,7 +70,9 @@ def test_frames_that_are_predicted_at_once_are_averaged_in_order(tmp_path):
     def paint(frame, found):
         return {"labels": np.full(frame.shape[:2], found, np.uint8)}
 
-    transform_video(video, {"labels": tmp_path / "b.mkv"}, paint, 4, in_order=(predict, follow))
+    transform_video(
+        video, {"labels": tmp_path / "b.mkv"}, paint, 4, in_order=InOrder(predict, follow)
+    )
     assert order == sorted(order)
     assert [labels[0, 0] for labels in labels_of(tmp_path / "b.mkv")] == order
     assert len(set(order)) == 12

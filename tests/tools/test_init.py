@@ -180,11 +180,20 @@ def test_upgrade_is_noticed_until_init_runs_again(desk):
     comments = [line for line in text.splitlines() if line.startswith("#")]
     assert len(comments) == 2
     assert all(line.endswith("sgcp.") for line in comments)
-    code.write_text(re.sub("download: .*", "download: 0123456789abcdef", text))
+    code.write_text(re.sub("download: .*", 'download: "0123456789abcdef"', text))
     message = desk.fails("download", "sample")
     assert "Run `sgcp init`" in message
     assert "code.yaml: updated" in desk.ok("init")
     assert code.read_text() == text
+    desk.ok("download", "sample")
+
+
+def test_a_digest_of_code_that_yaml_takes_for_a_number_stays_text(desk, monkeypatch):
+    digests = dict.fromkeys(tool.stage_code(ROOT), "12140e5222214047") | {"report": "1" * 16}
+    monkeypatch.setattr(tool, "stage_code", lambda root: digests)
+    desk.ok("init")
+    set_params(desk.root / "params.yaml", TINY)
+    assert yaml(desk.root / "pipeline/code.yaml") == digests
     desk.ok("download", "sample")
 
 
