@@ -96,7 +96,7 @@ def needs(world: World, words: list[str], request: pytest.FixtureRequest) -> Non
     if words[1:2] == ["bundle"]:
         request.getfixturevalue("bundled_elsewhere")
     if words[1:3] in (["bundle", "camvid"], ["report", "camvid"]):  # the model's own scores
-        world.project.ok("train", "camvid", "--recipe", "strong")
+        world.project.ok("train", "camvid", "--recipe", "robust")
         world.project.ok("validate", "camvid")
     if "street.onnx" in words and words[1] != "export":
         world.project.ok("export", "data/models/sample", "street.onnx")

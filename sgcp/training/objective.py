@@ -33,13 +33,20 @@ SAMPLED = 8  # an extra loss by every eighth: Lovász-Softmax, which sorts, take
 
 
 class Objective:
-    """The loss of a step, as the settings ask; an unknown extra loss is refused.
+    """The loss of a step, as the settings ask.
 
-    ``class_weights``: (K,), of each class in the cross-entropy; None: pixels weigh the same.
+    Args:
+        class_weights: (K,), of each class in the cross-entropy; None: pixels weigh the same.
+
+    Raises:
+        SgcpError: the settings name an unknown extra loss.
     """
 
     def __init__(self, settings: TrainSettings, class_weights: Tensor | None) -> None:
-        self.settings, self.class_weights = settings, class_weights
+        self.teacher_weight = settings.distill
+        self.temperature = settings.distill_temperature
+        self.class_weights, self.smoothing = class_weights, settings.label_smoothing
+        self.extra_weight, self.auxiliary_weight = settings.extra_loss_weight, settings.auxiliary
         self.extra: Callable[[Tensor, Tensor], Tensor] | None = None
         if settings.extra_loss is not None:
             self.extra = find_function(settings.extra_loss, LOSSES, "train.extra_loss")
@@ -50,29 +57,31 @@ class Objective:
         label: Tensor,
         teacher: Tensor | None = None,
     ) -> Tensor:
-        """Return the loss, a scalar, of logits (B, K, h, w) and those of auxiliary heads, if any.
+        """Return the loss, a scalar.
 
-        ``label``: (B, H, W) uint8 train ids; ``teacher``: its scores (B, K, h', w'), NaN where it
-        has none. The auxiliary heads learn them too.
+        Args:
+            output: logits (B, K, h, w), and those of the auxiliary heads where there are some.
+            label: (B, H, W) uint8 train ids.
+            teacher: scores of a teacher (B, K, h', w'), NaN where it has none. The auxiliary heads
+                learn them too.
         """
         logits, inner = output if isinstance(output, tuple) else (output, [])
         loss = self._pixel_loss(logits, label, teacher)
         if self.extra:
             extra = self.extra(*labelled(logits, thin_out(label, SAMPLED)))
-            loss = loss + self.settings.extra_loss_weight * extra
+            loss = loss + self.extra_weight * extra
         if inner:
             thin = thin_out(label, INNER)
             losses = [self._pixel_loss(scores, thin, teacher) for scores in inner]
-            loss = loss + self.settings.auxiliary * torch.stack(losses).mean()
+            loss = loss + self.auxiliary_weight * torch.stack(losses).mean()
         return loss
 
     def _pixel_loss(self, logits: Tensor, label: Tensor, teacher: Tensor | None) -> Tensor:
-        loss = segmentation_loss(logits, label, self.settings.label_smoothing, self.class_weights)
+        loss = segmentation_loss(logits, label, self.smoothing, self.class_weights)
         if teacher is None:
             return loss
-        temperature = self.settings.distill_temperature
-        apart = divergence(logits, teacher, temperature, self.class_weights)
-        return loss + self.settings.distill * apart
+        apart = divergence(logits, teacher, self.temperature, self.class_weights)
+        return loss + self.teacher_weight * apart
 
 
 class Supervised(nn.Module):
