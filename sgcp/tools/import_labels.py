@@ -188,8 +188,9 @@ def _splits(images: Sequence[LabelledImage], val: float) -> list[str]:
         held = order[len(order) - round(val * len(order)) :]
         for index in held:
             splits[index] = "val"
-        kind = "splits" if missing else "val"
-        say(f"no {kind} in the export: the last {len(held)} images by name become val")
+        if held:
+            kind = "splits" if missing else "val"
+            say(f"no {kind} in the export: the last {len(held)} images by name become val")
     return splits
 
 

@@ -74,6 +74,7 @@ def test_every_form_gives_the_label_map_that_was_drawn(desk, tmp_path, form):
     _, split, said, left_out = FORMS[form]
     text, path, label, names = imported(desk, export(tmp_path, form))
     assert said in text
+    assert "become val" not in text  # --val 0
     assert sorted(names) == ["car", "road"]
     wanted = scene()
     known = wanted != 255
