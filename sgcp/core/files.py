@@ -104,7 +104,12 @@ def read_yaml(path: Path) -> Any:
     ``1e-5`` is a number and keys cannot repeat. Raise FileNotFoundError, or ValueError for a file
     that is too long, not YAML, or has values that JSON does not have.
     """
-    return json.loads(_yaml_to_json(read_text(path, MAX_YAML)))
+    return parse_yaml(read_text(path, MAX_YAML))
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML as ``read_yaml``."""
+    return json.loads(_yaml_to_json(text))
 
 
 # Values that do not fit their tag (ruamel), or that JSON lacks: dates, sets, loops (json).

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 
 from sgcp.core.errors import SgcpError, printable, shorten
 from sgcp.core.files import parse_json, read_text
-from sgcp.datasets.classes import IGNORE, ClassTable
+from sgcp.datasets.classes import IGNORE, UNLISTED, ClassTable
 from sgcp.datasets.custom import name_of
-from sgcp.datasets.foreign_layouts import find_split
+from sgcp.datasets.foreign_layouts import find_split, is_hidden
 from sgcp.media.images import UInt8
 
 Mask = NDArray[np.bool_]
@@ -45,9 +46,12 @@ class Painted:
 
     path: Path
     names: Mapping[int, str]
-    """Class of each value, or of each ``color_code`` if it is painted in colours; values that are
-    missing have none."""
+    """Class of each value, or of each ``color_code`` if it is painted in colours."""
     colored: bool
+    void: Collection[int] = ()
+    """Values that mean no class."""
+    listed_in: str = ""
+    """What must name every other value; empty: those without a name are ignored."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +158,12 @@ def label_map(
     label = np.full(size, rest, np.uint8)
     if painted := labelled.painted:
         codes = range(2**24 if painted.colored else 256)  # an export may list others
-        table = tuple((code, ids[name]) for code, name in painted.names.items() if code in codes)
-        label = ClassTable((), table, painted.colored, IGNORE).read(painted.path)
+        named = [(code, ids[name]) for code, name in painted.names.items() if code in codes]
+        table = (*named, *((code, IGNORE) for code in painted.void))
+        unnamed = UNLISTED if painted.listed_in else IGNORE
+        label = ClassTable((), table, painted.colored, unnamed, painted.listed_in).read(
+            painted.path
+        )
         stated = label.shape
     if stated != size:
         raise SgcpError(
@@ -165,7 +173,7 @@ def label_map(
     for shape in labelled.shapes:
         try:
             label[shape.draw(*size)] = ids[shape.name]
-        except (ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise SgcpError(f"{shape.where}: {error}") from None
     return label
 
@@ -176,6 +184,17 @@ def read_export_json(path: Path) -> Any:
         return parse_json(read_text(path, MAX_EXPORT))
     except (OSError, ValueError) as error:
         raise SgcpError(f"{path}: not valid JSON ({error}). Export it again") from None
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """Return the files below a folder in order, without what systems hide there (``._NAME``)."""
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return [path for path in paths if not is_hidden(path.relative_to(folder).as_posix())]
+
+
+def composed(name: str) -> str:
+    """Return a name in Unicode's composed form: disks and archives of macOS decompose it."""
+    return unicodedata.normalize("NFC", name)
 
 
 def split_of(path: Path | PurePosixPath, of_list: bool = False) -> str | None:
@@ -190,9 +209,9 @@ class Images:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.by_name: dict[str, list[Path]] = defaultdict(list)
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in ENDINGS and path.is_file():
-                self.by_name[path.name].append(path)
+        for path in visible_files(folder):
+            if path.suffix.lower() in ENDINGS:
+                self.by_name[composed(path.name)].append(path)
 
     def __iter__(self) -> Iterator[Path]:
         return (path for paths in self.by_name.values() for path in paths)
@@ -202,7 +221,7 @@ class Images:
 
         SgcpError: there is none, or several that it may be.
         """
-        wanted = PurePosixPath(reference.replace("\\", "/").partition("?")[0])
+        wanted = PurePosixPath(composed(reference).replace("\\", "/").partition("?")[0])
         exact, root = (beside.parent / wanted).resolve(), self.folder.resolve()
         if not wanted.is_absolute() and exact.is_file() and root in exact.parents:
             return self.folder / exact.relative_to(root)
@@ -223,7 +242,7 @@ class Images:
 
 
 def _shared_end(path: Path, wanted: PurePosixPath) -> int:
-    pairs = zip(reversed(path.parts), reversed(wanted.parts), strict=False)
+    pairs = zip(map(composed, reversed(path.parts)), reversed(wanted.parts), strict=False)
     return next((k for k, (a, b) in enumerate(pairs) if a != b), len(wanted.parts))
 
 

@@ -35,6 +35,6 @@ def read(folder: Path, files: list[Path]) -> objects.Export:
             if image is None:
                 raise SgcpError(f"{mask}: no image {stem} beside it")
             split = objects.split_of(mask.relative_to(folder))
-            painted = objects.Painted(mask, names, colored=False)
+            painted = objects.Painted(mask, names, colored=False, listed_in=LIST)
             export.images.append(objects.LabelledImage(image, split, painted=painted))
     return export

@@ -1,17 +1,21 @@
-"""Pascal VOC, and CVAT's "Segmentation mask 1.1": painted label maps and a list of colours."""
+"""Pascal VOC, CVAT's "Segmentation mask 1.1", labelme2voc: label maps and a list of classes."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import read_text
-from sgcp.datasets.classes import color_code
+from sgcp.datasets.classes import IGNORE, color_code
 from sgcp.labelling import objects
+from sgcp.media.images import read_mode
 
 NAME = 'VOC or CVAT "Segmentation mask 1.1"'
-MASKS, LIST = "SegmentationClass", "labelmap.txt"
-PAINTED = {MASKS, "SegmentationObject"}  # folders without images
+IMAGES, MASKS = "JPEGImages", "SegmentationClass"
+COLORS, WORDS = "labelmap.txt", "class_names.txt"  # lists of CVAT and of labelme2voc
+OWN = ("Annotations", "ImageSets")  # folders of VOC itself, which has no list
+PAINTED = (MASKS, "SegmentationObject")  # how the names of folders without images begin
 VOC = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
     "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
@@ -30,7 +34,7 @@ def read(folder: Path, files: list[Path]) -> objects.Export:
     export = objects.Export()
     for masks in files:
         root = masks.parent
-        names = _names(root / LIST)
+        names, source = _names(root)
         export.names += [name for name in names.values() if name not in export.names]
         splits = {
             name.strip(): split
@@ -38,38 +42,59 @@ def read(folder: Path, files: list[Path]) -> objects.Export:
             if (split := objects.split_of(Path(listed.name), of_list=True))  # not trainval.txt
             for name in read_text(listed, objects.MAX_EXPORT).splitlines()
         }
-        images = objects.Images(root)
-        for found in images.by_name.values():
-            found[:] = [path for path in found if not PAINTED & {*path.relative_to(root).parts}]
-        by_name = {objects.same_name(path): path for path in images}
-        for path in sorted(masks.rglob("*.png")):
-            image = by_name.get(objects.same_name(path))
-            if image is None:
+        images = objects.Images(root / IMAGES if (root / IMAGES).is_dir() else root)
+        files_of = defaultdict(set)  # names of images by what pairs them with a label map
+        for path in images:
+            if not any(part.startswith(PAINTED) for part in path.relative_to(root).parts):
+                files_of[objects.same_name(path)].add(path.name)
+        for path in objects.visible_files(masks):
+            if path.suffix != ".png":
+                continue
+            inside = path.relative_to(masks)
+            found = sorted(files_of[objects.same_name(path)])
+            if len(found) != 1:
+                problem = f"{found} are" if found else "no image is"
                 raise SgcpError(
-                    f"{path}: no image of this name below {root}. CVAT exports images if 'Save "
-                    "images' is on; or copy them into JPEGImages"
+                    f"{path}: {problem} of this name below {images.folder}, expected one. CVAT "
+                    f"exports images if 'Save images' is on; or copy them into {IMAGES}"
                 )
-            split = splits.get(path.relative_to(masks).with_suffix("").as_posix())
-            painted = objects.Painted(path, names, colored=True)
+            image = images.find(
+                (inside.parent / found[0]).as_posix(), images.folder / IMAGES, str(path)
+            )
+            split = splits.get(inside.with_suffix("").as_posix())
+            colored = read_mode(path) != "L"
+            known = names if colored else dict(enumerate(names.values()))
+            border = _voc_color(IGNORE) if colored else IGNORE
+            painted = objects.Painted(path, known, colored, {border} - known.keys(), source)
             export.images.append(objects.LabelledImage(image, split, painted=painted))
     return export
 
 
-def _names(path: Path) -> dict[int, str]:
-    """Return the class of each colour: rows ``name:red,green,blue:parts:actions``, or VOC's own."""
-    if not path.is_file():
-        return {_voc_color(index): name for index, name in enumerate(VOC)}
-    names = {}
-    for number, line in enumerate(read_text(path, objects.MAX_EXPORT).splitlines(), start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        try:
-            name, color, *_ = line.split(":")
-            red, green, blue = map(int, color.split(","))
-        except ValueError:
-            raise SgcpError(f"{path}: line {number}: expected name:red,green,blue::") from None
-        names[color_code(red, green, blue)] = name
-    return names
+def _names(root: Path) -> tuple[dict[int, str], str]:
+    """Return the class of each colour, in the order of their indices, and the list they are in."""
+    if (path := root / COLORS).is_file():
+        names = {}
+        for number, line in enumerate(read_text(path, objects.MAX_EXPORT).splitlines(), start=1):
+            if not line.strip() or line.startswith("#"):
+                continue
+            try:
+                name, color, *_ = line.split(":")
+                red, green, blue = map(int, color.split(","))
+            except ValueError:
+                raise SgcpError(f"{path}: line {number}: expected name:red,green,blue::") from None
+            names[color_code(red, green, blue)] = name
+        return names, COLORS
+    if (path := root / WORDS).is_file():
+        lines = read_text(path, objects.MAX_EXPORT).splitlines()
+        words, source = [line.strip() for line in lines if line.strip()], WORDS
+    elif any((root / name).is_dir() for name in OWN):
+        words, source = list(VOC), "Pascal VOC"
+    else:
+        raise SgcpError(
+            f"{root}: has no list of its classes. Write {COLORS} there, with a row "
+            "name:red,green,blue:: for each colour"
+        )
+    return {_voc_color(index): name for index, name in enumerate(words)}, source
 
 
 def _voc_color(index: int) -> int:

@@ -33,9 +33,9 @@ def read(folder: Path, files: list[Path]) -> objects.Export:
         export.names = [names[number] for number in range(len(names))]
     except (ValueError, KeyError, TypeError) as error:
         raise SgcpError(f"{files[0]}: no list `names` of classes ({error})") from None
-    for path in sorted(folder.rglob("*.txt")):
+    for path in objects.visible_files(folder):
         relative = PurePosixPath(path.relative_to(folder))
-        if "labels" not in relative.parts:
+        if path.suffix != ".txt" or "labels" not in relative.parts:
             continue
         image = _image_of(folder, relative)
         shapes = []
@@ -53,6 +53,13 @@ def read(folder: Path, files: list[Path]) -> objects.Export:
                 if line.strip():
                     raise SgcpError(f"{where}: {error}. Export it again") from None
         export.images.append(objects.LabelledImage(image, objects.split_of(relative), shapes))
+    known = {one.image: one.split for one in export.images}
+    splits = {path.parent: split for path, split in known.items()}  # of folders with text files
+    export.images += [  # an image without objects needs no text file
+        objects.LabelledImage(image, splits[image.parent])
+        for image in objects.Images(folder)
+        if image not in known and image.parent in splits
+    ]
     return export
 
 

@@ -207,6 +207,12 @@ def read_mode(path: Path) -> str:
         return image.mode
 
 
+def read_palette(path: Path) -> UInt8:
+    """Read the colours (N, 3) of the palette of an image, by index; none: it has no palette."""
+    with _opened(path) as image:
+        return np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+
+
 def photo_size(path: Path) -> tuple[int, int]:
     """Read (height, width) from a photograph's header, before any EXIF rotation.
 

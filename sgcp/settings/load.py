@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from sgcp.core.errors import SgcpError
-from sgcp.core.files import read_yaml
+from sgcp.core.files import parse_yaml, read_yaml
 from sgcp.settings import Params
 
 PARAMS_FILE = "params.yaml"
@@ -68,11 +66,14 @@ def read_changes(changes: Sequence[str], section: str) -> dict[str, Any]:
     for change in changes:
         key, equals, text = change.partition("=")
         try:
-            values[f"{section}.{key}"] = YAML(typ="safe", pure=True).load(text)
-        except YAMLError:
+            values[f"{section}.{key}"] = parse_yaml(text)
+        except ValueError:
             equals = ""
         if not (equals and key.isidentifier()):
-            raise SgcpError(f"--set {change}: expected KEY=VALUE, such as lr=0.003 or crop=[64,64]")
+            raise SgcpError(
+                f"--set {change}: expected KEY=VALUE, such as lr=0.003 or crop=[64,64]. Quote a "
+                "name that looks like a date"
+            )
     return values
 
 
@@ -80,6 +81,8 @@ def explain(error: ValidationError, path: Path) -> str:
     """Put pydantic's findings into words: one line a key, by its full name."""
     lines = []
     findings = error.errors(include_url=False)
+    lists = {one["loc"][:-1] for one in findings}  # of refused items count as too short
+    findings = [one for one in findings if one["type"] != "too_short" or one["loc"] not in lists]
     for finding in findings[:SHOWN]:
         name = ".".join(
             str(part)[:80]

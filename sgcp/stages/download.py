@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,14 +79,17 @@ def _get(
 ) -> None:
     """Fill ``layout.raw`` from the first of ``root``, ``archives`` and the web."""
     identity = {"dataset": layout.dataset, "edition": settings.edition}
-    archives = archives or [Path(name) for name in settings.archives]
+    archives = archives or [layout.named(name) for name in settings.archives]
     if root is None and not archives:
-        configured = getattr(settings, "root", None) or os.environ.get(source.root_variable)
-        root = Path(configured) if configured else None
+        if name := getattr(settings, "root", None):
+            root = layout.named(name)
+        elif name := os.environ.get(source.root_variable):
+            root = Path(name)
     if root is None and not archives and read_manifest(layout, identity):
         root, archives = recall_sources(layout)
     place = OnlyOnce(source.place)
     files: dict[Path, Path] = {}
+    fetched: list[Path] = []
     if root is None:
         origin = describe_archives(archives)
     else:
@@ -100,13 +104,17 @@ def _get(
         if root is not None:
             source.check_part(root, place.taken)
         else:
-            for archive in archives or fetch_archives(source, layout, settings.edition):
+            fetched = [] if archives else fetch_archives(source, layout, settings.edition)
+            for archive in archives or fetched:
                 _unpack(archive, folder, place, source)
         source.check(folder, place, settings.edition)
         write_json(folder / MANIFEST, identity | {"files": len(place.taken)})
         layout.snapshot.check()
     write_json(layout.origin, origin)
-    shutil.rmtree(layout.downloads, ignore_errors=True)
+    for path in fetched:  # and nothing else there: it may be the user's
+        path.unlink(missing_ok=True)
+    with suppress(OSError):
+        layout.downloads.rmdir()
     say(f"{layout.raw}: {len(place.taken)} files{describe_change(before, list_files(layout.raw))}")
 
 

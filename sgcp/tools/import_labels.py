@@ -8,7 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from sgcp.core.errors import SgcpError, printable, shorten
-from sgcp.core.files import building_folder, json_digest, write_bytes, write_text
+from sgcp.core.files import (
+    building_folder,
+    file_sha256,
+    fingerprint,
+    json_digest,
+    write_bytes,
+    write_text,
+)
 from sgcp.core.machine import usable_cores
 from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import answer, say, track, warn
@@ -19,9 +26,9 @@ from sgcp.datasets.custom_classes import CLASSES, IGNORED, MAX_CLASSES, format_c
 from sgcp.datasets.foreign_layouts import OTHER_SPLITS
 from sgcp.datasets.index import SPLITS
 from sgcp.labelling import coco, cvat, label_studio, labelme, roboflow, voc, yolo
-from sgcp.labelling.objects import Export, Form, LabelledImage, label_map
+from sgcp.labelling.objects import Export, Form, LabelledImage, label_map, visible_files
 from sgcp.labelling.street import DATASETS
-from sgcp.media.images import read_photo, read_size, write_png
+from sgcp.media.images import read_image, read_photo, write_png
 from sgcp.reporting.palettes import distinct
 
 FORMATS: dict[str, Form] = {
@@ -30,6 +37,7 @@ FORMATS: dict[str, Form] = {
 }  # fmt: skip
 NOT_NAMES = {*SPLITS, *OTHER_SPLITS, IMAGES, LABELS, "JPEGImages", "leftImg8bit", "train_extra",
              "rgb_anon", "image_2", "10k", "camera"}  # fmt: skip
+MARK = ".imported"  # in what was written: its state, so that nothing of anybody else is replaced
 # An image, where it goes below `images` and `labels`, and the number of each class.
 Task = tuple[LabelledImage, Path, dict[str, int]]
 
@@ -49,7 +57,7 @@ def import_labels(
     Args:
         sources: folders of exports, with their images. Of several, each becomes a folder of the
             dataset, and classes of the same name become one.
-        out: a new folder, or one that this wrote.
+        out: a new folder, or one that this wrote and nobody changed.
         forms: keys of ``FORMATS``: one for all sources or one for each; none: what a folder looks
             like.
         unlabelled: class of the pixels that no object covers; None: they are ignored.
@@ -68,8 +76,15 @@ def import_labels(
     for folder in (source.resolve() for source in sources):
         if inside.is_relative_to(folder) or folder.is_relative_to(inside):
             raise SgcpError(f"--out: {out} and the export contain each other. Choose a new folder")
-    if foreign := {path.name for path in out.glob("*")} - {IMAGES, LABELS, CLASSES}:
-        raise SgcpError(f"--out: {out} has other files ({shorten(foreign)}). Choose a new folder")
+    if any(out.glob("*")) and not _is_untouched(out):
+        raise SgcpError(
+            f"--out: {out} has files that import-labels did not write, or that changed since. "
+            "Choose a new folder"
+        )
+    if unlabelled and unlabelled.casefold() == IGNORED:
+        raise SgcpError(
+            f"--unlabelled: '{IGNORED}' is no class; without the option they are ignored"
+        )
     each: Sequence[str | None] = forms or [None]
     if len(each) == 1:  # for all
         each = [*each] * len(sources)
@@ -78,7 +93,10 @@ def import_labels(
         _read(source, form, class_map, unlabelled is None)
         for source, form, class_map in zip(sources, each, maps, strict=True)
     ]
-    if unlabelled and not any(image.shapes for images, _ in exports for image in images):
+    each_image = [image for images, _ in exports for image in images]
+    if not any(image.shapes or image.painted for image in each_image):
+        raise SgcpError("no image has an object with an area. Export polygons or masks")
+    if unlabelled and not any(image.shapes for image in each_image):
         raise SgcpError("--unlabelled: label maps have a value for each pixel. Leave it out")
     names, void = _classes([name for _, known in exports for name in known.values()], unlabelled)
     numbers = {name: number for number, name in enumerate(names)} | dict.fromkeys(void, IGNORE)
@@ -91,7 +109,9 @@ def import_labels(
         tasks += [(image, _target(image, split, source, above), ids) for image, split in pairs]
     targets = Counter(target for _, target, _ in tasks)
     if twice := [path for path, count in targets.items() if count > 1]:
-        raise SgcpError(f"{out}: several images become {shorten(twice, 2)}. Rename them")
+        raise SgcpError(
+            f"{out}: several images, or labels of one, become {shorten(twice, 2)}. Rename them"
+        )
     rest = numbers[unlabelled] if unlabelled else IGNORE
     key = json_digest([[str(source.resolve()) for source in sources], names,
                        sorted(map(str, targets))])  # fmt: skip
@@ -103,9 +123,26 @@ def import_labels(
         values = map(str, range(len(names)))
         rows = [*zip(names, values, colors, strict=True), (IGNORED, str(IGNORE), None)]
         write_text(folder / CLASSES, format_classes(rows))
+    write_text(out / MARK, _state(out))
     made = Counter(target.parts[0] for target in targets)
     counts = ", ".join(f"{made[split]} {split}" for split in SPLITS if split in made)
     answer(f"{out}: {counts}; classes {shorten(names, 8)}\nnext: sgcp init PROJECT --custom {out}")
+
+
+def _state(out: Path) -> str:
+    """Digest what was written to a folder: equal while the files are untouched."""
+    return json_digest([
+        *(fingerprint(out / name) for name in (IMAGES, LABELS)),
+        file_sha256(out / CLASSES),
+        sorted(path.name for path in out.iterdir() if path.name != MARK),
+    ])  # fmt: skip
+
+
+def _is_untouched(out: Path) -> bool:
+    try:
+        return (out / MARK).read_text("utf-8") == _state(out)
+    except OSError:
+        return False
 
 
 def _read(
@@ -146,7 +183,7 @@ def _recognise(source: Path, form: str | None) -> tuple[str, list[Path]]:
         raise SgcpError(f"{source}: is no folder. Unpack the export, and name its folder")
     if form is not None and form not in FORMATS:
         raise SgcpError(f"--format: '{form}' is none of {', '.join(FORMATS)}")
-    below = [path for path in sorted(source.rglob("*")) if path.is_file()]
+    below = visible_files(source)
     found = {key: FORMATS[key].find(source, below) for key in ([form] if form else FORMATS)}
     found = {key: files for key, files in found.items() if files}
     # Datasets come with annotations in COCO's and other forms beside their label maps.
@@ -176,8 +213,6 @@ def _classes(given: Iterable[str], unlabelled: str | None) -> tuple[list[str], s
 
 
 def _splits(images: Sequence[LabelledImage], val: float) -> list[str]:
-    if not images:
-        raise SgcpError("the export has no images")
     missing = [image.image for image in images if not image.split]
     if 0 < len(missing) < len(images):
         raise SgcpError(f"in none of the splits: {shorten(missing, 2)}. Export all with splits")
@@ -206,12 +241,12 @@ def _convert(task: Task, rest: int, folder: Path) -> None:
     try:
         if path.suffix.lower() not in ENDINGS:
             raise SgcpError("not read as it is")
-        size = read_size(path)
+        height, width, _ = read_image(path).shape
         place = folder / IMAGES / target.with_name(target.name + path.suffix.lower())
         write_bytes(place, path.read_bytes())
-    except SgcpError:  # rotated by its EXIF data, or of another format: as a viewer shows it
+    except SgcpError:  # rotated by EXIF data, with alpha, of another format: as a viewer shows it
         pixels = read_photo(path)
-        size = pixels.shape[0], pixels.shape[1]
+        height, width, _ = pixels.shape
         write_png(folder / IMAGES / target.with_name(f"{target.name}.png"), pixels)
-    label = label_map(labelled, size, ids, rest)
+    label = label_map(labelled, (height, width), ids, rest)
     write_png(folder / LABELS / target.with_name(f"{target.name}.png"), label)

@@ -153,6 +153,18 @@ def test_archive_is_remembered_and_unpacked_anew_when_it_changed(project, source
     assert "nothing to do" in project.ok(*again)
 
 
+@pytest.mark.parametrize("kind", ["root", "archive"])
+def test_what_a_user_put_beside_the_downloads_stays(project, source, kind):
+    downloads = project.root / "data/downloads/custom"
+    mine = Path(shutil.copytree(source, downloads / "mine"))
+    if kind == "archive":
+        mine = pack(mine, "mine")
+    before = sorted(downloads.rglob("*"))
+    project.ok("download", "custom", f"--{kind}", mine)
+    assert sorted(downloads.rglob("*")) == before
+    project.ok("prepare", "custom")
+
+
 def test_folder_of_params_is_read_and_without_one_a_copy_is_asked_for(project, source):
     assert "sgcp download custom --root DIR" in project.fails("download", "custom")
     project.set(custom__download__root=str(source))

@@ -12,7 +12,7 @@ from PIL import Image
 from sgcp.datasets.custom_classes import read_classes
 from sgcp.labelling.label_studio import decode_brush
 from sgcp.labelling.objects import place
-from sgcp.media.images import read_label, write_png
+from sgcp.media.images import read_image, read_label, write_png
 
 EXPORTS = Path(__file__).parent / "exports"
 HEIGHT, WIDTH = 40, 60
@@ -86,6 +86,89 @@ def test_every_form_gives_the_label_map_that_was_drawn(desk, tmp_path, form):
     assert ("left out" in text) == (left_out is not None)
     if left_out:
         assert f"left out, as they cover no area: 1 {left_out}" in text
+
+
+def gray(value):
+    return np.full((HEIGHT, WIDTH, 3), value, np.uint8)
+
+
+def test_label_maps_of_voc_pair_by_folder(desk, tmp_path):
+    """A CVAT task with sub-folders: the same names in each, and not every image labelled."""
+    folder = export(tmp_path, "cvat-masks")
+    (folder / "JPEGImages/street.png").unlink()
+    for day, value in (("day1", 1), ("day2", 2)):
+        write_png(folder / f"JPEGImages/{day}/street.png", gray(value))
+    mask = folder / "SegmentationClass/street.png"
+    (folder / "SegmentationClass/day1").mkdir()
+    mask.rename(folder / "SegmentationClass/day1/street.png")
+    imported(desk, folder)
+    assert [*(desk.root / "mine/images").rglob("*.png")] == [
+        desk.root / "mine/images/train/day1/street.png"
+    ]
+    assert read_image(desk.root / "mine/images/train/day1/street.png").max() == 1
+
+
+@pytest.mark.parametrize("mode", ["P", "L"])
+def test_labelme2voc_names_the_indices_and_paints_over_copies(desk, tmp_path, mode):
+    folder = tmp_path / "export"
+    write_png(folder / "JPEGImages/street.png", gray(1))
+    write_png(folder / "SegmentationClassVisualization/street.png", gray(2))
+    image = Image.fromarray(np.where(scene() == 255, 0, scene() + 1).astype(np.uint8))
+    if mode == "P":
+        image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, 9, 9, 9])
+    (folder / "SegmentationClass").mkdir()
+    image.save(folder / "SegmentationClass/street.png")
+    assert "has no list of its classes" in desk.fails("import-labels", folder, "--out", "mine")
+    (folder / "class_names.txt").write_text("_background_\nroad\ncar\n")
+    _, path, label, names = imported(desk, folder)
+    assert names == ["road", "car"]
+    np.testing.assert_array_equal(label, scene())
+    assert read_image(desk.root / "mine/images" / path.relative_to("labels")).max() == 1
+    image.putpixel((0, 0), 3)
+    image.save(folder / "SegmentationClass/street.png")
+    text = desk.fails("import-labels", folder, "--out", "mine", "--val", "0")
+    assert "(1 pixels), which class_names.txt does not list" in text
+
+
+def test_boxes_alone_are_no_labels(desk, tmp_path):
+    folder = export(tmp_path, "yolo")
+    (folder / "train/labels/street.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    for options in ((), ("--unlabelled", "background")):
+        text = desk.fails("import-labels", folder, "--out", "mine", *options)
+        assert "no image has an object with an area" in text
+
+
+def test_unlabelled_pixels_are_no_class_called_ignore(desk, tmp_path):
+    folder = export(tmp_path, "coco")
+    text = desk.fails("import-labels", folder, "--out", "mine", "--unlabelled", "Ignore")
+    assert "'ignore' is no class" in text
+
+
+def test_an_image_without_objects_needs_no_text_file(desk, tmp_path):
+    folder = export(tmp_path, "yolo")
+    write_png(folder / "train/images/empty.png", gray(0))
+    write_png(folder / "test/images/unknown.png", gray(0))  # of a split without labels
+    desk.ok("import-labels", folder, "--out", "mine", "--val", "0", "--unlabelled", "rest")
+    labels = sorted(path.name for path in (desk.root / "mine/labels").rglob("*.png"))
+    assert labels == ["empty.png", "street.png"]
+
+
+def test_what_macos_leaves_is_not_read(desk, tmp_path):
+    folder = export(tmp_path, "yolo")
+    image = folder / "train/images/street.png"
+    hidden = folder / "__MACOSX/train/labels/._street.txt"
+    hidden.parent.mkdir(parents=True)
+    hidden.write_bytes(b"\0\5\x16\7")
+    (image.parent / "._street.png").write_bytes(b"\0\5\x16\7")
+    imported(desk, folder)
+
+
+def test_decomposed_names_of_files_are_found(desk, tmp_path):
+    folder = export(tmp_path, "coco")
+    (folder / "street.png").rename(folder / "stra\u0308sse.png")
+    (path,) = folder.glob("*.json")
+    path.write_text(path.read_text().replace("street.png", "str\u00e4sse.png"))
+    imported(desk, folder)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -224,9 +307,23 @@ def test_a_folder_that_is_no_export_or_several_is_refused(desk, tmp_path):
     for other in (tmp_path, folder, folder / "mine"):
         text = desk.fails("import-labels", folder, "--out", other)
         assert "contain each other" in text
-    (desk.root / "mine/notes.txt").touch()
-    text = desk.fails("import-labels", folder, "--out", "mine", "--format", "labelme")
-    assert "has other files (notes.txt)" in text
+
+
+@pytest.mark.parametrize("change", ["label", "classes", "file", "own"])
+def test_a_folder_that_is_the_users_is_never_replaced(desk, tmp_path, change):
+    folder = export(tmp_path, "coco")
+    mine = desk.root / "mine"
+    if change == "own":  # as docs/custom-dataset.md has one made by hand
+        write_png(mine / "images/train/a.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    else:
+        imported(desk, folder)
+        imported(desk, folder)
+        (label,) = (mine / "labels").rglob("*.png")
+        path = {"label": label, "classes": mine / "classes.csv", "file": mine / "notes.txt"}[change]
+        path.write_bytes(path.read_bytes() + b" " if path.exists() else b"")
+    before = {path: path.read_bytes() for path in mine.rglob("*") if path.is_file()}
+    assert "did not write" in desk.fails("import-labels", folder, "--out", "mine", "--val", "0")
+    assert {path: path.read_bytes() for path in mine.rglob("*") if path.is_file()} == before
 
 
 def test_two_images_of_one_name_are_told_by_their_folders(desk, tmp_path):

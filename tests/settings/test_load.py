@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from sgcp.core.errors import SgcpError
 from sgcp.settings import Params, TrainSettings
-from sgcp.settings.load import load_params
+from sgcp.settings.load import load_params, read_changes
 
 
 @pytest.fixture
@@ -43,6 +43,7 @@ def test_settings_cannot_be_changed_after_loading(params_file):
         ("camvid.train.batch_size", True, "valid integer"),
         ("camvid.train.seed", 5_000_000_000, "less than or equal to 4294967295"),
         ("camvid.train.crop", [360], "too few values"),
+        ("camvid.train.crop", [360, 484], "should be a multiple of 8, got 484"),
         ("camvid.train.encoder", "resnet", "'sgcp' or 'mobilenet_v3_small'"),
         ("camvid.prepare.protocol", "both", "'strict' or 'grouped'"),
         ("cityscapes.download.root", 3, "valid string"),
@@ -64,13 +65,23 @@ def test_wrong_value_is_refused_by_full_name(params_file, key, value, right):
     assert right in text
 
 
+@pytest.mark.parametrize("change", ["holdout=2024-01-05", "lr", "=3", "a b=3", "crop=[1,"])
+def test_change_that_is_no_setting_is_one_message(change):
+    with pytest.raises(SgcpError, match="expected KEY=VALUE"):
+        read_changes([change], "camvid.train.quick")
+
+
+def test_a_list_of_wrong_items_is_not_called_empty(params_file):
+    set_params(params_file, {"datasets": ["sampel"]})
+    assert message(params_file).count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
         ({"scale": [2.0, 0.5]}, "scale: the range must rise"),
         ({"validate_split": None}, "keep: 'best' needs a split to choose by"),
         ({"init": "a", "encoder_weights": "b"}, "init: brings an encoder"),
-        ({"crop": [4, 4], "auxiliary": 1.0}, "crop: 8 at least"),
         ({"teacher": "a"}, "teacher: has no effect without distill"),
         ({"distill": 1.0}, "teacher: has no effect without distill"),
     ],
