@@ -72,7 +72,8 @@ def main() -> None:
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     rows = [line for line in csv.DictReader(lines) if line["name"] != options.name]
     text = io.StringIO()
-    writer = csv.DictWriter(text, row, lineterminator="\n")
+    names = dict.fromkeys(name for one in (*rows, row) for name in one)  # classes may differ
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows([*rows, row])
     write_text(file, text.getvalue())

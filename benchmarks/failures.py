@@ -141,8 +141,10 @@ def draw_errors(path: Path, maps: Maps, scorer: Scorer) -> None:
         painted = colorize(prediction, scorer.protocol.classes)
         gap = np.full((painted.shape[0], GAP, 3), 255, dtype=np.uint8)
         rows.append(np.hstack([painted, gap, error_map(label, prediction)]))
-        rows.append(np.full((GAP, rows[0].shape[1], 3), 255, dtype=np.uint8))
-    write_png(path, np.vstack(rows[:-1]))
+    widest = max(row.shape[1] for row in rows)
+    sheet = [np.pad(row, ((0, GAP), (0, widest - row.shape[1]), (0, 0)), constant_values=255)
+             for row in rows]  # fmt: skip
+    write_png(path, np.vstack(sheet)[:-GAP])
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Train a recipe without each drive in turn, score it on that drive, and print the mean.
 
-    python benchmarks/holdout.py camvid [-r strong] [--drives 0006R0 ...] [KEY=VALUE ...]
+    python benchmarks/holdout.py camvid [-r strong] [--drives 0006R0,0001TP] [KEY=VALUE ...]
 
 KEY is a key of the recipe (``epochs=60``). Each run is that of ``sgcp train camvid --holdout
 DRIVE``; results are in ``data/holdout/camvid/NAME`` and ``metrics/camvid/holdout/NAME``, by
@@ -41,14 +41,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("dataset")
     parser.add_argument("-r", "--recipe", default="strong")
-    parser.add_argument("--drives", nargs="+", help="default: every drive of train and val")
+    parser.add_argument("--drives", help="A,B; default: every drive of train and val")
     parser.add_argument("--name", help="folder of the results; default: the recipe's name")
     parser.add_argument("changes", nargs="*", metavar="KEY=VALUE")
     options = parser.parse_intermixed_args()
     _, _, layout = open_project(options.dataset)
-    items = read_dataset(layout.prepared).split("trainval")
+    known = sorted({item.drive for item in read_dataset(layout.prepared).split("trainval")})
+    drives = options.drives.split(",") if options.drives else known
+    if unknown := sorted({*drives} - {*known}):
+        raise SgcpError(f"--drives: {unknown} are none of {known}")
     results = {}
-    for drive in options.drives or sorted({item.drive for item in items}):
+    for drive in drives:
         changes = [*options.changes, *hold_out(drive)]
         params, section, layout = open_project(
             options.dataset, "train", "validate", recipe=options.recipe, changes=changes

@@ -130,6 +130,8 @@ def segment(
         inference=InferenceOptions(flip, tuple(scale or [1.0]), window), smooth=smooth,
     )  # fmt: skip
     stream = find_stream(paths)
+    if port and not live:
+        raise SgcpError("--port: is that of the page of --live. Leave it out, or add --live")
     if stream or live:
         from sgcp.tools.live import find_source, segment_live
 
@@ -138,9 +140,8 @@ def segment(
         result = segment_live(source, model, out, asked, force, device, max_seconds, page)
         options.write_result(json, result)
         return
-    for name, given in (("--max-seconds", max_seconds is not None), ("--port", bool(port))):
-        if given:
-            raise SgcpError(f"{name}: of cameras, streams and --live alone. Leave it out")
+    if max_seconds is not None:
+        raise SgcpError("--max-seconds: of cameras, streams and --live alone. Leave it out")
     summary = tool(list(map(Path, paths)), model, out, asked, force, device, json is not None)
     options.write_result(json, summary)
     if summary["left_out"]:

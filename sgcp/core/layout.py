@@ -35,6 +35,10 @@ class Layout:
     snapshot: Snapshot = field(default_factory=Snapshot, compare=False)
     """What the command depends on, as it was when the command began."""
 
+    def named(self, name: str) -> Path:
+        """Return the path that a setting of ``params.yaml`` means: it is relative to the root."""
+        return Path(name) if name.startswith("~") else self.root / name
+
     def _data(self, kind: str) -> Path:
         return self.root / "data" / kind / self.dataset
 

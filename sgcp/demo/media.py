@@ -23,6 +23,7 @@ from sgcp.media.formats import is_video
 from sgcp.media.images import UInt8, encode_png, photo_size, read_photo
 from sgcp.media.video import transform_video
 from sgcp.media.video_reader import VideoLimits, open_video
+from sgcp.models.card import STRIDE
 from sgcp.reporting.panels import blend, colorize
 
 SCALES = {"1": (1.0,), "0.75, 1": (0.75, 1.0), "0.75, 1, 1.25": (0.75, 1.0, 1.25)}
@@ -202,14 +203,14 @@ def network_size(
     segmenter: Segmenter, size: tuple[int, int], options: InferenceOptions
 ) -> tuple[int, int]:
     """Return the (height, width) of the network's input for an image, bounded at every scale."""
-    height, width = segmenter.card.input_size(*size)
+    height, width = segmenter.network_size(size)
     most = int(NETWORK_PIXELS / max(1.0, *options.scales) ** 2)
     factor = math.sqrt(most / (height * width))
-    if factor >= 1:
+    if factor >= 1 or segmenter.engine.fixed:
         return height, width
-    height, width = max(1, int(height * factor)), max(1, int(width * factor))
-    height = min(height, most)  # of a strip, whose other side cannot shrink
-    return height, min(width, most // height)
+    rows, columns = (max(1, int(side * factor) // STRIDE) for side in (height, width))
+    rows = min(rows, most // STRIDE**2)  # of a strip, whose other side cannot shrink
+    return STRIDE * rows, STRIDE * min(columns, most // STRIDE**2 // rows)
 
 
 def describe_classes(segmenter: Segmenter, counts: NDArray[np.int64]) -> list[dict[str, Any]]:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sgcp.inference.predict import resize_logits
-from sgcp.models.card import FOR_OTHERS, ModelCard
+from sgcp.models.card import FOR_OTHERS, STRIDE, ModelCard
 from sgcp.models.network import SGCPNet
 
 if TYPE_CHECKING:
@@ -52,10 +53,22 @@ class InferenceGraph(nn.Module):
         rows = image.reshape(batch, height, width * channels).float()
         rows = rows * self.scale.repeat(width) + self.shift.repeat(width)
         x = rows.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
-        scores: Tensor = self.network(x.to(next(self.network.parameters()).dtype))
+        x = x.to(next(self.network.parameters()).dtype)
         if not self.labels:
+            scores: Tensor = self.network(x)
             return scores
-        return resize_logits(scores.float(), (height, width)).argmax(1).to(torch.uint8)
+        return label_whole_cells(self.network, x).argmax(1).to(torch.uint8)
+
+
+def label_whole_cells(network: nn.Module, x: Tensor) -> Tensor:
+    """Score each pixel of normalized images (B, 3, H, W) of any size: (B, K, H, W).
+
+    They are padded with the mean to whole cells (``whole_cells``), and the result is cut.
+    """
+    height, width = x.shape[-2:]
+    x = F.pad(x, (0, -width % STRIDE, 0, -height % STRIDE))
+    scores = resize_logits(network(x).float(), (x.shape[-2], x.shape[-1]))
+    return scores[..., :height, :width]
 
 
 def fold_batch_norm(network: nn.Module) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sgcp.inference.engines.choice import RUN_BY, open_engine
-from sgcp.inference.predict import resize_logits
+from sgcp.inference.graph import label_whole_cells
 from sgcp.media.images import UInt8
 from sgcp.models.card import ModelCard
 from sgcp.models.network import Normalize
@@ -42,17 +42,21 @@ class Parity:
 
 
 def check_parity(
-    file: Path, network: nn.Module, card: ModelCard, size: tuple[int, int] | None
+    file: Path, network: nn.Module, card: ModelCard, size: tuple[int, int] | None, labels: bool
 ) -> list[Parity]:
-    """Compare a file, perhaps for one size alone, with the network in each installed program."""
+    """Compare a file, perhaps for one size alone, with the network in each installed program.
+
+    ``labels``: whether it gives labels rather than scores.
+    """
     images = [_image(*one) for one in ([size] if size else ODD_SIZES)]
     normalize = Normalize(card.mean, card.std)
     with torch.inference_mode():
         # Not the graph that was exported: a wrongly folded norm would be on both sides.
-        wanted = [network(normalize(torch.from_numpy(i).permute(2, 0, 1)[None])) for i in images]
+        inputs = [normalize(torch.from_numpy(i).permute(2, 0, 1)[None]) for i in images]
+        wanted = [label_whole_cells(network, x) if labels else network(x) for x in inputs]
     found = []
     for runner, run in _runners(file):
-        pairs = [_compare(run(i), one, i.shape) for i, one in zip(images, wanted, strict=True)]
+        pairs = [_compare(run(i), one[0], labels) for i, one in zip(images, wanted, strict=True)]
         equal = [share for _, share in pairs if share is not None]
         largest = float(np.max([difference for difference, _ in pairs]))  # NaN, if there is one
         found.append(Parity(runner, largest, min(equal, default=None)))
@@ -72,21 +76,20 @@ def _runners(file: Path) -> Iterator[tuple[str, Run]]:
 
 
 def _compare(
-    output: NDArray[np.generic], wanted: Tensor, shape: tuple[int, ...]
+    output: NDArray[np.generic], wanted: Tensor, labels: bool
 ) -> tuple[float, float | None]:
-    """Compare an output with eager scores (1, K, h, w); return difference and equal labels."""
+    """Compare an output with eager scores (K, h, w); return difference and equal labels."""
     largest = float(wanted.abs().max()) or 1.0
-    if output.dtype != np.uint8:
-        if output.shape != tuple(wanted.shape[1:]):
+    if not labels:
+        if output.shape != tuple(wanted.shape):
             return float("inf"), None
-        return float(np.abs(output - wanted[0].numpy()).max()) / largest, None
-    labels = torch.from_numpy(output.astype(np.int64))
-    scores = resize_logits(wanted, (shape[0], shape[1]))[0]  # (K, H, W)
-    if labels.shape != scores.shape[1:] or int(labels.max()) >= len(scores):
+        return float(np.abs(output - wanted.numpy()).max()) / largest, None
+    chosen = torch.from_numpy(output.astype(np.int64))
+    if chosen.shape != wanted.shape[1:] or int(chosen.max()) >= len(wanted):
         return float("inf"), 0.0
-    best = scores.max(0)
-    lost = best.values - scores.gather(0, labels[None])[0]
-    return float(lost.max()) / largest, float((labels == best.indices).float().mean())
+    best = wanted.max(0)
+    lost = best.values - wanted.gather(0, chosen[None])[0]
+    return float(lost.max()) / largest, float((chosen == best.indices).float().mean())
 
 
 def _image(height: int, width: int) -> UInt8:

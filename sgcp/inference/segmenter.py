@@ -26,7 +26,7 @@ from sgcp.inference.prediction import Prediction
 from sgcp.inference.tta import PLAIN, InferenceOptions, resize_input
 from sgcp.media.images import UInt8, convert_photo, read_photo
 from sgcp.models import SGCPNET
-from sgcp.models.card import ModelCard, read_card, weights_path
+from sgcp.models.card import ModelCard, read_card, weights_path, whole_cells
 
 if TYPE_CHECKING:
     from sgcp.settings import MachineSettings
@@ -90,7 +90,8 @@ class Segmenter:
             image: (H, W, 3) uint8 RGB of any size, a PIL image of any mode, or the path of an
                 image file; or a list of them. PIL images and files are labelled as a
                 viewer shows them: upright, and on white where they are transparent.
-            input_size: (height, width) of the network's input; None: ``card.input_size``.
+            input_size: (height, width) of the network's input, rounded to multiples of 8; None:
+                ``card.input_size``.
             options: test-time augmentation.
 
         Returns:
@@ -153,6 +154,19 @@ class Segmenter:
 
         return self._each(score, image)
 
+    def network_size(
+        self, size: tuple[int, int], input_size: tuple[int, int] | None = None
+    ) -> tuple[int, int]:
+        """Return the (height, width) that the network sees of an image of this size.
+
+        ``input_size``: as of ``segment``.
+        """
+        if self.engine.labels:  # the graph labels the very pixels that it gets, and cuts no cell
+            return input_size or size
+        if input_size:
+            return whole_cells(*input_size)
+        return self.engine.fixed or self.card.input_size(*size)
+
     def _each(
         self, work: Callable[[Photo], Result], image: Photo | Sequence[Photo]
     ) -> Result | list[Result]:
@@ -166,7 +180,7 @@ class Segmenter:
         """Return the network's input (h, w, 3), and the (height, width) of the image."""
         pixels = as_pixels(photo)
         size = pixels.shape[0], pixels.shape[1]
-        return resize_input(pixels, input_size or self.card.input_size(*size)), size
+        return resize_input(pixels, self.network_size(size, input_size)), size
 
     def _score(self, image: NDArray[np.uint8]) -> Float32:
         with self.slots:

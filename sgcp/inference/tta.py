@@ -11,11 +11,11 @@ from PIL import Image
 
 from sgcp.inference.labels import Float32
 from sgcp.media.images import UInt8
+from sgcp.models.card import STRIDE, whole_cells
 
 Score = Callable[[UInt8], Float32]
 """Return the scores (K, ceil(H/8), ceil(W/8)) of an image (H, W, 3)."""
 
-STRIDE = 8  # pixels of an image per score
 FRESH = 2 / 3  # share of a window beyond the window before it
 
 
@@ -38,8 +38,7 @@ class InferenceOptions:
         """
         if self == PLAIN:
             return score(image)
-        # The scores of a mirrored image lie on the same grid only if no cell is cut.
-        versions = [rescale(image, scale, whole=self.flip) for scale in self.scales]
+        versions = [rescale(image, scale) for scale in self.scales]
         rows, columns = (max(-(-one.shape[axis] // STRIDE) for one in versions) for axis in (0, 1))
         grid = (rows, columns)
         total = np.zeros(1, np.float32)
@@ -86,10 +85,9 @@ def windows(side: int, length: int) -> Iterator[tuple[int, int]]:
         yield begin * STRIDE, min(begin * STRIDE + length, side)
 
 
-def rescale(image: UInt8, scale: float, whole: bool) -> UInt8:
-    """Resize (H, W, 3), antialiased, to multiples of the stride; at scale 1 only if ``whole``."""
-    height, width = (max(1, round(side * scale / STRIDE)) * STRIDE for side in image.shape[:2])
-    return image if scale == 1 and not whole else resize_input(image, (height, width))
+def rescale(image: UInt8, scale: float) -> UInt8:
+    """Resize (H, W, 3), antialiased, to a multiple of its size, in whole cells."""
+    return resize_input(image, whole_cells(image.shape[0] * scale, image.shape[1] * scale))
 
 
 def resize_input(image: UInt8, size: tuple[int, int]) -> UInt8:

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 
 from sgcp.core.errors import SgcpError, printable, shorten
 from sgcp.core.files import MAX_YAML, read_text, read_yaml, write_text
+from sgcp.core.layout import Layout
 from sgcp.core.machine import usable_cores
 from sgcp.core.parallel import map_threads
 from sgcp.core.terminal import answer, percent, say, track, warn
@@ -34,7 +35,8 @@ from sgcp.datasets.custom_classes import (
 )
 from sgcp.datasets.index import SPLITS
 from sgcp.datasets.raw import OnlyOnce, find_files, resolve_source
-from sgcp.media.images import read_label, read_label_colors, read_mode, read_size
+from sgcp.media.images import read_label, read_label_colors, read_mode, read_palette, read_size
+from sgcp.models.card import whole_cells
 from sgcp.reporting.palettes import distinct
 
 Size = tuple[int, int]
@@ -44,6 +46,7 @@ FEW_SHADES = 8  # so many values without an area of their own may still be thin 
 AREA = 0.1  # share of a class's pixels that lie in squares of 2 x 2
 MOST_CODES = 4096  # colours of one file; photographs have more
 MOST_EQUAL = 0.9  # share of images from which their size counts as that of all
+SEPARATOR = r"[,;:\t]+"  # of a list's columns
 SQUARE = {"quick": (256, 256), "strong": (512, 384)}  # short side and crop of params.yaml
 
 
@@ -120,11 +123,11 @@ class Proposal:
         for recipe, (side, crop) in SQUARE.items():
             seen = min(side, short)
             changes[f"custom.train.{recipe}.input_side"] = side if short > side else None
-            height, width = (max(8, round(pixels * seen / short)) for pixels in whole)
+            height, width = whole_cells(*(pixels * seen / short for pixels in whole))
             if recipe == "quick" and max(height, width) <= 2 * crop:
                 changes[f"custom.train.{recipe}.crop"] = [height, width]
             else:
-                changes[f"custom.train.{recipe}.crop"] = [max(8, min(crop, seen))] * 2
+                changes[f"custom.train.{recipe}.crop"] = [*whole_cells(*[min(crop, seen)] * 2)]
             batch = 4 if recipe == "quick" else 8
             if 2 <= self.pairs < batch:
                 changes[f"custom.train.{recipe}.batch_size"] = self.pairs
@@ -155,14 +158,14 @@ class Proposal:
         return "\n".join([*lines, ""])
 
 
-def look_at(folder: Path) -> Proposal:
-    """Read every label map of a folder, and the size of every image.
+def look_at(folder: Path, project: Path) -> Proposal:
+    """Read every label map of a folder for a project, and the size of every image.
 
     Raises:
         SgcpError: it has not the layout of docs/custom-dataset.md, or no labels to learn from.
     """
     place = OnlyOnce(raw_path)
-    files = find_files(resolve_source(folder, Path("data/raw/custom")), place)
+    files = find_files(resolve_source(folder, Layout(project, "custom").raw), place)
     SOURCE.check_part(folder, place.taken)
     listed = Path(CLASSES) in place.taken
     place.taken.setdefault(Path(CLASSES), CLASSES)  # which we are about to write
@@ -237,14 +240,11 @@ def _read_values(files: Mapping[Path, Path], place: Path) -> LabelValues | str:
     """Count the values of a label file; return why it cannot be used, if so."""
     path = files[place]
     try:
-        mode = read_mode(path)
-        colored = mode not in ("L", "P")
+        colored = read_mode(path) not in ("L", "P")
         codes = color_codes(read_label_colors(path)) if colored else read_label(path)
-        values, first, counts = np.unique(codes, return_index=True, return_counts=True)
-        paint = {}
-        if mode == "P":
-            colors = color_codes(read_label_colors(path)).ravel()[first]
-            paint = dict(zip(values.tolist(), colors.tolist(), strict=True))
+        values, counts = np.unique(codes, return_counts=True)
+        palette = color_codes(read_palette(path)).tolist()
+        paint = {value: palette[value] for value in values.tolist() if value < len(palette)}
     except SgcpError as error:
         return str(error)
     corner = codes[1:, 1:]
@@ -330,7 +330,9 @@ def _read_names(path: Path, colored: bool) -> tuple[dict[int, str], dict[int, in
 
     Each line, or entry of JSON or YAML, has a name and up to four numbers: a value, a colour, or
     both; without numbers, lines count from 0. ``_classes.csv``, ``classes.txt``,
-    ``label_colors.txt``, ``labelmap.txt`` and ``class_dict.csv`` are such lists.
+    ``label_colors.txt``, ``labelmap.txt`` and ``class_dict.csv`` are such lists. Where blanks alone
+    part the numbers, they may belong to the names (``lane 1``): they do unless each line has as
+    many and the names differ without them.
     """
     names: dict[int, str] = {}
     colors: dict[int, int] = {}
@@ -338,10 +340,14 @@ def _read_names(path: Path, colored: bool) -> tuple[dict[int, str], dict[int, in
         lines = list(_entries(path))
     except (OSError, ValueError):
         return {}, {}
-    for index, line in enumerate(lines):
-        parts = [part for part in re.split(r"[,;:\t]+|\s+(?=\d)|(?<=\d)\s+", line) if part.strip()]
-        numbers = [int(part) for part in parts if re.fullmatch(r"\s*\d{1,3}\s*", part)]
-        words = [part.strip() for part in parts if not part.strip().isdigit()]
+    rows = [_fields(line) for line in lines]
+    bare = [k for k, line in enumerate(lines) if not re.search(SEPARATOR, line)]
+    if len({len(rows[k][0]) for k in bare}) > 1 or len(
+        {*map(str, (rows[k][1] for k in bare))}
+    ) < len(bare):
+        for k in bare:
+            rows[k] = [], [lines[k].strip()]
+    for index, (numbers, words) in enumerate(rows):
         if not words or len(numbers) not in (0, 1, 3, 4) or max(numbers, default=0) > 255:
             continue
         color = color_code(*numbers[-3:]) if len(numbers) >= 3 else None
@@ -352,6 +358,20 @@ def _read_names(path: Path, colored: bool) -> tuple[dict[int, str], dict[int, in
             if color is not None:
                 colors[code] = color
     return names, colors
+
+
+def _fields(line: str) -> tuple[list[int], list[str]]:
+    """Return the numbers of up to three digits in a line, and the words between them."""
+    parts = re.split(SEPARATOR, line)
+    if blanks := len(parts) == 1:
+        parts = re.split(r"\s+(?=\d+(?:\s|\Z))|(?<=\d)\s+(?=\D)", line.strip())
+    numbers, words = list[int](), list[str]()
+    for part in filter(None, map(str.strip, parts)):
+        if re.fullmatch(r"\d{1,3}(?:\s+\d{1,3})*", part):
+            numbers += map(int, part.split())
+        else:
+            words.append(part)
+    return numbers, [" ".join(words)] * bool(words) if blanks else words
 
 
 def _entries(path: Path) -> Iterator[str]:

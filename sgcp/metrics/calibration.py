@@ -1,7 +1,7 @@
 """How well confidence predicts accuracy, and the temperature that makes it do so best.
 
 Guo, Pleiss, Sun, Weinberger: *On Calibration of Modern Neural Networks*, ICML 2017. Measured on
-the same number of pixels of each image, evenly spaced, so that the logits of a split fit into
+the same number of pixels of each image, evenly spread, so that the logits of a split fit into
 memory.
 """
 
@@ -17,6 +17,8 @@ from sgcp.media.images import UInt8
 Float32 = NDArray[np.float32]
 
 PIXELS = 4096  # of each image at most
+LOGITS = 2**26  # of all images together: 1.3 GB at the most while they are measured
+GOLDEN = (np.sqrt(5) - 1) / 2
 BINS = 15  # of equal width, as in the paper
 COLDEST, HOTTEST = 0.05, 20.0  # temperatures that are tried
 HALVINGS = 24  # of the ratio between the two: 3e-7 is left of its logarithm
@@ -28,12 +30,15 @@ class Sample:
     Args:
         scores: (K, h, w) of an image, in the order of train ids.
         truth: (H, W) train ids; ``IGNORE`` is left out.
+        most: how many pixels at most, as ``pixels_of_each`` says.
     """
 
-    def __init__(self, scores: Float32, truth: UInt8) -> None:
+    def __init__(self, scores: Float32, truth: UInt8, most: int = PIXELS) -> None:
         labelled = np.flatnonzero(truth != IGNORE)
-        count = min(PIXELS, len(labelled))
-        places = labelled[np.arange(count) * len(labelled) // max(1, count)]
+        count = min(most, len(labelled))
+        # One of each of so many stretches, not always its first: those would lie in few columns.
+        stretches = np.arange(count) + np.arange(count) * GOLDEN % 1
+        places = labelled[(stretches * len(labelled) / max(1, count)).astype(np.intp)]
         down, across = np.divmod(places, truth.shape[1])
         above, below, down_share = _between(down, scores.shape[1], truth.shape[0])
         left, right, across_share = _between(across, scores.shape[2], truth.shape[1])
@@ -41,6 +46,11 @@ class Sample:
         low = scores[:, below, left] * (1 - across_share) + scores[:, below, right] * across_share
         self.logits: Float32 = (top * (1 - down_share) + low * down_share).T.astype(np.float32)
         self.truth: UInt8 = truth.ravel()[places]
+
+
+def pixels_of_each(images: int, classes: int) -> int:
+    """Return how many pixels of each of so many images are measured."""
+    return max(1, min(PIXELS, LOGITS // (images * classes)))
 
 
 def _between(pixels: NDArray[np.intp], source: int, target: int) -> tuple[Any, Any, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -175,7 +177,7 @@ def read_by_class(source: str, content: Mapping[str, Any]) -> NDArray[np.int64] 
     """
     import pandas as pd
 
-    table = f"{source[: -len(Path(source).name)]}per_image.csv"
+    table = re.sub(r"[^/\\:]+\Z", "per_image.csv", source)  # of a path, or of REV:PATH
     try:
         text = _read_git(table, Path())
         text = Path(table).read_text() if text is None else text
@@ -226,12 +228,13 @@ def render_scores(title: str, table: pd.DataFrame, scores: Scores) -> Table:
 def render_drives(tally: Tally, items: Sequence[Item]) -> Table:
     """Return the scores of each drive for the terminal, worst first."""
     rows = []
-    for drive in {item.drive for item in items}:
+    for drive in sorted({item.drive for item in items}):
         own = [index for index, item in enumerate(items) if item.drive == drive]
         miou, accuracy = _scores_of(tally.by_class[own])
         rows.append((miou, drive, str(len(own)), percent(miou), percent(accuracy)))
     view = Table("drive", *map(NUMBERS, ("images", "mIoU %", "pixel accuracy %")))
-    for _, *texts in sorted(rows)[:DRIVES]:
+    rows.sort(key=lambda row: (math.isnan(row[0]), row))  # those without labels last
+    for _, *texts in rows[:DRIVES]:
         view.add_row(*texts)
     if len(rows) > DRIVES:
         view.caption = f"the {DRIVES} worst of {len(rows)} drives; per_image.csv has all"

@@ -108,6 +108,7 @@ class ModelCard:
 
 
 CARD = TypeAdapter(ModelCard)
+STRIDE = 8  # pixels of the network's input for each of its scores
 LATER = {"input_side", "temperature"}  # fields that the first descriptions of this format lack
 DIGEST = "weights_sha256"  # in the JSON; descriptions from before it are read without a check
 FOR_OTHERS = "preprocessing"  # repeats fields for other programs, in the JSON beside an export
@@ -116,15 +117,23 @@ FOR_OTHERS = "preprocessing"  # repeats fields for other programs, in the JSON b
 def input_size(height: int, width: int, side: int | None) -> tuple[int, int]:
     """Return a size of the same proportions whose short side is ``side``; None: as it is.
 
-    Long strips are enlarged by less, to ``MAX_ENLARGED`` pixels: one of 1x16384 would else become
-    an image that no memory holds.
+    Both sides become whole cells, the nearest. Long strips are enlarged by less, to
+    ``MAX_ENLARGED`` pixels: one of 1x16384 would else become an image that no memory holds.
     """
-    if side is None:
-        return height, width
-    factor = side / min(height, width)
+    factor = 1.0 if side is None else side / min(height, width)
     if factor > 1:
         factor = max(1.0, min(factor, math.sqrt(MAX_ENLARGED / (height * width))))
-    return max(1, round(height * factor)), max(1, round(width * factor))
+    return whole_cells(height * factor, width * factor)
+
+
+def whole_cells(height: float, width: float) -> tuple[int, int]:
+    """Return the nearest size whose sides are multiples of ``STRIDE``.
+
+    Of another size, the last row and column of scores stand for less of the image than the others.
+    Resized to the image they count as much, and labels move by up to 7 pixels up and left.
+    """
+    rows, columns = (max(1, round(side / STRIDE)) for side in (height, width))
+    return STRIDE * rows, STRIDE * columns
 
 
 def weights_path(path: Path) -> Path:

@@ -119,7 +119,7 @@ class LabelSettings(Section):
     split: Split
     """Split to label."""
     input_size: Size | None
-    """Resize images to this before the network, or null: their own size."""
+    """Resize images to this before the network, rounded to multiples of 8; null: as trained."""
     flip: bool
     """Look at each image mirrored too, and average."""
     scales: Annotated[tuple[Factor, ...], Field(min_length=1)]

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sgcp.settings.base import Count, Factor, PathText, Section, Seed, Side, Size, Split
+from sgcp.settings.base import Count, Factor, PathText, Section, Seed, Side, Split
 
 # Settings of a recipe that learns from all labelled images, and chooses nothing by them.
 ALL_LABELLED = {"split": "trainval", "validate_split": None, "keep": "last", "patience": None}
-SMALLEST = 8  # pixels of a crop's side, of which an extra loss uses one
+Cells = Annotated[int, Field(ge=8, le=16384, multiple_of=8)]
 
 
 class TrainSettings(Section):
@@ -55,8 +55,8 @@ class TrainSettings(Section):
     """Power of the poly schedule."""
     warmup: Annotated[float, Field(ge=0, lt=1)]
     """Share of all steps over which the rate rises to its peak."""
-    crop: Size
-    """Height and width of a training crop, pixels."""
+    crop: tuple[Cells, Cells]
+    """Height and width of a training crop, pixels: multiples of 8, the network's stride."""
     input_side: Side | None
     """Short side at which the network sees an image, pixels, or null: the image's own."""
     scale: tuple[Factor, Factor]
@@ -124,8 +124,6 @@ class TrainSettings(Section):
             for key, value in ALL_LABELLED.items():
                 if getattr(self, key) != value:
                     return f"{key}: with holdout, set it to {json.dumps(value)}"
-        if min(self.crop) < SMALLEST and (self.extra_loss or self.auxiliary):
-            return f"crop: {SMALLEST} at least, with extra_loss or auxiliary"
         if (self.extra_loss is None) != (self.extra_loss_weight == 0):
             return "extra_loss: has no effect without extra_loss_weight, and the reverse. Set both"
         if (self.teacher is None) != (self.distill == 0):

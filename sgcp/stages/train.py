@@ -27,6 +27,7 @@ from sgcp.datasets.index import (
     Dataset,
     Item,
     fingerprint_items,
+    fingerprint_order,
     learned_items,
     read_dataset,
     refuse_overlap,
@@ -228,7 +229,8 @@ def weigh_drives(items: Sequence[Item], settings: TrainSettings) -> list[float] 
     weights, drives = settings.weights, {item.drive for item in items}
     if unknown := sorted(weights.keys() - drives - {settings.holdout}):
         raise SgcpError(
-            f"train.weights: no images of {shorten(unknown)}. Choose of {shorten(sorted(drives))}"
+            f"train.weights: no images of {shorten(unknown)}. Choose of {shorten(sorted(drives))}; "
+            "quote a name that YAML reads as a number, such as 0016E5"
         )
     return [weights.get(item.drive, 1.0) for item in items] if weights else None
 
@@ -243,7 +245,7 @@ def ask_teacher(
     """
     order = teacher.class_order(inputs.dataset.classes)
     key = _digest(
-        teacher.digest, fingerprint_items(inputs.learned), str(order), inputs.settings.precision,
+        teacher.digest, fingerprint_order(inputs.learned), str(order), inputs.settings.precision,
         code_digest("datasets", "media", "models", "training"),
         source_digest(find_function(teacher.card.network, NETWORKS, "train")),
     )  # fmt: skip
@@ -278,7 +280,7 @@ def run_fingerprint(dataset: Dataset, settings: TrainSettings, initial: Initiali
     return _digest(
         settings.model_dump_json(),
         json.dumps(dataset.provenance()),
-        fingerprint_items(dataset.items),
+        fingerprint_order(dataset.items),
         code_digest("datasets", "inference", "media", "metrics", "models", "training"),
         *filter(None, initial.digests.values()),
         *(source_digest(find_function(name, NETWORKS | LOSSES, "train")) for name in named),

@@ -32,7 +32,7 @@ from sgcp.inference.engines.choice import BUNDLED
 from sgcp.inference.segmenter import find_model, load_segmenter
 from sgcp.inference.tta import InferenceOptions
 from sgcp.media.images import read_image, write_png
-from sgcp.metrics.calibration import Sample, describe_calibration
+from sgcp.metrics.calibration import Sample, describe_calibration, pixels_of_each
 from sgcp.metrics.corruptions import render_corruptions, score_corruptions
 from sgcp.metrics.details import (
     BoundaryCounts,
@@ -110,13 +110,14 @@ def validate(
     options = InferenceOptions(settings.flip, settings.scales, settings.window)
     scorer = Scorer(layout, dataset, segmenter, settings.input_size, options, class_map)
     dataset = scorer.dataset
+    pixels = pixels_of_each(len(items), len(segmenter.classes))
 
     def score(
         item: Item,
     ) -> tuple[Counts, BoundaryCounts, NDArray[np.int64], bytes, Sample | None]:
         scored = scorer.score(item)
         truth = scored.truth.train_ids[scored.truth.segments]
-        sample = None if scored.scores is None else Sample(scored.scores, truth)
+        sample = None if scored.scores is None else Sample(scored.scores, truth, pixels)
         edges = count_boundary(truth, scored.prediction, len(dataset.classes))
         by_size = count_sizes(truth, scored.prediction, len(dataset.classes))
         packed = imagecodecs.lz4_encode(scored.prediction.tobytes(), header=True)
@@ -135,8 +136,8 @@ def validate(
         samples += [sample] if sample and len(sample.truth) else []
     with building_folder(layout.panels, f"{settings.panels} {fingerprint_items(items)}") as folder:
         for place, chosen in choose_images(tally.images, settings.panels):
-            pixels = imagecodecs.lz4_decode(predictions[chosen.image], header=True)
-            write_panel(folder / place, scorer, named[chosen.image], pixels, digest)
+            found = imagecodecs.lz4_decode(predictions[chosen.image], header=True)
+            write_panel(folder / place, scorer, named[chosen.image], found, digest)
         layout.snapshot.check()
     card = segmenter.card
     if (card.protocol, card.edition) != (dataset.protocol, dataset.edition):
@@ -233,7 +234,7 @@ def describe_model(
 ) -> dict[str, Any]:
     """Return what was scored, and how."""
     card = model.card
-    size = settings.input_size or card.input_size(items[0].height, items[0].width)
+    size = model.network_size((items[0].height, items[0].width), settings.input_size)
     return {
         "input_size": list(size),
         "flip": settings.flip,

@@ -31,7 +31,7 @@ from sgcp.media.images import UInt8, is_photo, read_image, read_photo
 from sgcp.metrics.confusion import Counts, no_counts
 from sgcp.metrics.iou import score_counts
 from sgcp.metrics.scorer import Scorer
-from sgcp.models.card import ModelCard
+from sgcp.models.card import ModelCard, whole_cells
 from sgcp.settings import DatasetSettings
 
 FEW = 16  # images, below which a warning is printed
@@ -92,7 +92,8 @@ class Quantizer:
     def _read(self, path: Path) -> UInt8:
         """Return an image (H, W, 3) at the size of the network's input."""
         image = self.reader(path)
-        return resize_input(image, self.size or self.card.input_size(*image.shape[:2]))
+        size = whole_cells(*self.size) if self.size else self.card.input_size(*image.shape[:2])
+        return resize_input(image, size)
 
     def _compare(self, models: Sequence[Segmenter]) -> float:
         """Return the share of labels that two models have in common on these images."""
@@ -167,8 +168,6 @@ class Calibration:
             size: (height, width) of the only images that the export takes; None: of any.
             labels: whether it gives labels.
         """
-        if size is None and not isinstance(self.prepared, str):
-            size = self.prepared[1].validate_.input_size
         try:
             scored: Scored | str = self._find_scored(card, size, labels)
         except SgcpError as error:

@@ -246,9 +246,9 @@ def _describe_auto(image: Any, trials: Sequence[Trial]) -> str:
 
 def _cache(found: Examination) -> None:
     folder = cache_folder()
-    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
-    nearest = next((above for above in (folder, *folder.parents) if above.exists()), folder)
-    writable = nearest.is_dir() and os.access(nearest, os.W_OK)
+    files = [path for path in folder.rglob("*") if path.is_file()] if os.path.isdir(folder) else []
+    nearest = _nearest(folder)
+    writable = os.path.isdir(nearest) and os.access(nearest, os.W_OK)
     found.facts["cache"] = {
         "folder": str(folder),
         "writable": writable,
@@ -262,12 +262,16 @@ def _cache(found: Examination) -> None:
         )
 
 
+def _nearest(path: Path) -> Path:
+    """Return the first of a path and the folders above that can be seen to exist."""
+    return next((above for above in (path, *path.parents) if os.path.exists(above)), path)
+
+
 def _system(found: Examination) -> None:
     compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++", "c++")), None)
     free = {}
     for path in (Path.cwd(), cache_folder(), Path(tempfile.gettempdir())):
-        nearest = next(above for above in (path, *path.parents) if above.exists())
-        free[str(path)] = round(shutil.disk_usage(nearest).free / GIB, 1)
+        free[str(path)] = round(shutil.disk_usage(_nearest(path)).free / GIB, 1)
     found.facts["system"] = {
         "C++ compiler": compiler,
         "free disk GiB": free,

@@ -16,10 +16,19 @@ from sgcp.datasets.index import summarize_digests
 from sgcp.inference.graph import INPUT, OPSET, InferenceGraph, export_graph
 from sgcp.inference.parity import Parity, check_parity
 from sgcp.inference.segmenter import EXPORTED, find_model
+from sgcp.models import SGCPNET
 from sgcp.models.artifact import load_model
-from sgcp.models.card import FOR_OTHERS, MAX_ENLARGED, ModelCard, model_digest, read_card
+from sgcp.models.card import (
+    FOR_OTHERS,
+    MAX_ENLARGED,
+    STRIDE,
+    ModelCard,
+    model_digest,
+    read_card,
+    whole_cells,
+)
 from sgcp.tools.calibration import Calibration
-from sgcp.tools.export_readme import refuse_foreign, write_readme
+from sgcp.tools.export_readme import refuse_foreign, score_grid, write_readme
 
 FORMATS = {".onnx": "ONNX", ".xml": "OpenVINO IR", ".pt2": "torch.export"}
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}  # by the name of a format
@@ -69,7 +78,7 @@ def export(
         refuse_foreign(readme)
     network, card = load_model(source)
     card = _fit_card(card, options)
-    given = preprocessing(card, options.size)
+    given = preprocessing(card, options)
     quantizer = calibration.read(card, options.size, options.labels) if calibration else None
     programs = ["torch", "openvino"] if out.suffix == ".xml" else ["torch"]
     facts: dict[str, Any] = {
@@ -82,12 +91,22 @@ def export(
         "weights_sha256": file_sha256(source),
         "trained_on": summarize_digests(card.trained_on),
     }
-    graph = export_graph(InferenceGraph(network, card, options.labels), out, options.size, given)
     with TemporaryDirectory() as folder:
-        for path, content in graph.items():
-            (Path(folder) / path.name).write_bytes(content)
         file = Path(folder) / out.name
-        found = check_parity(file, network, card, options.size)
+        try:
+            whole = InferenceGraph(network, card, options.labels)
+            graph = export_graph(whole, out, options.size, given)
+            for path, content in graph.items():
+                (Path(folder) / path.name).write_bytes(content)
+            found = check_parity(file, network, card, options.size, options.labels)
+        except RuntimeError as error:
+            if card.network == SGCPNET:
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise SgcpError(
+                f"{card.network}: does not take any size, or not this one ({reason}). Pass --size "
+                "with a size that it takes"
+            ) from None
         for one in found:
             if not one.holds:
                 raise SgcpError(
@@ -103,20 +122,23 @@ def export(
     description = out.with_suffix(".json")
     texts = {description: to_json(card.to_json(*graph.values()) | {FOR_OTHERS: given})}
     if readme:
-        own = scores if scores and is_score_of(scores, source, options.size) else None
+        own = scores if scores and is_score_of(scores, source, card, options.size) else None
         texts = {readme: write_readme(out, card, given["resize"], own)} | texts
     # A kill between the renamings leaves `out` without its description, never with a foreign one.
     write_together(graph | {path: text.encode() for path, text in texts.items()})
-    _report(out, graph, options, len(card.classes), found, given["resize"])
+    _report(out, graph, options, card.network, len(card.classes), found, given["resize"])
 
 
-def is_score_of(scores: Mapping[str, Any], source: Path, size: tuple[int, int] | None) -> bool:
+def is_score_of(
+    scores: Mapping[str, Any], source: Path, card: ModelCard, size: tuple[int, int] | None
+) -> bool:
     """Return whether scores are of this model, as its export runs it."""
+    seen = size or card.input_size(*scores.get("scored_size", (STRIDE, STRIDE)))
     plain = {"flip": False, "scales": [1.0], "window": None}
     return (
         scores.get("model", {}).get("sha256") == model_digest(source)
         and all(scores.get(key) == value for key, value in plain.items())
-        and (size is None or scores.get("input_size") == list(size))
+        and scores.get("input_size") == [*seen]
     )
 
 
@@ -125,19 +147,22 @@ def model_dataset(model: str) -> str:
     return read_card(_find_source(model)).dataset
 
 
-def preprocessing(card: ModelCard, size: tuple[int, int] | None) -> dict[str, Any]:
+def preprocessing(card: ModelCard, options: ExportOptions) -> dict[str, Any]:
     """Return what goes into a graph: for programs to read, in its metadata and beside it.
 
     The graph normalizes but never resizes: OpenVINO ignores the antialiasing of ONNX's Resize, and
     without it 0.5 % of the labels change at half size (docs/export.md).
     """
     resize: dict[str, Any] | None = None
-    if size:
-        resize = {"height": size[0], "width": size[1]}
+    if options.size:
+        resize = {"height": options.size[0], "width": options.size[1]}
     elif card.input_side is not None:
         resize = {"short_side": card.input_side, "max_enlarged_pixels": MAX_ENLARGED}
-    if resize:
-        resize |= {"filter": "bilinear", "antialias": True}
+    elif not options.labels:
+        resize = {}
+    if resize is not None:
+        whole = {} if options.size else {"multiple_of": STRIDE}
+        resize |= whole | {"filter": "bilinear", "antialias": True}
     return {"color": "RGB", "dtype": "uint8", "layout": "NHWC", "resize": resize}
 
 
@@ -167,6 +192,11 @@ def _check_options(out: Path, options: ExportOptions, int8: bool) -> None:
         require("openvino", str(out))
     if options.size is not None:
         height, width = options.size
+        if (nearest := whole_cells(height, width)) != options.size and not options.labels:
+            raise SgcpError(
+                f"--size {height} {width}: expected multiples of {STRIDE} pixels, which a score "
+                f"stands for: --size {nearest[0]} {nearest[1]}"
+            )
         if min(height, width) < SMALLEST_SIDE or height * width > MAX_PIXELS:
             raise SgcpError(
                 f"--size {height} {width}: expected height and width in pixels, each at least "
@@ -224,6 +254,7 @@ def _report(
     out: Path,
     files: dict[Path, bytes],
     options: ExportOptions,
+    network: str,
     classes: int,
     found: list[Parity],
     resize: dict[str, Any] | None,
@@ -237,14 +268,15 @@ def _report(
     if resize:
         target = f"to {height}x{width}"
         if not options.size:
-            target = f"so that the short side is {resize['short_side']}"
+            side = resize.get("short_side")
+            target = f"to multiples of {STRIDE}{f', the short side to {side}' if side else ''}"
         first = f"; resize {target} (bilinear, antialiased) first"
     say(f"  input  {INPUT}: uint8 ({batch}, {height}, {width}, 3), RGB{first}")
     if options.labels:
         say(f"  output labels: uint8 ({batch}, {height}, {width}), indices of classes")
     else:
-        strided = [-(-s // 8) for s in options.size] if options.size else ["height/8", "width/8"]
-        say(f"  output scores: float32 ({batch}, {classes}, {strided[0]}, {strided[1]})")
+        rows, columns = score_grid(network, options.size, ("height", "width"))
+        say(f"  output scores: float32 ({batch}, {classes}, {rows}, {columns})")
     for one in found:
         equal = "" if one.equal is None else f", {percent(one.equal, 3)} % of the labels equal"
         say(

@@ -1,6 +1,6 @@
 """The README.md of an exported folder: what a model hub shows, and a program that runs it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from sgcp.core.errors import SgcpError
 from sgcp.core.terminal import percent
 from sgcp.inference.graph import LARGEST, SMALLEST
 from sgcp.models import SGCPNET
-from sgcp.models.card import ARCHITECTURE, ModelCard
+from sgcp.models.card import ARCHITECTURE, STRIDE, ModelCard
 
 OURS = "library_name: sgcpnet"
 LIBRARIES = {".onnx": "onnxruntime", ".xml": "openvino", ".pt2": "torch"}
@@ -56,8 +56,9 @@ Semantic segmentation: one of {{ card.classes | length }} classes for every pixe
 {%- endif %} {{ percent((int8.scores or int8).equal_labels) }} % of the labels equal to
 {{- ' ' }}those in 32 bits{% endif %} |
 | input | `image`: uint8 ({{ batch }}, {{ height }}, {{ width }}, 3), RGB
-{%- if resize and 'short_side' in resize %}; resize it to a short side of
-{{- ' ' }}{{ resize.short_side }} pixels first
+{%- if resize and 'multiple_of' in resize %}; resize it
+{%- if 'short_side' in resize %} to a short side of {{ resize.short_side }} pixels,{% endif %}
+{{- ' ' }}to multiples of {{ resize.multiple_of }} pixels first
 {%- elif resize %}; resize it to {{ resize.height }}x{{ resize.width }} pixels first{% endif %}
 {%- if library == 'torch' and not size %}; sides of {{ bounds }} pixels{% endif %} |
 | output | {% if labels %}`labels`: uint8 ({{ batch }}, {{ height }}, {{ width }}), indices
@@ -84,11 +85,16 @@ BILINEAR = Image.Resampling.BILINEAR  # antialiased, which OpenCV's is not
 photo = Image.open("street.png").convert("RGB")
 {% if not resize %}
 seen = photo
-{% elif 'short_side' in resize %}
+{% elif 'multiple_of' in resize %}
+{% if 'short_side' in resize %}
 factor = {{ resize.short_side }} / min(photo.size)
 largest = ({{ resize.max_enlarged_pixels }} / photo.width / photo.height) ** 0.5
-factor = min(factor, max(1, largest))
-seen = photo.resize([round(side * factor) for side in photo.size], BILINEAR)
+factor = min(factor, max(1, largest)) / {{ resize.multiple_of }}
+{% else %}
+factor = 1 / {{ resize.multiple_of }}
+{% endif %}
+cells = [max(1, round(side * factor)) for side in photo.size]
+seen = photo.resize([{{ resize.multiple_of }} * count for count in cells], BILINEAR)
 {% else %}
 seen = photo.resize(({{ resize.width }}, {{ resize.height }}), BILINEAR)
 {% endif %}
@@ -107,12 +113,12 @@ program = torch.export.load("{{ file.name }}").module()
 {% if labels %}
 labels = labels[0]  # (H, W) uint8, indices of the classes below, at the size that it was given
 {% else %}
-# (1, K, ceil(H/8), ceil(W/8)) float32, to the size of the photograph
+# (1, K, {{ scored }}) float32, to the size of the photograph
 planes = [Image.fromarray(plane).resize(photo.size, BILINEAR) for plane in scores[0]]
 labels = np.argmax(planes, axis=0).astype(np.uint8)  # (H, W), indices of the classes below
 {% endif %}
 ```
-{% if library != 'torch' %}
+{% if library != 'torch' and not (labels and size) %}
 
 After `pip install sgcpnet`, `sgcp.load("FOLDER").segment("street.png")` does all of this.
 {% endif %}
@@ -133,6 +139,17 @@ def refuse_foreign(readme: Path) -> None:
         raise SgcpError(f"{readme}: exists, and is not of an export. Choose another folder")
 
 
+def score_grid(
+    network: str, size: Sequence[int] | None, sides: tuple[str, str]
+) -> tuple[int | str, int | str]:
+    """Return rows and columns of the scores, as text where the size of images is open."""
+    if network != SGCPNET:  # of a stride of its own
+        return "rows", "columns"
+    if size is None:
+        return f"{sides[0]}/{STRIDE}", f"{sides[1]}/{STRIDE}"
+    return size[0] // STRIDE, size[1] // STRIDE
+
+
 def write_readme(
     file: Path, card: ModelCard, resize: Mapping[str, Any] | None, scores: Mapping[str, Any] | None
 ) -> str:
@@ -148,7 +165,7 @@ def write_readme(
     if int8:
         scores = int8["scores"] if "miou_int8" in (int8["scores"] or {}) else None
     height, width = size or ("H", "W")
-    scored = [-(-side // 8) for side in size] if size else ["ceil(H/8)", "ceil(W/8)"]
+    rows, columns = score_grid(card.network, size, ("H", "W"))
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True)
     return environment.from_string(README).render(
         file=file, card=card, made=card.provenance, chosen=card.provenance.get("chosen_by"),
@@ -157,6 +174,6 @@ def write_readme(
         network=ARCHITECTURE if card.network == SGCPNET else card.network,
         ours=OURS, library=LIBRARIES[file.suffix],
         batch="B" if size is None and file.suffix != ".pt2" else 1, height=height, width=width,
-        scored=f"{scored[0]}, {scored[1]}", bounds=f"{SMALLEST} to {LARGEST:,}",
+        scored=f"{rows}, {columns}", bounds=f"{SMALLEST} to {LARGEST:,}",
         output="labels" if export["labels"] else "scores",
     )  # fmt: skip

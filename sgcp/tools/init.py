@@ -81,7 +81,7 @@ def init(folder: Path, custom: Path | None = None) -> None:
     if custom is not None:
         from sgcp.inspection.custom_folder import look_at, print_proposal, write_classes
 
-        proposal = look_at(custom.expanduser())
+        proposal = look_at(custom.expanduser(), folder)
         print_proposal(proposal)
     contents = project_files(folder, proposal)
     if os.path.lexists(folder / GRAPH) and CODE not in _text(folder / GRAPH):

@@ -42,16 +42,17 @@ def train_seeds(
     if count < 2:
         raise SgcpError("--seeds: two or more are needed for a standard deviation")
     machine = one_process(machine, "--seeds")
-    dataset, initial = read_dataset(layout.prepared), read_initialization(layout, settings.train)
+    first = settings.train.seed
+    places = {seed: replace(layout, beside=f"seeds/{seed}") for seed in range(first, first + count)}
+    dataset = read_dataset(layout.prepared)
+    initial = read_initialization(places[first], settings.train)
     held_out = scored_split(settings.train) if settings.train.holdout else None
     split = held_out or settings.validate_.split
     scored = dataset.split(split, instead=score_needs(dataset.name))
     learned = learned_items(dataset, settings.train)
     refuse_overlap(trained_digests(learned, initial.trained_on), scored)
-    first = settings.train.seed
     results = {}
-    for seed in range(first, first + count):
-        place = replace(layout, beside=f"seeds/{seed}")
+    for seed, place in places.items():
         recipe = settings.train.model_copy(update={"seed": seed})
         run_once(place, recipe, machine, settings.validate_)
         results[seed] = read_json(place.scores, made_by="sgcp train --seeds")

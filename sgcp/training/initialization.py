@@ -37,7 +37,7 @@ class Initialization:
     """What a run starts from, read before it begins."""
 
     network: SGCPNet | None = None
-    """A trained one; None: random weights, except those of ``encoder_weights``."""
+    """A trained one; None: random weights, except those of ``encoder``."""
     classes: list[str] | None = None
     """Its classes in order; None: an authors' checkpoint does not name them."""
     trained_on: dict[str, str] = field(default_factory=dict)
@@ -46,33 +46,40 @@ class Initialization:
     """SHA-256 of the files that the settings name; None for those that they do not."""
     teacher: Teacher | None = None
     """What the run learns from beside the labels; it is no part of the model."""
+    encoder: Path | None = None
+    """A checkpoint for the encoder."""
 
 
 def read_initialization(layout: Layout, settings: TrainSettings) -> Initialization:
     """Read the files that the settings name; refuse one that the run would delete."""
-    weights, model = settings.encoder_weights, settings.init
-    for key, name in (("init", model), ("teacher", settings.teacher)):
-        if name is not None and Path(name).resolve().is_relative_to(layout.model.resolve()):
+    weights, model, taught_by = (
+        None if name is None else layout.named(name)
+        for name in (settings.encoder_weights, settings.init, settings.teacher)
+    )
+    for key, name in (("init", model), ("teacher", taught_by)):
+        if name is not None and name.resolve().is_relative_to(layout.model.resolve()):
             raise SgcpError(
                 f"train.{key}: {name} is this run's own output folder, which DVC empties first. "
                 "Move the model elsewhere"
             )
-    if weights is not None and not Path(weights).is_file():
-        read_checkpoint_tensors(Path(weights))  # explains the problem, and never reads a device
+    if weights is not None and not weights.is_file():
+        read_checkpoint_tensors(weights)  # explains the problem, and never reads a device
     initial, init_digest, teacher = Initialization(), None, None
     if model is not None:
-        initial, path = read_initial_model(Path(model)), Path(model)
-        init_digest = file_sha256(weights_path(path) if path.is_dir() else path)
+        initial = read_initial_model(model)
+        init_digest = file_sha256(weights_path(model) if model.is_dir() else model)
     trained_on = initial.trained_on
-    if settings.teacher is not None:
-        teacher = read_teacher(Path(settings.teacher))
+    if taught_by is not None:
+        teacher = read_teacher(taught_by)
         trained_on = merge_digests(trained_on, teacher.card.trained_on.items())
     digests = {
-        "encoder_weights_sha256": file_sha256(Path(weights)) if weights else None,
+        "encoder_weights_sha256": file_sha256(weights) if weights else None,
         "init_sha256": init_digest,
         "teacher_sha256": teacher.digest if teacher else None,
     }
-    return replace(initial, teacher=teacher, trained_on=trained_on, digests=digests)
+    return replace(
+        initial, encoder=weights, teacher=teacher, trained_on=trained_on, digests=digests
+    )
 
 
 def read_initial_model(path: Path) -> Initialization:
@@ -92,8 +99,8 @@ def make_network(dataset: Dataset, settings: TrainSettings, initial: Initializat
     """Build the network of the settings, with its initial weights."""
     names = [item.name for item in dataset.classes]
     network = build_network(settings.network, len(names), settings.encoder)
-    if settings.encoder_weights is not None:
-        load_encoder(network, settings.network, Path(settings.encoder_weights))
+    if initial.encoder is not None:
+        load_encoder(network, settings.network, initial.encoder)
     if initial.network is not None:
         fresh = start_from(cast("SGCPNet", network), names, initial.network, initial.classes)
         say(f"starting from {settings.init}; {fresh} of {len(names)} classes start anew")

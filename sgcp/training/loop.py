@@ -148,8 +148,7 @@ def train_one_epoch(
         progress.step += 1
         if len(unread) < read_every and progress.step < len(data.train):
             continue
-        losses = zip(torch.stack(unread).tolist(), labelled, strict=True)
-        progress.losses += [loss if known else None for loss, known in losses]
+        progress.losses += read_losses(run.fabric, unread, labelled)
         images = len(image) * run.fabric.world_size
         clock.tick(len(unread) * images)
         unread.clear()
@@ -159,7 +158,7 @@ def train_one_epoch(
         reporter.step(progress.step * images, progress.losses[-1], speed, run.spent)
         checkpoints.save_if_due(progress)
     try:
-        row = mean_loss(run.fabric, data, progress)
+        row = mean_loss(data, progress)
     except SgcpError:
         checkpoints.clear()  # a resumed run would fail again
         raise
@@ -222,19 +221,30 @@ class Clock:
         }
 
 
-def mean_loss(fabric: Fabric, data: Data, progress: Progress) -> dict[str, float]:
-    """Return the epoch's ``loss``, the same in all processes.
+def read_losses(
+    fabric: Fabric, losses: list[torch.Tensor], labelled: list[bool]
+) -> list[float | None]:
+    """Return the loss of each step, the same in all processes, as checkpoints keep it for them.
+
+    It is the mean of those processes whose images had a labelled pixel; None: none had.
+    """
+    known = torch.tensor(labelled, dtype=torch.float64, device=fabric.device)
+    values = torch.stack(losses).double().where(known > 0, 0.0)
+    sums: Any = fabric.all_reduce(torch.stack([values, known]), reduce_op="sum")
+    return [total / count if count else None for total, count in zip(*sums.tolist(), strict=True)]
+
+
+def mean_loss(data: Data, progress: Progress) -> dict[str, float]:
+    """Return the epoch's ``loss``.
 
     It is the mean of the steps that had a labelled pixel, and missing if none had. Raise SgcpError
     if it is not finite, or no image of the split can give a labelled pixel.
     """
     losses = [loss for loss in progress.losses if loss is not None]
-    sums = torch.tensor([sum(losses), len(losses)], dtype=torch.float64, device=fabric.device)
-    total, steps = fabric.all_reduce(sums, reduce_op="sum").tolist()  # type: ignore[union-attr]
-    if not math.isfinite(total):
+    if not math.isfinite(sum(losses)):
         raise SgcpError("the loss is not finite: the run diverged; lower train.lr, warm up longer")
-    if steps:
-        return {"loss": total / steps}
+    if losses:
+        return {"loss": sum(losses) / len(losses)}
     if not data.train.dataset.has_labels(progress.epoch):  # type: ignore[attr-defined]
         raise SgcpError(
             "no crop has a labelled pixel: the label maps of the training split are ignored "

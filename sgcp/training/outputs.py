@@ -27,7 +27,7 @@ from sgcp.core.terminal import say
 from sgcp.datasets.classes import classes_to_json
 from sgcp.datasets.index import Dataset, Item, fingerprint_items, scored_split, trained_digests
 from sgcp.datasets.loader import SegmentationDataset
-from sgcp.metrics.calibration import Sample, fit_temperature
+from sgcp.metrics.calibration import Sample, fit_temperature, pixels_of_each
 from sgcp.models.artifact import save_model
 from sgcp.models.card import ModelCard, model_digest
 from sgcp.training.checkpoints import Progress
@@ -112,11 +112,11 @@ def calibrate(run: Run, weights: Mapping[str, Tensor], scored: SegmentationDatas
     network = copy.deepcopy(run.learnt)
     network.load_state_dict(weights)
     network.eval()
-    samples = []
+    samples, pixels = [], pixels_of_each(len(scored), scored.num_classes)
     everything, side = range(len(scored)), run.settings.input_side
     for image, label in network_inputs(run.fabric, scored, everything, side):
         x = run.normalize(image).contiguous(memory_format=torch.channels_last)
-        samples.append(Sample(network(x)[0].float().cpu().numpy(), label.numpy()))
+        samples.append(Sample(network(x)[0].float().cpu().numpy(), label.numpy(), pixels))
     temperature = fit_temperature(samples)
     say(f"temperature {temperature}, fitted on {len(scored)} images")
     return temperature

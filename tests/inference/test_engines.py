@@ -320,6 +320,27 @@ def test_the_cache_keeps_the_newest(tmp_path, monkeypatch):
     assert {file.name for file in (tmp_path / "graphs").iterdir()} == {"2", "3", "4"}
 
 
+def test_what_is_read_from_the_cache_stays_longer_than_what_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "KEPT", 2)
+    monkeypatch.setenv("SGCP_CACHE", str(tmp_path))
+    for name in ("0", "1"):
+        cache.write_cached("graphs", name, b"graph")
+        os.utime(tmp_path / "graphs" / name, (int(name), int(name)))
+    assert cache.read_cached("graphs", "0") == b"graph"
+    cache.write_cached("graphs", "2", b"graph")
+    assert {file.name for file in (tmp_path / "graphs").iterdir()} == {"0", "2"}
+
+
+@pytest.mark.parametrize(("threads", "callers"), [(3, 1), (4, 2)])
+def test_engines_use_as_many_threads_as_they_are_given(models, threads, callers):
+    given = "fp32", callers, threads
+    assert open_engine(models["sgcp"], "cpu", "openvino", *given).threads == threads
+    pytest.importorskip("onnxruntime")
+    runtime = open_engine(models["sgcp"], "cpu", "onnxruntime", *given)
+    options = runtime.session.get_session_options()
+    assert options.intra_op_num_threads == threads // callers
+
+
 def test_gpu_gives_what_the_cpu_gives(models):
     if not torch.cuda.is_available():
         pytest.skip("no GPU here")

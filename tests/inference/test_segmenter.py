@@ -35,6 +35,30 @@ def test_input_size_is_what_the_network_sees(segmenter):
     assert (labels != segmenter.segment(image)).any()
 
 
+@pytest.mark.parametrize("size", [(160, 240), (161, 241), (167, 247), (163, 236)])
+@pytest.mark.parametrize("ready", [False, True])
+def test_a_border_is_labelled_where_it_is(segmenter, monkeypatch, size, ready):
+    """Whole cells: the last of 241 pixels would else be resized as if it were 8 pixels wide."""
+
+    def run(image):
+        grey = np.pad(
+            image[..., 0].astype(np.float32), [(0, -s % 8) for s in image.shape[:2]], "edge"
+        )
+        cells = grey.reshape(grey.shape[0] // 8, 8, grey.shape[1] // 8, 8).mean((1, 3)) - 127
+        return np.stack([-cells, cells, *[cells - 999] * (len(segmenter.classes) - 2)])
+
+    monkeypatch.setattr(segmenter.engine, "run", run)
+    image = np.zeros((*size, 3), np.uint8)
+    image[144:], image[:, 224:] = 255, 255
+    wanted = (image[..., 0] > 0).astype(np.uint8)
+    labels = segmenter.segment(image)
+    if ready:
+        labels = segmenter.predict(image).labels
+    assert np.abs(labels[:, 0].argmax() - 144) <= 1
+    assert np.abs(labels[0].argmax() - 224) <= 1
+    assert (labels == wanted).mean() > 0.985
+
+
 def test_input_side_is_the_short_side_that_the_network_sees_of_any_image(tmp_path):
     path = save_random(tmp_path, input_side=96)
     plain, small = (sgcp.load(path, precision="fp32", input_side=side) for side in (None, 48))

@@ -164,7 +164,7 @@ def test_broken_stream_is_opened_again_with_a_line_and_keeps_its_size(monkeypatc
             if len(server.asked) >= 3:
                 break
     assert reader.reconnects >= 2
-    assert lines[0] == f"{address}/20: it ended; opening it again in 0.05 s"
+    assert set(lines) == {f"{address}/20: it ended; opening it again in 0.05 s"}  # none longer
     ticks, shapes = zip(*taken, strict=True)
     assert all(a < b for a, b in pairwise(ticks))
     assert set(shapes) == {(48, 64, 3)}

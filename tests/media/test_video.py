@@ -134,6 +134,8 @@ def test_odd_sizes_are_padded_by_their_edge(tmp_path, size):
     _, (image, *_) = frames_of(tmp_path / "o.mp4")
     assert summary.size == size
     assert image.shape == (height + height % 2, width + width % 2, 3)
+    corner = image[height - 1 :, width - 1 :].astype(int)  # with what is added to it
+    assert np.ptp(corner, axis=(0, 1)).max() <= 12
     assert labels_of(tmp_path / "l.mkv")[0].shape == size
 
 
@@ -146,6 +148,24 @@ def test_colours_survive(tmp_path):
     assert np.abs(image.astype(int) - red).max() <= 4
     with av.open(str(tmp_path / "o.mp4")) as container:
         assert container.streams.video[0].codec_context.colorspace == video_reader.BT709
+
+
+@pytest.mark.parametrize(("height", "red_in_grey"), [(576, 0.299), (580, 0.2126)])
+def test_colours_without_a_standard_are_of_that_of_their_height(tmp_path, height, red_in_grey):
+    """As players have it: BT.601 up to 576 lines, BT.709 above."""
+    planes = [np.full((height, 64), 110), np.full((height // 4, 64), 110),
+              np.full((height // 4, 64), 180)]  # fmt: skip
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, height, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.concatenate(planes).astype(np.uint8), "yuv420p")
+        for one in (frame, None):
+            container.mux(stream.encode(one))
+    with video_reader.open_video(tmp_path / "a.mp4") as video:
+        (frame,) = video.frames()
+        seen = video.upright(frame, (1, 0, 0, 1))
+    red = (110 - 16) * 255 / 219 + 2 * (1 - red_in_grey) * (180 - 128) * 255 / 224
+    assert abs(seen[5, 5, 0] - red) <= 3
 
 
 def test_frames_stay_in_order_on_several_threads(tmp_path):

@@ -8,11 +8,13 @@ from torch.nn import functional as F
 from sgcp.datasets.classes import IGNORE
 from sgcp.metrics.calibration import (
     BINS,
+    LOGITS,
     PIXELS,
     Sample,
     describe_calibration,
     fit_temperature,
     measure,
+    pixels_of_each,
 )
 
 
@@ -69,7 +71,7 @@ def test_scaling_by_the_fitted_temperature_lowers_the_error():
 
 
 @pytest.mark.parametrize("size", [(5, 7), (37, 61), (128, 90)])
-def test_a_sample_has_the_resized_logits_of_labelled_pixels_evenly_spaced(size):
+def test_a_sample_has_the_resized_logits_of_labelled_pixels_evenly_spread(size):
     random = np.random.default_rng(2)
     scores = random.normal(size=(4, 6, 9)).astype(np.float32)
     truth = random.integers(0, 4, size).astype(np.uint8)
@@ -82,9 +84,27 @@ def test_a_sample_has_the_resized_logits_of_labelled_pixels_evenly_spaced(size):
     count = min(PIXELS, len(labelled))
     assert sample.logits.shape == (count, 4)
     assert len(sample.truth) == count
-    chosen = labelled[np.arange(count) * len(labelled) // count]
+    share = (np.sqrt(5) - 1) / 2
+    chosen = labelled[[int((i + i * share % 1) * len(labelled) / count) for i in range(count)]]
+    if count == len(labelled):
+        np.testing.assert_array_equal(chosen, labelled)
     np.testing.assert_array_equal(sample.truth, truth.ravel()[chosen])
     assert np.abs(sample.logits - full.reshape(4, -1).T[chosen]).max() < 1e-5
+
+
+def test_a_sample_is_not_of_a_few_columns():
+    truth = np.zeros((512, 1024), np.uint8)
+    columns = np.arange(1024, dtype=np.float32)[None].repeat(512, 0)
+    sample = Sample(np.stack([columns, columns]), truth)
+    assert len(np.unique(sample.logits[:, 0])) > 900
+
+
+def test_the_logits_of_many_images_of_many_classes_are_bounded():
+    assert pixels_of_each(500, 19) == PIXELS  # Cityscapes
+    for images, classes in ((2000, 150), (10_000, 19), (10**9, 254)):
+        most = pixels_of_each(images, classes)
+        assert most == 1 or images * classes * most <= LOGITS
+        assert len(Sample(np.zeros((3, 2, 2)), np.zeros((99, 99), np.uint8), most).truth) == most
 
 
 def test_an_image_without_labels_has_no_sample():

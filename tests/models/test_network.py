@@ -64,6 +64,17 @@ def test_normalize_maps_mean_to_zero_and_one_deviation_to_one():
     assert torch.allclose(normalize(image), torch.ones(1, 3, 1, 1), atol=1e-5)
 
 
+def test_norms_of_the_pyramid_have_the_authors_epsilon_and_momentum():
+    network = SGCPNet(3)
+    for part, wanted in (
+        (network.top_down_bottom_up, (1e-3, 0.01)),
+        (network.top_down, (1e-3, 0.01)),
+        (network.encoder, (1e-5, 0.1)),
+    ):
+        norms = [one for one in part.modules() if isinstance(one, torch.nn.BatchNorm2d)]
+        assert {(norm.eps, norm.momentum) for norm in norms} == {wanted}
+
+
 def test_no_classes_is_an_error():
     with pytest.raises(ValueError, match="num_classes"):
         SGCPNet(0)

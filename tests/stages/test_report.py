@@ -1,5 +1,7 @@
 """Stage ``report``: one page about a run, from the files of the other stages."""
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -11,8 +13,10 @@ import pandas as pd
 import pytest
 from conftest import Project, run_python
 from networks import change_weights
+from PIL import Image
 
 from sgcp.core.machine import processor_name, usable_cores
+from sgcp.datasets.classes import IGNORE
 from sgcp.datasets.ground_truth import read_ground_truth
 from sgcp.datasets.index import read_dataset
 from sgcp.inference.segmenter import load
@@ -20,7 +24,9 @@ from sgcp.media.images import read_image, read_label
 from sgcp.metrics.iou import ImageScore
 from sgcp.models.card import model_digest
 from sgcp.reporting.panels import choose_images
-from sgcp.reporting.run import read_table
+from sgcp.reporting.run import Example, read_table
+from sgcp.reporting.run_charts import class_chart, confusion_chart, curve_chart
+from sgcp.reporting.run_page import _view
 
 PAGE = "data/reports/sample/report.html"
 METRICS = "metrics/sample/validate.json"
@@ -162,6 +168,30 @@ def test_chosen_images_are_best_median_and_worst_and_none_comes_twice(size, coun
     assert [image.image for _, image in choose_images(equal, 1)] == ["a", "b", "c"]
 
 
+def test_charts_say_the_numbers_of_their_tables():
+    table = pd.DataFrame({"step": [1, 2], "loss": [2.0, 0.5]})
+    assert curve_chart("loss", table).summary == "2 values over the epochs, from 2 to 0.5."
+    classes = pd.DataFrame({"class": ["a", "b", "c"], "iou": [0.25, np.nan, 0.50123]})
+    chart = class_chart(classes, [], None)
+    assert [row[:2] for row in chart.rows] == [("c", 50.12), ("a", 25), ("b", None)]
+    assert "2 classes with a score, best first: from c, 50.12 %, to a, 25.00 %" in chart.summary
+    pairs = [("a", "a", 0.9), ("a", "b", 0.1), ("b", "a", 0.25), ("b", "b", 0.75)]
+    confusion = pd.DataFrame(pairs, columns=["actual", "predicted", "share"]).assign(pixels=1)
+    chart = confusion_chart(confusion)
+    assert chart.rows == [["a", 90, 10], ["b", 25, 75]]
+    assert "25 % of b is predicted as a" in chart.summary
+
+
+def test_label_maps_on_the_page_are_train_ids_plus_one_unmixed():
+    truth = np.array([[0, 18, IGNORE, 7]], np.uint8).repeat(600, axis=1).repeat(40, axis=0)
+    score = ImageScore("a", 1.0, 1.0, 1)
+    view = _view(Example("best", score, np.zeros((40, 2400, 3), np.uint8), truth, truth))
+    content = base64.b64decode(view["sources"]["truth"].partition(",")[2])
+    shown = np.asarray(Image.open(io.BytesIO(content)).convert("L"))
+    assert shown.shape == (17, 1024)
+    assert np.unique(shown).tolist() == [0, 1, 8, 19]
+
+
 def test_difference_from_an_earlier_run_is_shown_for_each_class(trained, monkeypatch):
     scores = json.loads((trained.root / METRICS).read_text())
     iou = scores["iou"] | {"road": scores["iou"]["road"] - 0.1}
@@ -220,7 +250,7 @@ def test_earlier_run_that_is_missing_or_not_comparable_is_named(trained):
     assert "is not comparable with this one" in text
     assert "protocol: cityscapes-19 (this run); strict (other.json)" in text
     assert "-&gt;" not in text
-    assert "difference, points" not in text
+    assert "difference from other.json" not in text
 
 
 AGAIN = "run `sgcp validate sample` again"

@@ -336,6 +336,13 @@ def test_number_of_another_image_is_not_taken_for_a_beginning():
     assert images.image_of("berlin_000000_0000190.png") == "berlin_000000_000019"
 
 
+def test_of_names_that_begin_alike_the_longest_counts_in_any_form_of_its_letters():
+    images = KnownImages({"a": SIZE, "a_b": SIZE, "\u00e9": SIZE})
+    answered = [images.image_of(f"{name}.png") for name in ("a", "a_b", "a_b_x")]
+    assert answered == ["a", "a_b", "a_b"]
+    assert images.image_of("e\u0301_x.png") == "\u00e9"  # as macOS writes names
+
+
 FOLDERS = KnownImages(dict.fromkeys(("a/1", "b/1", "b/2"), SIZE))
 
 

@@ -1,9 +1,13 @@
 """Numbers side by side, and the refusal of those that do not compare."""
 
 import json
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
+
+from sgcp.metrics.results import read_by_class
 
 METRICS = "metrics/sample/validate.json"
 
@@ -92,6 +96,19 @@ def test_file_of_another_revision_is_read_from_git(two):
     git("commit", "-qm", "first")
     assert "(+0.00)" in two.ok("compare", f"HEAD:{METRICS}", METRICS)
     assert "HEAD:none.json" in two.fails("compare", "HEAD:none.json", METRICS)
+
+
+def test_images_of_a_revision_are_those_of_git_wherever_the_file_lies(two, monkeypatch):
+    for name in ("validate.json", "per_image.csv"):
+        shutil.copy(two.root / "metrics/sample" / name, two.root)
+    for command in ("init -q", "add -f validate.json per_image.csv",
+                    "-c user.name=t -c user.email=t@t commit -qm first"):  # fmt: skip
+        subprocess.run(["git", *command.split()], cwd=two.root, check=True)
+    (two.root / "per_image.csv").unlink()
+    monkeypatch.chdir(two.root)
+    content = json.loads(Path("validate.json").read_text())
+    assert read_by_class("HEAD:validate.json", content) is not None
+    assert read_by_class("validate.json", content) is None
 
 
 def test_what_is_no_metrics_file_is_refused(two):

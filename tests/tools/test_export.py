@@ -1,6 +1,7 @@
 """``sgcp export``: what it writes gives what eager PyTorch gives, or nothing is written."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,10 @@ from ruamel.yaml import YAML
 import sgcp
 from sgcp.core.errors import SgcpError
 from sgcp.inference.predict import resize_logits
+from sgcp.models import build_network
+from sgcp.models.artifact import save_model
+from sgcp.models.card import read_card
+from sgcp.models.network import Normalize
 
 
 @pytest.fixture
@@ -22,10 +27,16 @@ def model(project):
 
 
 def plain(image):
-    """Scores and labels of eager PyTorch."""
-    scores = eager_scores(random_network(), random_card(), image)
-    labels = resize_logits(torch.from_numpy(scores)[None], image.shape[:2]).argmax(1)[0]
-    return scores, labels.numpy()
+    """Scores of eager PyTorch, and labels: of the image with its mean around it, cut again."""
+    network, card = random_network().eval(), random_card()
+    height, width = image.shape[:2]
+    whole = torch.zeros(1, 3, -(-height // 8) * 8, -(-width // 8) * 8)
+    whole[..., :height, :width] = Normalize(card.mean, card.std)(
+        torch.from_numpy(image).permute(2, 0, 1)[None]
+    )
+    with torch.inference_mode():
+        labels = resize_logits(network(whole), whole.shape[-2:])[0, :, :height, :width].argmax(0)
+    return eager_scores(network, card, image), labels.numpy()
 
 
 def run(file, image):
@@ -84,9 +95,12 @@ def int8_facts(file):
     return described(file)["provenance"]["export"]["int8"]
 
 
-@pytest.mark.parametrize("name", ["street.xml", "street.onnx"])
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [("street.xml", "auto"), ("street.onnx", "auto"), ("street.onnx", "onnxruntime")],
+)
 @pytest.mark.integration
-def test_int8_says_what_it_costs(trained, name):
+def test_int8_says_what_it_costs(trained, name, engine):
     text = trained.ok("export", "data/models/sample", name, "--int8", "--images", "3")
     assert int8_facts(trained.root / name)["images"] == 3
     assert "in fp32" in text
@@ -95,7 +109,7 @@ def test_int8_says_what_it_costs(trained, name):
     image = random_image(64, 128)
     plain = sgcp.load(trained.root / "data/models/sample", precision="fp32")
     for precision in ("fp32", "int8", "auto"):
-        model = sgcp.load(trained.root / name, precision=precision)
+        model = sgcp.load(trained.root / name, precision=precision, engine=engine)
         assert (model.segment(image) == plain.segment(image)).mean() > 0.5
         assert model.engine.precision == "int8"
 
@@ -192,10 +206,13 @@ def test_an_export_says_how_images_are_resized_first(shortened):
 
     for name in ("a.onnx", "b.xml"):
         text = shortened.ok("export", "model.safetensors", name)
-        assert "resize so that the short side is 48 (bilinear, antialiased) first" in text
+        assert (
+            "resize to multiples of 8, the short side to 48 (bilinear, antialiased) first" in text
+        )
         resize = described(shortened.root / name)["preprocessing"]["resize"]
         assert resize == {
-            "short_side": 48, "max_enlarged_pixels": 2**23, "filter": "bilinear", "antialias": True,
+            "short_side": 48, "max_enlarged_pixels": 2**23, "multiple_of": 8,
+            "filter": "bilinear", "antialias": True,
         }  # fmt: skip
     session = onnxruntime.InferenceSession(shortened.root / "a.onnx")
     ir = openvino.Core().read_model(shortened.root / "b.xml")
@@ -206,9 +223,14 @@ def test_an_export_says_how_images_are_resized_first(shortened):
         assert json.loads(said)["resize"] == resize
 
 
-def test_a_model_for_images_as_they_are_asks_for_no_resizing(model):
-    assert "resize" not in model.ok("export", "model.safetensors", "any.onnx")
-    assert described(model.root / "any.onnx")["preprocessing"]["resize"] is None
+def test_a_model_for_images_as_they_are_asks_for_whole_cells_alone(model):
+    assert "; resize to multiples of 8 (" in model.ok("export", "model.safetensors", "any.onnx")
+    resize = described(model.root / "any.onnx")["preprocessing"]["resize"]
+    assert resize == {"multiple_of": 8, "filter": "bilinear", "antialias": True}
+    assert "resize" not in model.ok("export", "model.safetensors", "labels.onnx", "--labels")
+    assert described(model.root / "labels.onnx")["preprocessing"]["resize"] is None
+    text = model.fails("export", "model.safetensors", "fixed.onnx", "--size", "201", "331")
+    assert "expected multiples of 8 pixels, which a score stands for: --size 200 328" in text
 
 
 @pytest.mark.integration
@@ -223,7 +245,6 @@ def test_a_loaded_export_resizes_as_its_model_does(shortened):
 
 
 def test_a_size_that_the_model_was_not_trained_for_is_warned_of(shortened):
-    from sgcp.models.card import read_card
 
     warning = "trained for a short side of 48 pixels"
     options = ("--labels", "--size", "96", "128")
@@ -249,11 +270,14 @@ def program_of(readme):
 
 
 @pytest.mark.parametrize("form", ["onnx", "openvino", "torch"])
-@pytest.mark.parametrize("more", [[], ["--labels", "--size", "144", "192"]], ids=["any", "fixed"])
+@pytest.mark.parametrize(
+    "more", [[], ["--labels", "--size", "144", "192"], ["--size", "144", "192"]],
+    ids=["any", "labels", "fixed"],
+)  # fmt: skip
 @pytest.mark.integration
 def test_the_program_in_the_readme_gives_the_labels_of_load(project, form, more, monkeypatch):
     save_random(project.root, input_side=144)
-    Image.fromarray(random_image(180, 240)).save(project.root / "street.png")
+    Image.fromarray(random_image(180, 317)).save(project.root / "street.png")
     assert "out/model." in project.ok("export", "model.safetensors", "out", "--format", form, *more)
     monkeypatch.chdir(project.root / "out")
     names = {}
@@ -261,13 +285,17 @@ def test_the_program_in_the_readme_gives_the_labels_of_load(project, form, more,
     exec(program, names)
     photo = Image.open("../street.png")
     plain = sgcp.load("../model.safetensors", precision="fp32")
-    if more:
+    size = (144, 192) if more else None
+    if "--labels" in more:
         photo = photo.resize((192, 144), Image.Resampling.BILINEAR)
+    wanted = plain.segment(photo, input_size=size)
     assert names["labels"].dtype == np.uint8
-    assert (names["labels"] == plain.segment(photo)).mean() > 0.999
+    assert (names["labels"] == wanted).mean() > 0.999
+    promised = "does all of this" in (project.root / "out/README.md").read_text()
+    assert promised == (form != "torch" and "--labels" not in more)
     if form != "torch":
         loaded = sgcp.load(project.root / "out", precision="fp32")
-        assert (loaded.segment(photo) == plain.segment(photo)).mean() > 0.999
+        assert (loaded.segment(photo) == wanted).mean() > 0.999
 
 
 def front_matter(readme):
@@ -286,7 +314,8 @@ def test_the_readme_has_the_score_of_this_model_alone(trained):
     (result,) = facts["model-index"][0]["results"]
     assert result["metrics"] == [{"type": "mean_iou", "value": round(miou, 4)}]
     assert f"| mIoU | {100 * miou:.2f} % on `val` |" in (trained.root / "out/README.md").read_text()
-    for other in ({"model": {"sha256": "0" * 64}}, {"flip": True}, {"scales": [1.0, 2.0]}):
+    for other in ({"model": {"sha256": "0" * 64}}, {"flip": True}, {"scales": [1.0, 2.0]},
+                  {"input_size": [32, 64]}):  # fmt: skip
         file.write_text(json.dumps(scores | other))
         trained.ok("export", "data/models/sample", "out")
         assert "model-index" not in front_matter(trained.root / "out/README.md")
@@ -297,6 +326,18 @@ def test_the_readme_has_the_score_of_this_model_alone(trained):
     small = int8_facts(trained.root / "small/model.xml")["scores"]
     (result,) = front_matter(trained.root / "small/README.md")["model-index"][0]["results"]
     assert result["metrics"][0]["value"] == round(small["miou_int8"], 4)
+
+
+@pytest.mark.integration
+def test_a_network_of_another_stride_says_so_and_which_sizes_it_takes(project):
+    network = build_network("linknet", 11)
+    card = replace(read_card(save_random(project.root), "x"), network="linknet")
+    save_model(network, network.state_dict(), card, project.root / "other.safetensors")
+    text = project.ok("export", "other.safetensors", "fits", "--size", "128", "160")
+    assert "output scores: float32 (1, 11, rows, columns)" in text
+    for options in ((), ("--size", "360", "480")):
+        text = project.fails("export", "other.safetensors", "fails", *options)
+        assert "linknet: does not take any size, or not this one" in text
 
 
 def test_a_readme_of_the_users_own_stays(model):

@@ -262,9 +262,9 @@ def test_existing_settings_are_kept_and_the_changes_printed(desk, unnamed):
 @pytest.mark.parametrize(
     ("size", "quick", "strong"),
     [
-        ((480, 640), (256, (256, 341)), (None, (384, 384))),
+        ((480, 640), (256, (256, 344)), (None, (384, 384))),
         ((1024, 2048), (256, (256, 512)), (512, (384, 384))),
-        ((100, 1000), (None, (100, 100)), (None, (100, 100))),
+        ((100, 1000), (None, (96, 96)), (None, (96, 96))),
     ],
 )
 def test_sizes_follow_those_of_the_images(desk, tmp_path, size, quick, strong):
@@ -293,6 +293,12 @@ def test_sizes_follow_those_of_the_images(desk, tmp_path, size, quick, strong):
             ["sea", "land"],
         ),
         ("classes.yaml", "names: {3: sea, 7: land}\n", ["sea", "land"]),
+        ("classes.txt", "3 sea\n7 dry land\n", ["sea", "dry land"]),
+        ("classes.txt", "sea 3\ndry land 7\n", ["sea", "dry land"]),
+        ("classes.txt", "a\n1 b\n2 b\nlane 1\n3 b\n4 b\n5 b\n3 wheeler\n", ["lane 1", "3 wheeler"]),
+        ("classes.txt", "b 1\nb 2\nb 3\nb 4\nb 5\nb 6\nb 7\nb 8\n", ["b 4", "b 8"]),
+        ("classes.csv.txt", "3,lane 1\n7,lane 2\n", ["lane 1", "lane 2"]),
+        ("classes.json", '["a","b","c","lane 1","d","e","f","lane 2"]', ["lane 1", "lane 2"]),
         ("classes.txt", "\x00\x01 no list \xff\n", ["class_3", "class_7"]),
         ("classes.json", "{[", ["class_3", "class_7"]),
     ],
@@ -301,7 +307,7 @@ def test_classes_are_named_by_a_list_beside_the_labels(desk, unnamed, name, cont
     (unnamed / name).write_bytes(content.encode("latin-1"))
     output, _ = ground(desk, unnamed)
     assert [item.name for item in read_classes(unnamed / "classes.csv").classes] == names
-    assert ("named by" in output) == (names[0] == "sea")
+    assert ("named by" in output) == (names[0] != "class_3")
 
 
 @pytest.mark.parametrize(
@@ -343,6 +349,24 @@ def test_palette_gives_the_colours(desk, unnamed):
     for path in unnamed.glob("labels/*/*.png"):
         save(path, halves(7, 3), palette)
     assert ground(desk, unnamed)[1].endswith("class_3,3,#03fc07\nclass_7,7,#07f807\n")
+
+
+def test_a_palette_with_a_transparent_index_is_a_palette(desk, unnamed):
+    for path in unnamed.glob("labels/*/*.png"):
+        save(path, halves(7, 3), [*range(256)] * 3)
+        Image.open(path).save(path, transparency=3)
+    assert "cannot be used" not in ground(desk, unnamed)[0]
+    desk.ok("download", "custom")
+    desk.ok("prepare", "custom")
+
+
+def test_folders_are_relative_to_the_project_that_names_them(desk, unnamed):
+    """Where the command stands does not matter: beside the images, or below the project."""
+    beside, below = Project(unnamed), Project(desk.root / "pipeline")
+    beside.ok("init", desk.root, "--custom", ".")
+    below.ok("download", "custom")
+    (unnamed / "inside").mkdir()
+    assert "is or contains" in Project(unnamed / "inside").fails("init", "--custom", unnamed)
 
 
 def test_blended_edges_are_told_from_classes(desk, tmp_path):

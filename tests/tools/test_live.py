@@ -151,6 +151,8 @@ def test_live_options_are_checked(desk, model):
         (("drive.mp4", "drive.mp4", "--live"), "--live: expected one camera, stream or video"),
         (("missing.mp4", "--live"), "--live: expected one camera, stream or video"),
         ((".", "--live"), "--live: expected one camera, stream or video"),
+        (("drive.mp4", "--port", "8000"), "--port: is that of the page of --live"),
+        (("http://127.0.0.1:1/x", "--port", "8000"), "--port: is that of the page of --live"),
         (("drive.mp4", "--max-seconds", "3"), "--max-seconds: of cameras, streams and --live"),
     ):
         assert message in desk.fails("segment", *arguments, "--model", model)

@@ -74,6 +74,13 @@ def test_split_that_cannot_be_scored_is_refused_before_training(prepared):
     assert not (prepared.root / "data/seeds").exists()
 
 
+def test_a_model_of_the_stages_can_be_started_from(trained):
+    """Seeds are written elsewhere, so that it stays."""
+    trained.set(sample__train__init="data/models/sample")
+    assert "own output folder" in trained.fails("train", "sample")
+    assert "seeds 42, 43" in trained.ok("train", "sample", "--seeds", "2")
+
+
 def test_number_that_a_run_lacks_is_null_and_shown_as_a_dash():
     runs = [{"dataset": "x", "split": "val", "protocol": "p", "miou": 0.5, "miiou": None,
              "pixel_accuracy": 0.9, "iou": {"road": 0.5, "sky": value}, "model": {"epoch": 1}}

@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from sgcp.training import checkpoints
 from sgcp.training.checkpoints import NAMES, Checkpoints, Progress, pack, unpack
 
 
@@ -35,6 +36,13 @@ def test_newest_of_two_files_is_restored(keeper, network, tmp_path):
     other = torch.nn.Linear(2, 2)
     assert keeper(other).restore().step == 5
     assert (other.weight == 5).all()
+
+
+def test_the_beginning_of_an_epoch_is_newer_than_the_end_of_the_one_before(keeper, network):
+    first = keeper(network)
+    first.save(Progress("run", epoch=1, step=5))
+    first.save(Progress("run", epoch=2))
+    assert keeper(network).restore().epoch == 2
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
@@ -106,6 +114,16 @@ def test_state_is_written_only_when_due(keeper, network, tmp_path):
     checkpoints.seconds = 0
     checkpoints.save_if_due(Progress("run", step=1))
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_time_to_the_next_state_counts_from_the_last(keeper, network, tmp_path, monkeypatch):
+    now = [0]
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+    kept = keeper(network, seconds=10)
+    for now[0] in (9, 10, 19, 20):
+        kept.save_if_due(Progress("run", step=now[0]))
+    steps = {unpack(path.read_bytes())["progress"]["step"] for path in tmp_path.iterdir()}
+    assert steps == {10, 20}
 
 
 def test_pickled_code_does_not_run(tmp_path):

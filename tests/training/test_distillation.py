@@ -102,6 +102,9 @@ def test_unlabelled_pixels_teach_too_and_the_scores_have_their_weight(settings):
     alone, beside = (divergence(scores, teacher, 2.0) for scores in (logits, inner))
     torch.testing.assert_close(loss, 0.5 * (alone + 0.4 * (beside + alone) / 2))
     assert loss > 0
+    weights = torch.rand(11)
+    weighted = 0.5 * divergence(logits, teacher, 2.0, weights)
+    torch.testing.assert_close(Objective(settings, weights)(logits, label, teacher), weighted)
 
 
 @pytest.fixture
@@ -138,6 +141,13 @@ def test_scores_are_those_of_the_teachers_own_input_and_of_its_mirror_image(
         assert found[index].dtype == np.float16
         torch.testing.assert_close(torch.from_numpy(found[index]).float(), wanted[0], atol=0.02,
                                    rtol=1e-3)  # fmt: skip
+
+
+def test_a_teacher_sees_the_images_as_they_are_not_as_they_are_varied(images, fabric, tmp_path):
+    teacher = read_teacher(save_random(tmp_path))
+    plain = scores_of(teacher, images, fabric, tmp_path / "plain")
+    varied = replace(images, transform=lambda *_: pytest.fail("varied"))
+    np.testing.assert_array_equal(scores_of(teacher, varied, fabric, tmp_path / "other"), plain)
 
 
 def test_only_missing_scores_are_made(images, fabric, tmp_path):

@@ -99,6 +99,10 @@ def test_each_part_of_the_loss_has_its_weight(settings):
     main = segmentation_loss(logits, label, 0.0)
     assert torch.equal(Objective(settings, None)(logits, label), main)
 
+    smooth, weights = settings.model_copy(update={"label_smoothing": 0.1}), torch.rand(5)
+    expected = segmentation_loss(logits, label, 0.1, weights)
+    torch.testing.assert_close(Objective(smooth, weights)(logits, label), expected)
+
     with_lovasz = settings.model_copy(update={"extra_loss": "lovasz", "extra_loss_weight": 0.5})
     expected = main + 0.5 * lovasz_softmax(*labelled(logits, label[:, 4::8, 4::8]))
     torch.testing.assert_close(Objective(with_lovasz, None)(logits, label), expected)

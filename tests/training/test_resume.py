@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,11 @@ from conftest import HANGING, ROOT, Project
 from PIL import Image
 from safetensors.torch import load_file
 
+from sgcp.datasets.index import read_dataset
+from sgcp.settings.load import load_params
+from sgcp.stages.train import run_fingerprint
 from sgcp.training import loop
+from sgcp.training.initialization import Initialization
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 COMMAND = [sys.executable, "-m", "sgcp", "train", "sample"]
@@ -171,6 +176,20 @@ def test_run_begun_by_other_code_is_not_resumed(prepared, monkeypatch):
     prepared.stopped_after(1, "sample")
     monkeypatch.setattr("sgcp.stages.train.code_digest", lambda *_: "other")
     assert "resuming" not in prepared.stopped_after(0, "sample").output
+
+
+@pytest.mark.parametrize("changed", ["split", "order"])
+def test_run_on_images_in_another_split_or_order_is_another_run(prepared, changed):
+    """Or weights that learnt from an image would be scored on it, or a teacher's be mixed up."""
+    dataset = read_dataset(prepared.root / "data/prepared/sample")
+    settings = load_params(prepared.root / "params.yaml").sample.train
+    first, *rest = dataset.items
+    items = [replace(first, split="val"), *rest] if changed == "split" else [*rest, first]
+    before, after = (
+        run_fingerprint(one, settings, Initialization())
+        for one in (dataset, replace(dataset, items=tuple(items)))
+    )
+    assert before != after
 
 
 def test_run_resumed_with_another_number_of_threads_says_so_and_records_both(prepared):

@@ -1,8 +1,10 @@
 """The parts of a run: optimizer, schedule, state, clock, loader processes, progress bar."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 from conftest import ROOT
 from lightning_fabric import Fabric
 
@@ -14,7 +16,7 @@ from sgcp.stages.train import loader_processes
 from sgcp.training import loop
 from sgcp.training.checkpoints import Progress
 from sgcp.training.log import Reporter
-from sgcp.training.loop import Clock
+from sgcp.training.loop import Clock, mean_loss, read_losses
 from sgcp.training.run import make_optimizer, rate_factor, start
 
 
@@ -56,6 +58,9 @@ def test_encoder_and_decoder_have_their_own_rates_and_nothing_is_left_out(settin
     changed = settings.model_copy(update={"optimizer": name, "encoder_lr_factor": 0.5})
     groups = make_optimizer(network, network.encoder, changed).param_groups
     assert [group["lr"] for group in groups] == pytest.approx([0.15, 0.3])
+    for group in groups:
+        assert group["weight_decay"] == settings.weight_decay
+        assert (group["momentum"] if name == "sgd" else group["betas"][0]) == settings.momentum
     grouped = [id(p) for group in groups for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in network.parameters())
 
@@ -140,5 +145,29 @@ def test_bar_stands_where_the_run_does(tmp_path):
         reporter.step(4, 0.5, 2.0)
         assert bar.completed == 16
         assert bar.fields == {"loss": "0.500", "miou": "0.250", "speed": "2.0"}
+        reporter.step(5, 0.5, 2.0, spent=0.875)
+        assert bar.completed == 21  # of the time, which is ahead of the images
         reporter.validating(progress)
         assert (bar.description, bar.completed) == ("epoch 3/4, validating", 18)
+
+
+class Two:
+    """A fabric of two processes, of which the other had these losses."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, *others: float | None) -> None:
+        known = [float(one is not None) for one in others]
+        self.others = torch.tensor([[one or 0.0 for one in others], known], dtype=torch.float64)
+
+    def all_reduce(self, sums: torch.Tensor, reduce_op: str) -> torch.Tensor:
+        assert reduce_op == "sum"
+        return sums + self.others
+
+
+def test_the_losses_of_a_checkpoint_are_those_of_all_processes():
+    """It is one process's file, and the others resume with its losses."""
+    mine = [torch.tensor(loss) for loss in (1.0, 2.0, 3.0, float("nan"))]
+    losses = read_losses(Two(2.0, None, 5.0, None), mine, [True, True, False, False])
+    assert losses == [1.5, 2.0, 5.0, None]
+    assert mean_loss(Any, Progress("run", losses=losses)) == {"loss": 8.5 / 3}

@@ -13,7 +13,7 @@ from sgcp.datasets.index import read_dataset
 from sgcp.media.images import read_image, read_label
 from sgcp.models.artifact import load_model
 from sgcp.models.network import Normalize
-from sgcp.training import loop
+from sgcp.training import loop, outputs
 
 
 @pytest.fixture
@@ -76,6 +76,19 @@ def test_a_run_with_patience_resumes_exactly(prepared, scored):
         assert prepared.stopped_after(steps, "sample").exit_code == 130
     prepared.ok("train", "sample")
     assert results(prepared) == whole
+
+
+def test_last_and_kept_weights_have_temperatures_of_their_own(prepared, scored, monkeypatch):
+    fitted = []
+    monkeypatch.setattr(
+        outputs, "calibrate", lambda *given: fitted.append(given) or float(len(fitted))
+    )
+    scored(0.3, 0.2)
+    prepared.set(sample__train__epochs=2)
+    prepared.ok("train", "sample")
+    folder = prepared.root / "data/models/sample"
+    cards = [json.loads((folder / f"{name}.json").read_text()) for name in ("model", "last")]
+    assert [card["temperature"] for card in cards] == [1, 2]
 
 
 def test_patience_counts_validations_not_epochs(prepared, scored):

@@ -13,6 +13,7 @@ from sgcp.core.errors import SgcpError
 from sgcp.core.machine import usable_cores
 from sgcp.inference.labels import Float32, label_pixels
 from sgcp.media.images import UInt8
+from sgcp.models.card import STRIDE
 
 # Pixels of all the image sizes that have a graph of their own, together: some 60 bytes each for
 # every caller. A graph's weights take as much as 2**18 pixels.
@@ -32,7 +33,7 @@ class Engine(ABC):
     """How many threads it serves best at the same time."""
     labels: bool = False
     """Whether the graph ends in labels rather than scores."""
-    stride: int | None = 8
+    stride: int | None = STRIDE
     """Pixels of the image per score; None: any."""
     fixed: tuple[int, int] | None = None
     """(height, width) of the only images that the graph takes; None: any."""
@@ -79,8 +80,8 @@ class Engine(ABC):
         except Exception as error:  # ONNX Runtime's own classes derive from Exception alone
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise SgcpError(
-                f"{self.title}: {self.name} cannot run it ({reason}). Free memory or take smaller "
-                "images; if that does not help, export it again"
+                f"{self.title}: {self.name} cannot run it at {height}x{width} ({reason}). Free "
+                "memory, or take another size; if that does not help, export it again"
             ) from error
         stride = 1 if self.labels else self.stride
         wanted = (-(-height // stride), -(-width // stride)) if stride else output.shape[-2:]

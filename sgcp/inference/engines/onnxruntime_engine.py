@@ -16,14 +16,19 @@ SILENT = 4  # severity from which ONNX Runtime prints: fatal; errors are raised
 
 
 class OnnxRuntimeEngine(Engine):
-    """Run an ONNX graph, bytes or a file, in fp32; each caller gets its share of the cores."""
+    """Run an ONNX graph, bytes or a file; each caller gets its share of the cores.
+
+    int8 is a property of an exported graph: it is run as it is.
+    """
 
     name = "onnxruntime"
 
     def __init__(
         self, model: bytes | Path, precision: str, callers: int = 1, threads: int | None = None
     ) -> None:
-        self.precision = check_precision(precision, ("fp32",), self.name)
+        exported = isinstance(model, Path) and model.suffix == ".onnx"
+        able = ("fp32", "int8") if exported else ("fp32",)
+        self.precision = check_precision(precision, able, self.name)
         self.callers, self.title = callers, title(model)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = max(1, (threads or cores()) // callers)
