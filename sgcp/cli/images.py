@@ -82,7 +82,8 @@ def segment(
         options.Size | None,
         options.inference_option(
             metavar="H W",
-            help="Height and width in pixels of the network's input; by default as trained.",
+            help="Height and width of the network's input, pixels, rounded to multiples of 8; by "
+            "default as trained.",
         ),
     ] = None,
     flip: options.Flip = False,
