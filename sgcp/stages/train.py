@@ -191,7 +191,8 @@ def balance_classes(inputs: Inputs, fabric: Fabric) -> Tensor | None:
         folder = inputs.layout.prepared
         paths = [folder / item.label for item in inputs.learned if item.label is not None]
         labels = track(map_threads(read_label, paths, usable_cores()), "counting", len(paths))
-        counts = count_pixels(labels, len(inputs.dataset.classes))
+        times = weigh_drives(inputs.learned, inputs.settings) or [1.0] * len(paths)
+        counts = count_pixels(zip(labels, times, strict=True), len(inputs.dataset.classes))
         weights = class_weights(counts, inputs.settings.class_balance)
     return fabric.broadcast(weights)
 

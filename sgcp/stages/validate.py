@@ -136,8 +136,8 @@ def validate(
         samples += [sample] if sample and len(sample.truth) else []
     with building_folder(layout.panels, f"{settings.panels} {fingerprint_items(items)}") as folder:
         for place, chosen in choose_images(tally.images, settings.panels):
-            found = imagecodecs.lz4_decode(predictions[chosen.image], header=True)
-            write_panel(folder / place, scorer, named[chosen.image], found, digest)
+            unpacked = imagecodecs.lz4_decode(predictions[chosen.image], header=True)
+            write_panel(folder / place, scorer, named[chosen.image], unpacked, digest)
         layout.snapshot.check()
     card = segmenter.card
     if (card.protocol, card.edition) != (dataset.protocol, dataset.edition):

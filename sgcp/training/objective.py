@@ -112,15 +112,17 @@ class Supervised(nn.Module):
         return self.network.classifier(self.network.top_down(pyramid)), scores
 
 
-def count_pixels(labels: Iterable[NDArray[np.uint8]], num_classes: int) -> NDArray[np.int64]:
-    """Return how many pixels of label maps (H, W) each class has: (K,)."""
-    counts = np.zeros(IGNORE + 1, dtype=np.int64)
-    for label in labels:
-        counts += np.bincount(label.ravel(), minlength=len(counts))
+def count_pixels(
+    labels: Iterable[tuple[NDArray[np.uint8], float]], num_classes: int
+) -> NDArray[np.float64]:
+    """Return how many pixels each class has (K,) in label maps (H, W) that come so many times."""
+    counts = np.zeros(IGNORE + 1)
+    for label, times in labels:
+        counts += times * np.bincount(label.ravel(), minlength=len(counts))
     return counts[:num_classes]
 
 
-def class_weights(counts: NDArray[np.int64], balance: float) -> Tensor:
+def class_weights(counts: NDArray[np.float64], balance: float) -> Tensor:
     """Return weights (K,): the power -``balance`` of a class's share of pixels, 1 for a mean pixel.
 
     With 0 every pixel weighs the same, with 1 every class. A class without pixels weighs nothing.

@@ -26,7 +26,8 @@ NO_PIXELS = torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)
 
 def test_pixels_are_counted_by_class_over_all_maps():
     maps = [np.array([[0, 1], [1, IGNORE]], np.uint8), np.array([[1, 3, 3]], np.uint8)]
-    assert count_pixels(maps, 4).tolist() == [1, 3, 0, 2]
+    assert count_pixels(((one, 1.0) for one in maps), 4).tolist() == [1, 3, 0, 2]
+    assert count_pixels([(maps[0], 3.0)], 4).sum() == 3 * (maps[0] < 4).sum()
 
 
 @pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
@@ -45,7 +46,7 @@ def test_balanced_classes_count_alike_however_many_pixels_they_have():
     logits = torch.randn(1, 3, 8, 8)
     label = torch.zeros(1, 8, 8, dtype=torch.uint8)
     label[0, 0, :4], label[0, 1, :2], label[0, 2] = 1, 2, IGNORE
-    counts = count_pixels([label[0].numpy()], 3)
+    counts = count_pixels([(label[0].numpy(), 1.0)], 3)
     alone = [segmentation_loss(logits, label.where(label == k, IGNORE), 0.0) for k in range(3)]
     balanced = segmentation_loss(logits, label, 0.0, class_weights(counts, 1.0))
     torch.testing.assert_close(balanced, torch.stack(alone).mean())
