@@ -342,9 +342,8 @@ def _read_names(path: Path, colored: bool) -> tuple[dict[int, str], dict[int, in
         return {}, {}
     rows = [_fields(line) for line in lines]
     bare = [k for k, line in enumerate(lines) if not re.search(SEPARATOR, line)]
-    if len({len(rows[k][0]) for k in bare}) > 1 or len(
-        {*map(str, (rows[k][1] for k in bare))}
-    ) < len(bare):
+    counts = {len(rows[k][0]) for k in bare}
+    if len(counts) > 1 or len({tuple(rows[k][1]) for k in bare}) < len(bare):
         for k in bare:
             rows[k] = [], [lines[k].strip()]
     for index, (numbers, words) in enumerate(rows):

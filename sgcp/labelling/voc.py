@@ -29,7 +29,7 @@ def find(folder: Path, files: list[Path]) -> list[Path]:
     return sorted(folder / parent for parent in above if parent.name == MASKS)
 
 
-def read(folder: Path, files: list[Path]) -> objects.Export:
+def read(_folder: Path, files: list[Path]) -> objects.Export:
     """Read an export; splits are those of ``ImageSets/Segmentation``."""
     export = objects.Export()
     for masks in files:
@@ -42,31 +42,30 @@ def read(folder: Path, files: list[Path]) -> objects.Export:
             if (split := objects.split_of(Path(listed.name), of_list=True))  # not trainval.txt
             for name in read_text(listed, objects.MAX_EXPORT).splitlines()
         }
-        images = objects.Images(root / IMAGES if (root / IMAGES).is_dir() else root)
-        files_of = defaultdict(set)  # names of images by what pairs them with a label map
-        for path in images:
+        folder = root / IMAGES if (root / IMAGES).is_dir() else root
+        images = defaultdict(list)
+        for path in objects.Images(folder):
             if not any(part.startswith(PAINTED) for part in path.relative_to(root).parts):
-                files_of[objects.same_name(path)].add(path.name)
+                images[objects.same_name(path)].append(path)
         for path in objects.visible_files(masks):
             if path.suffix != ".png":
                 continue
             inside = path.relative_to(masks)
-            found = sorted(files_of[objects.same_name(path)])
+            above = inside.parts[:-1]
+            same = images[objects.same_name(path)]
+            found = [image for image in same if image.parts[-1 - len(above) : -1] == above]
             if len(found) != 1:
-                problem = f"{found} are" if found else "no image is"
                 raise SgcpError(
-                    f"{path}: {problem} of this name below {images.folder}, expected one. CVAT "
-                    f"exports images if 'Save images' is on; or copy them into {IMAGES}"
+                    f"{path}: {len(found) or 'no'} images below {folder} have its name and folder, "
+                    "expected one. CVAT exports images if 'Save images' is on; or copy them into "
+                    f"{IMAGES}"
                 )
-            image = images.find(
-                (inside.parent / found[0]).as_posix(), images.folder / IMAGES, str(path)
-            )
             split = splits.get(inside.with_suffix("").as_posix())
             colored = read_mode(path) != "L"
             known = names if colored else dict(enumerate(names.values()))
             border = _voc_color(IGNORE) if colored else IGNORE
             painted = objects.Painted(path, known, colored, {border} - known.keys(), source)
-            export.images.append(objects.LabelledImage(image, split, painted=painted))
+            export.images.append(objects.LabelledImage(found[0], split, painted=painted))
     return export
 
 

@@ -20,16 +20,19 @@ from sgcp.demo.media import Job, LabelRequest, StoppedError
 from sgcp.inference.prediction import Prediction
 from sgcp.inference.tta import PLAIN, InferenceOptions
 from sgcp.media.video_reader import VideoLimits
+from sgcp.models.card import whole_cells
 
 
 class Halves:
     """Labels the left half of any image Sky, the right one Building."""
 
     classes, workers = camvid_classes(), 2
-    card = SimpleNamespace(input_size=lambda height, width: (height, width))
 
     def __init__(self, labels=False):
-        self.engine = SimpleNamespace(name="none", precision="fp32", labels=labels)
+        self.engine = SimpleNamespace(name="none", precision="fp32", labels=labels, fixed=None)
+
+    def network_size(self, size):
+        return whole_cells(*size)
 
     def segment(self, image, input_size, options):
         labels = np.ones(image.shape[:2], np.uint8)
@@ -132,6 +135,7 @@ def test_the_size_of_the_networks_input_is_bounded_at_every_scale(size, scales):
     options = InferenceOptions(scales=scales)
     height, width = media.network_size(Halves(), size, options)
     assert 1 <= height * width * max(scales) ** 2 <= media.NETWORK_PIXELS
+    assert (height % 8, width % 8) == (0, 0)
     assert media.network_size(Halves(), (800, 1600), options) == (800, 1600)
 
 

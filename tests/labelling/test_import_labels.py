@@ -106,6 +106,8 @@ def test_label_maps_of_voc_pair_by_folder(desk, tmp_path):
         desk.root / "mine/images/train/day1/street.png"
     ]
     assert read_image(desk.root / "mine/images/train/day1/street.png").max() == 1
+    (folder / "JPEGImages/day1/street.png").unlink()
+    assert "no images below" in desk.fails("import-labels", folder, "--out", "other")
 
 
 @pytest.mark.parametrize("mode", ["P", "L"])
