@@ -159,6 +159,11 @@ def _list_members(
         name = info.filename
         if name.endswith("/") or name.startswith("__MACOSX/"):  # is_dir() fails on an empty name
             continue
+        if "\\" in name:
+            raise SgcpError(
+                f"{archive}: has backslashes in its names ({name!r}), which mean no folders. "
+                "Unpack it and pass the folder (--root), or pack it with / between folders"
+            )
         if is_unsafe(name):
             raise SgcpError(f"{archive}: member {name!r} leads out of the folder; not unpacked")
         if (target := place(name)) is None:

@@ -307,7 +307,7 @@ def fingerprint(folder: Path) -> str:
     """Digest names, sizes and times below a folder: equal while the files are untouched."""
     digest = hashlib.sha256()
     # A folder at a time: fifty thousand files cost a third of a second, and no memory.
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, followlinks=True):  # as globs do
         folders.sort()
         for path in filter(os.path.isfile, (os.path.join(place, name) for name in sorted(names))):
             stat = os.stat(path)

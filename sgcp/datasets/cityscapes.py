@@ -44,7 +44,7 @@ POLYGON_ENDING = "_gtFine_polygons.json"
 LABEL_ENDING = "_gtFine_labelTrainIds.png"
 SEGMENT_ENDING = "_gtFine_segments.png"
 IMAGES, LABELS = "leftImg8bit", "gtFine"
-PLACE = r"(?:train|val|test)/[^/]+/[^/]+"
+PLACE = r"(?:train|val|test)/[^/]+/[^/.][^/]*"  # no `._NAME` of macOS
 LABELLED = ("train", "val")  # splits whose polygons are published
 LAYOUT = (
     f"{IMAGES}/train|val/CITY/NAME{IMAGE_ENDING} and {LABELS}/train|val/CITY/NAME{POLYGON_ENDING}"

@@ -131,16 +131,24 @@ def read_manifest(layout: Layout, identity: Mapping[str, Any]) -> dict[str, Any]
     return manifest if manifest.items() >= identity.items() else {}
 
 
-def is_complete(layout: Layout, identity: Mapping[str, Any], origin: Mapping[str, Any]) -> bool:
+def is_complete(
+    layout: Layout, identity: Mapping[str, Any], origin: Mapping[str, Any], place: Placement
+) -> bool:
     """Return whether the raw folder has every file of an earlier download of the same data.
 
-    It must contain ``identity``, and have come from ``origin``; empty: from anywhere.
+    It must contain ``identity``, and have come from ``origin``; empty: from anywhere. Files that
+    have no ``place`` in the dataset do not count.
     """
     manifest = read_manifest(layout, identity)
     if not manifest or (origin and _read(layout.origin) != origin):
         return False
-    present = sum(path.is_file() for path in layout.raw.rglob("*")) - 1
-    return bool(present == manifest.get("files"))
+    return count_files(layout.raw, place) == manifest.get("files")
+
+
+def count_files(raw: Path, place: Placement) -> int:
+    """Return how many files of a raw folder are at their place."""
+    names = {path.relative_to(raw) for path in raw.rglob("*.*") if path.is_file()}
+    return sum(place(name.as_posix()) == name for name in names)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +277,12 @@ def _prepare(inputs: Inputs, out: Path, settings: Any, workers: int | str) -> Da
     )
 
 
+def _place(name: str) -> Path | None:
+    """Return where a generated file belongs, which official tools put others beside."""
+    made = r"_(?:leftImg8bit\.png|gtFine_(?:polygons\.json|(?:labelIds|instanceIds|color)\.png))\Z"
+    return Path(name) if re.search(made, name) else None
+
+
 SOURCE = DatasetSource(
-    _prepare, generate=_generate, generator=(Path(__file__), Path(textures.__file__))
+    _prepare, _place, generate=_generate, generator=(Path(__file__), Path(textures.__file__))
 )

@@ -11,7 +11,7 @@ import math
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -98,7 +98,7 @@ class LiveReader:
         self._error: SgcpError | None = None
         self._changed = threading.Condition()
         self._stopping, self._ended = threading.Event(), False
-        self._last = self._shown = 0.0
+        self._last = 0.0
         # FFmpeg waits up to PATIENCE for a silent source; nobody waits for the thread then.
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -196,9 +196,9 @@ class LiveReader:
             try:
                 with open_stream(stream) as video:
                     # A file, sent as fast as the server can, rather than what happens now.
-                    recorded = stream.scheme == "http" and video.container.duration is not None
+                    recorded = stream.scheme == "http" and bool(video.container.duration)
                     self._play(video, _decode(video), recorded)
-                    if recorded and self._shown < video.declared_end():
+                    if recorded and video.ends < video.declared_end():
                         raise SgcpError(
                             f"{stream}: ends early, after {self.received:,} frames. Run the "
                             "command again, or download the file first"
@@ -240,7 +240,7 @@ class LiveReader:
                 shown = float(frame.pts * video.stream.time_base)
                 begin = max(begin, clock - shown)  # later, where the network is slower
                 self._stopping.wait(max(0.0, begin + shown - clock))
-                clock = self._shown = shown
+                clock = shown
             if not self.received:
                 video.stored = {"width": frame.width, "height": frame.height}
                 self.form, self._video = video.form_of(frame, Fraction(1, TICKS)), video
@@ -259,11 +259,13 @@ class LiveReader:
 def _decode(video: VideoReader) -> Iterator[av.VideoFrame]:
     """Yield the frames of a stream; damaged ones are skipped until a key frame repairs it."""
     last = perf_counter()
-    for packet in video.container.demux(video.stream):
-        try:
-            frames = packet.decode()
-        except av.error.InvalidDataError:
-            frames = []
+    for packet in video.container.demux():
+        video.note_end(packet)
+        if packet.stream is not video.stream:
+            continue
+        frames: list[av.VideoFrame] = []
+        with suppress(av.error.InvalidDataError):
+            frames = packet.decode()  # type: ignore[assignment]
         for frame in frames:
             yield frame
             last = perf_counter()  # not the time that a recording waits for its reader

@@ -81,6 +81,7 @@ class VideoReader:
         self.stream.codec_context.options = {"max_pixels": str(limits.pixels)}  # midway too
         self.sound = container.streams.audio
         self.done = 0
+        self.ends = 0.0  # seconds at which the packets so far end
 
     @property
     def expected(self) -> int | None:
@@ -114,17 +115,24 @@ class VideoReader:
 
     def _packets(self) -> Iterator[tuple[Any, list[Any]]]:
         """Yield every packet with the frames that it completes."""
-        ends, broken = 0.0, False
+        broken = False
         try:
             for packet in self.container.demux():
-                if packet.pts is not None:
-                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                    ends, broken = max(ends, float(end)), packet.is_corrupt
+                if self.note_end(packet):
+                    broken = packet.is_corrupt
                 yield packet, packet.decode() if packet.stream is self.stream else []
         except FAILURES as error:
             raise self._damage(reason(error)) from None
-        if broken or ends < self.declared_end():
+        if broken or self.ends < self.declared_end():
             raise self._damage("ends early")
+
+    def note_end(self, packet: Any) -> bool:
+        """Let ``ends`` reach the end of a packet of any kind; return whether it has times."""
+        if packet.pts is None:
+            return False
+        end = (packet.pts + (packet.duration or 0)) * packet.time_base
+        self.ends = max(self.ends, float(end))
+        return True
 
     def form(self) -> VideoForm:
         """Read the first frame's form; raise SgcpError if there is none."""

@@ -15,7 +15,7 @@ import requests
 
 from sgcp.core.archives import extract, is_whole_zip
 from sgcp.core.errors import SgcpError
-from sgcp.core.files import PARTIAL, building_folder, write_json
+from sgcp.core.files import building_folder, write_json
 from sgcp.core.terminal import say
 from sgcp.datasets.account import fetch_packages
 from sgcp.datasets.fetch import MAX_ARCHIVE, fetch
@@ -23,6 +23,7 @@ from sgcp.datasets.foreign_layouts import explain_layout
 from sgcp.datasets.raw import (
     MANIFEST,
     OnlyOnce,
+    count_files,
     describe_archives,
     describe_change,
     describe_folder,
@@ -95,7 +96,7 @@ def _get(
     else:
         files = find_files(resolve_source(root, layout.raw), place)
         origin = describe_folder(root, files)
-    if is_complete(layout, identity, origin):
+    if is_complete(layout, identity, origin, source.place):
         say(f"{layout.raw}: complete, nothing to do")
         return
     before = list_files(layout.raw)
@@ -123,14 +124,14 @@ def _generate(source: DatasetSource, layout: Layout, settings: Any, workers: int
     code = b"".join(path.read_bytes() for path in source.generator)
     generator = {"generator": hashlib.sha256(code).hexdigest()}
     identity = settings.model_dump(mode="json") | generator
-    if is_complete(layout, identity, {}):
+    if is_complete(layout, identity, {}, source.place):
         say(f"{layout.raw}: complete, nothing to do")
         return
     assert source.generate is not None
     with building_folder(layout.raw, json.dumps(identity)) as folder:
         source.generate(folder, settings, workers)
         (folder / MANIFEST).unlink(missing_ok=True)  # of a run killed just before its end
-        count = sum(path.is_file() for path in folder.rglob("*.*") if path.suffix != PARTIAL)
+        count = count_files(folder, source.place)
         write_json(folder / MANIFEST, identity | {"files": count})
         layout.snapshot.check()
     say(f"{layout.raw}: {count} files")

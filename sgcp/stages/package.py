@@ -14,7 +14,7 @@ from sgcp.core.files import building_folder, write_json
 from sgcp.core.findings import Report, describe
 from sgcp.core.terminal import say, track, warn
 from sgcp.datasets.index import Dataset, read_dataset
-from sgcp.datasets.label_files import read_meaning
+from sgcp.datasets.label_files import ids_of, read_meaning
 from sgcp.datasets.source import find_source, read_edition
 from sgcp.datasets.stale import refuse_stale
 from sgcp.media.images import read_png_text
@@ -121,12 +121,15 @@ def _refuse_outdated(layout: Layout, dataset: Dataset, answers: Mapping[str, lis
     items = {item.prediction: item for item in dataset.split("test", labelled=False)}
     refuse_stale(layout, dataset, [*items.values()], labels=False)
     model = model_digest(layout.model / "model.safetensors")
+    now = ids_of(dataset.classes, dataset.name)
     faults: dict[str, list[str]] = {}
     for name, meaning in said.items():
         if meaning is None:
             fault = "were not written by `sgcp predict`, as the others were"
         elif meaning.model != model:
             fault = f"were made by another model than {layout.model}, or by an older sgcp"
+        elif (meaning.encoding, meaning.classes) != (now.encoding, now.classes):
+            fault = "have other label ids than the prepared dataset"
         elif meaning.image != items[name].image_digest:
             fault = "were made of other images than those prepared"
         else:

@@ -62,7 +62,7 @@ def predict(layout: Layout, settings: PredictSettings, machine: MachineSettings)
             folder = layout.predictions.with_name(layout.predictions.name + PARTIAL)
             if rank == 0:  # it alone locks, clears and renames the folder
                 code = code_digest("datasets", "inference", "media", "models")
-                parts = [settings.model_dump(mode="json"), model_digest(weights),
+                parts = [settings.model_dump(mode="json"), meaning.to_text(),
                          fingerprint_items(items), code]  # fmt: skip
                 stack.enter_context(building_folder(layout.predictions, json.dumps(parts)))
             _wait_for_all(processes)

@@ -150,8 +150,8 @@ def segment(
         able = [job for job in jobs if job.source not in log.failed]
         finished = set() if force else _finished(able)
         todo = [job for job in able if job.source not in finished]
-        if options.form and not force:
-            _refuse_other_annotations(options.form, jobs, todo, out)
+        if options.form:
+            _refuse_annotations(options.form, jobs, todo, out, force)
         segmenter = load(model, device, callers=cores())
         labeller = Labeller(segmenter, options)
         if any("labels" in job.targets for job in todo):
@@ -272,20 +272,34 @@ def _label_video(job: Job, paint: Paint, labeller: Labeller, log: Log) -> None:
     log.notes += [f"{job.source}: {stream}" for stream in summary.left_out]
 
 
-def _refuse_other_annotations(
-    form: str, jobs: Sequence[Job], todo: Sequence[Job], out: Path
+def _refuse_annotations(
+    form: str, jobs: Sequence[Job], todo: Sequence[Job], out: Path, force: bool
 ) -> None:
-    """Refuse, before anything is labelled, what polygons would overwrite."""
+    """Refuse, before anything is labelled, polygons that overwrite others or share a name."""
     taken = out / ANNOTATIONS.get(form, "")
-    if todo and taken.is_file():
+    if taken.is_file() and not force and any(_is_readable(job.source) for job in todo):
         raise SgcpError(
             f"{taken}: exists, and has not all of these images. Pass --force to overwrite it, or "
             "choose another --out"
         )
-    named = {job.source: job.targets["labels"] for job in jobs if not job.video}
-    for source, labels in named.items():
+    named: dict[Path, Path] = {}
+    for source, labels in ((job.source, job.targets["labels"]) for job in jobs if not job.video):
         if form == "labelme" and labels == out / CLASSES.replace(".json", "_labels.png"):
             raise SgcpError(f"{source}: its polygons would overwrite {CLASSES}. Rename the image")
+        first = named.setdefault(labels.parent / source.name, source)
+        if form in ANNOTATIONS and first != source:
+            raise SgcpError(
+                f"{first} and {source}: --format {form} tells images by their names. Pass the "
+                "folder above both"
+            )
+
+
+def _is_readable(source: Path) -> bool:
+    try:
+        read_photo(source, doubt=str)
+    except SgcpError:
+        return False
+    return True
 
 
 def _annotate(

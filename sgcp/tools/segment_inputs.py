@@ -69,14 +69,13 @@ def find_media(paths: Iterable[Path], out: Path) -> dict[Path, Path]:
         root: Path | None = path
         if path.is_dir():
             inside = sorted(filter(_is_media, walk_files(path)))
-            if path.resolve() != out.resolve():
-                inside = [item for item in inside if not _is_below(item, out)]
+            inside = _without_results(inside, path, out)
         elif path.is_file():
             inside, root = [path], None
         elif glob.has_magic(str(path)):
             matches = sorted(map(Path, glob.glob(str(path), recursive=True)))
             root = next(folder for folder in path.parents if not glob.has_magic(str(folder)))
-            inside = [item for item in matches if _is_media(item) and not _is_below(item, out)]
+            inside = _without_results(filter(_is_media, matches), root, out)
         else:
             raise SgcpError(f"{path}: no such file or folder")
         if not inside:
@@ -96,8 +95,12 @@ def _is_media(path: Path) -> bool:
     return path.suffix.lower() in IMAGES + VIDEOS and path.is_file()
 
 
-def _is_below(path: Path, out: Path) -> bool:
-    return path.resolve().is_relative_to(out.resolve())
+def _without_results(paths: Iterable[Path], root: Path, out: Path) -> list[Path]:
+    """Return files below ``root`` but those below ``out``, if that is a folder in it."""
+    folder = out.resolve()
+    if root.resolve() not in folder.parents:
+        return [*paths]
+    return [path for path in paths if not path.resolve().is_relative_to(folder)]
 
 
 def name_outputs(media: Mapping[Path, Path], out: Path) -> dict[Path, Path]:

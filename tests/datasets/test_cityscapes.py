@@ -196,6 +196,7 @@ def test_nothing_with_a_label_is_never_a_success(raw, gone, allow_missing):
         ("gtFine/val/ulm/a_gtFine_labelTrainIds.png", None),
         ("gtFine/val/ulm/a_gtFine_color.png", None),
         ("leftImg8bit/val/ulm/a_leftImg8bit_foggy_beta_0.02.png", None),
+        ("leftImg8bit/val/ulm/._a_leftImg8bit.png", None),
         ("README", None),
         ("leftImg8bit/demoVideo/stuttgart_00/a.png", None),
     ],

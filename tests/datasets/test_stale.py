@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sgcp.core.files import fingerprint
 from sgcp.core.layout import Layout
 from sgcp.datasets import stale
 
@@ -164,6 +165,17 @@ def test_files_of_the_official_tools_are_no_change(prepared):
     image = next(raw.glob("leftImg8bit/val/*/*.png"))
     shutil.copy(image, image.with_name(f"new_{image.name}"))
     assert f"new_{image.name} (new)" in prepared.fails("train", "sample")
+
+
+def test_files_of_a_linked_folder_are_there_and_their_changes_are_seen(prepared, tmp_path):
+    city = next((prepared.root / "data/raw/sample/gtFine/train").iterdir())
+    shutil.move(city, tmp_path / "disk")
+    city.symlink_to(tmp_path / "disk")
+    prepared.ok("prepare", "sample")
+    assert "resuming" not in prepared.stopped_after(0, "sample").output
+    before = fingerprint(prepared.root / "data/raw/sample")
+    next((tmp_path / "disk").glob("*_polygons.json")).touch()
+    assert fingerprint(prepared.root / "data/raw/sample") != before
 
 
 def test_unchanged_files_are_not_read(prepared, digested, settled):

@@ -34,7 +34,7 @@ HOSTILE = {
     "absolute": (forge.zip_bytes([("/x/CamVid/train/0001TP_1.png", b"1")]), "leads out"),
     "parent": (forge.zip_bytes([("../CamVid/train/0001TP_1.png", b"1")]), "leads out"),
     "unwanted parent": (forge.zip_bytes([(STEM, b"1"), ("../../.bashrc", b"2")]), "leads out"),
-    "backslash": (forge.zip_bytes([("..\\CamVid/train/0001TP_1.png", b"1")]), "leads out"),
+    "backslash": (forge.zip_bytes([("..\\CamVid/train/0001TP_1.png", b"1")]), "has backslashes"),
     "link": (forge.zip_bytes([(STEM, b"/etc/passwd")], forge.LINK), "link or device"),
     "device": (forge.zip_bytes([(STEM, b"")], forge.DEVICE), "link or device"),
     "pipe": (forge.zip_bytes([(STEM, b"")], forge.PIPE), "link or device"),

@@ -177,6 +177,24 @@ def test_a_file_of_other_images_is_not_overwritten(desk, form):
     assert b"new.png" in (desk.root / "made" / PLACES[form]).read_bytes()
 
 
+@pytest.mark.parametrize("form", ["coco", "cvat"])
+def test_a_damaged_image_does_not_stop_the_next_run(desk, form):
+    (desk.root / "photos/half.png").write_bytes(b"no image")
+    command = ("segment", "photos", "--format", form, "--out", "made", "--model", ".")
+    for _ in range(2):
+        assert "half.png" in desk.fails(*command)
+        assert (desk.root / "made" / PLACES[form]).is_file()
+    assert "exists" not in desk.fails(*command)
+
+
+@pytest.mark.parametrize("form", ["coco", "cvat"])
+def test_images_of_one_name_are_refused_where_names_tell_them(desk, form):
+    for name in ("a", "b"):
+        write_png(desk.root / name / "1.png", random_image(40, 40, 3))
+    command = ("segment", "a/1.png", "b/1.png", "--out", "made", "--model", ".")
+    assert "tells images by their names" in desk.fails(*command, "--format", form)
+
+
 def test_polygons_need_label_maps_of_images(desk):
     text = desk.fails("segment", "photos", "--format", "coco", "--no-labels", "--model", ".")
     assert "leave --no-labels out" in text

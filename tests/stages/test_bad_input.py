@@ -147,6 +147,16 @@ def test_bad_archive_at_hand_costs_no_download(project: Project, tmp_path: Path)
     assert fetched.read_bytes() == b"gigabytes"
 
 
+def test_a_file_beside_the_data_is_no_reason_to_get_it_anew(project: Project):
+    project.ok("download", "sample")
+    image = next((project.root / "data/raw/sample/gtFine").rglob("*_labelIds.png"))
+    image.with_name(image.name.replace("labelIds", "labelTrainIds")).touch()
+    (image.parent / ".DS_Store").touch()
+    assert "nothing to do" in project.ok("download", "sample")
+    image.unlink()
+    assert "nothing to do" not in project.ok("download", "sample")
+
+
 def test_changed_generator_makes_the_sample_anew(project: Project, monkeypatch):
     project.ok("download", "sample")
     image = next((project.root / "data/raw/sample/leftImg8bit").rglob("*.png"))

@@ -214,6 +214,8 @@ def test_one_name_in_train_and_val_is_no_overlap_but_one_image_is(project):
     val = read_dataset(project.root / "data/prepared/custom").split("val")
     with pytest.raises(SgcpError, match=r"1 of 5 .*val/b/0002, the same pixels as train/a/0001"):
         refuse_overlap(trained_digests(train), val)
+    with pytest.raises(SgcpError, match=r"by its name alone; rename it if it is another image"):
+        refuse_overlap({val[0].origin: "other"}, val)
 
 
 def test_images_of_an_earlier_dataset_with_the_same_names_stay_known(project):

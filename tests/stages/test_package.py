@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import zipfile
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 from networks import change_weights
 from PIL import Image
 
+from sgcp.core.files import building_folder
 from sgcp.datasets.classes import cityscapes_classes
-from sgcp.datasets.label_files import ids_of, read_meaning
-from sgcp.media.images import read_png_text
+from sgcp.datasets.label_files import ids_of, read_meaning, write_labels
+from sgcp.media.images import read_label, read_png_text
 
 LABEL_IDS = {item.label_id for item in cityscapes_classes()}
 
@@ -128,6 +130,35 @@ def test_predictions_of_another_model_are_not_packed(trained):
     assert "No zip was written; run `sgcp predict sample` again" in text
     trained.ok("predict", "sample")
     trained.ok("package-submission", "sample")
+
+
+def test_predictions_with_other_label_ids_are_not_packed(trained):
+    """As after a change of classes.csv that leaves the label maps as they were."""
+    (path, *_) = sorted((trained.root / "data/predictions/sample").iterdir())
+    said = read_meaning(read_png_text(path))
+    other = replace(said, classes=said.classes | {"road": 8, "sidewalk": 7})
+    write_labels(path, read_label(path), other)
+    text = trained.fails("package-submission", "sample")
+    assert "1 of 2 predictions" in text
+    assert "have other label ids than the prepared dataset" in text
+
+
+def test_predictions_begun_with_other_label_ids_are_made_anew(trained, monkeypatch):
+    keys = []
+
+    @contextmanager
+    def noted(final, key):
+        keys.append(key)
+        with building_folder(final, key) as folder:
+            yield folder
+
+    monkeypatch.setattr("sgcp.stages.predict.building_folder", noted)
+    trained.ok("predict", "sample")
+    monkeypatch.setattr(
+        "sgcp.stages.predict.ids_of", lambda *given: replace(ids_of(*given), classes={"road": 8})
+    )
+    trained.ok("predict", "sample")
+    assert keys[0] != keys[1]
 
 
 def test_predictions_of_images_replaced_since_are_not_packed(trained):
