@@ -125,8 +125,9 @@ def _judge_classes(classes: Sequence[SemanticClass], seen: set[int]) -> None:
     if empty := [item.name for item in void if item.train_id not in seen]:
         raise SgcpError(
             f"{CLASSES}: does '{empty[0]}' mean pixels without a class? No label map of train has "
-            f"one of its pixels. If so, name it '{IGNORED}': such pixels are neither trained on "
-            f"nor scored. If it is a class, give it another name, such as '{empty[0]} class'"
+            f"one of its pixels. If so, name it '{IGNORED}', or add its values to that row: such "
+            "pixels are neither trained on nor scored. If it is a class, give it another name, "
+            f"such as '{empty[0]} class'"
         )
     if void:
         warn(

@@ -133,8 +133,8 @@ def train_only(dataset: str) -> str:
     return (
         "To train without validation, set in params.yaml validate_split: null and keep: last in "
         f"the recipe ({dataset}.train.RECIPE), and {dataset}.prepare.allow_missing: true, then run "
-        f"`dvc repro train@{dataset}`; to score the model, `validate` needs a split that it was "
-        "not trained on"
+        f"`sgcp prepare {dataset}` and `sgcp train {dataset}`; to score the model, `validate` "
+        "needs a split that it was not trained on"
     )
 
 

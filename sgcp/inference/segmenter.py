@@ -328,5 +328,5 @@ def translation(model: Segmenter, classes: tuple[SemanticClass, ...]) -> UInt8:
     except ValueError as error:
         raise SgcpError(
             f"the model scores {len(names)} classes, the dataset has {len(classes)}; {error}; "
-            "train or import a model for this dataset"
+            "train or import a model for this dataset, or join classes by --map (docs/scoring.md)"
         ) from None

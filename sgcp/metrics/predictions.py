@@ -165,4 +165,6 @@ def _translate(path: Path, meaning: Meaning, encoding: str, protocol: Protocol) 
         ) from None
     table = np.full(256, UNLISTED, np.uint8)
     table[[*meaning.classes.values()]] = train_ids
+    if meaning.encoding == TRAIN_IDS:
+        table[IGNORE] = IGNORE  # below the threshold of `sgcp segment`
     return table

@@ -294,12 +294,14 @@ def refuse_other_model(source: Path, scores: Mapping[str, Any], digest: str) -> 
         raise SgcpError(f"{source}: scores of another model; {again}")
 
 
-def read_metrics(source: str, folder: Path = Path()) -> dict[str, Any]:
+def read_metrics(
+    source: str, folder: Path = Path(), made_by: str = "sgcp validate"
+) -> dict[str, Any]:
     """Read a metrics file from disk, below ``folder``, or from git by ``REV:PATH``."""
     try:
         text = _read_git(source, folder)
         content: dict[str, Any] = (
-            parse_json(text) if text is not None else read_json(folder / source, "sgcp validate")
+            parse_json(text) if text is not None else read_json(folder / source, made_by)
         )
     except ValueError:
         raise SgcpError(f"{source}: not valid JSON") from None

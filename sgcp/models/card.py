@@ -197,6 +197,8 @@ def read_card(weights: Path, made_by: str = "sgcp train") -> ModelCard:
     Raise SgcpError if it is missing, damaged, not of this format, or of other weights.
     """
     path = weights.with_suffix(".json")
+    if weights.is_file() and not path.is_file():
+        raise SgcpError(f"{path}: not found. It describes {weights.name}: copy it from beside that")
     content = read_json(path, made_by)
     architecture = content.pop("architecture", None)
     if content.pop("format", None) != FORMAT or not isinstance(architecture, str):

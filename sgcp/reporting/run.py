@@ -95,7 +95,7 @@ def read_run(layout: Layout) -> FinishedRun:
             images than the files beside them.
     """
     again = f"run `sgcp validate {layout.dataset}` again"
-    scores = read_metrics(str(layout.scores))
+    scores = read_metrics(str(layout.scores), made_by=f"sgcp validate {layout.dataset}")
     if missing := [key for key in SCORED if key not in scores]:
         raise SgcpError(f"{layout.scores}: lacks {', '.join(missing)}; {again}")
     weights = stage_model(layout)

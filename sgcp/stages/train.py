@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -147,7 +147,11 @@ def run_training(inputs: Inputs, fabric: Fabric) -> None:
     if first:
         write_models(layout, dataset, inputs.learned, initial, run, progress, data.validate)
         place_curves(layout)
-        shutil.rmtree(layout.resume, ignore_errors=True)
+        checkpoints.clear()
+        for folder in (layout.unfinished_curves, *layout.resume.glob("teacher-*")):
+            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # checkpoints of other runs stay
+            layout.resume.rmdir()
 
 
 def launch(settings: TrainSettings, machine: MachineSettings) -> Fabric:

@@ -96,9 +96,13 @@ def import_labels(
     each_image = [image for images, _ in exports for image in images]
     if not any(image.shapes or image.painted for image in each_image):
         raise SgcpError("no image has an object with an area. Export polygons or masks")
-    if unlabelled and not any(image.shapes for image in each_image):
-        raise SgcpError("--unlabelled: label maps have a value for each pixel. Leave it out")
-    names, void = _classes([name for _, known in exports for name in known.values()], unlabelled)
+    listed = [name for _, known in exports for name in known.values()]
+    if unlabelled and unlabelled not in listed and not any(image.shapes for image in each_image):
+        raise SgcpError(
+            "--unlabelled: label maps have a value for each pixel, and none is called "
+            f"'{unlabelled}'. Leave it out, or name one of {shorten(listed)}"
+        )
+    names, void = _classes(listed, unlabelled)
     numbers = {name: number for number, name in enumerate(names)} | dict.fromkeys(void, IGNORE)
     tasks: list[Task] = []
     for source, (images, known) in zip(sources, exports, strict=True):

@@ -6,6 +6,7 @@ import hashlib
 import io
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class Checkpoints:
     def __init__(
         self, fabric: Fabric, folder: Path, parts: dict[str, Any], fingerprint: str, seconds: float
     ) -> None:
-        self.fabric, self.parts = fabric, parts
+        self.fabric, self.parts, self.folder = fabric, parts, folder
         self.paths = [folder / name for name in NAMES]  # the next one to overwrite stands first
         self.fingerprint, self.seconds = fingerprint, seconds
         self.saved_at = time.monotonic()
@@ -103,6 +104,7 @@ class Checkpoints:
                 path.unlink(missing_ok=True)
 
     def _read_newest(self) -> dict[str, Any] | None:
+        self._keep_other_run()
         states: dict[Path, dict[str, Any]] = {}
         for path in [path for path in self.paths if path.is_file()]:
             content = unpack(path.read_bytes())
@@ -116,6 +118,38 @@ class Checkpoints:
         newest = max(states, key=lambda path: (progress[path]["epoch"], progress[path]["step"]))
         self.paths.sort(key=newest.__eq__)  # the other one is overwritten next
         return states[newest]
+
+    def _keep_other_run(self) -> None:
+        """Move the files of a run with other settings aside, and this run's back if they are."""
+        known = [content for path in self.paths if (content := _read(path))]
+        others = {content["progress"]["fingerprint"]: content["progress"] for content in known}
+        if self.fingerprint in others:
+            return
+        for fingerprint, progress in others.items():
+            if progress["epoch"]:
+                place = self._kept(fingerprint)
+                say(
+                    f"note: an unfinished run with other settings, data or code, at epoch "
+                    f"{progress['epoch'] + 1}, is kept in {place}; with those it goes on"
+                )
+                _move(self.paths, place)
+        if (place := self._kept(self.fingerprint)).is_dir():
+            _move([place / path.name for path in self.paths], self.folder)
+            place.rmdir()
+
+    def _kept(self, fingerprint: str) -> Path:
+        return self.folder / f"run-{hashlib.sha256(fingerprint.encode()).hexdigest()[:16]}"
+
+
+def _move(paths: Sequence[Path], folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for path in paths:
+        if path.is_file():
+            path.replace(folder / path.name)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return unpack(path.read_bytes()) if path.is_file() else None
 
 
 def pack(content: dict[str, Any]) -> bytes:

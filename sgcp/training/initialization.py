@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sgcp.core.errors import SgcpError
 from sgcp.core.files import file_sha256
 from sgcp.core.terminal import say
+from sgcp.datasets.classes import cityscapes_classes
 from sgcp.datasets.index import merge_digests
 from sgcp.models import build_network
 from sgcp.models.artifact import load_model
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from sgcp.core.layout import Layout
     from sgcp.datasets.index import Dataset
     from sgcp.settings import TrainSettings
-
-CITYSCAPES_CLASSES = 19  # they have one order only
 
 
 @dataclass(frozen=True)
@@ -137,8 +136,8 @@ def start_from(
             f"train.init: has the encoder '{other.encoder_name}', train.encoder is "
             f"'{network.encoder_name}'. Make them the same"
         )
-    if names is None and other.num_classes == network.num_classes == CITYSCAPES_CLASSES:
-        names = classes
+    if names is None and other.num_classes == len(cityscapes_classes()):
+        names = [item.name for item in cityscapes_classes()]
     row_of = {name: row for row, name in enumerate(names or [])}
     kept = [index for index, name in enumerate(classes) if name in row_of]
     tensors = other.state_dict()

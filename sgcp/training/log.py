@@ -48,7 +48,7 @@ class Reporter:
         except SCMError as error:
             raise SgcpError(
                 f"{folder}: DVCLive needs a git repository with a commit ({error}); run "
-                "`git commit`"
+                "`git add . && git commit -m start`"
             ) from None
         self.live.summary |= about
         self.live.make_summary()

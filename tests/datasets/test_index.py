@@ -59,7 +59,7 @@ def test_fingerprint_sees_names_pixels_and_labels_but_no_order(change):
 
 def test_overlap_is_found_by_name_and_by_content():
     refuse_overlap({"train/a": "d1"}, [ITEMS[1]])
-    with pytest.raises(SgcpError, match=r"1 of 2 images .* \(such as train/a\)"):
+    with pytest.raises(SgcpError, match=r"1 of 2 images .* \(such as train/a, by its name alone"):
         refuse_overlap({"train/a": "other"}, ITEMS)
     with pytest.raises(SgcpError, match="such as train/a, the same pixels as renamed"):
         refuse_overlap({"renamed": "d1"}, ITEMS)

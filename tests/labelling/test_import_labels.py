@@ -132,6 +132,20 @@ def test_labelme2voc_names_the_indices_and_paints_over_copies(desk, tmp_path, mo
     assert "(1 pixels), which class_names.txt does not list" in text
 
 
+def test_masks_of_one_object_class_have_their_background_as_the_other(desk, tmp_path):
+    folder = export(tmp_path, "roboflow")
+    mask = (scene() == 1).astype(np.uint8)
+    write_png(folder / "train/street_mask.png", mask)
+    (folder / "train/_classes.csv").write_text("Pixel Value, Class\n0, background\n1, crack\n")
+    text = desk.fails("import-labels", folder, "--out", "mine")
+    assert "--unlabelled background" in text
+    _, _, label, names = imported(desk, folder, "--unlabelled", "background")
+    assert names == ["background", "crack"]
+    np.testing.assert_array_equal(label, mask)
+    text = desk.fails("import-labels", folder, "--out", "other", "--unlabelled", "rest")
+    assert "none is called 'rest'" in text
+
+
 def test_boxes_alone_are_no_labels(desk, tmp_path):
     folder = export(tmp_path, "yolo")
     (folder / "train/labels/street.txt").write_text("0 0.5 0.5 0.1 0.1\n")

@@ -383,3 +383,15 @@ def test_options_that_make_no_sense_are_refused(bench):
     options = ("--predictions", "predictions", "--encoding", "indices")
     assert bench.project.run("validate", "custom", *options).exit_code == 2
     assert "--encoding: " in bench.project.fails("validate", "custom", *IDS)
+
+
+def test_unsure_pixels_of_segment_count_as_missed(trained):
+    images = trained.root / "data/raw/sample/leftImg8bit/val"
+    segment = ("segment", images, "--model", trained.root / "data/models/sample", "--no-overlay")
+    scores = []
+    for name, more in (("all", ()), ("sure", ("--threshold", "0.9"))):
+        trained.ok(*segment, "--out", name, *more)
+        trained.ok("validate", "sample", "--predictions", name, *TRAIN_IDS, "--name", name)
+        (file,) = (trained.root / "metrics/sample").rglob(f"*{name}*/validate.json")
+        scores.append(json.loads(file.read_text())["pixel_accuracy"])
+    assert scores[1] < scores[0]

@@ -178,6 +178,16 @@ def test_run_begun_by_other_code_is_not_resumed(prepared, monkeypatch):
     assert "resuming" not in prepared.stopped_after(0, "sample").output
 
 
+def test_an_unfinished_run_outlives_another_one(prepared):
+    """Such as the one that a forgotten `--recipe` begins."""
+    prepared.stopped_after(5, "sample")
+    changes = ("--set", "epochs=1")
+    assert "an unfinished run with other settings" in prepared.ok("train", "sample", *changes)
+    assert "an unfinished run" not in prepared.ok("train", "sample", *changes)
+    assert "resuming at step 1 of 2 of epoch 3" in prepared.ok("train", "sample")
+    assert not (prepared.root / "data/resume/sample").exists()
+
+
 @pytest.mark.parametrize("changed", ["split", "order"])
 def test_run_on_images_in_another_split_or_order_is_another_run(prepared, changed):
     """Or weights that learnt from an image would be scored on it, or a teacher's be mixed up."""
@@ -300,7 +310,7 @@ def unlabelled(project: Project) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (without_commit, "run `git commit`"),
+        (without_commit, "run `git add . && git commit -m start`"),
         (lambda p: label_sparsely(p, 0, split="val"), "no scored pixel"),
         (lambda p: label_sparsely(p, 0), "no crop has a labelled pixel"),
         (unlabelled, "no crop has a labelled pixel"),

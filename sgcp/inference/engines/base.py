@@ -71,7 +71,7 @@ class Engine(ABC):
         if self.fixed and self.fixed != (height, width):
             raise SgcpError(
                 f"image: this model was exported for {self.fixed[0]}x{self.fixed[1]}, got "
-                f"{height}x{width}; export it without --size"
+                f"{height}x{width}; resize the image, or export without --size and --labels"
             )
         try:
             output = self.run(image)
