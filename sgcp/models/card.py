@@ -198,7 +198,10 @@ def read_card(weights: Path, made_by: str = "sgcp train") -> ModelCard:
     """
     path = weights.with_suffix(".json")
     if weights.is_file() and not path.is_file():
-        raise SgcpError(f"{path}: not found. It describes {weights.name}: copy it from beside that")
+        raise SgcpError(
+            f"{path}: not found. Copy it from where {weights.name} is from, or make both by "
+            f"`{made_by}`"
+        )
     content = read_json(path, made_by)
     architecture = content.pop("architecture", None)
     if content.pop("format", None) != FORMAT or not isinstance(architecture, str):

@@ -147,7 +147,7 @@ def test_another_size_than_the_exported_is_refused(tmp_path, name):
     path.write_bytes(to_onnx(InferenceGraph(random_network(), random_card()), (40, 48)))
     runner = engine(path, name)
     assert runner.scores(random_image(40, 48)).shape == (11, 5, 6)
-    with pytest.raises(SgcpError, match="exported for 40x48, got 48x40; export it without"):
+    with pytest.raises(SgcpError, match="exported for 40x48, got 48x40; resize the image"):
         runner.scores(random_image(48, 40))
 
 
