@@ -212,7 +212,7 @@ WITHOUT_VAL = (
     "validate_split: null",
     "keep: last",
     "custom.prepare.allow_missing: true",
-    "train@custom",
+    "`sgcp train custom`",
 )
 
 
