@@ -42,13 +42,16 @@ def resized(scores, size):
 
 
 def differences(scores, size):
-    """Where labels differ from the plain way: by how much they score less, over the range."""
+    """Where labels differ from the plain way: by how much they score less, over the largest.
+
+    Not over the range: equal scores differ by rounding alone.
+    """
     labels = label(scores, size)
     assert labels.shape == size
     assert labels.dtype == np.uint8
     plain = resized(scores, size)
     lost = plain.max(0) - np.take_along_axis(plain, labels[None].astype(np.intp), 0)[0]
-    return lost[labels != plain.argmax(0)] / max(float(np.ptp(scores)), 1e-30)
+    return lost[labels != plain.argmax(0)] / max(float(np.abs(scores).max()), 1e-30)
 
 
 def smooth(random, classes, size):
