@@ -100,6 +100,7 @@ class Project:
     def run(self, *arguments: str | Path) -> Result:
         """Run `sgcp` in this process, in the project's folder."""
         from sgcp.cli import app
+        from sgcp.core.terminal import output
 
         before = Path.cwd()
         os.chdir(self.root)
@@ -107,6 +108,7 @@ class Project:
             return CliRunner().invoke(app, [str(argument) for argument in arguments])
         finally:
             os.chdir(before)
+            output.set()  # or `--json -` would last into other tests
 
     def ok(self, *arguments: str | Path) -> str:
         """Run `sgcp`, expecting success; return what it printed."""

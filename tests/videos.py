@@ -18,11 +18,11 @@ def frame_image(number, height=48, width=64):
 
 
 def make_video(path, frames=12, size=(48, 64), times=None, sound=None, rotation=None,
-               aspect=0, codec="libx264", options=None, ticks=TICKS):  # fmt: skip
+               aspect=0, codec="libx264", options=None, ticks=TICKS, longer=0.0):  # fmt: skip
     """Write a video; ``times`` in ``ticks`` a second; else 25 frames.
 
     Args:
-        sound: the name of a codec; a tone as long as the video.
+        sound: the name of a codec; a tone as long as the video and ``longer`` seconds.
         rotation: arguments of ``set_display_rotation``.
     """
     height, width = size
@@ -43,7 +43,7 @@ def make_video(path, frames=12, size=(48, 64), times=None, sound=None, rotation=
         container.start_encoding()  # without frames too
         container.mux(stream.encode(None))
         if sound:
-            samples = np.sin(np.arange(int((times[-1] / ticks + 0.04) * 48000)) / 20)
+            samples = np.sin(np.arange(int((times[-1] / ticks + 0.04 + longer) * 48000)) / 20)
             packed = (samples * 2**14).astype(np.int16)[None]
             audio = av.AudioFrame.from_ndarray(packed, format="s16", layout="mono")
             audio.sample_rate, audio.pts = 48000, 0

@@ -397,10 +397,11 @@ def refuse_overlap(
     """
     if shared := trained_among(trained, evaluated):
         one, seen = shared[0], {digest: name for name, digest in trained.items()}
-        same = seen.get(one.image_digest)
-        name = one.origin if same == one.origin else f"{one.origin}, the same pixels as {same}"
-        if same is None:
-            name = f"{one.origin}, by its name alone; rename it if it is another image"
+        name = one.origin
+        if (same := seen.get(one.image_digest)) is None:
+            name += ", by its name alone; rename it if it is another image"
+        elif same != name:
+            name += f", the same pixels as {same}"
         raise SgcpError(
             f"{len(shared)} of {len(evaluated)} images to score were trained on (such as "
             f"{name}): the score would be meaningless. {advice}"

@@ -156,13 +156,12 @@ def preprocessing(card: ModelCard, options: ExportOptions) -> dict[str, Any]:
     resize: dict[str, Any] | None = None
     if options.size:
         resize = {"height": options.size[0], "width": options.size[1]}
-    elif card.input_side is not None:
-        resize = {"short_side": card.input_side, "max_enlarged_pixels": MAX_ENLARGED}
     elif not options.labels:
-        resize = {}
-    if resize is not None:
-        whole = {} if options.size else {"multiple_of": STRIDE}
-        resize |= whole | {"filter": "bilinear", "antialias": True}
+        resize = {"multiple_of": STRIDE}
+        if card.input_side is not None:
+            resize |= {"short_side": card.input_side, "max_enlarged_pixels": MAX_ENLARGED}
+    if resize:
+        resize |= {"filter": "bilinear", "antialias": True}
     return {"color": "RGB", "dtype": "uint8", "layout": "NHWC", "resize": resize}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import random
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -98,58 +99,52 @@ class Checkpoints:
             self.save(progress)
 
     def clear(self) -> None:
-        """Remove both files; only the first process does."""
+        """Remove this run's files, those of others stay; only the first process does."""
         if self.fabric.is_global_zero:
             for path in self.paths:
                 path.unlink(missing_ok=True)
+            shutil.rmtree(self._kept(self.fingerprint), ignore_errors=True)
 
     def _read_newest(self) -> dict[str, Any] | None:
-        self._keep_other_run()
-        states: dict[Path, dict[str, Any]] = {}
-        for path in [path for path in self.paths if path.is_file()]:
-            content = unpack(path.read_bytes())
-            if content is None:
-                say(f"{path}: corrupt or written by an older version; ignored")
-            elif content["progress"]["fingerprint"] == self.fingerprint:
-                states[path] = content
-        if not states:
+        states = self._read_all()
+        runs = {state["progress"]["fingerprint"]: state["progress"] for state in states.values()}
+        if self.fingerprint not in runs:
+            for fingerprint, progress in runs.items():
+                if progress["epoch"]:
+                    place = self._kept(fingerprint)
+                    say(
+                        "note: an unfinished run with other settings, data or code, at epoch "
+                        f"{progress['epoch'] + 1}, is kept in {place}; with those it goes on"
+                    )
+                    _move(self.paths, place)
+            if (place := self._kept(self.fingerprint)).is_dir():
+                _move([place / path.name for path in self.paths], self.folder)
+                states = self._read_all()
+        own = {path: state["progress"] for path, state in states.items()
+               if state["progress"]["fingerprint"] == self.fingerprint}  # fmt: skip
+        if not own:
             return None
-        progress = {path: state["progress"] for path, state in states.items()}
-        newest = max(states, key=lambda path: (progress[path]["epoch"], progress[path]["step"]))
+        newest = max(own, key=lambda path: (own[path]["epoch"], own[path]["step"]))
         self.paths.sort(key=newest.__eq__)  # the other one is overwritten next
         return states[newest]
 
-    def _keep_other_run(self) -> None:
-        """Move the files of a run with other settings aside, and this run's back if they are."""
-        known = [content for path in self.paths if (content := _read(path))]
-        others = {content["progress"]["fingerprint"]: content["progress"] for content in known}
-        if self.fingerprint in others:
-            return
-        for fingerprint, progress in others.items():
-            if progress["epoch"]:
-                place = self._kept(fingerprint)
-                say(
-                    f"note: an unfinished run with other settings, data or code, at epoch "
-                    f"{progress['epoch'] + 1}, is kept in {place}; with those it goes on"
-                )
-                _move(self.paths, place)
-        if (place := self._kept(self.fingerprint)).is_dir():
-            _move([place / path.name for path in self.paths], self.folder)
-            place.rmdir()
+    def _read_all(self) -> dict[Path, dict[str, Any]]:
+        states = {}
+        for path in [path for path in self.paths if path.is_file()]:
+            if (content := unpack(path.read_bytes())) is None:
+                say(f"{path}: corrupt or written by an older version; ignored")
+            else:
+                states[path] = content
+        return states
 
     def _kept(self, fingerprint: str) -> Path:
         return self.folder / f"run-{hashlib.sha256(fingerprint.encode()).hexdigest()[:16]}"
 
 
 def _move(paths: Sequence[Path], folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    for path in paths:
-        if path.is_file():
-            path.replace(folder / path.name)
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    return unpack(path.read_bytes()) if path.is_file() else None
+    for path in [path for path in paths if path.is_file()]:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.replace(folder / path.name)
 
 
 def pack(content: dict[str, Any]) -> bytes:

@@ -224,6 +224,14 @@ def test_recording_behind_http_is_played_at_its_speed_and_whole(tmp_path):
         assert np.abs(image.astype(int) - wanted).mean() < 3
 
 
+def test_a_recording_whose_sound_is_longer_is_whole(tmp_path):
+    video = make_video(tmp_path / "drive.mp4", 12, sound="aac", longer=2.0,
+                       options={"movflags": "faststart"})  # fmt: skip
+    with serving_http({"drive.mp4": video.read_bytes()}) as (address, _):
+        reader, _ = play(f"{address}/drive.mp4")
+    assert (reader.received, reader.reconnects) == (12, 0)
+
+
 def test_a_recording_that_ends_early_is_no_success(tmp_path):
     content = make_video(tmp_path / "drive.mp4", 60, options={"movflags": "faststart"}).read_bytes()
     with serving_http({"drive.mp4": content[: len(content) * 2 // 3]}) as (address, _):

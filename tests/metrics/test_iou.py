@@ -1,5 +1,6 @@
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,12 @@ from sgcp.datasets.index import Dataset
 from sgcp.metrics.confusion import Counts, count_image, count_pairs, no_counts
 from sgcp.metrics.iou import ImageScore, Tally, mean_iou, score_counts
 from sgcp.metrics.protocol import MEAN_OBJECT_SIZE, Protocol, cityscapes_protocol, protocol_of
-from sgcp.metrics.results import confusion_table, per_class_table, render_scores
+from sgcp.metrics.results import (
+    confusion_table,
+    per_class_table,
+    render_drives,
+    render_scores,
+)
 
 WITH_OBJECTS = (24, 25, 26, 27, 28, 29, 30, 31, 32, 33)  # caravan and trailer are never scored
 PLAIN = Protocol(camvid_classes())
@@ -337,3 +343,12 @@ def test_table_names_each_class_with_its_category():
 
 def test_percent_of_nothing_is_a_dash():
     assert (percent(float("nan")), percent(0.5)) == ("-", "50.00")
+
+
+def test_drives_are_listed_worst_first_and_those_without_labels_last():
+    right = {"a": 3, "b": 0, "c": 1, "d": 0}
+    pixels = {"a": 4, "b": 0, "c": 4, "d": 0}
+    counts = np.array([[[right[k]], [pixels[k]], [right[k]]] for k in right])
+    items = [SimpleNamespace(drive=drive) for drive in right]
+    view = render_drives(SimpleNamespace(by_class=counts), items)
+    assert [*view.columns[0].cells] == ["c", "a", "b", "d"]

@@ -194,7 +194,8 @@ def test_run_on_images_in_another_split_or_order_is_another_run(prepared, change
     dataset = read_dataset(prepared.root / "data/prepared/sample")
     settings = load_params(prepared.root / "params.yaml").sample.train
     first, *rest = dataset.items
-    items = [replace(first, split="val"), *rest] if changed == "split" else [*rest, first]
+    moved = replace(first, split="val", image=Path(str(first.image).replace("train", "val", 1)))
+    items = [moved, *rest] if changed == "split" else [*rest, first]
     before, after = (
         run_fingerprint(one, settings, Initialization())
         for one in (dataset, replace(dataset, items=tuple(items)))
