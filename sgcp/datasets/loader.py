@@ -53,6 +53,8 @@ class SegmentationDataset(Dataset[Sample]):
     scores: Path | None = None
     """A folder with a teacher's scores (K, h, w) of each whole image, ``INDEX.npy``: a part of the
     samples of training."""
+    later: tuple[int, Transform] | None = None
+    """An epoch, counted from 0, and what replaces ``transform`` from it on."""
 
     def __post_init__(self) -> None:
         self.cache: dict[int, tuple[Tensor, Tensor]] = {}
@@ -75,13 +77,16 @@ class SegmentationDataset(Dataset[Sample]):
 
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        if self.transform is None:
+        transform = self.transform
+        if transform is None:
             return self.cached(index)
+        if self.later and epoch % AGAIN >= self.later[0]:
+            transform = self.later[1]
         generator = sample_generator(self.seed, epoch, index)
-        sample = self.transform(self.whole(index), generator)
+        sample = transform(self.whole(index), generator)
         if self.mix and uniform(0, 1, generator) < self.mix:
             other = self.whole(integer(0, len(self) - 1, generator))
-            sample = lay_over(sample, self.transform(other, generator), generator)
+            sample = lay_over(sample, transform(other, generator), generator)
         return sample
 
     def whole(self, index: int) -> Sample:

@@ -29,7 +29,7 @@ EARLIER = {  # settings of a recipe that bring in what was trained before
     "teacher": "learned from a teacher",
 }
 # Settings that were added after results were committed, with the values that change nothing.
-ADDED: dict[str, Any] = {"weights": {}, "max_minutes": None, "patience": None}
+ADDED: dict[str, Any] = {"weights": {}, "max_minutes": None, "patience": None, "noise_from": 0.0}
 
 EncoderName = Literal["sgcp", "mobilenet_v3_small"]
 Byte = Annotated[int, Field(ge=0, le=255)]

@@ -77,6 +77,8 @@ class TrainSettings(Section):
     """Probability that a crop has no colour."""
     noise: Annotated[float, Field(ge=0, le=255)]
     """Largest standard deviation of random noise, of 255 levels; 0: none."""
+    noise_from: Annotated[float, Field(ge=0, lt=1)]
+    """Share of the epochs that pass before there is noise."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     """Share of the target spread over all classes."""
     class_balance: Annotated[float, Field(ge=0, le=1)]
@@ -128,6 +130,10 @@ class TrainSettings(Section):
             return "extra_loss: has no effect without extra_loss_weight, and the reverse. Set both"
         if (self.teacher is None) != (self.distill == 0):
             return "teacher: has no effect without distill, its weight, and the reverse. Set both"
+        if self.noise_from and not self.noise:
+            return "noise_from: has no effect without noise. Set both"
+        if self.noise_from and self.max_minutes is not None:
+            return "noise_from: counts epochs, of which max_minutes takes fewer. Set it to 0"
         if self.validate_split is None and self.keep == "best":
             return "keep: 'best' needs a split to choose by, and validate_split is null. Set 'last'"
         if self.patience is not None and self.validate_split is None:

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -204,20 +204,23 @@ def balance_classes(inputs: Inputs, fabric: Fabric) -> Tensor | None:
 def make_data(inputs: Inputs, fabric: Fabric) -> Data:
     """Return the two splits for this process."""
     layout, settings = inputs.layout, inputs.settings
-    transform = TrainTransform(
+    colors = Photometric(*(getattr(settings, field.name) for field in fields(Photometric)))
+    noisy = TrainTransform(
         settings.crop,
         settings.scale,
         settings.min_short_side,
         settings.flip,
         settings.input_side,
-        Photometric(*(getattr(settings, field.name) for field in fields(Photometric))),
+        colors,
     )
+    clean = replace(noisy, colors=replace(colors, noise=0.0))
+    later = round(settings.noise_from * settings.epochs), noisy
     folders = (layout.raw, layout.prepared, len(inputs.dataset.classes))
     workers = loader_processes(inputs.machine, fabric, inputs.learned, settings.batch_size)
     # Each loader process keeps images of its own.
     cache_bytes = inputs.machine.cache_megabytes * 2**20 // max(1, workers)
     learned = SegmentationDataset(
-        inputs.learned, *folders, transform, settings.seed, cache_bytes, settings.mix
+        inputs.learned, *folders, clean, settings.seed, cache_bytes, settings.mix, later=later
     )
     if inputs.initial.teacher:
         learned.scores = ask_teacher(inputs, inputs.initial.teacher, learned, fabric)

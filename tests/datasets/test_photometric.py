@@ -1,13 +1,22 @@
 """Random colours: what each setting changes, and that nothing else does."""
 
 import hashlib
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import ROOT
+from customs import SIZE, halves, noise, save
+from lightning_fabric import Fabric
 from torch import Generator
 
+from sgcp.datasets.index import Item
+from sgcp.datasets.loader import AGAIN
 from sgcp.datasets.photometric import LUMA, Photometric, gray, turn_hue
 from sgcp.datasets.transforms import TrainTransform, sample_generator
+from sgcp.settings.load import load_params
+from sgcp.stages.train import Inputs, make_data
 
 KEYS = {"gamma": 0.4, "channel_gain": 0.28, "hue": 0.1, "color_jitter": 0.3, "grey": 0.5,
         "noise": 8.0}  # fmt: skip
@@ -101,12 +110,43 @@ def test_grey_is_drawn_as_often_as_set():
 def test_noise_has_mean_zero_and_up_to_its_deviation():
     deviations = []
     for seed in range(50):
-        noise = changed(seed=seed, noise=8.0) - IMAGE
-        assert noise.mean().abs() < 0.5
-        deviations.append(noise.std().item())
+        added = changed(seed=seed, noise=8.0) - IMAGE
+        assert added.mean().abs() < 0.5
+        deviations.append(added.std().item())
     assert max(deviations) < 8.3
     assert max(deviations) > 7
     assert min(deviations) < 1
+
+
+@pytest.mark.parametrize("mix", [0.0, 1.0])
+def test_noise_begins_after_its_share_of_the_epochs(tmp_path, mix):
+    """In each image that comes in an epoch, a second time too, and in what is mixed into it."""
+    for name in "ab":
+        save(tmp_path / f"{name}.png", noise(ord(name)))
+        save(tmp_path / f"{name}-label.png", halves(0, 1))
+    items = [
+        Item("train", Path(f"{name}.png"), "s", *SIZE, name, Path(f"{name}-label.png"))
+        for name in "ab"
+    ]
+    params = load_params(ROOT / "params.yaml")
+
+    def crops(epoch, **settings):
+        recipe = params.camvid.recipes["robust"].model_copy(
+            update={"epochs": 8, "batch_size": 2, "crop": (16, 16), "mix": mix, **settings}
+        )
+        places = SimpleNamespace(raw=tmp_path, prepared=tmp_path)
+        inputs = Inputs(
+            places, recipe, params.machine, SimpleNamespace(classes="ab"), items, [],
+            SimpleNamespace(teacher=None),
+        )  # fmt: skip
+        data = make_data(inputs, Fabric(accelerator="cpu", devices=1)).train.dataset
+        return torch.stack([data[epoch, index][0] for index in range(2)])
+
+    for time in (0, AGAIN):
+        late = {"noise": 20.0, "noise_from": 0.75}
+        assert torch.equal(crops(time + 5, **late), crops(time + 5))
+        assert torch.equal(crops(time + 6, **late), crops(time + 6, noise=20.0))
+        assert not torch.equal(crops(time + 6, **late), crops(time + 6))
 
 
 @pytest.mark.integration

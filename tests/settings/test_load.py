@@ -84,6 +84,8 @@ def test_a_list_of_wrong_items_is_not_called_empty(params_file):
         ({"init": "a", "encoder_weights": "b"}, "init: brings an encoder"),
         ({"teacher": "a"}, "teacher: has no effect without distill"),
         ({"distill": 1.0}, "teacher: has no effect without distill"),
+        ({"noise_from": 0.5}, "noise_from: has no effect without noise"),
+        ({"noise": 9.0, "noise_from": 0.5, "max_minutes": 5}, "noise_from: counts epochs"),
     ],
 )
 def test_contradiction_is_refused_in_the_recipe_that_is_used_alone(params_file, changes, problem):
