@@ -74,6 +74,9 @@ def record(fabric: Fabric, network: nn.Module, shape: tuple[int, int, int, int])
     """
     image = torch.zeros(shape, device=fabric.device).contiguous(memory_format=torch.channels_last)
     recorded = Recorded(network).train()
+    # Else torch warns, in a page, that gradients arrive on another stream than that of recording.
+    if quiet := getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None):
+        quiet(False)
     try:
         with unchanged(network), fabric.autocast(), uncached_autocast():
             torch.cuda.make_graphed_callables(recorded, (image,))
