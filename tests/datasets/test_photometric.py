@@ -1,6 +1,8 @@
 """Random colours: what each setting changes, and that nothing else does."""
 
 import hashlib
+import itertools
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -130,7 +132,7 @@ def test_noise_begins_after_its_share_of_the_epochs(tmp_path, mix):
     ]
     params = load_params(ROOT / "params.yaml")
 
-    def crops(epoch, **settings):
+    def dataset(**settings):
         recipe = params.camvid.recipes["robust"].model_copy(
             update={"epochs": 8, "batch_size": 2, "crop": (16, 16), "mix": mix, **settings}
         )
@@ -139,14 +141,15 @@ def test_noise_begins_after_its_share_of_the_epochs(tmp_path, mix):
             places, recipe, params.machine, SimpleNamespace(classes="ab"), items, [],
             SimpleNamespace(teacher=None),
         )  # fmt: skip
-        data = make_data(inputs, Fabric(accelerator="cpu", devices=1)).train.dataset
-        return torch.stack([data[epoch, index][0] for index in range(2)])
+        return make_data(inputs, Fabric(accelerator="cpu", devices=1)).train.dataset
 
-    for time in (0, AGAIN):
-        late = {"noise": 20.0, "noise_from": 0.75}
-        assert torch.equal(crops(time + 5, **late), crops(time + 5))
-        assert torch.equal(crops(time + 6, **late), crops(time + 6, noise=20.0))
-        assert not torch.equal(crops(time + 6, **late), crops(time + 6))
+    clean, late = dataset(noise=0.0, noise_from=0.0), dataset(noise=20.0, noise_from=0.75)
+    noisy = replace(clean, transform=late.later[1], later=None)
+    clean.later = None
+    for time, index in itertools.product((0, AGAIN), (0, 1)):
+        assert torch.equal(late[time + 5, index][0], clean[time + 5, index][0])
+        assert torch.equal(late[time + 6, index][0], noisy[time + 6, index][0])
+        assert not torch.equal(late[time + 6, index][0], clean[time + 6, index][0])
 
 
 @pytest.mark.integration
